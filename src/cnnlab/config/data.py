@@ -1,0 +1,60 @@
+"""Settings of the data sets and of augmentation, a dataclass a name."""
+
+from dataclasses import dataclass
+
+from cnnlab.config.schema import setting
+
+
+@dataclass(kw_only=True)
+class DatasetConfig:
+    """A labelled image set, its split and how its images reach the network's size."""
+
+    name: str = setting("name in the table of data sets")
+    root: str | None = setting("folder that holds the files; null looks in the usual places")
+    download: bool = setting("fetch missing files from the set's public home")
+    image_size_pixels: int = setting("side of the images that augmentation sees", at_least=1)
+    pad_pixels: int = setting("of them, how many are a border of background", at_least=0)
+    num_validation: int = setting(
+        "training images held out for choosing; never test images", at_least=0
+    )
+    split_seed: int = setting("seed of that split, apart from `seed`", at_least=0)
+    residency: str = setting(
+        "where the pixels stay while training", choices=("auto", "device", "host")
+    )
+
+
+DATASETS: dict[str, type[DatasetConfig]] = {
+    "mnist5k": DatasetConfig,
+    "mnist": DatasetConfig,
+    "fashion_mnist": DatasetConfig,
+    "cifar10": DatasetConfig,
+}
+
+
+@dataclass(kw_only=True)
+class AugmentConfig:
+    """No augmentation: every epoch sees the same pictures."""
+
+    name: str = setting("name in the table of augmentations")
+
+
+@dataclass(kw_only=True)
+class CropConfig(AugmentConfig):
+    """Random crops, of the image itself or of the image with a border around it."""
+
+    padding_pixels: int = setting("border added before cropping", at_least=0)
+    crop_pixels: int | None = setting("side of the crop; null keeps the image's side", at_least=1)
+
+
+@dataclass(kw_only=True)
+class CropMirrorConfig(CropConfig):
+    """Random crops and horizontal reflection with probability one half."""
+
+    force_mirror: bool = setting("mirror although the set's classes are not symmetric")
+
+
+AUGMENTS: dict[str, type[AugmentConfig]] = {
+    "none": AugmentConfig,
+    "crop": CropConfig,
+    "crop_mirror": CropMirrorConfig,
+}

@@ -1,0 +1,150 @@
+"""Typed settings: a dataclass field that knows its range, and plain data -> dataclass.
+
+Used for composed configs and for the config inside a checkpoint alike, so nothing here resolves
+an interpolation, imports a name or knows YAML.
+"""
+
+import dataclasses
+import math
+import types
+import typing
+from typing import Any, TypeVar
+
+from cnnlab.errors import UsageError
+
+Section = TypeVar("Section")
+
+
+def setting(
+    description: str,
+    *,
+    choices: tuple[str, ...] | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """Declare a required dataclass field with its help text and its range.
+
+    The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
+    configs/ alone; a field without a value in the composed config is an error.
+    """
+    bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+    return dataclasses.field(
+        metadata={"description": description, "choices": choices, "bounds": bounds}
+    )
+
+
+def parse(section_class: type[Section], plain: Any, where: str = "") -> Section:
+    """Make a settings dataclass from plain dicts, lists, strings, numbers, booleans and None.
+
+    Raises UsageError naming the key, the value and what was expected: for an unknown or missing
+    key, a wrong type, a value out of range.
+    """
+    if not isinstance(plain, dict):
+        raise UsageError(f"{where or 'the config'} must be a mapping, got {plain!r}")
+    fields = {field.name: field for field in dataclasses.fields(section_class)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(section_class)
+    if unknown := [str(key) for key in plain if key not in fields]:
+        raise UsageError(
+            f"'{join(where, unknown[0])}' is not a setting of cnnlab",
+            hint=f"{where or 'the top level'} has: {', '.join(fields)}",
+        )
+    if missing := [name for name in fields if name not in plain]:
+        raise UsageError(f"'{join(where, missing[0])}' is missing from the config")
+    return section_class(
+        **{
+            name: _value(hints[name], field.metadata, plain[name], join(where, name))
+            for name, field in fields.items()
+        }
+    )
+
+
+def to_plain(section: Any) -> dict[str, Any]:
+    """Turn a settings dataclass back into what `parse` reads; ready for JSON and YAML."""
+    plain = dataclasses.asdict(section)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def join(where: str, name: str) -> str:
+    """Return the dotted key of `name` inside `where`."""
+    return f"{where}.{name}" if where else name
+
+
+def expected(hint: Any, metadata: Any) -> str:
+    """Say in words what a setting takes: 'a number above 0', 'one of max, average'."""
+    if metadata.get("choices"):
+        words = "one of " + ", ".join(metadata["choices"])
+    else:
+        words = _TYPE_WORDS.get(_element_type(hint), "a value")
+    bounds = metadata.get("bounds", {})
+    limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    words = " ".join([words, " and ".join(limits)]).strip()
+    if _is_list(hint):
+        words = f"a list, each {words}"
+    return f"{words}, or null" if _is_optional(hint) else words
+
+
+_TYPE_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+}
+
+
+def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return parse(typing.cast(type[Any], hint), value, key)
+    if value is None and _is_optional(hint):
+        return None
+    if _is_list(hint):
+        if not isinstance(value, list):
+            raise _wrong(hint, metadata, value, key)
+        return [_scalar(hint, metadata, item, f"{key}[{i}]") for i, item in enumerate(value)]
+    return _scalar(hint, metadata, value, key)
+
+
+def _scalar(hint: Any, metadata: Any, value: Any, key: str) -> Any:
+    kind = _element_type(hint)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is str and type(value) in (int, float):
+        value = str(value)  # a folder called 2012 arrives as a number
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise _wrong(hint, metadata, value, key)
+    if metadata.get("choices") and value not in metadata["choices"]:
+        raise _wrong(hint, metadata, value, key)
+    for word, bound in metadata.get("bounds", {}).items():
+        if bound is not None and not _HOLDS[word](value, bound):
+            raise _wrong(hint, metadata, value, key)
+    return value
+
+
+_HOLDS: dict[str, Any] = {
+    "at least": lambda value, bound: value >= bound,
+    "above": lambda value, bound: value > bound,
+    "at most": lambda value, bound: value <= bound,
+    "below": lambda value, bound: value < bound,
+}
+
+
+def _wrong(hint: Any, metadata: Any, value: Any, key: str) -> UsageError:
+    return UsageError(f"{key} must be {expected(hint, metadata)}, got {value!r}")
+
+
+def _is_optional(hint: Any) -> bool:
+    return types.NoneType in typing.get_args(hint)
+
+
+def _is_list(hint: Any) -> bool:
+    bare = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
+    return typing.get_origin(hint) is list or any(typing.get_origin(b) is list for b in bare)
+
+
+def _element_type(hint: Any) -> Any:
+    """Return the scalar type inside `T`, `T | None`, `list[T]` and `list[T] | None`."""
+    while typing.get_args(hint):
+        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
+    return hint

@@ -1,0 +1,116 @@
+"""Settings of optimizers, schedules, the trainer and saving."""
+
+from dataclasses import dataclass
+
+from cnnlab.config.schema import setting
+
+
+@dataclass(kw_only=True)
+class OptimizerConfig:
+    """What every update rule has."""
+
+    name: str = setting("name in the table of optimizers")
+    learning_rate: float = setting("step size before the schedule", above=0)
+    weight_decay: float = setting("pull of the weights towards zero", at_least=0)
+    decay_biases: bool = setting("whether biases and norms are pulled too")
+    bias_rate_factor: float = setting("rate of the biases over that of the weights", above=0)
+
+
+@dataclass(kw_only=True)
+class SgdConfig(OptimizerConfig):
+    """Stochastic gradient descent with momentum: torch's form, and the 2012 paper's."""
+
+    momentum: float = setting("share of the last velocity kept", at_least=0, below=1)
+
+
+@dataclass(kw_only=True)
+class AdamwConfig(OptimizerConfig):
+    """Adam with decoupled weight decay."""
+
+    beta1: float = setting("memory of the mean", at_least=0, below=1)
+    beta2: float = setting("memory of the mean square", at_least=0, below=1)
+    epsilon: float = setting("added to the root mean square", above=0)
+
+
+OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
+    "sgd": SgdConfig,
+    "sgd_2012": SgdConfig,
+    "adamw": AdamwConfig,
+}
+
+
+@dataclass(kw_only=True)
+class ScheduleConfig:
+    """A constant rate."""
+
+    name: str = setting("name in the table of schedules")
+
+
+@dataclass(kw_only=True)
+class StepScheduleConfig(ScheduleConfig):
+    """The rate times `factor` at each of `at_epochs`."""
+
+    at_epochs: list[float] = setting("epochs after which the rate drops", above=0)
+    factor: float = setting("what the rate is multiplied with", above=0)
+
+
+@dataclass(kw_only=True)
+class CosineScheduleConfig(ScheduleConfig):
+    """Half a cosine from the rate to `final_fraction` of it, after a linear warm-up."""
+
+    warmup_epochs: float = setting("linear rise from zero", at_least=0)
+    final_fraction: float = setting("of the rate, at the end", at_least=0, at_most=1)
+
+
+@dataclass(kw_only=True)
+class OneCycleScheduleConfig(ScheduleConfig):
+    """Linear rise to the rate, linear fall to `final_fraction` of it."""
+
+    peak_fraction: float = setting("share of the run spent rising", above=0, below=1)
+    start_fraction: float = setting("of the rate, at the start", above=0, at_most=1)
+    final_fraction: float = setting("of the rate, at the end", at_least=0, at_most=1)
+
+
+@dataclass(kw_only=True)
+class PlateauScheduleConfig(ScheduleConfig):
+    """The rate times `factor` when the validation error stops improving (the 2012 rule)."""
+
+    factor: float = setting("what the rate is multiplied with", above=0, below=1)
+    patience_epochs: int = setting("epochs without improvement before a drop", at_least=0)
+    max_drops: int = setting("drops in all", at_least=1)
+
+
+SCHEDULES: dict[str, type[ScheduleConfig]] = {
+    "constant": ScheduleConfig,
+    "step": StepScheduleConfig,
+    "cosine": CosineScheduleConfig,
+    "one_cycle": OneCycleScheduleConfig,
+    "plateau": PlateauScheduleConfig,
+}
+
+
+@dataclass(kw_only=True)
+class TrainerConfig:
+    """How long, how much at once, and what ends it."""
+
+    epochs: int = setting("passes over the training images", at_least=1)
+    batch_size: int = setting("images per update", at_least=1)
+    accumulate: int = setting("parts a batch is computed in; changes only memory", at_least=1)
+    clip_gradient_norm: float | None = setting("largest norm of the gradient", above=0)
+    early_stop_epochs: int | None = setting(
+        "epochs without a better validation error before stopping", at_least=1
+    )
+    validate_every_epochs: int = setting("epochs between validations", at_least=1)
+    limit_train_batches: int | None = setting("batches per epoch, for trying out", at_least=1)
+    overfit_one_batch: bool = setting("show the same first batch for ever: must reach error 0")
+    log_every_steps: int = setting("steps between logged figures", at_least=1)
+
+
+@dataclass(kw_only=True)
+class SavingConfig:
+    """When checkpoints are written and how many stay; `best` and `last` always do."""
+
+    every_steps: int | None = setting("steps between checkpoints", at_least=1)
+    every_epochs: int | None = setting("epochs between checkpoints", at_least=1)
+    every_minutes: float | None = setting("minutes between checkpoints", above=0)
+    keep: int = setting("numbered checkpoints kept", at_least=2)
