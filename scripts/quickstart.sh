@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Set up cnnlab in .venv and train LeNet-5 on real handwritten digits. Run it again at any time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+prepare_environment
+exec .venv/bin/cnnlab train experiment=quickstart "$@"

@@ -1,0 +1,168 @@
+"""Figures of a run into files: metrics.jsonl, metrics.csv and TensorBoard behind one interface.
+
+metrics.jsonl is the record; the others are made for reading. A writer that fails is dropped with
+one warning: logs never stop training.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+FLUSH_SECONDS = 10
+
+
+class Writer(Protocol):
+    """Where figures go. Steps never decrease; a figure is written once a step."""
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Write named numbers; names have the form group/name."""
+
+    def images(self, step: int, name: str, picture: Tensor) -> None:
+        """Write one picture [3,H,W] or [1,H,W], uint8."""
+
+    def close(self) -> None:
+        """Flush and close."""
+
+
+class JsonlWriter:
+    """One JSON object a line, {"step": ..., "group/name": ...}; cut back on resume."""
+
+    def __init__(self, path: Path, *, from_step: int = 0) -> None:
+        _keep_lines(path, lambda line: _step_of_json(line) <= from_step)
+        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **values}) + "\n")
+
+    def images(self, step: int, name: str, picture: Tensor) -> None:
+        """Leave pictures to TensorBoard."""
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class CsvWriter:
+    """A row an epoch, for spreadsheets: the columns of the first row, in its order."""
+
+    def __init__(self, path: Path, *, from_step: int = 0) -> None:
+        header = _keep_lines(path, lambda line: _step_of_csv(line) <= from_step)
+        self._columns = next(csv.reader([header])) if header else []
+        self._file = open(path, "a", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115
+        self._rows = csv.writer(self._file)
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        if "epoch" not in values:
+            return
+        if not self._columns:
+            self._columns = ["step", *values]
+            self._rows.writerow(self._columns)
+        row = {"step": step, **values}
+        self._rows.writerow([row.get(column, "") for column in self._columns])
+
+    def images(self, step: int, name: str, picture: Tensor) -> None:
+        """Leave pictures to TensorBoard."""
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class TensorboardWriter:
+    """Event files in the run's own folder; later steps of an earlier start are hidden."""
+
+    def __init__(self, folder: Path, *, from_step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # late: half a second
+
+        self._writer = SummaryWriter(
+            str(folder), purge_step=from_step + 1 if from_step else None, flush_secs=FLUSH_SECONDS
+        )
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            if "/" in name:
+                self._writer.add_scalar(name, value, step)
+
+    def images(self, step: int, name: str, picture: Tensor) -> None:
+        self._writer.add_image(name, picture, step)
+
+    def hparams(self, settings: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+        """Write the settings beside the figures they led to, without a stray run in the list.
+
+        SummaryWriter.add_hparams would open a sub-folder with a time for a name, which
+        TensorBoard shows as a run of its own.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        plain = {
+            k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in settings.items()
+        }
+        for summary in hparams(plain, dict.fromkeys(figures, 0.0)):
+            self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+        for name, value in figures.items():
+            self._writer.add_scalar(name, value, 0)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class Writers:
+    """Write to several writers; one that raises OSError is dropped with a warning."""
+
+    def __init__(self, writers: list[Any], warn: Callable[[str], None]) -> None:
+        self._writers, self._warn = writers, warn
+
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        self._each(lambda writer: writer.scalars(step, values))
+
+    def images(self, step: int, name: str, picture: Tensor) -> None:
+        self._each(lambda writer: writer.images(step, name, picture))
+
+    def hparams(self, settings: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+        """Write the hyperparameters where there is a place for them."""
+        self._each(lambda w: w.hparams(settings, figures) if hasattr(w, "hparams") else None)
+
+    def close(self) -> None:
+        self._each(lambda writer: writer.close())
+
+    def _each(self, action: Callable[[Any], None]) -> None:
+        for writer in list(self._writers):
+            try:
+                action(writer)
+            except OSError as error:
+                self._writers.remove(writer)
+                self._warn(f"warning: {type(writer).__name__} stopped: {error}; training goes on")
+
+
+def _keep_lines(path: Path, keep: Callable[[str], bool]) -> str:
+    """Drop the lines of an earlier start that are not kept (and a torn last one); return line 1."""
+    if not path.exists():
+        return ""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and keep(line)]
+    if kept != lines:
+        replacement = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        replacement.write_text("".join(kept), encoding="utf-8")
+        os.replace(replacement, path)
+    return kept[0] if kept else ""
+
+
+def _step_of_json(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")
+
+
+def _step_of_csv(line: str) -> float:
+    first = next(csv.reader(io.StringIO(line)), ["inf"])[0]
+    if first == "step":
+        return -1
+    try:
+        return float(first)
+    except ValueError:
+        return float("inf")

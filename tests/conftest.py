@@ -1,0 +1,35 @@
+"""Shared by all tests: markers that need an option or a device, threads, and a quiet matplotlib."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow as well")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip, with a reason, what this machine or this call does not run."""
+    marked = {name: [i for i in items if i.get_closest_marker(name)] for name in _SKIPS}
+    for name, reason in _SKIPS.items():
+        if marked[name] and not _wanted(name, config):
+            for item in marked[name]:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+_SKIPS = {
+    "slow": "slow: run with --run-slow",
+    "gpu": "needs a CUDA device; torch sees none",
+    "two_gpu": "needs two CUDA devices",
+}
+
+
+def _wanted(name: str, config: pytest.Config) -> bool:
+    if name == "slow":
+        return bool(config.getoption("--run-slow"))
+    import torch
+
+    return torch.cuda.device_count() >= (2 if name == "two_gpu" else 1)
