@@ -1,16 +1,17 @@
 """Every setting of cnnlab: one dataclass a config group choice, one a verb, and their cross-checks.
 
 Values live in configs/; types, units, ranges and what fits with what live here. A group with
-several shapes (model, dataset, augment, optimizer, schedule) is a table from its `name` to a
-dataclass, so a key that has no effect in a choice does not exist there.
+several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a table from its
+`name` to a dataclass, so a key that has no effect in a choice does not exist there.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from cnnlab.config.checks import check_dataset, check_training
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.models import MODELS, ModelConfig
-from cnnlab.config.schema import setting
+from cnnlab.config.schema import Variants, parse, setting, to_plain
 from cnnlab.config.surroundings import EvaluationConfig, LoggingConfig, RuntimeConfig
 from cnnlab.config.training import (
     OPTIMIZERS,
@@ -20,8 +21,24 @@ from cnnlab.config.training import (
     ScheduleConfig,
     TrainerConfig,
 )
+from cnnlab.config.verbs import EvaluateConfig, StoredDatasetConfig
+from cnnlab.errors import UsageError
 
-VARIANTS: dict[type, dict[str, Any]] = {
+__all__ = [
+    "VARIANTS",
+    "EvaluateConfig",
+    "Launch",
+    "ListConfig",
+    "SummaryConfig",
+    "TrainConfig",
+    "parse_evaluate",
+    "parse_list",
+    "parse_summary",
+    "parse_train",
+    "to_plain",
+]
+
+VARIANTS: Variants = {
     ModelConfig: MODELS,
     DatasetConfig: DATASETS,
     AugmentConfig: AUGMENTS,
@@ -29,6 +46,30 @@ VARIANTS: dict[type, dict[str, Any]] = {
     ScheduleConfig: SCHEDULES,
 }
 """The groups whose shape depends on their `name`."""
+
+STORED_VARIANTS: Variants = {
+    **VARIANTS,
+    DatasetConfig: {**DATASETS, "checkpoint": StoredDatasetConfig},
+}
+"""The same for commands that read a checkpoint: `dataset=checkpoint` is the set it names."""
+
+
+@dataclass(kw_only=True)
+class Launch:
+    """How a command was started; the second argument of every task.
+
+    command: the line as typed, quoted for a shell. overrides: its key=value words. folder: the
+    run folder that must be claimed exactly (hydra.run.dir), or None. sweep_folder and job: in a
+    sweep, where its runs live and which one this is. log: set by the task as soon as it has a
+    log file; tracebacks are appended there.
+    """
+
+    command: str
+    overrides: list[str] = field(default_factory=list)
+    folder: str | None = None
+    sweep_folder: str | None = None
+    job: int | None = None
+    log: str | None = None
 
 
 @dataclass(kw_only=True)
@@ -51,14 +92,53 @@ class TrainConfig:
 
 
 @dataclass(kw_only=True)
-class EvaluateConfig:
-    """`cnnlab evaluate`."""
+class SummaryConfig:
+    """`cnnlab summary`."""
 
-    checkpoint: list[str] = setting("checkpoints, run folders, or latest; several: an ensemble")
-    dataset: dict[str, Any] | None = None
-    split: str = setting("images to test on", choices=("test", "validation", "train"))
-    evaluation: EvaluationConfig
-    runtime: RuntimeConfig
-    batch_size: int = setting("images at once", at_least=1)
+    model: ModelConfig
+    in_channels: int | None = setting("channels of the input; null: the model's own", at_least=1)
+    input_size_pixels: int | None = setting("side of the input; null: the model's own", at_least=1)
+    num_classes: int | None = setting("classes; null: the model's own", at_least=2)
     format: str = setting("of the answer", choices=("text", "json"))
     plugins: list[str] = setting("Python modules that register models of your own")
+
+
+@dataclass(kw_only=True)
+class ListConfig:
+    """`cnnlab list`."""
+
+    what: str = setting("to list", choices=("models", "datasets", "experiments", "runs"))
+    format: str = setting("of the answer", choices=("text", "json"))
+
+
+def parse_train(plain: dict[str, Any]) -> TrainConfig:
+    """Check and type what `cnnlab train` was given."""
+    stored = isinstance(plain.get("dataset"), dict) and plain["dataset"].get("name") == "checkpoint"
+    if stored:
+        raise UsageError("dataset=checkpoint is for evaluating", hint="name the set to train on")
+    config = parse(TrainConfig, plain, variants=VARIANTS)
+    check_training(config)
+    return config
+
+
+def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
+    """Check and type what `cnnlab evaluate` was given."""
+    config = parse(EvaluateConfig, plain, variants=STORED_VARIANTS)
+    if not config.checkpoint:
+        raise UsageError(
+            "checkpoint is missing",
+            hint="checkpoint=PATH, checkpoint=RUN_FOLDER or checkpoint=latest",
+        )
+    if isinstance(config.dataset, DatasetConfig):
+        check_dataset(config.dataset)
+    return config
+
+
+def parse_summary(plain: dict[str, Any]) -> SummaryConfig:
+    """Check and type what `cnnlab summary` was given."""
+    return parse(SummaryConfig, plain, variants=VARIANTS)
+
+
+def parse_list(plain: dict[str, Any]) -> ListConfig:
+    """Check and type what `cnnlab list` was given."""
+    return parse(ListConfig, plain)

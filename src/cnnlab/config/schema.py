@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from cnnlab.errors import UsageError
 
 Section = TypeVar("Section")
+Variants = dict[type, dict[str, Any]]
 
 
 def setting(
@@ -35,26 +36,28 @@ def setting(
     )
 
 
-def parse(section_class: type[Section], plain: Any, where: str = "") -> Section:
+def parse(
+    section_class: type[Section], plain: Any, where: str = "", variants: Variants | None = None
+) -> Section:
     """Make a settings dataclass from plain dicts, lists, strings, numbers, booleans and None.
 
+    variants: for a group of several shapes, the table from its `name` to the dataclass.
     Raises UsageError naming the key, the value and what was expected: for an unknown or missing
-    key, a wrong type, a value out of range.
+    key, a key of another choice of the group, a wrong type, a value out of range.
     """
     if not isinstance(plain, dict):
         raise UsageError(f"{where or 'the config'} must be a mapping, got {plain!r}")
-    fields = {field.name: field for field in dataclasses.fields(section_class)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(section_class)
+    tables = variants or {}
+    chosen = _choose(section_class, plain, where, tables)
+    fields = {field.name: field for field in dataclasses.fields(chosen)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(chosen)
     if unknown := [str(key) for key in plain if key not in fields]:
-        raise UsageError(
-            f"'{join(where, unknown[0])}' is not a setting of cnnlab",
-            hint=f"{where or 'the top level'} has: {', '.join(fields)}",
-        )
+        raise _unknown(section_class, chosen, unknown[0], where, tables)
     if missing := [name for name in fields if name not in plain]:
         raise UsageError(f"'{join(where, missing[0])}' is missing from the config")
-    return section_class(
+    return chosen(
         **{
-            name: _value(hints[name], field.metadata, plain[name], join(where, name))
+            name: _value(hints[name], field.metadata, plain[name], join(where, name), tables)
             for name, field in fields.items()
         }
     )
@@ -77,13 +80,13 @@ def expected(hint: Any, metadata: Any) -> str:
     if metadata.get("choices"):
         words = "one of " + ", ".join(metadata["choices"])
     else:
-        words = _TYPE_WORDS.get(_element_type(hint), "a value")
+        words = _TYPE_WORDS.get(element_type(hint), "a value")
     bounds = metadata.get("bounds", {})
     limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
     words = " ".join([words, " and ".join(limits)]).strip()
-    if _is_list(hint):
+    if is_list(hint):
         words = f"a list, each {words}"
-    return f"{words}, or null" if _is_optional(hint) else words
+    return f"{words}, or null" if is_optional(hint) else words
 
 
 _TYPE_WORDS: dict[Any, str] = {
@@ -94,12 +97,45 @@ _TYPE_WORDS: dict[Any, str] = {
 }
 
 
-def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        return parse(typing.cast(type[Any], hint), value, key)
-    if value is None and _is_optional(hint):
+def _choose(
+    section_class: type[Section], plain: dict[str, Any], where: str, tables: Variants
+) -> type[Section]:
+    """Return the dataclass that `name` selects, or the class itself outside the tables."""
+    if section_class not in tables:
+        return section_class
+    table, name = tables[section_class], plain.get("name")
+    if name not in table:
+        raise UsageError(f"{join(where, 'name')} must be one of {', '.join(table)}, got {name!r}")
+    return typing.cast(type[Section], table[name])
+
+
+def _unknown(
+    section_class: type, chosen: type, name: str, where: str, tables: Variants
+) -> UsageError:
+    owners = [
+        choice
+        for choice, shape in tables.get(section_class, {}).items()
+        if name in (field.name for field in dataclasses.fields(shape))
+    ]
+    names = [field.name for field in dataclasses.fields(chosen)]
+    hint = f"{where or 'the top level'} has: {', '.join(names)}"
+    if not owners:
+        return UsageError(f"'{join(where, name)}' is not a setting of cnnlab", hint=hint)
+    choice = next(key for key, shape in tables[section_class].items() if shape is chosen)
+    have = "has" if len(owners) == 1 else "have"
+    return UsageError(
+        f"{where} '{choice}' has no setting '{name}'; {', '.join(sorted(owners))} {have} it",
+        hint=hint,
+    )
+
+
+def _value(hint: Any, metadata: Any, value: Any, key: str, tables: Variants) -> Any:
+    if value is None and is_optional(hint):
         return None
-    if _is_list(hint):
+    kind = element_type(hint)
+    if dataclasses.is_dataclass(kind):
+        return parse(typing.cast(type[Any], kind), value, key, tables)
+    if is_list(hint):
         if not isinstance(value, list):
             raise _wrong(hint, metadata, value, key)
         return [_scalar(hint, metadata, item, f"{key}[{i}]") for i, item in enumerate(value)]
@@ -107,7 +143,7 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
 
 
 def _scalar(hint: Any, metadata: Any, value: Any, key: str) -> Any:
-    kind = _element_type(hint)
+    kind = element_type(hint)
     if kind is float and type(value) is int:
         value = float(value)
     if kind is str and type(value) in (int, float):
@@ -134,16 +170,18 @@ def _wrong(hint: Any, metadata: Any, value: Any, key: str) -> UsageError:
     return UsageError(f"{key} must be {expected(hint, metadata)}, got {value!r}")
 
 
-def _is_optional(hint: Any) -> bool:
+def is_optional(hint: Any) -> bool:
+    """Say whether null is allowed."""
     return types.NoneType in typing.get_args(hint)
 
 
-def _is_list(hint: Any) -> bool:
+def is_list(hint: Any) -> bool:
+    """Say whether the setting takes a list."""
     bare = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
     return typing.get_origin(hint) is list or any(typing.get_origin(b) is list for b in bare)
 
 
-def _element_type(hint: Any) -> Any:
+def element_type(hint: Any) -> Any:
     """Return the scalar type inside `T`, `T | None`, `list[T]` and `list[T] | None`."""
     while typing.get_args(hint):
         hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)

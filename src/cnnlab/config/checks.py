@@ -1,0 +1,81 @@
+"""What fits with what: checks over several settings that no single range can say."""
+
+from typing import Any
+
+from cnnlab.config.data import AugmentConfig, CropConfig, DatasetConfig
+from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
+from cnnlab.errors import UsageError
+
+
+def check_dataset(dataset: DatasetConfig) -> None:
+    """Raise UsageError where the border leaves no room for a picture."""
+    border, side = 2 * dataset.pad_pixels, dataset.image_size_pixels
+    if border >= side:
+        raise UsageError(
+            f"dataset.pad_pixels={dataset.pad_pixels} on both sides leaves nothing of an image of "
+            f"{side} pixels",
+            hint="keep 2 * dataset.pad_pixels below dataset.image_size_pixels",
+        )
+
+
+def check_augment(augment: AugmentConfig, dataset: DatasetConfig) -> None:
+    """Raise UsageError where a crop is larger than what it is cut from."""
+    if not isinstance(augment, CropConfig) or augment.crop_pixels is None:
+        return
+    room = dataset.image_size_pixels + 2 * augment.padding_pixels
+    if augment.crop_pixels > room:
+        raise UsageError(
+            f"augment.crop_pixels={augment.crop_pixels} does not fit into {room} pixels",
+            "dataset.image_size_pixels + 2 * augment.padding_pixels",
+        )
+
+
+def check_training(config: Any) -> None:
+    """Raise UsageError where parts of a TrainConfig contradict each other or have no effect."""
+    check_dataset(config.dataset)
+    check_augment(config.augment, config.dataset)
+    check_trainer(config.trainer)
+    check_schedule(config.schedule, config.trainer.epochs)
+    check_validation(config)
+
+
+def check_trainer(trainer: Any) -> None:
+    """Raise UsageError where a batch cannot be computed in that many parts."""
+    if trainer.accumulate > trainer.batch_size:
+        raise UsageError(
+            f"trainer.accumulate={trainer.accumulate} parts of a batch of {trainer.batch_size} "
+            "images",
+            hint="keep trainer.accumulate at most trainer.batch_size",
+        )
+
+
+def check_schedule(schedule: ScheduleConfig, epochs: int) -> None:
+    """Raise UsageError where the warm-up lasts as long as the run."""
+    warmup = getattr(schedule, "warmup_epochs", 0)
+    if warmup and warmup >= epochs:
+        raise UsageError(
+            f"schedule.warmup_epochs={warmup:g} leaves nothing of trainer.epochs={epochs}",
+            hint="shorten the warm-up or train longer",
+        )
+    if isinstance(schedule, OneCycleScheduleConfig) and (
+        schedule.final_fraction > schedule.start_fraction
+    ):
+        raise UsageError(
+            f"schedule.final_fraction={schedule.final_fraction:g} is above "
+            f"schedule.start_fraction={schedule.start_fraction:g}",
+            hint="one cycle ends at or below the rate it starts with",
+        )
+
+
+def check_validation(config: Any) -> None:
+    """Raise UsageError where something waits for a validation error that is never measured."""
+    if config.dataset.num_validation > 0:
+        return
+    waiting = "trainer.early_stop_epochs" if config.trainer.early_stop_epochs else ""
+    if isinstance(config.schedule, PlateauScheduleConfig):
+        waiting = f"schedule={config.schedule.name}"
+    if waiting:
+        raise UsageError(
+            f"{waiting} needs a validation error, and dataset.num_validation is 0",
+            hint="hold images out with dataset.num_validation=500, for example",
+        )

@@ -1,0 +1,43 @@
+"""Settings of the commands that read what a training wrote."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnlab.config.data import DatasetConfig
+from cnnlab.config.schema import setting
+from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
+
+
+@dataclass(kw_only=True)
+class StoredDatasetConfig:
+    """The set that the checkpoint was trained on; what is not null replaces the stored value."""
+
+    name: str = setting("checkpoint: the set named in the checkpoint", choices=("checkpoint",))
+    root: str | None = setting("folder that holds the files")
+    download: bool | None = setting("fetch missing files from the set's public home into root")
+    residency: str | None = setting(
+        "where the pixels stay", choices=("auto", "device", "host", "mapped")
+    )
+
+    def applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return the plain dataset section of a checkpoint with this command's values in it.
+
+        A value for a setting that the stored set does not have is left out.
+        """
+        asked = {"root": self.root, "download": self.download, "residency": self.residency}
+        given = {key: value for key, value in asked.items() if value is not None and key in stored}
+        return {**stored, **given}
+
+
+@dataclass(kw_only=True)
+class EvaluateConfig:
+    """`cnnlab evaluate`."""
+
+    checkpoint: list[str] = setting("checkpoints, run folders, or latest; several: an ensemble")
+    dataset: DatasetConfig | StoredDatasetConfig
+    split: str = setting("images to test on", choices=("test", "validation", "train"))
+    evaluation: EvaluationConfig
+    runtime: RuntimeConfig
+    batch_size: int = setting("images at once", at_least=1)
+    format: str = setting("of the answer", choices=("text", "json"))
+    plugins: list[str] = setting("Python modules that register models of your own")
