@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cnnlab.config.schema import setting
+from cnnlab.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -33,26 +34,54 @@ class Lenet5Config(ModelConfig):
     activation: str = setting("after each layer", choices=("relu", "tanh", "sigmoid"))
     pooling: str = setting("in S2 and S4", choices=("max", "average"))
     dropout: float = setting("share of C5 and F6 units set to zero", at_least=0, below=1)
-    initialization: str = setting(
-        "of the weights", choices=("kaiming", "xavier", "lecun", "torch")
-    )
+    initialization: str = setting("of the weights", choices=("kaiming", "xavier", "lecun", "torch"))
 
 
 @dataclass(kw_only=True)
 class AlexnetConfig(ModelConfig):
-    """AlexNet of 2012 on one device, one dense tower."""
+    """AlexNet of 2012 on one device; every choice has a name and the paper's is the default."""
 
-    geometry: str = setting(
-        "how conv1 reaches 55x55", choices=("224_ceil", "227", "224_pad2")
-    )
+    geometry: str = setting("how conv1 reaches 55x55", choices=("224_ceil", "227", "224_pad2"))
     activation: str = setting("after each layer", choices=("relu", "tanh", "sigmoid"))
-    normalization: str = setting("local response normalization", choices=("paper", "source", "none"))
-    pooling: str = setting("window 3 or 2, stride 2", choices=("overlapping", "non_overlapping"))
-    dropout: float = setting("share of fc6 and fc7 units set to zero", at_least=0, below=1)
+    normalization: str = setting(
+        "local response: alpha per unit (paper), over 5 (source)",
+        choices=("paper", "source", "none"),
+    )
+    order: str = setting("of activation, normalization and pooling", choices=("paper", "source"))
+    pooling: str = setting(
+        "windows of 3, or of 2 with the author's paddings",
+        choices=("overlapping", "non_overlapping"),
+    )
+    without_layers: list[str] = setting(
+        "layers left out", choices=("conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
+    )
+    head: str = setting("fully connected layers", choices=("three", "single"))
+    dropout: float = setting("share of units set to zero", at_least=0, below=1)
+    dropout_place: str = setting(
+        "outputs of fc6 and fc7, or their inputs", choices=("after", "before")
+    )
+    dropout_scaling: str = setting(
+        "when units make up for dropout: at test (paper) or in training (torch)",
+        choices=("test", "train"),
+    )
     initialization: str = setting(
         "of weights and biases", choices=("paper", "source", "caffe", "kaiming")
     )
-    head: str = setting("fully connected layers", choices=("three", "single"))
+
+    def __post_init__(self) -> None:
+        """Refuse what would have no effect in this composition."""
+        hidden = {"fc6", "fc7"} - set(self.without_layers)
+        if self.head == "single" and len(hidden) < 2:
+            raise UsageError(
+                f"model.without_layers={self.without_layers} names a layer that "
+                "model.head=single does not have",
+                hint="drop fc6 and fc7 from the list",
+            )
+        if self.head == "three" and not hidden and self.dropout > 0:
+            raise UsageError(
+                f"model.dropout={self.dropout:g} has no effect without fc6 and fc7",
+                hint="set model.dropout=0",
+            )
 
 
 MODELS: dict[str, type[ModelConfig]] = {

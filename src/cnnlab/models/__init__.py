@@ -1,0 +1,60 @@
+"""Build a network by name: the one table of models, own ones included."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from cnnlab import config as settings
+from cnnlab.config.models import ModelConfig
+from cnnlab.errors import UsageError
+from cnnlab.models.alexnet import alexnet
+from cnnlab.models.lenet5 import lenet5
+from cnnlab.models.network import Layer, Network, Task
+from cnnlab.models.small import linear, mlp
+from cnnlab.runtime import derive_seed, make_generator
+
+__all__ = ["MODELS", "Layer", "Network", "Task", "build", "register"]
+
+Builder = Callable[[Any, Task, torch.Generator], Network]
+"""(settings, task, generator for the weights) -> network."""
+
+MODELS: dict[str, Builder] = {
+    "linear": linear,
+    "mlp": mlp,
+    "lenet5": lenet5,
+    "alexnet": alexnet,
+}
+
+
+def build(
+    config: ModelConfig, *, in_channels: int, input_size_pixels: int, num_classes: int, seed: int
+) -> Network:
+    """Build the model that `config.name` names, on the CPU, in training mode.
+
+    The weights are a function of the settings and `seed`; torch's global random state is neither
+    read nor changed. Raises UsageError, before any weight is allocated, for an unknown name and
+    for sizes that do not work.
+    """
+    if config.name not in MODELS:
+        raise UsageError(f"model.name is {config.name!r}; expected one of {', '.join(MODELS)}")
+    task = Task(in_channels, input_size_pixels, num_classes)
+    with torch.random.fork_rng(devices=[]):  # own models may draw from the global state
+        torch.default_generator.manual_seed(derive_seed(seed, "init"))
+        return MODELS[config.name](config, task, make_generator(seed, "init"))
+
+
+def register(name: str, builder: Builder, config_class: type[ModelConfig]) -> None:
+    """Add a model of your own under `name`, for modules listed in `plugins`.
+
+    builder: (config, task, generator) -> Network; it may draw its weights from the generator or
+    from torch's global state, both follow `seed`. Registering a name again replaces an own model;
+    raises UsageError for a built-in name.
+    """
+    if name in _BUILT_IN:
+        raise UsageError(f"'{name}' is a built-in model", hint="give your model another name")
+    MODELS[name] = builder
+    settings.models.MODELS[name] = config_class
+
+
+_BUILT_IN = frozenset(MODELS)

@@ -1,0 +1,110 @@
+"""What the lecture computes by hand: output sizes, receptive fields, parameters, multiply-adds.
+
+Integers only, no torch. All maps are square; a `size` is their side in pixels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    """A kernel of a convolution or a pooling layer and the way it moves; all in pixels.
+
+    ceil: round the number of positions up, so that the last window may hang over the bottom and
+    right edge, as in the 2012 source code; otherwise down, as the lecture's formula does.
+    """
+
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+    ceil: bool = False
+
+    @property
+    def extent(self) -> int:
+        """Return the pixels from the window's first to its last entry, D(K - 1) + 1."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    def output_size(self, size: int) -> int:
+        """Return the number of positions along one side; 0 when the window does not fit."""
+        return output_size(size, self.kernel, self.stride, self.padding, self.dilation, self.ceil)
+
+    def overhang(self, size: int) -> int:
+        """Return by how many pixels the last window hangs over the bottom or right edge."""
+        span = (self.output_size(size) - 1) * self.stride + self.extent
+        return max(0, span - size - 2 * self.padding)
+
+    def formula(self, size: int) -> str:
+        """Return the lecture's formula with the numbers put in."""
+        rounding = "ceil" if self.ceil else "floor"
+        inner = f"({size} + 2·{self.padding} - {self.dilation}·({self.kernel} - 1) - 1)"
+        return f"{rounding}({inner}/{self.stride} + 1) = {self.output_size(size)}"
+
+
+def output_size(
+    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil: bool = False
+) -> int:
+    """Return H' = floor((H + 2P - D(K - 1) - 1) / S + 1), with ceil in place of floor if asked.
+
+    In the ceil form a window that would begin behind the last pixel is left out, as in torch.
+    Returns 0 when the window does not fit at all.
+    Source: the lecture, convolutional layer and pooling summaries; `ceil` from the 2012 source.
+    """
+    room = size + 2 * padding - dilation * (kernel - 1) - 1
+    steps = -(-room // stride) if ceil else room // stride
+    if ceil and steps * stride >= size + padding:
+        steps -= 1
+    return max(0, steps + 1)
+
+
+def trace_sizes(size: int, windows: Mapping[str, Window]) -> dict[str, int]:
+    """Return the output size behind each named window, in order, for an input of `size`."""
+    sizes = {}
+    for name, window in windows.items():
+        size = window.output_size(size) if size > 0 else 0
+        sizes[name] = size
+    return sizes
+
+
+def smallest_input(windows: Mapping[str, Window]) -> int:
+    """Return the smallest input size for which every window has at least one position."""
+    size = 1
+    while min(trace_sizes(size, windows).values(), default=1) < 1:
+        size += 1
+    return size
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """The input pixels that one unit sees, and the input pixels between neighbouring units."""
+
+    size_pixels: int = 1
+    jump_pixels: int = 1
+
+    def through(self, window: Window) -> "ReceptiveField":
+        """Return the field one layer up: it grows by (extent - 1) jumps, the jump by the stride."""
+        grown = self.size_pixels + (window.extent - 1) * self.jump_pixels
+        return ReceptiveField(grown, self.jump_pixels * window.stride)
+
+
+def conv_parameters(in_channels: int, out_channels: int, kernel: int, groups: int = 1) -> int:
+    """Return C_out (C_in / groups) K^2 weights + C_out biases."""
+    return out_channels * (in_channels // groups) * kernel**2 + out_channels
+
+
+def fc_parameters(in_features: int, out_features: int) -> int:
+    """Return M N weights + M biases."""
+    return out_features * in_features + out_features
+
+
+def conv_multiply_adds(
+    in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1
+) -> int:
+    """Return the weights of one kernel times its positions: C_out (C_in / groups) K^2 H' W'."""
+    return out_channels * (in_channels // groups) * kernel**2 * out_size**2
+
+
+def fc_multiply_adds(in_features: int, out_features: int) -> int:
+    """Return one multiply-add a weight."""
+    return in_features * out_features

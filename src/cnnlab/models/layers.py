@@ -1,0 +1,116 @@
+"""Layers with weights, activations and pooling, sized by a geometry.Window.
+
+Conv2d and Linear leave their weights as NaN: init.py fills them from a generator, so that no
+layer touches torch's global random state and a forgotten weight is seen at once.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnnlab.geometry import Window
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution (cross-correlation, as everywhere) whose windows may hang over the edge.
+
+    [N, C, H, W] -> [N, C', H', W']. Beyond the bottom and right edge the input counts as 0, which
+    equals the clipped windows of the 2012 source. The weights are not initialized.
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, window: Window, groups: int = 1
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            window.kernel,
+            window.stride,
+            window.padding,
+            window.dilation,
+            groups,
+        )
+        self.window = window
+
+    def reset_parameters(self) -> None:
+        """Mark the weights as not initialized."""
+        _fill_nan(self)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return the convolved maps."""
+        if self.window.ceil:
+            below, right = (self.window.overhang(side) for side in maps.shape[-2:])
+            if below or right:
+                maps = F.pad(maps, (0, right, 0, below))
+        return super().forward(maps)
+
+
+class WholeMapConv2d(Conv2d):
+    """A convolution whose kernel covers the whole map, computed as a matrix product.
+
+    [N, C, K, K] -> [N, C', 1, 1]. The same numbers as Conv2d, several times as fast on small maps.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return one value a kernel and image."""
+        assert maps.shape[-2:] == self.weight.shape[-2:], "the kernel must cover the map"
+        values = F.linear(maps.flatten(1), self.weight.flatten(1), self.bias)
+        return values[:, :, None, None]
+
+
+class Linear(nn.Linear):
+    """A fully connected layer, [N, features] -> [N, features']; its weights are not initialized."""
+
+    def reset_parameters(self) -> None:
+        """Mark the weights as not initialized."""
+        _fill_nan(self)
+
+
+class ReLU(nn.ReLU):
+    """The rectifier, max(0, x)."""
+
+
+ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
+    "relu": ("rectifier", ReLU),
+    "tanh": ("squash", nn.Tanh),
+    "sigmoid": ("squash", nn.Sigmoid),
+}
+"""Each activation with its role."""
+
+
+def max_pool(window: Window) -> nn.MaxPool2d:
+    """Return max pooling over `window`."""
+    return nn.MaxPool2d(window.kernel, window.stride, window.padding, ceil_mode=window.ceil)
+
+
+def average_pool(window: Window) -> nn.AvgPool2d:
+    """Return mean pooling over `window`."""
+    return nn.AvgPool2d(window.kernel, window.stride, window.padding, ceil_mode=window.ceil)
+
+
+class ScaledDropout(nn.Module):
+    """Set a share of the units to zero while training and scale all of them by the rest at test.
+
+    As the 2012 paper has it: nothing is scaled while training. torch's Dropout scales while
+    training instead; the two differ in the size of what the next layer sees at step 0.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, units: Tensor) -> Tensor:
+        """Return the units, thinned out (training) or scaled (test)."""
+        if not self.training:
+            return units * (1 - self.rate)
+        draws = torch.rand(units.shape, device=units.device)  # float32: bf16 has too few levels
+        return units * (draws >= self.rate)
+
+    def extra_repr(self) -> str:
+        """Return the rate for printing."""
+        return f"rate={self.rate:g}"
+
+
+def _fill_nan(module: nn.Conv2d | nn.Linear) -> None:
+    for parameter in module.parameters(recurse=False):
+        nn.init.constant_(parameter, float("nan"))

@@ -1,0 +1,103 @@
+"""A network as a list: named layers in order, each with the role it plays."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from cnnlab.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is asked to do: [N, C, S, S] images -> [N, K] scores."""
+
+    in_channels: int
+    input_size_pixels: int
+    num_classes: int
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what no network can do."""
+        for name, least in (("in_channels", 1), ("input_size_pixels", 1), ("num_classes", 2)):
+            if (value := getattr(self, name)) < least:
+                raise UsageError(f"a network needs {name} of at least {least}, got {value}")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One named layer.
+
+    role: conv, fc, rbf (with weights); pool, subsample (smaller maps); norm; rectifier (ReLU),
+    squash (tanh, sigmoid); dropout; flatten.
+    """
+
+    name: str
+    role: str
+    module: nn.Module
+
+
+class Network(nn.Module):
+    """Layers applied one after the other.
+
+    [N, C, S, S] float images -> [N, K] scores, larger = better. Parameters are called
+    `<layer name>.<parameter>`. Summary, pictures and the deconvnet read `layers`, no classes.
+    """
+
+    def __init__(self, layers: Sequence[Layer], task: Task) -> None:
+        super().__init__()
+        self.task = task
+        self._roles = {layer.name: layer.role for layer in layers}
+        assert len(self._roles) == len(layers), "layer names must differ"
+        for layer in layers:
+            self.add_module(layer.name, layer.module)
+
+    @property
+    def in_channels(self) -> int:
+        """Return the channels of the images."""
+        return self.task.in_channels
+
+    @property
+    def input_size_pixels(self) -> int:
+        """Return the side of the images."""
+        return self.task.input_size_pixels
+
+    @property
+    def num_classes(self) -> int:
+        """Return the number of scores."""
+        return self.task.num_classes
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the layers in the order in which they are applied."""
+        return tuple(
+            Layer(name, role, self.get_submodule(name)) for name, role in self._roles.items()
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the scores of the images."""
+        maps = images
+        for name in self._roles:
+            maps = self._modules[name](maps)  # type: ignore[misc]
+        return maps
+
+    def activations(
+        self, images: Tensor, names: Collection[str] | None = None
+    ) -> dict[str, Tensor]:
+        """Return the outputs of the named layers (all when None), by name and in order.
+
+        Runs no further than the last of them.
+        """
+        wanted = set(self._roles if names is None else names)
+        if unknown := sorted(wanted - self._roles.keys()):
+            raise UsageError(
+                f"the network has no layer '{unknown[0]}'", hint=f"it has: {', '.join(self._roles)}"
+            )
+        maps = images
+        found: dict[str, Tensor] = {}
+        for name in self._roles:
+            if len(found) == len(wanted):
+                break
+            maps = self._modules[name](maps)  # type: ignore[misc]
+            if name in wanted:
+                found[name] = maps
+        return found
