@@ -10,8 +10,6 @@ class DatasetConfig:
     """A labelled image set, its split and how its images reach the network's size."""
 
     name: str = setting("name in the table of data sets")
-    root: str | None = setting("folder that holds the files; null looks in the usual places")
-    download: bool = setting("fetch missing files from the set's public home")
     image_size_pixels: int = setting("side of the images that augmentation sees", at_least=1)
     pad_pixels: int = setting("of them, how many are a border of background", at_least=0)
     num_validation: int = setting(
@@ -19,15 +17,29 @@ class DatasetConfig:
     )
     split_seed: int = setting("seed of that split, apart from `seed`", at_least=0)
     residency: str = setting(
-        "where the pixels stay while training", choices=("auto", "device", "host")
+        "where the pixels stay while training", choices=("auto", "device", "host", "mapped")
     )
+
+
+@dataclass(kw_only=True)
+class FilesConfig(DatasetConfig):
+    """A set read from files that its owner keeps, or from a Store prepared from them."""
+
+    root: str | None = setting("folder that holds the files; null looks in the usual places")
+
+
+@dataclass(kw_only=True)
+class DownloadConfig(FilesConfig):
+    """A set whose public home hands it out without an account."""
+
+    download: bool = setting("fetch missing files from the set's public home into root")
 
 
 DATASETS: dict[str, type[DatasetConfig]] = {
     "mnist5k": DatasetConfig,
-    "mnist": DatasetConfig,
-    "fashion_mnist": DatasetConfig,
-    "cifar10": DatasetConfig,
+    "mnist": DownloadConfig,
+    "fashion_mnist": DownloadConfig,
+    "cifar10": DownloadConfig,
 }
 
 
@@ -42,7 +54,7 @@ class AugmentConfig:
 class CropConfig(AugmentConfig):
     """Random crops, of the image itself or of the image with a border around it."""
 
-    padding_pixels: int = setting("border added before cropping", at_least=0)
+    padding_pixels: int = setting("black border added before cropping", at_least=0)
     crop_pixels: int | None = setting("side of the crop; null keeps the image's side", at_least=1)
 
 

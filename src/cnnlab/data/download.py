@@ -1,0 +1,71 @@
+"""Fetch a public file once: to a temporary name, checked against its published MD5, then renamed."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cnnlab.errors import DataError
+
+_CHUNK_BYTES = 1 << 20
+_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file's name, the folders that serve it, and the MD5 its publishers give."""
+
+    name: str
+    folders: tuple[str, ...]
+    md5: str
+
+
+def fetch(remotes: Sequence[Remote], root: str | None, set_name: str) -> Path:
+    """Bring all files into `root` (default data/<set>) and return that folder.
+
+    Files that are there with the right MD5 are kept. Raises DataError.
+    """
+    folder = Path(root or Path("data") / set_name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for remote in remotes:
+        target = folder / remote.name
+        if not (target.is_file() and _md5(target) == remote.md5):
+            _fetch_one(remote, target)
+    return folder
+
+
+def _fetch_one(remote: Remote, target: Path) -> None:
+    failures = []
+    for folder in remote.folders:
+        temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        try:
+            _download(folder + remote.name, temporary)
+            if (found := _md5(temporary)) == remote.md5:
+                temporary.replace(target)
+                return
+            failures.append(f"{folder}{remote.name}: MD5 {found}, published {remote.md5}")
+        except (urllib.error.URLError, OSError) as error:
+            failures.append(f"{folder}{remote.name}: {error}")
+        finally:
+            temporary.unlink(missing_ok=True)
+    raise DataError(
+        f"cannot download {remote.name}", "; ".join(failures), "fetch it by hand into dataset.root"
+    )
+
+
+def _download(url: str, path: Path) -> None:
+    request = urllib.request.Request(url, headers={"User-Agent": "cnnlab"})
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer, path.open("xb") as f:
+        while chunk := answer.read(_CHUNK_BYTES):
+            f.write(chunk)
+
+
+def _md5(path: Path) -> str:
+    state = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            state.update(chunk)
+    return state.hexdigest()

@@ -1,0 +1,115 @@
+"""Where the pixels of a Store stay while they are used: device, host memory, or where they lie."""
+
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cnnlab.data.store import Store, all_indices
+from cnnlab.errors import ResourceError
+
+Prepare = Callable[[Tensor], Tensor]
+"""uint8 [n,C,H,W] -> uint8 [n,C,S,S]."""
+
+CHUNK_IMAGES = 2048
+_SHARE_OF_FREE_MEMORY = 0.5
+
+
+class Pixels(Protocol):
+    """Prepared images of a Store by index."""
+
+    residency: str
+
+    def take(self, indices: Tensor) -> Tensor:
+        """Return uint8 [n,C,S,S] on the device, in channels_last order, for CPU indices [n]."""
+        ...
+
+
+class Resident:
+    """All images prepared once and kept on `home`; a batch is one index_select."""
+
+    def __init__(self, store: Store, prepare: Prepare, home: torch.device, device: torch.device):
+        self.residency = "device" if home == device else "host"
+        self._device = device
+        self._images = _prepare_all(store, prepare, home)  # [N,S,S,C]
+        self._pinned = home.type == "cpu" and device.type == "cuda"
+
+    def take(self, indices: Tensor) -> Tensor:
+        images = self._images.index_select(0, indices.to(self._images.device))
+        if self._pinned:
+            images = images.pin_memory().to(self._device, non_blocking=True)
+        return images.permute(0, 3, 1, 2)
+
+
+class Mapped:
+    """Images read from the Store and prepared batch by batch; nothing is kept."""
+
+    residency = "mapped"
+
+    def __init__(self, store: Store, prepare: Prepare, device: torch.device):
+        self._store, self._prepare, self._device = store, prepare, device
+
+    def take(self, indices: Tensor) -> Tensor:
+        images = self._prepare(self._store.read(indices).permute(0, 3, 1, 2))
+        images = images.contiguous(memory_format=torch.channels_last)
+        if self._device.type == "cuda":
+            images = images.pin_memory().to(self._device, non_blocking=True)
+        return images
+
+
+def place(store: Store, prepare: Prepare, device: torch.device, residency: str) -> Pixels:
+    """Prepare the images where `residency` says; auto: the fastest place with room.
+
+    Raises ResourceError when they do not fit where they were asked to be.
+    """
+    choice = choose(store, prepare, device) if residency == "auto" else residency
+    if choice == "mapped":
+        return Mapped(store, prepare, device)
+    home = device if choice == "device" else torch.device("cpu")
+    try:
+        return Resident(store, prepare, home, device)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ResourceError(
+            f"{prepared_bytes(store, prepare):,} bytes of images do not fit on {home}",
+            store.describe(),
+            "dataset.residency=mapped reads them batch by batch",
+        ) from error
+
+
+def choose(store: Store, prepare: Prepare, device: torch.device) -> str:
+    """Return device if the images take at most half of its free memory, else host, else mapped."""
+    needed = prepared_bytes(store, prepare)
+    if needed <= _SHARE_OF_FREE_MEMORY * free_bytes(device):
+        return "device"
+    if device.type != "cpu" and needed <= _SHARE_OF_FREE_MEMORY * free_bytes(torch.device("cpu")):
+        return "host"
+    return "mapped"
+
+
+def prepared_bytes(store: Store, prepare: Prepare) -> int:
+    """Return what all images take once prepared, from a look at the first."""
+    first = prepare(store.read(torch.zeros(1, dtype=torch.int64)).permute(0, 3, 1, 2))
+    return first.numel() * len(store)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Return the memory of `device` that nobody uses now."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _prepare_all(store: Store, prepare: Prepare, home: torch.device) -> Tensor:
+    """Return uint8 [N,S,S,C] on `home`, prepared a chunk at a time to bound memory."""
+    resident: Tensor | None = None
+    for indices in all_indices(store).split(CHUNK_IMAGES):
+        chunk = prepare(store.read(indices).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        if resident is None:
+            shape = (len(store), *chunk.shape[1:])
+            resident = torch.empty(shape, dtype=torch.uint8, device=home)
+        start = int(indices[0])
+        resident[start : start + len(chunk)] = chunk.to(home)
+    assert resident is not None, "a Store is never empty"
+    return resident

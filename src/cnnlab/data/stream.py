@@ -1,0 +1,109 @@
+"""Batches of a Store: shuffled for ever for training, once in order for evaluation."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cnnlab.data.residency import Prepare, place
+from cnnlab.data.store import Store, all_indices
+from cnnlab.errors import UsageError
+from cnnlab.runtime import make_generator
+
+
+class Batch(NamedTuple):
+    """images: uint8 [n,C,S,S], labels: int64 [n], both on the device; the step that it belongs to."""
+
+    images: Tensor
+    labels: Tensor
+    step: int
+    epoch: int
+
+
+class Stream:
+    """Endless shuffled batches; what step k shows depends on (seed, k) alone.
+
+    Each epoch shows every image once, the last short batch included. limit_batches: only the first
+    so many of each epoch. one_batch: the first batch of the first epoch, for ever.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        batch_size: int,
+        seed: int,
+        device: torch.device | str,
+        residency: str = "auto",
+        limit_batches: int | None = None,
+        one_batch: bool = False,
+        prepare: Prepare = lambda images: images,
+    ) -> None:
+        device = torch.device(device)
+        whole = -(-len(store) // batch_size)
+        self.steps_per_epoch = min(whole, limit_batches or whole)
+        self._num_images, self._batch_size, self._seed = len(store), batch_size, seed
+        self._one_batch = one_batch
+        self._pixels = place(store, prepare, device, residency)
+        self._labels = store.labels.to(device)
+        self.residency = self._pixels.residency
+
+    def batches(self, start_step: int = 0) -> Iterator[Batch]:
+        """Yield the batches of step start_step, start_step + 1, ... for ever."""
+        step = start_step
+        while True:
+            epoch = step // self.steps_per_epoch
+            for indices in self._epoch(epoch)[step % self.steps_per_epoch :]:
+                images = self._pixels.take(indices)
+                labels = self._labels.index_select(0, indices.to(self._labels.device))
+                yield Batch(images, labels, step, epoch)
+                step += 1
+
+    def _epoch(self, epoch: int) -> list[Tensor]:
+        """Return the indices of each of the epoch's batches."""
+        generator = make_generator(self._seed, "order", 0 if self._one_batch else epoch)
+        batches = torch.randperm(self._num_images, generator=generator).split(self._batch_size)
+        if self._one_batch:
+            return [batches[0]] * self.steps_per_epoch
+        return list(batches[: self.steps_per_epoch])
+
+
+class InOrder:
+    """Batches of a Store from its first image to its last; can be gone through again and again."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        batch_size: int,
+        device: torch.device | str,
+        residency: str = "auto",
+        prepare: Prepare = lambda images: images,
+    ) -> None:
+        if batch_size < 1:
+            raise UsageError(f"batch_size is {batch_size}, expected at least 1")
+        device = torch.device(device)
+        self._pixels = place(store, prepare, device, residency)
+        self._labels = store.labels.to(device)
+        self._parts = all_indices(store).split(batch_size)
+        self.residency = self._pixels.residency
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for step, indices in enumerate(self._parts):
+            start = int(indices[0])
+            labels = self._labels[start : start + len(indices)]
+            yield Batch(self._pixels.take(indices), labels, step, 0)
+
+
+def in_order(
+    store: Store,
+    batch_size: int,
+    device: torch.device | str,
+    prepare: Prepare = lambda images: images,
+) -> InOrder:
+    """Return the batches of one pass for evaluation; the pixels are prepared once, not each pass."""
+    return InOrder(store, batch_size=batch_size, device=device, prepare=prepare)

@@ -1,0 +1,80 @@
+"""Batch functions on pixels: [N,C,H,W] in, [N,C,H,W] out, on the device of the images.
+
+Pure: nothing is drawn here and nothing is changed in place. No function loops over images.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pad(images: Tensor, pixels: int, value: float = 0) -> Tensor:
+    """Put a border of `pixels` around every image."""
+    if pixels == 0:
+        return images
+    return F.pad(images, (pixels, pixels, pixels, pixels), value=value)
+
+
+def center_crop(images: Tensor, size: int) -> Tensor:
+    """Return a view of the central size×size pixels; an odd remainder goes to the bottom right."""
+    height, width = images.shape[-2:]
+    assert size <= min(height, width), f"cannot cut {size} pixels out of {height}x{width}"
+    top, left = (height - size) // 2, (width - size) // 2
+    return images[..., top : top + size, left : left + size]
+
+
+def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:
+    """Cut one size×size window out of each image.
+
+    corners: int64 [N,2], (top, left) of each window, all inside the image.
+    """
+    span = torch.arange(size, device=images.device)
+    rows = corners[:, 0, None, None] + span[:, None]  # [N,size,1]
+    columns = corners[:, 1, None, None] + span  # [N,1,size]
+    item = torch.arange(len(images), device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[item, rows, columns].permute(0, 3, 1, 2)
+
+
+def mirror(images: Tensor, flags: Tensor) -> Tensor:
+    """Reflect left to right the images whose flag is set. flags: bool [N]."""
+    return torch.where(flags[:, None, None, None], images.flip(-1), images)
+
+
+def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Resize with antialiased bilinear filtering; uint8 in gives uint8 out, rounded.
+
+    size: (height, width), or one number for a square.
+    """
+    size = (size, size) if isinstance(size, int) else size
+    if tuple(images.shape[-2:]) == size:
+        return images
+    if images.dtype == torch.uint8 and images.device.type != "cpu":
+        resized = resize(images.float(), size)  # only the CPU has a uint8 kernel
+        return resized.round_().clamp_(0, 255).to(torch.uint8)
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+
+
+def resize_shorter_side(images: Tensor, size: int) -> Tensor:
+    """Resize so that the shorter side is `size` and cut the central square out of the rest.
+
+    Source: Krizhevsky et al. 2012, section 2; the longer side is rounded to whole pixels.
+    """
+    height, width = images.shape[-2:]
+    if height <= width:
+        scaled = (size, max(size, round(width * size / height)))
+    else:
+        scaled = (max(size, round(height * size / width)), size)
+    return center_crop(resize(images, scaled), size)
+
+
+def to_channels(images: Tensor, channels: int) -> Tensor:
+    """Repeat grey images to `channels`; turn colour into grey by the weights of ITU-R BT.601."""
+    found = images.shape[1]
+    if found == channels:
+        return images
+    if found == 1:
+        return images.expand(-1, channels, -1, -1).contiguous()
+    assert (found, channels) == (3, 1), f"no conversion from {found} to {channels} channels"
+    weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
+    grey = (images.float() * weights).sum(1, keepdim=True)
+    return grey.round_().to(torch.uint8) if images.dtype == torch.uint8 else grey

@@ -1,0 +1,106 @@
+"""What stands between stored pixels and a network: size, border, channels, mean and deviation.
+
+A checkpoint carries it, so that whoever loads a network sees images as the network learned them.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab import images as pixels
+from cnnlab.errors import CheckpointError
+
+TENSOR_NAMES = ("input.mean", "input.std")
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """Bring uint8 images to a network's size, then to numbers around zero.
+
+    The content is resized to image_size_pixels - 2 * pad_pixels (shorter side, then the central
+    square), and pad_pixels of black go around it. mean: [C] or [C,S,S]; std: [C]; both in levels
+    of 0..255. A std of all ones means that nothing is divided.
+    """
+
+    channels: int
+    image_size_pixels: int
+    pad_pixels: int
+    mean: Tensor
+    std: Tensor
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """uint8 [N,c,h,w] -> uint8 [N,C,S,S]; images that have that size already stay as they are."""
+        images = pixels.to_channels(images, self.channels)
+        if images.shape[-2:] == (self.image_size_pixels, self.image_size_pixels):
+            return images
+        content = self.image_size_pixels - 2 * self.pad_pixels
+        return pixels.pad(pixels.resize_shorter_side(images, content), self.pad_pixels)
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """[N,C,s,s] in levels -> float32, zero mean and unit deviation over the training set.
+
+        A per-pixel mean larger than the images is cut to its centre, wherever the images were
+        cut (Source: the released convdata_jpeg.py of 2012; the paper does not say).
+        """
+        mean, std = self.mean, self.std
+        if mean.dim() == 3:
+            mean = pixels.center_crop(mean, images.shape[-1])
+        else:
+            mean = mean[:, None, None]
+        centered = images.to(torch.float32) - mean
+        return centered.div_(self.std[:, None, None]) if self._divides else centered
+
+    @cached_property
+    def _divides(self) -> bool:
+        return bool((self.std != 1).any())  # looked at once: a look at a GPU's tensor waits for it
+
+    def to(self, device: torch.device | str) -> "Preprocessing":
+        """Return a copy whose mean and deviation are on `device`."""
+        return Preprocessing(
+            channels=self.channels,
+            image_size_pixels=self.image_size_pixels,
+            pad_pixels=self.pad_pixels,
+            mean=self.mean.to(device),
+            std=self.std.to(device),
+        )
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return the tensors and the plain document that `from_state` reads."""
+        document = {
+            "channels": self.channels,
+            "image_size_pixels": self.image_size_pixels,
+            "pad_pixels": self.pad_pixels,
+        }
+        return {"input.mean": self.mean.cpu(), "input.std": self.std.cpu()}, document
+
+    @staticmethod
+    def from_state(tensors: dict[str, Tensor], document: dict[str, Any]) -> "Preprocessing":
+        """Rebuild from `state`; other tensors may be present. Raises CheckpointError if it does not fit."""
+        try:
+            sizes = [document[key] for key in ("channels", "image_size_pixels", "pad_pixels")]
+            mean, std = (tensors[name].to(torch.float32) for name in TENSOR_NAMES)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"the checkpoint's preprocessing lacks {error}") from error
+        _check_state(sizes, mean, std)
+        return Preprocessing(*sizes, mean=mean, std=std)
+
+
+def _check_state(sizes: list[Any], mean: Tensor, std: Tensor) -> None:
+    if not all(type(size) is int for size in sizes):
+        raise CheckpointError(
+            f"the checkpoint's preprocessing has sizes {sizes}, not whole numbers"
+        )
+    channels, size, padding = sizes
+    if channels < 1 or padding < 0 or size <= 2 * padding:
+        raise CheckpointError(f"the checkpoint's preprocessing has impossible sizes {sizes}")
+    if tuple(mean.shape) not in {(channels,), (channels, size, size)} or mean.shape[0] != channels:
+        raise CheckpointError(f"input.mean has shape {tuple(mean.shape)}, which fits no image")
+    if tuple(std.shape) != (channels,):
+        raise CheckpointError(f"input.std has shape {tuple(std.shape)}, expected ({channels},)")
+    if not (torch.isfinite(mean).all() and torch.isfinite(std).all() and (std > 0).all()):
+        raise CheckpointError(
+            "input.mean or input.std is not finite, or a deviation is not positive"
+        )
