@@ -1,8 +1,18 @@
-"""The machine: device, precision, threads and random numbers; the only file that sets torch-global state."""
+"""The machine: device, precision, threads, random numbers; alone in setting torch-global state."""
 
 import hashlib
+import os
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
+from pathlib import Path
 
 import torch
+
+from cnnlab.errors import ResourceError, UsageError
+
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
@@ -18,3 +28,130 @@ def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
 def make_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     """Return a CPU generator that is a function of (seed, purpose, index)."""
     return torch.Generator().manual_seed(derive_seed(seed, purpose, index))
+
+
+def dropout_seeder(seed: int, device: torch.device) -> Callable[[int], None]:
+    """Return index -> None, which seeds the generator that dropout on `device` draws from.
+
+    It is called before every forward pass of training and so seeds one generator, in a few
+    microseconds, not all of them as torch.manual_seed does.
+    """
+    if device.type == "cuda":
+        torch.cuda.init()
+        index = torch.cuda.current_device() if device.index is None else device.index
+        generator = torch.cuda.default_generators[index]
+    else:
+        generator = torch.default_generator
+
+    def seed_dropout(index: int) -> None:
+        generator.manual_seed(derive_seed(seed, "dropout", index))
+
+    return seed_dropout
+
+
+def select_device(name: str) -> torch.device:
+    """Return the device called auto, cpu, cuda or cuda:N; auto prefers CUDA where it works.
+
+    Raises ResourceError for a CUDA device that is not there, UsageError for another word.
+    """
+    kind, _, number = name.partition(":")
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
+        raise UsageError(f"runtime.device must be auto, cpu, cuda or cuda:N, got {name!r}")
+    index = int(number or 0)
+    if not torch.cuda.is_available():
+        why = "torch has no CUDA support" if torch.version.cuda is None else "torch finds no GPU"
+        raise ResourceError(f"runtime.device={name}, but {why}", hint="runtime.device=cpu works")
+    if index >= torch.cuda.device_count():
+        there = torch.cuda.device_count()
+        raise ResourceError(f"runtime.device={name}, but this machine has {there} CUDA device(s)")
+    return torch.device("cuda", index)
+
+
+def describe_device(device: torch.device) -> str:
+    """Name the device in words: 'cpu (AMD EPYC, 2 threads)', 'cuda:0 (NVIDIA H200, 139 GiB)'."""
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
+        return f"{device} ({facts.name}, {facts.total_memory / 2**30:.0f} GiB)"
+    threads = torch.get_num_threads()
+    return f"{device} ({processor_name()}, {threads} thread{'s' if threads > 1 else ''})"
+
+
+@cache
+def processor_name() -> str:
+    """Return the processor's name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine() or "unknown processor"
+
+
+def configure(
+    device: torch.device,
+    *,
+    precision: str = "fp32",
+    num_threads: int | None = None,
+    deterministic: bool = False,
+) -> None:
+    """Set every torch-global switch that a run depends on, so that no run inherits another's.
+
+    fp32 means float32 throughout: torch itself would let cuDNN convolutions use TF32.
+    num_threads: null gives what torch chose when the process began. deterministic: CUDA kernels
+    that repeat bit for bit, and an error for those that cannot; a CPU always repeats.
+    """
+    torch.set_num_threads(num_threads or _first_num_threads())
+    tf32 = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = tf32
+    torch.backends.cudnn.conv.fp32_precision = tf32  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = tf32  # type: ignore[attr-defined]
+    strict = deterministic and device.type == "cuda"
+    if strict:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(strict)
+    torch.backends.cudnn.deterministic = strict
+    torch.backends.cudnn.benchmark = not strict
+    torch.set_grad_enabled(True)
+    torch.set_default_dtype(torch.float32)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+@cache
+def _first_num_threads() -> int:
+    """Return the thread count in force at the first call: before anything here changed it."""
+    return torch.get_num_threads()
+
+
+def forward_precision(
+    precision: str, device: torch.device
+) -> Callable[[], AbstractContextManager[object]]:
+    """Return what makes the context of a forward pass; weights and updates stay float32."""
+    if precision == "bf16":
+        return partial(torch.autocast, device.type, dtype=torch.bfloat16)
+    return nullcontext
+
+
+def precision_warning(precision: str, device: torch.device) -> str | None:
+    """Say in one line why `precision` gains nothing on `device`, or return None."""
+    if precision == "tf32" and (device.type != "cuda" or _capability(device) < (8, 0)):
+        return f"precision=tf32 has no effect on {device}: it computes in fp32"
+    if precision == "bf16" and device.type == "cpu" and not _cpu_has_bf16():
+        return "precision=bf16 on a processor without bf16 instructions is slower than fp32"
+    if precision == "bf16" and device.type == "cuda" and _capability(device) < (8, 0):
+        return f"precision=bf16 on {device}, which has no bf16 units, is slower than fp32"
+    return None
+
+
+def _capability(device: torch.device) -> tuple[int, int]:
+    return torch.cuda.get_device_capability(device)
+
+
+def _cpu_has_bf16() -> bool:
+    flags = Path("/proc/cpuinfo")
+    return flags.exists() and "avx512_bf16" in flags.read_text()

@@ -1,0 +1,67 @@
+"""The training loop, whole: it knows a state, an endless batch iterator, a rate and callables."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+@dataclass
+class TrainState:
+    """What training changes: the eager model, its optimizer, and the number of updates made.
+
+    A hook ends the run by giving a `stop_reason`.
+    """
+
+    model: nn.Module
+    optimizer: Optimizer
+    step: int = 0
+    stop_reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """What one update says of itself; the tensors stay on the device until a hook asks.
+
+    loss: mean over the batch. gradient_norm: before clipping. Both are detached scalars.
+    """
+
+    loss: Tensor
+    gradient_norm: Tensor
+    num_images: int
+
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+Step = Callable[[TrainState, Tensor, Tensor], StepReport]
+Hook = Callable[[TrainState, StepReport], None]
+
+
+def fit(
+    state: TrainState,
+    batches: Batches,
+    step: Step,
+    rate_at: Callable[[int], float],
+    hooks: Iterable[Hook],
+    total_steps: int,
+) -> None:
+    """Update `state` until `total_steps` updates were made or a hook gives a reason to stop.
+
+    batches: images on the device, ready for the model, and labels; the first one belongs to
+    `state.step`. rate_at: step -> factor of each parameter group's base rate. Hooks run after
+    every update in the order given, and leave the model in train mode.
+    """
+    state.model.train()
+    while state.step < total_steps and state.stop_reason is None:
+        images, labels = next(batches)
+        set_rate(state.optimizer, rate_at(state.step))
+        report = step(state, images, labels)
+        state.step += 1
+        for hook in hooks:
+            hook(state, report)
+
+
+def set_rate(optimizer: Optimizer, factor: float) -> None:
+    """Give every parameter group `factor` times its own base rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = factor * group["base_rate"]

@@ -1,0 +1,169 @@
+"""Update rules, parameter groups, and optimizer state by parameter name."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.optim.sgd import sgd
+
+from cnnlab.config.training import AdamwConfig, OptimizerConfig, SgdConfig
+from cnnlab.errors import CheckpointError
+
+
+class Sgd2012(Optimizer):
+    """Momentum with the learning rate inside the velocity.
+
+    v' = momentum * v - lr * (weight_decay * w + gradient), w' = w + v'. Unlike torch.optim.SGD the
+    velocity keeps the rates at which it was gathered, so a drop of the rate acts with a delay.
+    The state `momentum_buffer` holds -v: what is subtracted. With `found_inf` set to 1 on the
+    device nothing changes, as in torch's fused optimizers.
+    Source: Krizhevsky et al. 2012, section 5, first two equations. The gradient is the mean over
+    the batch, as there.
+    """
+
+    found_inf: Tensor | None = None
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        fused: bool = True,
+    ) -> None:
+        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "fused": fused}
+        super().__init__(params, defaults)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            sgd(
+                weights,
+                list(torch._foreach_mul([weight.grad for weight in weights], group["lr"])),
+                [self._descent(weight) for weight in weights],
+                weight_decay=group["lr"] * group["weight_decay"],
+                momentum=group["momentum"],
+                lr=1.0,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                fused=group["fused"],
+                foreach=not group["fused"],
+                found_inf=self.found_inf,
+            )
+
+    def _descent(self, weight: Tensor) -> Tensor:
+        state = self.state[weight]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(weight)
+        return state["momentum_buffer"]
+
+
+def _sgd(config: SgdConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
+    return SGD(groups, lr=config.learning_rate, momentum=config.momentum, **_form(fused))
+
+
+def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
+    return Sgd2012(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
+
+
+def _adamw(config: AdamwConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
+    betas = (config.beta1, config.beta2)
+    return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, **_form(fused))
+
+
+def _form(fused: bool) -> dict[str, bool]:
+    return {"fused": True} if fused else {"foreach": True}
+
+
+OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]], bool], Optimizer]] = {
+    "sgd": _sgd,
+    "sgd_2012": _sgd_2012,
+    "adamw": _adamw,
+}
+
+
+def build(config: OptimizerConfig, model: nn.Module, *, fused: bool = True) -> Optimizer:
+    """Return the update rule for the parameters of `model`, which stands on its device already.
+
+    `fused` is the one-pass implementation; the other one differs from it in the last bits, so it
+    belongs to what a run records. Each group carries its `base_rate`, which the loop multiplies
+    with the schedule. The state exists from the start, filled with zeros: torch's fused SGD would
+    otherwise leave it uninitialized when its first update is skipped.
+    """
+    optimizer = OPTIMIZERS[config.name](config, parameter_groups(config, model), fused)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))
+    return optimizer
+
+
+def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str, Any]]:
+    """Return weights and biases as two groups with their own rate and decay.
+
+    Biases are all parameters of one dimension: the shift and scale of norms are among them.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights = [p for p in trained if p.dim() > 1]
+    biases = [p for p in trained if p.dim() <= 1]
+    bias_decay = config.weight_decay if config.decay_biases else 0.0
+    groups = [
+        _group("weights", weights, config.learning_rate, config.weight_decay),
+        _group("biases", biases, config.learning_rate * config.bias_rate_factor, bias_decay),
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> dict[str, Any]:
+    return {"name": name, "params": params, "lr": rate, "base_rate": rate, "weight_decay": decay}
+
+
+def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
+    """Return the state before the first update under the keys that torch uses."""
+    if isinstance(optimizer, AdamW):
+        return {
+            "step": torch.zeros((), device=parameter.device if group["fused"] else "cpu"),
+            "exp_avg": torch.zeros_like(parameter),
+            "exp_avg_sq": torch.zeros_like(parameter),
+        }
+    return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
+
+
+def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """Return the state as `optimizer.<parameter>.<key>`: the live tensors, not copies."""
+    return {
+        f"optimizer.{name}.{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+@torch.no_grad()
+def load_optimizer_tensors(
+    optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor]
+) -> None:
+    """Copy `tensors`, named as `optimizer_tensors` names them, into the state of `optimizer`.
+
+    Other names than `optimizer.*` are not looked at. The copy keeps each state's device and memory
+    format, so that the run goes on bit for bit. Raises CheckpointError when names or shapes differ.
+    """
+    live = optimizer_tensors(optimizer, model)
+    given = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
+    if different := sorted(live.keys() ^ given.keys()):
+        raise CheckpointError(
+            "the checkpoint holds the state of another update rule or model",
+            different[0],
+            "resume with the optimizer and model that the run began with",
+        )
+    for name, target in live.items():
+        if target.shape != given[name].shape:
+            shapes = f"{list(given[name].shape)}, expected {list(target.shape)}"
+            raise CheckpointError(f"a tensor of the checkpoint has shape {shapes}", name)
+        target.copy_(given[name])

@@ -1,0 +1,107 @@
+"""What one update does: forward, backward, norm, clip, latch, apply; nothing waits for the device.
+
+The table STEPS names the ways to compute the gradients of a batch. What follows them is the same
+for all.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from cnnlab.errors import UsageError
+from cnnlab.training.latch import Latch
+from cnnlab.training.loop import Step, StepReport, TrainState
+from cnnlab.training.losses import Loss
+
+Precision = Callable[[], AbstractContextManager]
+SeedDropout = Callable[[int], None]
+ComputeGradients = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+
+
+@dataclass(frozen=True)
+class StepParts:
+    """What the ways to compute gradients are built from.
+
+    precision: makes the context of a forward pass. seed_dropout: takes the number of the forward
+    pass since the start of training. parts: forward passes per update.
+    """
+
+    loss: Loss
+    precision: Precision
+    seed_dropout: SeedDropout
+    parts: int = 1
+
+
+def plain(with_: StepParts) -> ComputeGradients:
+    """Compute the batch at once."""
+
+    def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        with_.seed_dropout(step)
+        with with_.precision():
+            loss = with_.loss(model(images), labels) / len(labels)
+        loss.backward()
+        return loss.detach()
+
+    return compute
+
+
+def accumulating(with_: StepParts) -> ComputeGradients:
+    """Compute the batch in parts, one after another, for less memory.
+
+    Each part's loss is its sum divided by the count of the whole batch, so the gradients add up to
+    the plain step's, also when the last part or the batch is short. Batch statistics, where a
+    model has them, and dropout masks are those of the parts.
+    """
+
+    def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
+        total = torch.zeros((), device=labels.device)
+        parts = zip(images.chunk(with_.parts), labels.chunk(with_.parts), strict=True)
+        for index, (some_images, some_labels) in enumerate(parts):
+            with_.seed_dropout(step * with_.parts + index)
+            with with_.precision():
+                loss = with_.loss(model(some_images), some_labels) / len(labels)
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    return compute
+
+
+STEPS: dict[str, Callable[[StepParts], ComputeGradients]] = {
+    "plain": plain,
+    "accumulating": accumulating,
+}
+
+
+def build(
+    name: str,
+    with_: StepParts,
+    *,
+    latch: Latch,
+    clip_gradient_norm: float | None = None,
+) -> Step:
+    """Return the step that computes gradients in the way called `name` and applies them.
+
+    The gradient's norm is taken over all parameters, before clipping to `clip_gradient_norm`.
+    From the first non-finite loss or norm on, `latch` keeps the parameters as they are.
+    """
+    if name not in STEPS:
+        raise UsageError(f"there is no step {name!r}", hint=f"one of {', '.join(STEPS)}")
+    compute = STEPS[name](with_)
+
+    def step(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
+        state.optimizer.zero_grad(set_to_none=True)
+        loss = compute(state.model, images, labels, state.step)
+        trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+        norm = get_total_norm([p.grad for p in trained if p.grad is not None])
+        if clip_gradient_norm is not None:
+            clip_grads_with_norm_(trained, clip_gradient_norm, norm)
+        latch.watch(loss, norm, state.optimizer)
+        state.optimizer.step()
+        return StepReport(loss, norm, len(labels))
+
+    return step
