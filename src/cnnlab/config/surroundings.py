@@ -7,9 +7,26 @@ from cnnlab.config.schema import setting
 
 @dataclass(kw_only=True)
 class EvaluationConfig:
-    """The views of each image whose probabilities are averaged."""
+    """The central view of each image: what training validates with."""
 
-    name: str = setting("views", choices=("center", "five_crop", "ten_view"))
+    name: str = setting("views whose probabilities are averaged")
+
+
+@dataclass(kw_only=True)
+class CroppedEvaluationConfig(EvaluationConfig):
+    """Several crops of each image, and for ten_view their reflections."""
+
+    padding_pixels: int | None = setting(
+        "black border around the image before cutting; null: the border of training", at_least=0
+    )
+
+
+EVALUATIONS: dict[str, type[EvaluationConfig]] = {
+    "center": EvaluationConfig,
+    "five_crop": CroppedEvaluationConfig,
+    "ten_view": CroppedEvaluationConfig,
+    "grid_3x3": CroppedEvaluationConfig,
+}
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,118 @@
+"""(members, batches) -> Tally: one path for one network and for an ensemble."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import DataError
+from cnnlab.evaluation.metrics import Tally, Verdicts, count, join, judge
+from cnnlab.evaluation.views import Views
+from cnnlab.preprocessing import Preprocessing
+
+
+@dataclass
+class Member:
+    """One network of an ensemble, with everything between stored pixels and its scores.
+
+    class_order: int64 [K]; entry k is this member's column for the ensemble's class k. None: the
+    columns are the ensemble's classes already.
+    """
+
+    name: str
+    model: nn.Module
+    preprocessing: Preprocessing
+    views: Views
+    class_order: Tensor | None = None
+    weight: float = 1.0
+
+
+class EvaluationStopped(Exception):  # noqa: N818 - a request, not a fault
+    """Somebody asked to stop before all images were judged; there is no partial answer."""
+
+
+Observer = Callable[[Tensor, Tensor], None]
+"""Called once a batch with labels [N] and per-view probabilities [N,M,V,K], float32."""
+
+
+def evaluate(
+    members: Sequence[Member],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    num_classes: int,
+    crops_at_once: int | None = None,
+    observers: Sequence[Observer] = (),
+    should_stop: Callable[[], object] | None = None,
+) -> Tally:
+    """Judge batches of (uint8 images [N,c,h,w], labels [N]) by the members' average probability.
+
+    Probabilities are averaged over views, then over members by weight, in float32. The networks
+    answer in eval mode; each module's own mode is restored. crops_at_once bounds the crops in one
+    forward pass; None: as many as the batch has images, so that more views need no more memory.
+    Raises EvaluationStopped when should_stop() says so between batches, DataError where the
+    batches hold no image, NumericsError where an answer is not finite.
+    """
+    parts: list[Verdicts] = []
+    with evaluating(members):
+        for images, labels in batches:
+            if should_stop is not None and should_stop():
+                raise EvaluationStopped
+            chances = answer(members, images, crops_at_once)
+            for observer in observers:
+                observer(labels, chances)
+            parts.append(judge(combine(chances, members), labels))
+    if not any(len(part.labels) for part in parts):
+        raise DataError("there are no images to evaluate")
+    return count(join(parts), num_classes)
+
+
+@contextmanager
+def evaluating(members: Sequence[Member]) -> Iterator[None]:
+    """Put the members' networks in eval mode without gradients, and restore what was."""
+    modules = [module for member in members for module in member.model.modules()]
+    modes = [module.training for module in modules]
+    try:
+        for member in members:
+            member.model.eval()
+        with torch.inference_mode():
+            yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+
+
+def answer(members: Sequence[Member], images: Tensor, crops_at_once: int | None = None) -> Tensor:
+    """Return each member's probabilities for each view of images [N,c,h,w]: [N,M,V,K].
+
+    To be called inside `evaluating`. All members have the same number of views.
+    """
+    if len(members) == 1:
+        return view_chances(members[0], images, crops_at_once).unsqueeze(1)
+    return torch.stack([view_chances(m, images, crops_at_once) for m in members], dim=1)
+
+
+def view_chances(member: Member, images: Tensor, crops_at_once: int | None = None) -> Tensor:
+    """Return one member's probabilities for each view of images [N,c,h,w]: float32 [N,V,K]."""
+    images = member.preprocessing.prepare(images)
+    at_once = crops_at_once or len(images)
+    chunks = images.split(max(1, at_once // member.views.num_views))
+    answers = [_chunk_chances(member, chunk) for chunk in chunks]
+    chances = answers[0] if len(answers) == 1 else torch.cat(answers)
+    return chances if member.class_order is None else chances[..., member.class_order]
+
+
+def combine(chances: Tensor, members: Sequence[Member]) -> Tensor:
+    """Average probabilities [N,M,V,K] over views, then over members by weight: [N,K]."""
+    per_member = chances[:, :, 0] if chances.shape[2] == 1 else chances.mean(2)
+    if len(members) == 1:
+        return per_member[:, 0]
+    weights = per_member.new_tensor([member.weight for member in members])
+    return torch.einsum("nmk,m->nk", per_member, weights / weights.sum())
+
+
+def _chunk_chances(member: Member, images: Tensor) -> Tensor:
+    crops = member.views(images)
+    scores = member.model(member.preprocessing.normalize(crops.flatten(0, 1)))
+    return scores.float().softmax(-1).unflatten(0, crops.shape[:2])

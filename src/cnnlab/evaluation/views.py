@@ -1,0 +1,123 @@
+"""The crops of one image whose probabilities are averaged at test time.
+
+Cut from the stored uint8 pixels as slices, a whole batch at once, on the images' device.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cnnlab.errors import DataError, UsageError
+
+Corner = tuple[int, int]
+"""Row and column of a crop's top left pixel."""
+
+
+def center_corners(height: int, width: int, size: int) -> list[Corner]:
+    """Return the one central position; an odd remainder is rounded to even, as in torchvision."""
+    return [(round((height - size) / 2), round((width - size) / 2))]
+
+
+def five_corners(height: int, width: int, size: int) -> list[Corner]:
+    """Return top left, top right, bottom left, bottom right, centre: torchvision's order."""
+    bottom, right = height - size, width - size
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
+    return corners + center_corners(height, width, size)
+
+
+def grid_corners(height: int, width: int, size: int) -> list[Corner]:
+    """Return nine positions, row by row: both ends and the middle of each direction.
+
+    Source: the multiview test of the CIFAR-10 nets in Krizhevsky's 2012 code, 24x24 out of 32x32.
+    """
+    rows = (0, (height - size) // 2, height - size)
+    columns = (0, (width - size) // 2, width - size)
+    return [(row, column) for row in rows for column in columns]
+
+
+POSITIONS: dict[str, Callable[[int, int, int], list[Corner]]] = {
+    "center": center_corners,
+    "five_crop": five_corners,
+    "ten_view": five_corners,
+    "grid_3x3": grid_corners,
+}
+
+MIRRORED = frozenset({"ten_view"})
+"""The views that show each crop of the reflected image as well."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """A function from images to crops that knows how many it cuts."""
+
+    name: str
+    crop_pixels: int
+    padding_pixels: int = 0
+
+    @property
+    def num_views(self) -> int:
+        """Crops of each image."""
+        return len(POSITIONS[self.name](1, 1, 1)) * (2 if self.name in MIRRORED else 1)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Cut images [N,C,H,W] into crops [N,V,C,s,s] of the same dtype.
+
+        Mirrored views are the crops of the mirrored image, not the mirror images of the crops:
+        the two differ by a pixel where the centre has an odd remainder.
+        Raises DataError for images smaller than the crop, UsageError where all crops coincide.
+        Source: Krizhevsky et al. 2012, section 4.1; order as torchvision's FiveCrop and TenCrop.
+        """
+        if self.padding_pixels:
+            images = F.pad(images, (self.padding_pixels,) * 4)
+        size, corners = self.crop_pixels, self._corners(*images.shape[-2:])
+        sources = [images, images.flip(-1)] if self.name in MIRRORED else [images]
+        crops = [
+            source[..., top : top + size, left : left + size]
+            for source in sources
+            for top, left in corners
+        ]
+        return crops[0].unsqueeze(1) if len(crops) == 1 else torch.stack(crops, dim=1)
+
+    def _corners(self, height: int, width: int) -> list[Corner]:
+        if min(height, width) < self.crop_pixels:
+            raise DataError(
+                f"the images are {height}x{width} pixels, smaller than the {self.crop_pixels}-pixel"
+                " crop the network takes",
+                hint="larger images come from dataset.image_size_pixels",
+            )
+        corners = POSITIONS[self.name](height, width, self.crop_pixels)
+        if len(corners) > 1 and len(set(corners)) == 1:
+            raise UsageError(
+                f"{self.name} would cut the same {self.crop_pixels}-pixel crop {len(corners)} times"
+                " out of these images",
+                hint="it needs larger images or a border: evaluation.padding_pixels=2",
+            )
+        return corners
+
+
+def build(
+    name: str,
+    *,
+    crop_pixels: int,
+    padding_pixels: int = 0,
+    mirror_allowed: bool = True,
+    dataset: str = "this set",
+) -> Views:
+    """Return the function that cuts the views called `name`.
+
+    crop_pixels: side of a crop. padding_pixels: border of black around the image before cutting;
+    for small images the border of training, so that corner crops differ from the centre.
+    mirror_allowed, dataset: whether the classes survive reflection, and the name to say it with.
+    Raises UsageError for an unknown name and for reflections of a set such as digits or signs.
+    """
+    if name not in POSITIONS:
+        raise UsageError(f"no views called '{name}'", hint=f"available: {', '.join(POSITIONS)}")
+    if name in MIRRORED and not mirror_allowed:
+        raise UsageError(
+            f"{name} shows mirror images, and the classes of {dataset} do not survive reflection",
+            hint="use evaluation=five_crop: the same five crops, not mirrored",
+        )
+    return Views(name, crop_pixels, padding_pixels)
