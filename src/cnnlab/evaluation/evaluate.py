@@ -33,20 +33,23 @@ class EvaluationStopped(Exception):  # noqa: N818 - a request, not a fault
     """Somebody asked to stop before all images were judged; there is no partial answer."""
 
 
+Batches = Iterable[tuple[Tensor, Tensor, *tuple[object, ...]]]
+"""(uint8 images [N,c,h,w], labels int64 [N]), on the members' device; what follows is ignored."""
+
 Observer = Callable[[Tensor, Tensor], None]
 """Called once a batch with labels [N] and per-view probabilities [N,M,V,K], float32."""
 
 
 def evaluate(
     members: Sequence[Member],
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Batches,
     *,
     num_classes: int,
     crops_at_once: int | None = None,
     observers: Sequence[Observer] = (),
     should_stop: Callable[[], object] | None = None,
 ) -> Tally:
-    """Judge batches of (uint8 images [N,c,h,w], labels [N]) by the members' average probability.
+    """Judge batches of images by the members' average probability.
 
     Probabilities are averaged over views, then over members by weight, in float32. The networks
     answer in eval mode; each module's own mode is restored. crops_at_once bounds the crops in one
@@ -56,7 +59,7 @@ def evaluate(
     """
     parts: list[Verdicts] = []
     with evaluating(members):
-        for images, labels in batches:
+        for images, labels, *_ in batches:
             if should_stop is not None and should_stop():
                 raise EvaluationStopped
             chances = answer(members, images, crops_at_once)
