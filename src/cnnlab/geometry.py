@@ -77,15 +77,26 @@ def smallest_input(windows: Mapping[str, Window]) -> int:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The input pixels that one unit sees, and the input pixels between neighbouring units."""
+    """The input pixels that a unit sees, per side.
+
+    jump_pixels: between the fields of neighbouring units; 0 when every unit sees everything.
+    start_pixels: column at which the field of the first unit begins, negative under padding.
+    """
 
     size_pixels: int = 1
     jump_pixels: int = 1
+    start_pixels: int = 0
 
     def through(self, window: Window) -> "ReceptiveField":
         """Return the field one layer up: it grows by (extent - 1) jumps, the jump by the stride."""
         grown = self.size_pixels + (window.extent - 1) * self.jump_pixels
-        return ReceptiveField(grown, self.jump_pixels * window.stride)
+        start = self.start_pixels - window.padding * self.jump_pixels
+        return ReceptiveField(grown, self.jump_pixels * window.stride, start)
+
+
+def whole_image(size: int) -> ReceptiveField:
+    """Return the field of a fully connected unit."""
+    return ReceptiveField(size, 0, 0)
 
 
 def conv_parameters(in_channels: int, out_channels: int, kernel: int, groups: int = 1) -> int:

@@ -14,7 +14,7 @@ from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.small import linear, mlp
 from cnnlab.runtime import derive_seed, make_generator
 
-__all__ = ["MODELS", "Layer", "Network", "Task", "build", "register"]
+__all__ = ["MODELS", "USUAL_INPUT", "Layer", "Network", "Task", "build", "register"]
 
 Builder = Callable[[Any, Task, torch.Generator], Network]
 """(settings, task, generator for the weights) -> network."""
@@ -25,6 +25,14 @@ MODELS: dict[str, Builder] = {
     "lenet5": lenet5,
     "alexnet": alexnet,
 }
+
+USUAL_INPUT: dict[str, tuple[int, int, int]] = {
+    "linear": (1, 28, 10),
+    "mlp": (1, 28, 10),
+    "lenet5": (1, 32, 10),
+    "alexnet": (3, 224, 1000),
+}
+"""(channels, size in pixels, classes) for which each model was published."""
 
 
 def build(
@@ -44,17 +52,24 @@ def build(
         return MODELS[config.name](config, task, make_generator(seed, "init"))
 
 
-def register(name: str, builder: Builder, config_class: type[ModelConfig]) -> None:
+def register(
+    name: str,
+    builder: Builder,
+    config_class: type[ModelConfig],
+    usual_input: tuple[int, int, int] = (3, 224, 1000),
+) -> None:
     """Add a model of your own under `name`, for modules listed in `plugins`.
 
     builder: (config, task, generator) -> Network; it may draw its weights from the generator or
-    from torch's global state, both follow `seed`. Registering a name again replaces an own model;
-    raises UsageError for a built-in name.
+    from torch's global state, both follow `seed`. usual_input: channels, size in pixels and classes
+    of `cnnlab summary`. Registering a name again replaces an own model; raises UsageError for a
+    built-in name.
     """
     if name in _BUILT_IN:
         raise UsageError(f"'{name}' is a built-in model", hint="give your model another name")
     MODELS[name] = builder
     settings.models.MODELS[name] = config_class
+    USUAL_INPUT[name] = usual_input
 
 
 _BUILT_IN = frozenset(MODELS)

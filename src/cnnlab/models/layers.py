@@ -66,12 +66,8 @@ class Linear(nn.Linear):
         _fill_nan(self)
 
 
-class ReLU(nn.ReLU):
-    """The rectifier, max(0, x)."""
-
-
 ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
-    "relu": ("rectifier", ReLU),
+    "relu": ("rectifier", nn.ReLU),
     "tanh": ("squash", nn.Tanh),
     "sigmoid": ("squash", nn.Sigmoid),
 }
@@ -86,6 +82,28 @@ def max_pool(window: Window) -> nn.MaxPool2d:
 def average_pool(window: Window) -> nn.AvgPool2d:
     """Return mean pooling over `window`."""
     return nn.AvgPool2d(window.kernel, window.stride, window.padding, ceil_mode=window.ceil)
+
+
+def window_of(module: nn.Module) -> Window | None:
+    """Return the window of a layer that moves one over the maps; None for other layers.
+
+    Reads the `window` of cnnlab's own layers and the arguments of torch's square ones.
+    """
+    if isinstance(window := getattr(module, "window", None), Window):
+        return window
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        return None
+    kernel, stride, padding = (
+        _side(value) for value in (module.kernel_size, module.stride, module.padding)
+    )
+    dilation = _side(getattr(module, "dilation", 1))
+    return Window(kernel, stride, padding, dilation, getattr(module, "ceil_mode", False))
+
+
+def _side(value: object) -> int:
+    side = value[0] if isinstance(value, tuple) else value
+    assert isinstance(side, int), "windows are square and padded by a number"
+    return side
 
 
 class ScaledDropout(nn.Module):

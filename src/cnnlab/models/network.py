@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
+from cnnlab.geometry import ReceptiveField, whole_image
+from cnnlab.models.layers import window_of
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,18 @@ class Network(nn.Module):
         return tuple(
             Layer(name, role, self.get_submodule(name)) for name, role in self._roles.items()
         )
+
+    @property
+    def receptive_fields(self) -> dict[str, ReceptiveField]:
+        """Return, for every layer, the input pixels that one of its units sees."""
+        field, fields = ReceptiveField(), {}
+        for layer in self.layers:
+            if layer.role in ("flatten", "fc", "rbf"):
+                field = whole_image(self.input_size_pixels)
+            elif (window := window_of(layer.module)) is not None:
+                field = field.through(window)
+            fields[layer.name] = field
+        return fields
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores of the images."""

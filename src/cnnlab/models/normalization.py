@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab.geometry import Window
+
 
 class LocalResponseNorm(nn.Module):
     """Divide each unit by (k + alpha * sum of squares over `size` neighbouring maps) ** beta.
@@ -91,6 +93,7 @@ class WithinMapNorm(nn.Module):
     def __init__(self, size: int, alpha: float, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.window = Window(size, padding=size // 2)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized maps."""
