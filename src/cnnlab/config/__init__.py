@@ -12,7 +12,12 @@ from cnnlab.config.checks import check_dataset, check_training
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.config.schema import Variants, parse, setting, to_plain
-from cnnlab.config.surroundings import EvaluationConfig, LoggingConfig, RuntimeConfig
+from cnnlab.config.surroundings import (
+    EVALUATIONS,
+    EvaluationConfig,
+    LoggingConfig,
+    RuntimeConfig,
+)
 from cnnlab.config.training import (
     OPTIMIZERS,
     SCHEDULES,
@@ -44,6 +49,7 @@ VARIANTS: Variants = {
     AugmentConfig: AUGMENTS,
     OptimizerConfig: OPTIMIZERS,
     ScheduleConfig: SCHEDULES,
+    EvaluationConfig: EVALUATIONS,
 }
 """The groups whose shape depends on their `name`."""
 

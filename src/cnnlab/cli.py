@@ -1,0 +1,101 @@
+"""`cnnlab VERB key=value ...`: check the config with our messages, then run the verb's task.
+
+Everything is imported inside `main`, so that an early Ctrl-C ends quietly, and torch only with a
+task, so that help and errors answer at once.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cnnlab.command_line import Request
+
+USAGE, INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; nothing is raised."""
+    try:
+        return _main(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt as interruption:
+        complain(getattr(interruption, "message", "") or "interrupted")
+        return int(getattr(interruption, "exit_code", INTERRUPTED))
+    except BrokenPipeError:
+        return 0
+    finally:
+        _close_output()
+
+
+def complain(message: str) -> None:
+    """Write one to three lines on stderr."""
+    print(f"cnnlab: {message}", file=sys.stderr, flush=True)
+
+
+def _main(arguments: list[str]) -> int:
+    from cnnlab import __version__, command_help
+    from cnnlab.errors import CnnlabError
+    from cnnlab.suggestions import did_you_mean
+    from cnnlab.verbs import VERBS
+
+    if not arguments or arguments[0] in ("--help", "-h", "help"):
+        print(command_help.overview())
+        return 0
+    if arguments[0] in ("--version", "-V"):
+        print(f"cnnlab {__version__}")
+        return 0
+    verb, rest = arguments[0], arguments[1:]
+    if verb not in VERBS:
+        hint = did_you_mean(verb, list(VERBS)) or f"commands: {', '.join(VERBS)}"
+        complain(f"no command '{verb}'\n  {hint}")
+        return USAGE
+    if "--help" in rest or "-h" in rest:
+        print(command_help.describe(verb, rest))
+        return 0
+    try:
+        return _run(verb, rest)
+    except CnnlabError as error:
+        complain(str(error))
+        return error.exit_code
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    """Check every job of a command, then hand over to Hydra, which calls the task for each."""
+    from cnnlab import command_line, composing
+
+    try:
+        request = command_line.read(verb, arguments)
+        composing.check(request)
+        return _under_hydra(request)
+    except composing.USER_ERRORS as error:
+        raise composing.explain(error) from error
+
+
+def _under_hydra(request: "Request") -> int:
+    """Let Hydra compose and start the job, or all jobs of a sweep; return the exit code."""
+    import hydra
+
+    from cnnlab import jobs, sweeps
+    from cnnlab.config import choices
+
+    codes: list[int] = []
+
+    def task(composed: Any) -> int:
+        codes.append(jobs.run(request, composed))
+        return codes[-1]
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of ending the process
+    sys.argv = [f"cnnlab {request.verb}", *request.overrides, *request.flags]
+    sweeps.exit_codes.clear()
+    folder = str(choices.configs_folder())
+    hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
+    return next((code for code in [*sweeps.exit_codes, *codes] if code), 0)
+
+
+def _close_output() -> None:
+    """Flush stdout; a reader that went away early is no error of ours."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

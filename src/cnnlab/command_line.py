@@ -1,0 +1,175 @@
+"""What was typed after the verb: Hydra's flags, and key=value words checked and quoted for it."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnlab.config import choices
+from cnnlab.config.keys import Key, walk
+from cnnlab.errors import UsageError
+from cnnlab.suggestions import did_you_mean
+from cnnlab.verbs import VERBS
+
+PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "stored"}
+"""Last parts of the keys whose values are paths: any character may stand in them."""
+
+FLAGS_WITH_VALUE = {"--package", "-p", "--config-dir", "-cd", "--experimental-rerun", "--cfg", "-c"}
+FLAGS_WITH_OPTIONAL_VALUE = {"--info", "-i"}
+REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
+SWEEP_FLAGS = {"--multirun", "-m"}
+
+
+@dataclass(kw_only=True)
+class Request:
+    """A command line taken apart. overrides: as Hydra reads them. folder: of hydra.run.dir."""
+
+    verb: str
+    command: str
+    words: list[str] = field(default_factory=list)
+    overrides: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    config_folders: list[str] = field(default_factory=list)
+    folder: str | None = None
+
+    @property
+    def is_sweep(self) -> bool:
+        """Say whether several jobs were asked for."""
+        return any(flag in SWEEP_FLAGS for flag in self.flags)
+
+
+def read(verb: str, arguments: Sequence[str]) -> Request:
+    """Take apart what follows the verb.
+
+    Raises UsageError for a word that is no setting of this command.
+    """
+    request = Request(verb=verb, command=shlex.join(["cnnlab", verb, *arguments]))
+    _separate(list(arguments), request)
+    if verb == "list" and request.words and "=" not in request.words[0]:
+        request.words[0] = f"what={request.words[0]}"
+    keys = {key.name: key for key in walk(VERBS[verb].config_class, VERBS[verb].variants)}
+    for position, word in enumerate(request.words):
+        _refuse_spaces(word, request.words[position + 1 :], position)
+        _add_override(word, keys, request)
+    return request
+
+
+def _separate(arguments: list[str], request: Request) -> None:
+    """Fill the request's flags and words; flags may stand anywhere."""
+    while arguments:
+        word = arguments.pop(0)
+        if not word.startswith("-"):
+            request.words.append(word)
+            continue
+        name, _, value = word.partition("=")
+        if name in REFUSED_FLAGS:
+            raise UsageError(
+                f"{name} would replace the settings of '{request.verb}'",
+                hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
+            )
+        request.flags.append(word)
+        if name in FLAGS_WITH_VALUE and not value and arguments:
+            value = arguments.pop(0)
+            request.flags.append(value)
+        elif name in FLAGS_WITH_OPTIONAL_VALUE and arguments and "=" not in arguments[0]:
+            request.flags.append(arguments.pop(0))
+        if name in ("--config-dir", "-cd"):
+            request.config_folders.append(_config_folder(value))
+
+
+def _config_folder(value: str) -> str:
+    folder = Path(value).absolute()
+    if not folder.is_dir():
+        raise UsageError(f"--config-dir {value} is not a folder", f"looked at {folder}")
+    return str(folder)
+
+
+def _refuse_spaces(word: str, following: list[str], position: int) -> None:
+    """Raise UsageError for `a = 3`, in one shell word or three, and for a word without `=`."""
+    spaced = re.match(r"^([\w./+~-]+)(\s+=\s*|\s*=\s+)(.*)$", word, re.DOTALL)
+    if spaced:
+        raise UsageError(f"write overrides without spaces: {spaced[1]}={spaced[3].strip()}")
+    if following[:1] == ["="] and len(following) > 1:
+        raise UsageError(f"write overrides without spaces: {word}={following[1]}")
+    if (following and following[0].startswith("=")) or word.endswith("="):
+        rest = following[0].removeprefix("=") if following else ""
+        if rest and "=" not in rest:
+            raise UsageError(f"write overrides without spaces: {word.removesuffix('=')}={rest}")
+    if "=" not in word and not word.startswith("~"):
+        raise UsageError(f"'{word}' is not key=value", hint="all settings: add --help")
+
+
+def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
+    """Check one key=value word and add it to the request in the form that Hydra reads."""
+    mark, key, value = _take_apart(word)
+    if key == "hydra.run.dir":
+        request.folder = value.strip("'\"")
+        return
+    if key.split("/")[0].split(".")[0] == "hydra":
+        request.overrides.append(word)
+        return
+    groups = choices.groups(request.verb)
+    _refuse_unknown(mark, key, keys, groups, word)
+    if key in groups:
+        request.overrides.append(f"{key}={value}")
+        return
+    if key.rsplit(".", 1)[-1] in PATH_NAMES and key in keys:
+        value = quote_paths(value, keys[key].is_list, request.is_sweep)
+    # "++", so that a key of another choice reaches our own check and its better message
+    request.overrides.append(f"++{key}={value}")
+
+
+def _take_apart(word: str) -> tuple[str, str, str]:
+    """Return (mark, key, value) of `+key=value`; the mark is "", "+", "++" or "~"."""
+    left, _, value = word.partition("=")
+    mark = left[: len(left) - len(left.lstrip("+~"))]
+    return mark, left[len(mark) :], value
+
+
+def _refuse_unknown(
+    mark: str, key: str, keys: dict[str, Key], groups: dict[str, str | None], word: str
+) -> None:
+    """Raise UsageError for an unknown key, for `+` and `~`, and for the name of a group."""
+    known = key in keys or key in groups or any(name.startswith(f"{key}.") for name in keys)
+    if mark.startswith("~"):
+        raise UsageError(f"'{word}': settings cannot be removed", hint="set another value instead")
+    if not known:
+        hint = did_you_mean(key, [*keys, *groups]) or "all settings: add --help"
+        added = " ('+' cannot add one)" if mark else ""
+        raise UsageError(f"'{key}' is not a setting of cnnlab{added}", hint=hint)
+    if mark:
+        raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
+    group, _, last = key.rpartition(".")
+    if last == "name" and group in groups:
+        chosen = word.partition("=")[2]
+        raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
+
+
+def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
+    """Quote a path, or a comma list of paths, so that Hydra takes every character as it is.
+
+    A list stays one path if a file of that whole name exists; in a sweep a comma starts the next
+    job. Interpolations, null and what is quoted already stay as they are.
+    """
+    bracketed = value.startswith("[") and value.endswith("]")
+    if value in ("null", "") or value.startswith("${") or value[:1] in ("'", '"'):
+        return value
+    if bracketed and not Path(value).exists():
+        return "[" + ",".join(_quote(part) for part in value[1:-1].split(",") if part) + "]"
+    if Path(value).exists() or "," not in value or not (is_list or is_sweep):
+        return f"[{_quote(value)}]" if is_list else _quote(value)
+    parts = [_quote(part) for part in value.split(",") if part]
+    if is_sweep:
+        return ",".join(f"[{part}]" if is_list else part for part in parts)
+    return "[" + ",".join(parts) + "]"
+
+
+def _quote(text: str) -> str:
+    """Write a string of Hydra's override grammar: backslashes count only before a quote."""
+    text = text.strip()
+    if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1:
+        return text
+    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
+    trailing = len(escaped) - len(escaped.rstrip("\\"))
+    return f"'{escaped}{chr(92) * trailing}'"

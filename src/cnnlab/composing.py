@@ -1,0 +1,141 @@
+"""Composed configs, checked before anything runs: all jobs of a sweep, and resumed runs."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cnnlab.command_line import Request
+from cnnlab.config import choices
+from cnnlab.errors import CnnlabError, UsageError
+from cnnlab.suggestions import did_you_mean
+from cnnlab.verbs import VERBS, Verb
+
+MOST_COMBINATIONS = 100
+"""Sweeps with more jobs have every value checked, but not every combination."""
+
+USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
+"""What Hydra raises for a command line or a YAML file that cannot be used."""
+
+
+def check(request: Request) -> None:
+    """Compose and check every job of a request; raises UsageError for the first bad one."""
+    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
+        for overrides in jobs(request):
+            composed = compose(request.verb, [*_search_path(request), *overrides])
+            parse(VERBS[request.verb], composed, overrides)
+
+
+def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
+    """Return the typed config of one job; a resumed run's comes from its folder."""
+    plain = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(plain, dict)
+    plain.pop("hydra", None)
+    if plain.get("resume"):
+        plain = resumed(str(plain["resume"]), overrides)
+    return verb.parse({str(key): value for key, value in plain.items()})
+
+
+def jobs(request: Request) -> list[list[str]]:
+    """Return the overrides of each job; continuous sweeps (interval) stay out."""
+    parsed = OverridesParser.create().parse_overrides(overrides=request.overrides)
+    sweeping = [override for override in parsed if override.is_sweep_override()]
+    if sweeping and not request.is_sweep:
+        raise _several_values(sweeping[0])
+    axes = [_values(override) for override in parsed if not _is_hydra(override)]
+    combinations = list(itertools.islice(itertools.product(*axes), MOST_COMBINATIONS + 1))
+    if len(combinations) > MOST_COMBINATIONS:
+        combinations = _each_value_once([axis for axis in axes if axis])
+    return [[word for word in combination if word] for combination in combinations]
+
+
+def _several_values(override: Override) -> UsageError:
+    key, values = override.key_or_group, override.get_value_string()
+    return UsageError(
+        f"{key}={values} names several values",
+        hint=f"add -m to run each of them, or write {key}=[{values}] for a list",
+    )
+
+
+def _values(override: Override) -> list[str]:
+    """Return the key=value words that one override stands for; an empty word for a continuum."""
+    if not override.is_sweep_override():
+        return [override.input_line or ""]
+    if not override.is_discrete_sweep():
+        return [""]
+    key = override.get_key_element()
+    return [f"{key}={value}" for value in override.sweep_string_iterator()]
+
+
+def _each_value_once(axes: list[list[str]]) -> list[tuple[str, ...]]:
+    first = [axis[0] for axis in axes]
+    return [
+        (*first[:position], word, *first[position + 1 :])
+        for position, axis in enumerate(axes)
+        for word in axis
+    ]
+
+
+def _is_hydra(override: Override) -> bool:
+    return override.key_or_group.split("/")[0].split(".")[0] == "hydra"
+
+
+def _search_path(request: Request) -> list[str]:
+    given = [word for word in request.overrides if word.startswith("hydra.searchpath=")]
+    if given or not request.config_folders:
+        return given
+    quoted = ",".join(f"'file://{folder}'" for folder in request.config_folders)
+    return [f"hydra.searchpath=[{quoted}]"]
+
+
+def resumed(where: str, overrides: list[str]) -> dict[str, Any]:
+    """Return the config of the run to continue, with this command's settings in it.
+
+    Raises UsageError for a group choice: another model or set is another run.
+    """
+    from cnnlab.run_folder import find_run
+
+    folder = Path(find_run(where))
+    config = OmegaConf.create(choices.read(folder / "config.yaml"))
+    for override in OverridesParser.create().parse_overrides(overrides=overrides):
+        key = override.key_or_group
+        if _is_hydra(override) or key == "resume":
+            continue
+        if not override.is_force_add():
+            raise UsageError(
+                f"{key}={override.get_value_string()} cannot be chosen when resuming",
+                f"the run is {folder}",
+                "change single settings, or start a run of its own",
+            )
+        OmegaConf.update(config, key, override.value(), merge=True, force_add=True)
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {**{str(key): value for key, value in plain.items()}, "resume": str(folder)}
+
+
+def explain(error: Exception) -> CnnlabError:
+    """Turn what Hydra, OmegaConf or the YAML reader raised into a message of ours."""
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_choice(str(error.missing_cfg_file), list(error.options or []))
+    if isinstance(error, OverrideParseException):
+        return UsageError(
+            f"cannot read '{error.override.removeprefix('++')}'",
+            hint="""special characters need quotes inside quotes: 'key="a=b, c"'""",
+        )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return UsageError(lines[0] if lines else type(error).__name__, *lines[1:2])
+
+
+def _missing_choice(file: str, options: list[str]) -> UsageError:
+    group, _, name = file.rpartition("/")
+    if not group:
+        return UsageError(f"no config '{name}'")
+    hint = did_you_mean(name, options)
+    return UsageError(f"no {group} '{name}'", f"available: {', '.join(options)}", hint)

@@ -1,0 +1,63 @@
+"""The YAML side of the settings, read without Hydra: groups, their choices, defaults, headers."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import cnnlab
+
+
+def configs_folder() -> Path:
+    """Return the folder of the YAML files: inside an installed package, else the repository's."""
+    package = Path(cnnlab.__file__).resolve().parent
+    inside = package / "configs"
+    return inside if inside.is_dir() else package.parents[1] / "configs"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what a YAML file of ours holds."""
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return document if isinstance(document, dict) else {}
+
+
+def groups(verb: str) -> dict[str, str | None]:
+    """Return the groups of a command's primary config, each with its default choice."""
+    entries = read(configs_folder() / f"{verb}.yaml").get("defaults", [])
+    found: dict[str, str | None] = {}
+    for entry in entries:
+        if isinstance(entry, dict):
+            found.update({key: name for key, name in entry.items() if " " not in key})
+    return found
+
+
+def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
+    """Return the names that a group can be set to; folders: the user's own beside ours."""
+    places = [configs_folder(), *(Path(folder) for folder in folders)]
+    return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
+
+
+def defaults(verb: str, chosen: dict[str, str]) -> dict[str, Any]:
+    """Return a command's values before any override, with these group choices.
+
+    Experiments are not composed here: their values are in their files.
+    """
+    primary = read(configs_folder() / f"{verb}.yaml")
+    values = {key: value for key, value in primary.items() if key not in ("defaults", "hydra")}
+    for group, usual in groups(verb).items():
+        path = configs_folder() / group / f"{chosen.get(group, usual)}.yaml"
+        if group != "experiment" and path.is_file():
+            values[group] = read(path)
+    return values
+
+
+def header(path: Path) -> list[str]:
+    """Return the comment lines at the top of a YAML file, without their marks."""
+    lines: list[str] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        if not line.startswith("# @package"):
+            lines.append(line.removeprefix("#").strip())
+    return lines

@@ -1,0 +1,67 @@
+"""The table of commands: what each is for, its settings, and where its work is done.
+
+Nothing heavy is imported here; a task is imported once its config has been checked.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cnnlab import config as settings
+from cnnlab.config.schema import Variants
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One command. task: "module:function", called with the checked config and a Launch."""
+
+    help: str
+    config_class: type
+    parse: Callable[[dict[str, Any]], Any]
+    task: str
+    variants: Variants
+    example: str
+
+
+VERBS: dict[str, Verb] = {
+    "train": Verb(
+        "train a network; bare: LeNet-5 on 5,000 digits",
+        settings.TrainConfig,
+        settings.parse_train,
+        "cnnlab.app.train:run",
+        settings.VARIANTS,
+        "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
+    ),
+    "evaluate": Verb(
+        "measure the error of one checkpoint, or of several as an ensemble",
+        settings.EvaluateConfig,
+        settings.parse_evaluate,
+        "cnnlab.app.evaluate:run",
+        settings.STORED_VARIANTS,
+        "cnnlab evaluate checkpoint=latest evaluation=five_crop",
+    ),
+    "summary": Verb(
+        "print a network layer by layer: sizes, parameters, operations, receptive fields",
+        settings.SummaryConfig,
+        settings.parse_summary,
+        "cnnlab.app.summary:run",
+        settings.VARIANTS,
+        "cnnlab summary model=alexnet",
+    ),
+    "list": Verb(
+        "list models, datasets, experiments or runs",
+        settings.ListConfig,
+        settings.parse_list,
+        "cnnlab.app.list:run",
+        {},
+        "cnnlab list experiments",
+    ),
+}
+
+
+def load_task(verb: Verb) -> Callable[[Any, settings.Launch], int]:
+    """Import the function that does a command's work."""
+    module, _, name = verb.task.partition(":")
+    task: Callable[[Any, settings.Launch], int] = getattr(importlib.import_module(module), name)
+    return task
