@@ -1,0 +1,163 @@
+"""Files that are there whole or not at all: written beside their place, synced, then renamed.
+
+The order is: temporary file in the same folder, write, fsync, rename, fsync of the folder. Until
+the rename the previous file is untouched; after a kill the temporary is swept by `sweep`.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnlab.errors import ResourceError
+from cnnlab.printable import printable
+
+TEMPORARY_MARK = ".tmp-"
+_COPY_BYTES = 1 << 20
+
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NO_HANDLES = {errno.EMFILE, errno.ENFILE}
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
+
+
+class Replacement:
+    """The temporary file that is to take a name; counts what it was given."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.num_bytes = 0
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of `data`: the system may take a part at a time."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            taken = os.write(self._descriptor, rest)
+            rest = rest[taken:]
+            self.num_bytes += taken
+
+    def write_at(self, offset_bytes: int, data: bytes) -> None:
+        """Overwrite bytes that were written before."""
+        taken = os.pwrite(self._descriptor, data, offset_bytes)
+        if taken != len(data):
+            raise OSError(errno.EIO, "a short write")
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path, expected_bytes: int = 0) -> Iterator[Replacement]:
+    """Give a file to write that takes the name `path` when the block ends without an exception.
+
+    expected_bytes is for the message alone. Raises ResourceError, the temporary removed and the
+    previous file untouched, when the disk is full, the folder gone or not writable.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}")
+    try:
+        with _removed_unless_renamed(temporary):
+            descriptor = _create(temporary)
+            try:
+                yield Replacement(descriptor)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error, expected_bytes) from error
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Give the file `path` exactly these bytes. Raises ResourceError as `replacing` does."""
+    with replacing(path, len(data)) as file:
+        file.write(data)
+
+
+def link(source: Path, target: Path) -> None:
+    """Give the file `source` the second name `target`, which may exist and is then replaced.
+
+    A hard link costs nothing; where the file system has none, the bytes are copied. Raises
+    ResourceError.
+    """
+    if target.exists() and target.samefile(source):
+        return  # renaming one name of a file to another of the same file would do nothing
+    temporary = target.with_name(f"{target.name}{TEMPORARY_MARK}{os.getpid()}")
+    try:
+        with _removed_unless_renamed(temporary):
+            temporary.unlink(missing_ok=True)
+            os.link(source, temporary)
+            os.replace(temporary, target)
+        sync_folder(target.parent)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise unwritable(target, error) from error
+        _copy(source, target)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Remove what killed writers left in the folder and return it.
+
+    Only for the one process that may write there: a temporary of a living writer looks the same.
+    """
+    leftovers = sorted(folder.glob(f"*{TEMPORARY_MARK}*"))
+    for leftover in leftovers:
+        with contextlib.suppress(OSError):
+            leftover.unlink()
+    return leftovers
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in the folder survive a power cut; systems that cannot are left alone."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> ResourceError:
+    """Turn the first system error of a write into a message with the file, bytes and cause."""
+    amount = f" ({expected_bytes:,} bytes)" if expected_bytes else ""
+    what, hint = _cause(error)
+    return ResourceError(f"cannot write the file{amount}: {what}", printable(str(path)), hint)
+
+
+def _cause(error: OSError) -> tuple[str, str]:
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno in _NO_SPACE:
+        return f"disk full or quota ({reason})", "free space, or use another disk: hydra.run.dir=X"
+    if error.errno in _NOT_ALLOWED:
+        return f"not permitted ({reason})", "use a folder you may write to: hydra.run.dir=X"
+    if error.errno in _NO_HANDLES:
+        return f"too many open files ({reason})", "raise the limit: ulimit -n 4096"
+    if error.errno in (errno.ENOENT, errno.ENOTDIR):
+        return "its folder is gone", "somebody removed or renamed it during the run"
+    return reason, ""
+
+
+def _create(temporary: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(temporary, flags, 0o666)
+    except FileExistsError:  # left by a killed process that had our number
+        temporary.unlink()
+        return os.open(temporary, flags, 0o666)
+
+
+@contextlib.contextmanager
+def _removed_unless_renamed(temporary: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    with open(source, "rb") as original, replacing(target, source.stat().st_size) as file:
+        while chunk := original.read(_COPY_BYTES):
+            file.write(chunk)

@@ -1,0 +1,93 @@
+"""The files of checkpoints/: `last`, `best` and `step_00001200`, all real files.
+
+`last` and `best` are further names (hard links) of numbered checkpoints, so removing a numbered one
+never takes them away.
+"""
+
+import math
+import re
+from pathlib import Path
+
+from cnnlab import sealed_file, tensor_header
+from cnnlab.errors import CnnlabError
+
+ENDING = ".safetensors"
+LAST, BEST = f"last{ENDING}", f"best{ENDING}"
+MIN_KEPT = 2
+_NUMBERED = re.compile(rf"step_(\d{{8,}}){re.escape(ENDING)}")
+
+
+def at_step(step: int) -> str:
+    """Return the file name of the checkpoint after `step` steps."""
+    return f"step_{step:08d}{ENDING}"
+
+
+def numbered(folder: Path) -> list[tuple[int, Path]]:
+    """Return (step, file) of the numbered checkpoints, oldest first."""
+    matches = [(_NUMBERED.fullmatch(path.name), path) for path in _files(folder)]
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return every distinct checkpoint, the one to go on from first.
+
+    `last` comes behind the highest number: it is the same file, or one save older when the
+    process died between the two; `best` comes at the end.
+    """
+    paths = [path for _, path in reversed(numbered(folder))]
+    paths[1:1] = [folder / LAST]
+    distinct: dict[tuple[int, int], Path] = {}
+    for path in [*paths, folder / BEST]:
+        if path.is_file():
+            status = path.stat()
+            distinct.setdefault((status.st_dev, status.st_ino), path)
+    return list(distinct.values())
+
+
+def to_evaluate(folder: Path) -> Path | None:
+    """Return `best`, else `last`, else the highest number, else None; nothing is verified."""
+    named = [folder / BEST, folder / LAST, *(path for _, path in reversed(numbered(folder)))]
+    return next((path for path in named if path.is_file()), None)
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove the oldest numbered checkpoints but `keep`, at least two."""
+    for _, path in numbered(folder)[: -max(keep, MIN_KEPT)]:
+        path.unlink(missing_ok=True)
+
+
+def set_aside_after(folder: Path, step: int) -> list[Path]:
+    """Move every checkpoint of a later step into `abandoned_N` and return the new paths.
+
+    `last` and `best` are moved too when they are later, or damaged so that nobody can say.
+    """
+    later = [path for number, path in numbered(folder) if number > step]
+    for name in (LAST, BEST):
+        if (folder / name).is_file() and _step_of(folder / name) > step:
+            later.append(folder / name)
+    if not later:
+        return []
+    target = _new_folder(folder)
+    return [path.replace(target / path.name) for path in later]
+
+
+def _step_of(path: Path) -> float:
+    try:
+        header, data = sealed_file.read(path)
+        step = tensor_header.parse(header, len(data), str(path))[1].get("step")
+    except CnnlabError:
+        return math.inf
+    return step if isinstance(step, int) else math.inf
+
+
+def _new_folder(folder: Path) -> Path:
+    number = 1
+    while (folder / f"abandoned_{number}").exists():
+        number += 1
+    target = folder / f"abandoned_{number}"
+    target.mkdir()
+    return target
+
+
+def _files(folder: Path) -> list[Path]:
+    return list(folder.iterdir()) if folder.is_dir() else []

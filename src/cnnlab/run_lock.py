@@ -1,0 +1,84 @@
+"""One writer a run folder: a lock the system drops when its holder dies, however it dies."""
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+
+from cnnlab.errors import BusyError, ResourceError
+from cnnlab.printable import printable
+
+_MAX_NOTE_BYTES = 4096
+
+
+class RunLock:
+    """Holds `folder/lock` from construction until `release` or the end of the process.
+
+    The file says who holds it; a note without a holder is stale and overwritten. Raises BusyError
+    naming pid and host while another process (or object) holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._descriptor: int | None = os.open(self._path, flags, 0o666)
+        except OSError as error:
+            raise self._unusable(error) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._note_holder()
+        except OSError as error:
+            note = os.pread(self._descriptor, _MAX_NOTE_BYTES, 0)
+            self.release()
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise self._busy(note) from error
+            raise self._unusable(error) from error
+
+    def release(self) -> None:
+        """Let the next writer in; releasing twice is harmless."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _note_holder(self) -> None:
+        assert self._descriptor is not None
+        note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, note.encode(), 0)
+
+    def _busy(self, note: bytes) -> BusyError:
+        try:
+            holder = json.loads(note)
+            who = f"process {int(holder['pid'])} on {printable(str(holder['host']))[:100]}"
+        except (ValueError, KeyError, TypeError):
+            who = "another process"
+        return BusyError(
+            f"the run folder is being written by {who}",
+            printable(str(self._path.parent)),
+            "wait for it to end, or train into another folder: hydra.run.dir=X",
+        )
+
+    def _unusable(self, error: OSError) -> ResourceError:
+        return ResourceError(
+            f"cannot lock the run folder: {os.strerror(error.errno or 0)}",
+            printable(str(self._path)),
+            "use a folder on a disk with locks that you may write to: hydra.run.dir=X",
+        )
+
+
+def is_held(folder: Path) -> bool:
+    """Say whether a living process writes the run; changes nothing."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,103 @@
+"""One run on disk: its paths, status, config, checkpoints and lock. No trainer, no tensor.
+
+config.yaml, run.json, metrics.jsonl, train.log, tensorboard/ and checkpoints/ in one folder.
+"""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cnnlab import atomic_file, checkpoint_names
+from cnnlab.plain_yaml import dump_plain, load_plain
+from cnnlab.run_lock import RunLock
+
+START_HINT = "start a run: cnnlab train (its folder appears in outputs/)"
+
+
+class RunFolder:
+    """The paths of one run, what its run.json says, its checkpoints and its lock."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.config_file = self.path / "config.yaml"
+        self.status_file = self.path / "run.json"
+        self.metrics_file = self.path / "metrics.jsonl"
+        self.log_file = self.path / "train.log"
+        self.tensorboard = self.path / "tensorboard"
+        self._lock: RunLock | None = None
+
+    def lock(self) -> list[Path]:
+        """Become the one writer until `release`; return the leftovers of killed writes, removed.
+
+        Raises BusyError naming pid and host of the present writer, ResourceError when the folder
+        cannot be written.
+        """
+        if self._lock is None:
+            self._lock = RunLock(self.path)
+        try:
+            self.checkpoints.mkdir(exist_ok=True)
+        except OSError as error:
+            raise atomic_file.unwritable(self.checkpoints, error) from error
+        return atomic_file.sweep(self.path) + atomic_file.sweep(self.checkpoints)
+
+    def release(self) -> None:
+        """Let another writer in; the end of the process does the same."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def status(self) -> dict[str, Any]:
+        """Return what run.json says, {} when it is missing or unreadable."""
+        try:
+            facts = json.loads(self.status_file.read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return facts if isinstance(facts, dict) else {}
+
+    def update_status(self, **facts: Any) -> None:
+        """Merge the facts into run.json, atomically; NaN and infinities become null.
+
+        Raises ResourceError when it cannot be written.
+        """
+        finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
+        text = json.dumps(self.status() | finite, indent=2) + "\n"
+        atomic_file.write_bytes(self.status_file, text.encode())
+
+    def write_config(self, plain: dict[str, Any]) -> None:
+        """Write the whole config as plain YAML, atomically."""
+        atomic_file.write_bytes(self.config_file, dump_plain(plain))
+
+    def read_config(self) -> dict[str, Any]:
+        """Return config.yaml as plain data; nothing in it is resolved or imported.
+
+        Raises UsageError when it is missing or not plain YAML.
+        """
+        return load_plain(self.config_file, hint=START_HINT)
+
+    def checkpoint_file(self, step: int) -> Path:
+        """Return the name of the checkpoint after `step` steps."""
+        return self.checkpoints / checkpoint_names.at_step(step)
+
+    def mark(self, step: int, name: str) -> None:
+        """Let `last` or `best` be the checkpoint of this step; the old one stays until then."""
+        target = self.checkpoints / f"{name}{checkpoint_names.ENDING}"
+        atomic_file.link(self.checkpoint_file(step), target)
+
+    def prune(self, keep: int) -> None:
+        """Remove the oldest numbered checkpoints but `keep` (at least 2); never best and last."""
+        checkpoint_names.prune(self.checkpoints, keep)
+
+    def set_aside_after(self, step: int) -> list[Path]:
+        """Move checkpoints of later steps to checkpoints/abandoned_N; return their new paths.
+
+        For a run that goes on from an older checkpoint: the later ones are another future of it,
+        kept, but no longer in the way of pruning and of resuming.
+        """
+        return checkpoint_names.set_aside_after(self.checkpoints, step)
+
+
+def now() -> str:
+    """Return the local time with its zone, as run.json holds it."""
+    return datetime.now().astimezone().isoformat(timespec="milliseconds")
