@@ -19,7 +19,7 @@ def build_step(
 
     The host must ask the latch now and then: `latch.check(state)` raises NumericsError.
     """
-    parts = steps.StepParts(
+    recipe = steps.Recipe(
         loss=losses.build("cross_entropy"),
         precision=forward_precision(precision, device),
         seed_dropout=dropout_seeder(seed, device),
@@ -28,4 +28,4 @@ def build_step(
     latch = Latch(device)
     name = "plain" if config.accumulate == 1 else "accumulating"
     clip = config.clip_gradient_norm
-    return steps.build(name, parts, latch=latch, clip_gradient_norm=clip), latch
+    return steps.build(name, recipe, latch=latch, clip_gradient_norm=clip), latch

@@ -23,7 +23,7 @@ ComputeGradients = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 
 
 @dataclass(frozen=True)
-class StepParts:
+class Recipe:
     """What the ways to compute gradients are built from.
 
     precision: makes the context of a forward pass. seed_dropout: takes the number of the forward
@@ -36,20 +36,20 @@ class StepParts:
     parts: int = 1
 
 
-def plain(with_: StepParts) -> ComputeGradients:
+def plain(recipe: Recipe) -> ComputeGradients:
     """Compute the batch at once."""
 
     def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        with_.seed_dropout(step)
-        with with_.precision():
-            loss = with_.loss(model(images), labels) / len(labels)
+        recipe.seed_dropout(step)
+        with recipe.precision():
+            loss = recipe.loss(model(images), labels) / len(labels)
         loss.backward()
         return loss.detach()
 
     return compute
 
 
-def accumulating(with_: StepParts) -> ComputeGradients:
+def accumulating(recipe: Recipe) -> ComputeGradients:
     """Compute the batch in parts, one after another, for less memory.
 
     Each part's loss is its sum divided by the count of the whole batch, so the gradients add up to
@@ -58,20 +58,20 @@ def accumulating(with_: StepParts) -> ComputeGradients:
     """
 
     def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        total = torch.zeros((), device=labels.device)
-        parts = zip(images.chunk(with_.parts), labels.chunk(with_.parts), strict=True)
+        losses = []
+        parts = zip(images.chunk(recipe.parts), labels.chunk(recipe.parts), strict=True)
         for index, (some_images, some_labels) in enumerate(parts):
-            with_.seed_dropout(step * with_.parts + index)
-            with with_.precision():
-                loss = with_.loss(model(some_images), some_labels) / len(labels)
+            recipe.seed_dropout(step * recipe.parts + index)
+            with recipe.precision():
+                loss = recipe.loss(model(some_images), some_labels) / len(labels)
             loss.backward()
-            total += loss.detach()
-        return total
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
 
     return compute
 
 
-STEPS: dict[str, Callable[[StepParts], ComputeGradients]] = {
+STEPS: dict[str, Callable[[Recipe], ComputeGradients]] = {
     "plain": plain,
     "accumulating": accumulating,
 }
@@ -79,7 +79,7 @@ STEPS: dict[str, Callable[[StepParts], ComputeGradients]] = {
 
 def build(
     name: str,
-    with_: StepParts,
+    recipe: Recipe,
     *,
     latch: Latch,
     clip_gradient_norm: float | None = None,
@@ -91,7 +91,7 @@ def build(
     """
     if name not in STEPS:
         raise UsageError(f"there is no step {name!r}", hint=f"one of {', '.join(STEPS)}")
-    compute = STEPS[name](with_)
+    compute = STEPS[name](recipe)
 
     def step(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
         state.optimizer.zero_grad(set_to_none=True)

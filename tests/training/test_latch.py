@@ -1,0 +1,117 @@
+"""A non-finite figure closes the latch: nothing moves any more, and the host hears which step."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cnnlab.config.training import AdamwConfig, OptimizerConfig, SgdConfig
+from cnnlab.errors import NumericsError
+from cnnlab.runtime import dropout_seeder, forward_precision
+from cnnlab.training import losses, optimizers, steps
+from cnnlab.training.hooks import Every
+from cnnlab.training.latch import Latch
+from cnnlab.training.loop import TrainState, fit
+
+CPU = torch.device("cpu")
+
+SHARED = {
+    "learning_rate": 0.1,
+    "weight_decay": 0.01,
+    "decay_biases": True,
+    "bias_rate_factor": 1.0,
+}
+CONFIGS = [
+    SgdConfig(name="sgd", momentum=0.9, **SHARED),
+    SgdConfig(name="sgd", momentum=0.0, **SHARED),
+    SgdConfig(name="sgd_2012", momentum=0.9, **SHARED),
+    AdamwConfig(name="adamw", beta1=0.9, beta2=0.99, epsilon=1e-8, **SHARED),
+]
+
+
+def network() -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
+
+
+def poisoned_batches(bad_step: int, poison: float, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    step = start
+    while True:
+        generator = torch.Generator().manual_seed(step)
+        images = torch.randn(8, 4, generator=generator)
+        if step == bad_step:
+            images[3, 2] = poison
+        yield images, torch.arange(8) % 3
+        step += 1
+
+
+def train(
+    config: OptimizerConfig,
+    bad_step: int,
+    *,
+    total_steps: int = 12,
+    check_steps: int = 4,
+    poison: float = float("nan"),
+    rate_at: Callable[[int], float] = lambda step: 1.0,
+) -> TrainState:
+    state = TrainState(network(), optimizers.build(config, network()))
+    state.optimizer = optimizers.build(config, state.model)
+    latch = Latch(CPU)
+    recipe = steps.Recipe(
+        losses.cross_entropy, forward_precision("fp32", CPU), dropout_seeder(0, CPU)
+    )
+    step = steps.build("plain", recipe, latch=latch)
+    hooks = [Every(check_steps, lambda state, report: latch.check(state))]
+    try:
+        fit(state, poisoned_batches(bad_step, poison, 0), step, rate_at, hooks, total_steps)
+    except NumericsError as error:
+        state.stop_reason = str(error)
+    return state
+
+
+def everything(state: TrainState) -> list[Tensor]:
+    held = optimizers.optimizer_tensors(state.optimizer, state.model)
+    return [p.detach() for p in state.model.parameters()] + list(held.values())
+
+
+@pytest.mark.parametrize("bad_step", [0, 1, 3, 4, 6])
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: f"{config.name}")
+def test_weights_and_momenta_stay_those_of_the_last_good_step(
+    config: OptimizerConfig, bad_step: int
+) -> None:
+    stopped = train(config, bad_step)
+    good = train(config, -1, total_steps=bad_step)
+    assert stopped.stop_reason is not None
+    for held, expected in zip(everything(stopped), everything(good), strict=True):
+        assert torch.equal(held, expected)
+
+
+@pytest.mark.parametrize("bad_step", [0, 3, 4, 9])
+def test_the_message_names_step_loss_and_rate_of_the_first_bad_step(bad_step: int) -> None:
+    state = train(CONFIGS[0], bad_step, rate_at=lambda step: 1 - step / 100)
+    rate = 0.1 * (1 - bad_step / 100)
+    assert state.stop_reason is not None
+    assert f"at step {bad_step}: loss nan" in state.stop_reason
+    assert f"learning rate {rate:g}" in state.stop_reason
+
+
+def test_an_infinite_gradient_of_a_finite_loss_is_noticed() -> None:
+    """The inputs overflow in the gradient's norm alone: the loss of that step is a number."""
+    latch = Latch(CPU)
+    state = TrainState(network(), torch.optim.SGD(network().parameters(), lr=0.5))
+    state.step = 1
+    latch.watch(torch.tensor(2.5), torch.tensor(float("inf")), state.optimizer)
+    with pytest.raises(NumericsError, match=r"step 0: loss 2\.5"):
+        latch.check(state)
+
+
+@pytest.mark.parametrize("poison", [float("inf"), -float("inf")])
+def test_infinite_inputs_are_noticed_as_well(poison: float) -> None:
+    assert train(CONFIGS[0], 5, poison=poison).stop_reason is not None
+
+
+def test_a_finite_run_never_closes_the_latch() -> None:
+    state = train(CONFIGS[0], -1, total_steps=40)
+    assert (state.step, state.stop_reason) == (40, None)
