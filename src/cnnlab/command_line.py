@@ -9,6 +9,7 @@ from pathlib import Path
 from cnnlab.config import choices
 from cnnlab.config.keys import Key, walk
 from cnnlab.errors import UsageError
+from cnnlab.plugins import load_plugins
 from cnnlab.suggestions import did_you_mean
 from cnnlab.verbs import VERBS
 
@@ -48,11 +49,19 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     _separate(list(arguments), request)
     if verb == "list" and request.words and "=" not in request.words[0]:
         request.words[0] = f"what={request.words[0]}"
+    _load_plugins(request.words)
     keys = {key.name: key for key in walk(VERBS[verb].config_class, VERBS[verb].variants)}
     for position, word in enumerate(request.words):
         _refuse_spaces(word, request.words[position + 1 :], position)
         _add_override(word, keys, request)
     return request
+
+
+def _load_plugins(words: list[str]) -> None:
+    """Import the modules that the line names: they may bring models, and so keys."""
+    for word in words:
+        if word.startswith("plugins="):
+            load_plugins(re.findall(r"[\w.]+", word.removeprefix("plugins=")))
 
 
 def _separate(arguments: list[str], request: Request) -> None:

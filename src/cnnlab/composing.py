@@ -1,7 +1,6 @@
 """Composed configs, checked before anything runs: all jobs of a sweep, and resumed runs."""
 
 import itertools
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -15,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from cnnlab.command_line import Request
 from cnnlab.config import choices
 from cnnlab.errors import CnnlabError, UsageError
+from cnnlab.plugins import load_plugins
+from cnnlab.run_folder import find_run
 from cnnlab.suggestions import did_you_mean
 from cnnlab.verbs import VERBS, Verb
 
@@ -40,6 +41,7 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     plain.pop("hydra", None)
     if plain.get("resume"):
         plain = resumed(str(plain["resume"]), overrides)
+    load_plugins(plain.get("plugins") or [])
     return verb.parse({str(key): value for key, value in plain.items()})
 
 
@@ -100,10 +102,8 @@ def resumed(where: str, overrides: list[str]) -> dict[str, Any]:
 
     Raises UsageError for a group choice: another model or set is another run.
     """
-    from cnnlab.run_folder import find_run
-
-    folder = Path(find_run(where))
-    config = OmegaConf.create(choices.read(folder / "config.yaml"))
+    run = find_run(where)
+    config = OmegaConf.create(run.read_config())
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group
         if _is_hydra(override) or key == "resume":
@@ -111,13 +111,14 @@ def resumed(where: str, overrides: list[str]) -> dict[str, Any]:
         if not override.is_force_add():
             raise UsageError(
                 f"{key}={override.get_value_string()} cannot be chosen when resuming",
-                f"the run is {folder}",
+                f"the run is {run.path}",
                 "change single settings, or start a run of its own",
             )
         OmegaConf.update(config, key, override.value(), merge=True, force_add=True)
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    return {**{str(key): value for key, value in plain.items()}, "resume": str(folder)}
+    found = str(run.path) if where == "latest" else where
+    return {**{str(key): value for key, value in plain.items()}, "resume": found}
 
 
 def explain(error: Exception) -> CnnlabError:

@@ -12,6 +12,7 @@ from cnnlab.config.checks import check_dataset, check_training
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.config.schema import Variants, parse, setting, to_plain
+from cnnlab.config.summary import SummaryConfig
 from cnnlab.config.surroundings import (
     EVALUATIONS,
     EvaluationConfig,
@@ -94,18 +95,6 @@ class TrainConfig:
     saving: SavingConfig
     logging: LoggingConfig
     resume: str | None = setting("run folder to continue, or latest")
-    plugins: list[str] = setting("Python modules that register models of your own")
-
-
-@dataclass(kw_only=True)
-class SummaryConfig:
-    """`cnnlab summary`."""
-
-    model: ModelConfig
-    in_channels: int | None = setting("channels of the input; null: the model's own", at_least=1)
-    input_size_pixels: int | None = setting("side of the input; null: the model's own", at_least=1)
-    num_classes: int | None = setting("classes; null: the model's own", at_least=2)
-    format: str = setting("of the answer", choices=("text", "json"))
     plugins: list[str] = setting("Python modules that register models of your own")
 
 

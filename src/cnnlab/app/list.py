@@ -1,0 +1,102 @@
+"""`cnnlab list models|datasets|experiments|runs`: what can be chosen, and what was done."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from cnnlab.config import Launch, ListConfig, choices
+from cnnlab.run_folder import list_runs
+
+Rows = list[dict[str, Any]]
+
+
+def run(config: ListConfig, launch: Launch) -> int:
+    """Print a line an item, or one JSON document."""
+    rows = TABLES[config.what]()
+    if config.format == "json":
+        print(json.dumps({config.what: rows}, indent=2))
+    else:
+        print("\n".join(_lines(rows)) if rows else f"no {config.what} yet")
+    return 0
+
+
+def models() -> Rows:
+    """Return each model with the first line of its file."""
+    return _group("model")
+
+
+def datasets() -> Rows:
+    """Return each set that can be trained on with the first line of its file."""
+    return [row for row in _group("dataset") if row["name"] != "checkpoint"]
+
+
+def experiments() -> Rows:
+    """Return each experiment with what its header says: source, command, published, measured."""
+    rows = []
+    for name in choices.choices("experiment"):
+        lines = choices.header(choices.configs_folder() / "experiment" / f"{name}.yaml")
+        facts = {key: value for key, sep, value in (line.partition(": ") for line in lines) if sep}
+        about = next(line for line in lines if line.partition(": ")[0] not in HEADER_WORDS)
+        rows.append({"name": name, "about": about, **{key: facts.get(key) for key in HEADER_WORDS}})
+    return rows
+
+
+def runs() -> Rows:
+    """Return the runs below outputs/, oldest first."""
+    return [
+        {
+            "path": facts["path"],
+            "status": facts.get("status"),
+            "started": facts.get("started"),
+            "model": facts.get("model"),
+            "dataset": facts.get("dataset"),
+            "best_validation_error": facts.get("best_validation_error"),
+            "test_error": facts.get("test_error"),
+        }
+        for facts in list_runs()
+    ]
+
+
+HEADER_WORDS = ("source", "command", "published", "measured")
+"""What the header of an experiment says, a line each."""
+
+TABLES: dict[str, Callable[[], Rows]] = {
+    "models": models,
+    "datasets": datasets,
+    "experiments": experiments,
+    "runs": runs,
+}
+
+
+def _group(group: str) -> Rows:
+    folder = choices.configs_folder() / group
+    return [
+        {"name": name, "about": " ".join(choices.header(folder / f"{name}.yaml")[:1])}
+        for name in choices.choices(group)
+    ]
+
+
+def _lines(rows: Rows) -> list[str]:
+    """Align the first columns; a row of an experiment takes a line for each fact."""
+    width = max(len(str(row.get("name") or row["path"])) for row in rows)
+    return [line for row in rows for line in _item(row, width)]
+
+
+def _item(row: dict[str, Any], width: int) -> list[str]:
+    if "path" in row:
+        return [f"{row['path']:<{width}}  {row['status'] or '?':<11}  {_errors(row)}".rstrip()]
+    lines = [f"{row['name']:<{width}}  {row['about']}"]
+    for word in ("command", "published", "measured"):
+        if row.get(word):
+            lines.append(f"{'':<{width}}    {word}: {row[word]}")
+    return lines
+
+
+def _errors(row: dict[str, Any]) -> str:
+    """Say the best validation error and the test error in percent, as far as there are some."""
+    names = {"validation": row["best_validation_error"], "test": row["test_error"]}
+    return "  ".join(
+        f"{name} {100 * error:.2f} %"
+        for name, error in names.items()
+        if isinstance(error, int | float)
+    )
