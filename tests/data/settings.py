@@ -1,0 +1,22 @@
+"""Settings of a set as its YAML file has them, with some keys changed."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cnnlab.config import DatasetConfig
+from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig
+from cnnlab.config.schema import parse
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def dataset_config(name: str, **changes: Any) -> DatasetConfig:
+    plain = yaml.safe_load((CONFIGS / "dataset" / f"{name}.yaml").read_text())
+    return parse(DATASETS[name], {**plain, **changes})
+
+
+def augment_config(name: str, **changes: Any) -> AugmentConfig:
+    plain = yaml.safe_load((CONFIGS / "augment" / f"{name}.yaml").read_text())
+    return parse(AUGMENTS[name], {**plain, **changes})
