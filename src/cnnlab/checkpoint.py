@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from cnnlab import sealed_file, tensor_header
 from cnnlab.errors import CheckpointError, NumericsError
+from cnnlab.files import sealed, tensor_header
+from cnnlab.files.sealed import verify
+from cnnlab.files.tensor_header import FORMAT_VERSION, Entry
 from cnnlab.printable import printable
-from cnnlab.sealed_file import verify
-from cnnlab.tensor_header import FORMAT_VERSION, Entry
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "copy_into", "read", "section", "verify", "write"]
 
@@ -62,7 +62,7 @@ def write(path: str | Path, tensors: dict[str, torch.Tensor], document: dict[str
     placed = tensor_header.place(entries)
     header = tensor_header.build(placed, {**document, "format_version": FORMAT_VERSION})
     pieces = (piece for entry in placed for piece in _pieces(tensors[entry.name]))
-    sealed_file.write(path, header, pieces, sum(entry.num_bytes for entry in placed))
+    sealed.write(path, header, pieces, sum(entry.num_bytes for entry in placed))
 
 
 def read(path: str | Path) -> Checkpoint:
@@ -72,7 +72,7 @@ def read(path: str | Path) -> Checkpoint:
     cnnlab, or holds a value that is not finite; ResourceError when memory does not suffice.
     """
     where = printable(str(path))
-    header, data = sealed_file.read(path)
+    header, data = sealed.read(path)
     entries, document = tensor_header.parse(header, len(data), where)
     tensors = {entry.name: _view(entry, data) for entry in entries}
     for name, tensor in tensors.items():

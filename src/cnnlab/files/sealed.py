@@ -14,8 +14,8 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from cnnlab import atomic_file
 from cnnlab.errors import CheckpointError, ResourceError
+from cnnlab.files import atomic
 from cnnlab.printable import printable
 
 HEADER_START = b'{"__metadata__":{"sha256":"'
@@ -31,7 +31,7 @@ def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_byte
     """Write length, header and data as one sealed file, atomically.
 
     header: starts with HEADER_START and BLANK_DIGEST, its length a multiple of 8. The data is
-    read once, piece by piece. Raises ResourceError as `atomic_file.replacing` does.
+    read once, piece by piece. Raises ResourceError as `atomic.replacing` does.
     """
     assert header.startswith(HEADER_START + BLANK_DIGEST)
     assert len(header) % 8 == 0
@@ -39,7 +39,7 @@ def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_byte
         raise ResourceError(f"the checkpoint's description has {len(header):,} bytes", str(path))
     start = len(header).to_bytes(_LENGTH_BYTES, "little") + header
     digest = hashlib.sha256(start)
-    with atomic_file.replacing(path, len(start) + data_bytes) as file:
+    with atomic.replacing(path, len(start) + data_bytes) as file:
         file.write(start)
         for piece in data:
             digest.update(piece)

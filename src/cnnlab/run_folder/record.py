@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnnlab import atomic_file, checkpoint_names
-from cnnlab.plain_yaml import dump_plain, load_plain
-from cnnlab.run_lock import RunLock
+from cnnlab.files import atomic
+from cnnlab.files.plain_yaml import dump_plain, load_plain
+from cnnlab.run_folder import names
+from cnnlab.run_folder.lock import RunLock
 
+BASE = "outputs"
 START_HINT = "start a run: cnnlab train (its folder appears in outputs/)"
 
 
@@ -39,8 +41,8 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(exist_ok=True)
         except OSError as error:
-            raise atomic_file.unwritable(self.checkpoints, error) from error
-        return atomic_file.sweep(self.path) + atomic_file.sweep(self.checkpoints)
+            raise atomic.unwritable(self.checkpoints, error) from error
+        return atomic.sweep(self.path) + atomic.sweep(self.checkpoints)
 
     def release(self) -> None:
         """Let another writer in; the end of the process does the same."""
@@ -63,11 +65,11 @@ class RunFolder:
         """
         finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
         text = json.dumps(self.status() | finite, indent=2) + "\n"
-        atomic_file.write_bytes(self.status_file, text.encode())
+        atomic.write_bytes(self.status_file, text.encode())
 
     def write_config(self, plain: dict[str, Any]) -> None:
         """Write the whole config as plain YAML, atomically."""
-        atomic_file.write_bytes(self.config_file, dump_plain(plain))
+        atomic.write_bytes(self.config_file, dump_plain(plain))
 
     def read_config(self) -> dict[str, Any]:
         """Return config.yaml as plain data; nothing in it is resolved or imported.
@@ -78,16 +80,16 @@ class RunFolder:
 
     def checkpoint_file(self, step: int) -> Path:
         """Return the name of the checkpoint after `step` steps."""
-        return self.checkpoints / checkpoint_names.at_step(step)
+        return self.checkpoints / names.at_step(step)
 
     def mark(self, step: int, name: str) -> None:
         """Let `last` or `best` be the checkpoint of this step; the old one stays until then."""
-        target = self.checkpoints / f"{name}{checkpoint_names.ENDING}"
-        atomic_file.link(self.checkpoint_file(step), target)
+        target = self.checkpoints / f"{name}{names.ENDING}"
+        atomic.link(self.checkpoint_file(step), target)
 
     def prune(self, keep: int) -> None:
         """Remove the oldest numbered checkpoints but `keep` (at least 2); never best and last."""
-        checkpoint_names.prune(self.checkpoints, keep)
+        names.prune(self.checkpoints, keep)
 
     def set_aside_after(self, step: int) -> list[Path]:
         """Move checkpoints of later steps to checkpoints/abandoned_N; return their new paths.
@@ -95,7 +97,7 @@ class RunFolder:
         For a run that goes on from an older checkpoint: the later ones are another future of it,
         kept, but no longer in the way of pruning and of resuming.
         """
-        return checkpoint_names.set_aside_after(self.checkpoints, step)
+        return names.set_aside_after(self.checkpoints, step)
 
 
 def now() -> str:

@@ -1,47 +1,17 @@
-"""Making and finding run folders: `<base>/<date>/<time>_<model>_<dataset>`, claimed by mkdir."""
+"""Finding runs and the checkpoint to resume from or to evaluate."""
 
-import os
-import socket
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cnnlab import atomic_file, checkpoint_names, run_lock, sealed_file
-from cnnlab.errors import BusyError, CheckpointError, UsageError
+from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.files import sealed
 from cnnlab.printable import printable
-from cnnlab.run_record import START_HINT, RunFolder, now
+from cnnlab.run_folder import lock, names
+from cnnlab.run_folder.record import BASE, START_HINT, RunFolder
 
-__all__ = [
-    "BASE",
-    "RunFolder",
-    "claim",
-    "find_run",
-    "list_runs",
-    "newest_checkpoint",
-    "now",
-    "resolve_checkpoint",
-    "resume_point",
-]
-
-BASE = "outputs"
 _MAX_DEPTH = 3
-
-
-def claim(name: str, *, base: str | Path = BASE, exact: str | Path | None = None) -> RunFolder:
-    """Make and lock a new run folder `<base>/<date>/<time>_<name>`, `_2`, `_3` ... when taken.
-
-    exact: this very folder instead. run.json says at once that it is running, since when and by
-    whom. Raises BusyError when the exact folder exists and is not empty, UsageError for a name
-    with '=' or '/', ResourceError when the folder cannot be made.
-    """
-    try:
-        run = RunFolder(_make_exactly(Path(exact)) if exact is not None else _make(base, name))
-    except OSError as error:
-        raise atomic_file.unwritable(Path(exact or base), error) from error
-    run.lock()
-    run.update_status(status="running", started=now(), pid=os.getpid(), host=socket.gethostname())
-    return run
 
 
 def find_run(where: str | Path, *, base: str | Path = BASE) -> RunFolder:
@@ -55,8 +25,8 @@ def find_run(where: str | Path, *, base: str | Path = BASE) -> RunFolder:
             raise UsageError("there is no run yet", printable(str(base)), START_HINT)
         return runs[-1]
     path = Path(where)
-    if path.is_file() and path.parent.name == "checkpoints":
-        path = path.parent.parent
+    if path.is_file():
+        path = next(filter(_is_run, path.resolve().parents), path)
     if not _is_run(path):
         problem = "this is not a run folder" if path.exists() else "there is no such run folder"
         raise UsageError(problem, printable(str(where)), START_HINT)
@@ -69,10 +39,10 @@ def newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Path | Non
     Damaged ones are named through `warn` and passed over. Raises CheckpointError when there are
     checkpoints and none of them is whole.
     """
-    candidates = checkpoint_names.newest_first(run.checkpoints)
+    candidates = names.newest_first(run.checkpoints)
     for path in candidates:
         try:
-            sealed_file.verify(path)
+            sealed.verify(path)
         except CheckpointError as error:
             warn(f"skipping {printable(str(path))}: {error.what}")
         else:
@@ -92,7 +62,7 @@ def resume_point(
     """
     run = find_run(where, base=base)
     if Path(where).is_file():
-        sealed_file.verify(where)
+        sealed.verify(where)
         return run, Path(where)
     return run, newest_checkpoint(run, warn)
 
@@ -110,7 +80,7 @@ def resolve_checkpoint(where: str | Path, *, base: str | Path = BASE) -> Path:
     else:
         return path
     for folder in folders:
-        if found := checkpoint_names.to_evaluate(folder):
+        if found := names.to_evaluate(folder):
             return found
     place = base if str(where) == "latest" else where
     raise CheckpointError("there is no checkpoint here", printable(str(place)), START_HINT)
@@ -124,43 +94,10 @@ def list_runs(base: str | Path = BASE) -> list[dict[str, Any]]:
     listed = []
     for run in _runs_by_start(base):
         facts = run.status() | {"path": str(run.path)}
-        if facts.get("status") == "running" and not run_lock.is_held(run.path):
+        if facts.get("status") == "running" and not lock.is_held(run.path):
             facts["status"] = "killed"
         listed.append(facts)
     return listed
-
-
-def _make(base: str | Path, name: str) -> Path:
-    if "=" in name or "/" in name:
-        raise UsageError(f"the name of a run folder has no '=' and no '/', got {name!r}")
-    moment = datetime.now()
-    folder = Path(base) / moment.strftime("%Y-%m-%d")
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = f"{moment.strftime('%H-%M-%S')}_{name}"
-    path, number = folder / stem, 1
-    while not _made(path):
-        number += 1
-        path = folder / f"{stem}_{number}"
-    return path
-
-
-def _make_exactly(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if _made(path) or (path.is_dir() and not any(path.iterdir())):
-        return path
-    raise BusyError(
-        "the run folder exists already",
-        printable(str(path)),
-        f"go on with it: cnnlab train resume={printable(str(path))}; or name another",
-    )
-
-
-def _made(path: Path) -> bool:
-    try:
-        path.mkdir()
-    except FileExistsError:
-        return False
-    return True
 
 
 def _is_run(path: Path) -> bool:

@@ -1,0 +1,26 @@
+"""One folder a run: claimed, locked while written, described by run.json, found again.
+
+Knows no trainer and no tensor. Reading order: names, lock, record, claiming, finding, provenance.
+"""
+
+from cnnlab.run_folder.claiming import claim
+from cnnlab.run_folder.finding import (
+    find_run,
+    list_runs,
+    newest_checkpoint,
+    resolve_checkpoint,
+    resume_point,
+)
+from cnnlab.run_folder.record import BASE, RunFolder, now
+
+__all__ = [
+    "BASE",
+    "RunFolder",
+    "claim",
+    "find_run",
+    "list_runs",
+    "newest_checkpoint",
+    "now",
+    "resolve_checkpoint",
+    "resume_point",
+]
