@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cnnlab.command_line import Request
+    from cnnlab.command.line import Request
 
 USAGE, INTERRUPTED = 2, 130
 
@@ -34,10 +34,11 @@ def complain(message: str) -> None:
 
 
 def _main(arguments: list[str]) -> int:
-    from cnnlab import __version__, command_help
+    from cnnlab import __version__
+    from cnnlab.command import help as command_help
+    from cnnlab.command.suggestions import did_you_mean
+    from cnnlab.command.verbs import VERBS
     from cnnlab.errors import CnnlabError
-    from cnnlab.suggestions import did_you_mean
-    from cnnlab.verbs import VERBS
 
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         print(command_help.overview())
@@ -62,10 +63,10 @@ def _main(arguments: list[str]) -> int:
 
 def _run(verb: str, arguments: list[str]) -> int:
     """Check every job of a command, then hand over to Hydra, which calls the task for each."""
-    from cnnlab import command_line, composing
+    from cnnlab.command import composing, line
 
     try:
-        request = command_line.read(verb, arguments)
+        request = line.read(verb, arguments)
         composing.check(request)
         return _under_hydra(request)
     except composing.USER_ERRORS as error:
@@ -76,7 +77,7 @@ def _under_hydra(request: "Request") -> int:
     """Let Hydra compose and start the job, or all jobs of a sweep; return the exit code."""
     import hydra
 
-    from cnnlab import jobs, sweeps
+    from cnnlab.command import jobs, sweeps
     from cnnlab.config import choices
 
     codes: list[int] = []

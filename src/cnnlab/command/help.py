@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from cnnlab import __version__
+from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import Key, walk
 from cnnlab.config.schema import Variants
-from cnnlab.verbs import VERBS
 
 EVERYWHERE = """\
 everywhere:

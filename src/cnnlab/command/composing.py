@@ -11,13 +11,13 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnlab.command_line import Request
+from cnnlab.command.line import Request
+from cnnlab.command.plugins import load_plugins
+from cnnlab.command.suggestions import did_you_mean
+from cnnlab.command.verbs import VERBS, Verb
 from cnnlab.config import choices
 from cnnlab.errors import CnnlabError, UsageError
-from cnnlab.plugins import load_plugins
 from cnnlab.run_folder import find_run
-from cnnlab.suggestions import did_you_mean
-from cnnlab.verbs import VERBS, Verb
 
 MOST_COMBINATIONS = 100
 """Sweeps with more jobs have every value checked, but not every combination."""

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnnlab.command.plugins import load_plugins
+from cnnlab.command.suggestions import did_you_mean
+from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import Key, walk
 from cnnlab.errors import UsageError
-from cnnlab.plugins import load_plugins
-from cnnlab.suggestions import did_you_mean
-from cnnlab.verbs import VERBS
 
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "stored"}
 """Last parts of the keys whose values are paths: any character may stand in them."""

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from cnnlab import sweeps
-from cnnlab.composing import parse
+from cnnlab.command import sweeps
+from cnnlab.command.composing import parse
+from cnnlab.command.verbs import VERBS, load_task
 from cnnlab.config import Launch
 from cnnlab.errors import CnnlabError, ResourceError
-from cnnlab.verbs import VERBS, load_task
 
 if TYPE_CHECKING:
-    from cnnlab.command_line import Request
+    from cnnlab.command.line import Request
 
 BUG = 1
 
