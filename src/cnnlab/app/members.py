@@ -1,0 +1,82 @@
+"""Checkpoints -> members of one ensemble: views and class order fitted to the data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cnnlab import run_folder
+from cnnlab.app.stored_network import StoredNetwork, open_network
+from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig, RuntimeConfig
+from cnnlab.errors import CheckpointError, DataError
+from cnnlab.evaluation import views
+from cnnlab.evaluation.classes import match_classes
+from cnnlab.evaluation.evaluate import Member
+
+MEMBERS_FOLDER = "members"
+"""Folder of an ensemble's run folder that holds a run folder for each member."""
+
+
+def checkpoint_files(given: Sequence[str]) -> list[Path]:
+    """Return the checkpoint files of paths, run folders, ensembles' folders and `latest`."""
+    return [file for where in given for file in _files(where)]
+
+
+def _files(where: str) -> list[Path]:
+    folder = run_folder.find_run(where).path if where == "latest" else Path(where)
+    members = sorted(path for path in (folder / MEMBERS_FOLDER).glob("*") if path.is_dir())
+    if members:
+        return [run_folder.resolve_checkpoint(member) for member in members]
+    return [run_folder.resolve_checkpoint(where)]
+
+
+def open_networks(
+    paths: Sequence[Path], device: torch.device, runtime: RuntimeConfig
+) -> list[StoredNetwork]:
+    """Open every checkpoint. Raises CheckpointError when they do not name the same classes."""
+    networks = [open_network(p, device, channels_last=runtime.channels_last) for p in paths]
+    first = networks[0]
+    for other in networks[1:]:
+        try:
+            match_classes(other.class_names, first.class_names, str(other.path), str(first.path))
+        except DataError as error:
+            raise CheckpointError(error.what, error.where, error.hint) from error
+    return networks
+
+
+def as_member(
+    stored: StoredNetwork,
+    evaluation: EvaluationConfig,
+    *,
+    class_names: Sequence[str],
+    mirror_allowed: bool,
+    dataset: str,
+) -> Member:
+    """Fit one stored network to the data: views over its training border, classes by name.
+
+    Raises UsageError for views the data does not admit, DataError for other classes.
+    """
+    forced = bool(stored.config["augment"].get("force_mirror"))
+    built = views.build(
+        evaluation.name,
+        crop_pixels=stored.network.input_size_pixels,
+        padding_pixels=_border_pixels(stored, evaluation),
+        mirror_allowed=mirror_allowed or forced,
+        dataset=dataset,
+    )
+    order = match_classes(stored.class_names, class_names, "the checkpoint", "the data")
+    return Member(
+        str(stored.path),
+        stored.network,
+        stored.preprocessing,
+        built,
+        None if order is None else order.to(stored.preprocessing.mean.device),
+    )
+
+
+def _border_pixels(stored: StoredNetwork, evaluation: EvaluationConfig) -> int:
+    if not isinstance(evaluation, CroppedEvaluationConfig):
+        return 0
+    if evaluation.padding_pixels is None:
+        return stored.training_border_pixels
+    return evaluation.padding_pixels

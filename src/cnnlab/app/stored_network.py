@@ -1,0 +1,89 @@
+"""A network out of its checkpoint, with everything it was saved with."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cnnlab import checkpoint, models
+from cnnlab.config import VARIANTS
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.schema import parse
+from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.printable import printable
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """network: in eval mode, on the device, as is preprocessing. config: the plain TrainConfig."""
+
+    path: Path
+    network: models.Network
+    preprocessing: Preprocessing
+    class_names: tuple[str, ...]
+    config: dict[str, Any]
+    document: dict[str, Any]
+
+    @property
+    def training_border_pixels(self) -> int:
+        """The black border that training cropped from; 0 without one."""
+        return int(self.config["augment"].get("padding_pixels") or 0)
+
+
+def open_network(
+    path: str | Path, device: torch.device, *, channels_last: bool = False
+) -> StoredNetwork:
+    """Rebuild the network of one checkpoint file; nothing else is needed.
+
+    Raises CheckpointError for a file that is missing, damaged, or whose parts do not fit.
+    """
+    held = checkpoint.read(path)
+    try:
+        network = _network(held.document)
+        names = tuple(str(name) for name in held.document["class_names"])
+        preprocessing = Preprocessing.from_state(held.tensors, held.document["input"])
+        config = dict(held.document["config"])
+        config["augment"].get("padding_pixels")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint's description is incomplete ({error!r})", printable(str(path))
+        ) from error
+    except UsageError as error:
+        raise CheckpointError(
+            "the checkpoint's model cannot be built", printable(str(path)), error.what
+        ) from error
+    weights = checkpoint.section(held.tensors, "model.")
+    checkpoint.copy_into(dict(network.state_dict()), weights, path)
+    if len(names) != network.num_classes:
+        raise CheckpointError(
+            f"{network.num_classes} scores but {len(names)} class names", printable(str(path))
+        )
+    layout = torch.channels_last if channels_last else torch.preserve_format
+    network = network.to(device).to(memory_format=layout).eval()
+    return StoredNetwork(
+        Path(path), network, preprocessing.to(device), names, config, held.document
+    )
+
+
+def import_plugins(modules: list[str]) -> None:
+    """Import the user's own modules, which register models. Raises UsageError when one fails."""
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise UsageError(f"plugins: {module} cannot be imported", hint=str(error)) from error
+
+
+def _network(document: dict[str, Any]) -> models.Network:
+    sizes = document["model"]
+    config = parse(ModelConfig, document["config"]["model"], "model", VARIANTS)
+    return models.build(
+        config,
+        in_channels=int(sizes["in_channels"]),
+        input_size_pixels=int(sizes["input_size_pixels"]),
+        num_classes=int(sizes["num_classes"]),
+        seed=0,
+    )

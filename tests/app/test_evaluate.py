@@ -1,0 +1,176 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from cnnlab import checkpoint, data, models
+from cnnlab.app import evaluate as verb
+from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.schema import parse
+from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
+from cnnlab.data.stats import preprocessing_for
+from cnnlab.errors import CheckpointError, DataError, UsageError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def choice(group: str, name: str) -> dict:
+    return yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text())
+
+
+def write_checkpoint(path: Path, *, network: str = "linear", seed: int = 0, order=None, **changes):
+    """Save an untrained network over mnist5k as training does; order permutes its classes."""
+    plain = {
+        "model": choice("model", network),
+        "dataset": choice("dataset", "mnist5k"),
+        "augment": choice("augment", "crop"),
+    }
+    dataset = parse(DatasetConfig, plain["dataset"], "dataset", VARIANTS)
+    store = data.build(dataset).train
+    preprocessing = preprocessing_for(store, dataset, 1)
+    sizes = {"in_channels": 1, "input_size_pixels": preprocessing.image_size_pixels}
+    built = models.build(
+        parse(ModelConfig, plain["model"], "model", VARIANTS), **sizes, num_classes=10, seed=seed
+    )
+    tensors, described = preprocessing.state()
+    weights = dict(built.state_dict())
+    names = list(store.class_names)
+    if order is not None:
+        names = [names[k] for k in order]
+        last = list(weights)[-2:]
+        weights |= {name: weights[name][order] for name in last}
+    document = {
+        "config": plain,
+        "class_names": names,
+        "seed": seed,
+        "model": sizes | {"num_classes": 10},
+        "input": described,
+    } | changes
+    tensors |= {f"model.{name}": tensor for name, tensor in weights.items()}
+    checkpoint.write(path, tensors, document)
+    return path
+
+
+def config_for(*paths: object, **changes: object) -> EvaluateConfig:
+    runtime = parse(RuntimeConfig, choice("runtime", "auto") | {"device": "cpu"}, "runtime")
+    values = {
+        "checkpoint": [str(path) for path in paths],
+        "dataset": parse(StoredDatasetConfig, choice("dataset", "checkpoint"), "dataset"),
+        "split": "validation",
+        "evaluation": views("center"),
+        "runtime": runtime,
+        "batch_size": 128,
+        "format": "json",
+        "plugins": [],
+    }
+    return EvaluateConfig(**(values | changes))
+
+
+def views(name: str, **changes: object) -> EvaluationConfig:
+    return parse(EvaluationConfig, choice("evaluation", name) | changes, "evaluation", VARIANTS)
+
+
+def answer_of(config: EvaluateConfig, capsys: pytest.CaptureFixture) -> dict:
+    assert verb.run(config, Launch(command="cnnlab evaluate")) == 0
+    printed = capsys.readouterr()
+    return json.loads(printed.out)
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    order = torch.tensor([9, 1, 3, 2, 4, 5, 6, 7, 8, 0])
+    return (
+        write_checkpoint(folder / "a.safetensors"),
+        write_checkpoint(folder / "b.safetensors", order=order),
+    )
+
+
+def test_the_answer_is_one_json_document_with_the_stated_keys(two_checkpoints, capsys):
+    answer = answer_of(config_for(two_checkpoints[0]), capsys)
+    assert list(answer) == [
+        "dataset",
+        "split",
+        "evaluation",
+        "checkpoints",
+        "num_images",
+        "top1_error",
+        "top5_error",
+        "cross_entropy",
+    ]
+    assert (answer["dataset"], answer["split"], answer["num_images"]) == (
+        "mnist5k",
+        "validation",
+        500,
+    )
+    assert answer["checkpoints"] == [str(two_checkpoints[0])]
+    assert 0.5 < answer["top1_error"] <= 1  # an untrained network
+
+
+def test_classes_in_another_order_are_matched_by_name(two_checkpoints, capsys):
+    first, second = two_checkpoints
+    alone = answer_of(config_for(first), capsys)
+    permuted = answer_of(config_for(second), capsys)
+    both = answer_of(config_for(first, second), capsys)
+    for answer in (permuted, both):
+        assert answer["top1_error"] == alone["top1_error"]
+        assert answer["cross_entropy"] == pytest.approx(alone["cross_entropy"], rel=1e-6)
+
+
+def test_the_text_answer_shows_the_interval(two_checkpoints, capsys):
+    verb.run(config_for(two_checkpoints[0], format="text"), Launch(command=""))
+    printed = capsys.readouterr().out
+    assert "95 % interval" in printed
+    assert "500 validation images 28x28x1 of mnist5k in 10 classes" in printed
+
+
+def test_five_crops_use_the_border_of_training(two_checkpoints, capsys):
+    stored = answer_of(config_for(two_checkpoints[0], evaluation=views("five_crop")), capsys)
+    border = choice("augment", "crop")["padding_pixels"]
+    given = views("five_crop", padding_pixels=border)
+    assert answer_of(config_for(two_checkpoints[0], evaluation=given), capsys) == stored
+    none = views("five_crop", padding_pixels=0)
+    with pytest.raises(UsageError, match="padding_pixels"):
+        verb.run(config_for(two_checkpoints[0], evaluation=none), Launch(command=""))
+
+
+def test_digits_are_not_mirrored(two_checkpoints):
+    with pytest.raises(UsageError, match="five_crop"):
+        verb.run(config_for(two_checkpoints[0], evaluation=views("ten_view")), Launch(command=""))
+
+
+def test_other_classes_than_the_datas_are_refused_with_the_differences(tmp_path):
+    letters = write_checkpoint(tmp_path / "a.safetensors", class_names=[*"abcdefghij"])
+    with pytest.raises(DataError, match="only the checkpoint: 'a', 'b'"):
+        verb.run(config_for(letters), Launch(command=""))
+
+
+def test_members_with_other_classes_are_refused(tmp_path, two_checkpoints):
+    letters = write_checkpoint(tmp_path / "a.safetensors", class_names=[*"abcdefghij"])
+    with pytest.raises(CheckpointError, match="differ"):
+        verb.run(config_for(two_checkpoints[0], letters), Launch(command=""))
+
+
+@pytest.mark.parametrize("missing", ["class_names", "model", "input", "config"])
+def test_an_incomplete_description_is_a_checkpoint_error(tmp_path, missing):
+    broken = write_checkpoint(tmp_path / "a.safetensors", **{missing: None})
+    with pytest.raises(CheckpointError):
+        verb.run(config_for(broken), Launch(command=""))
+
+
+def test_a_text_file_is_no_checkpoint(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(CheckpointError):
+        verb.run(config_for(tmp_path / "notes.txt"), Launch(command=""))
+
+
+def test_an_ensembles_folder_stands_for_its_members(tmp_path, capsys):
+    for i in range(2):
+        folder = tmp_path / "run" / "members" / f"{i}" / "checkpoints"
+        folder.mkdir(parents=True)
+        write_checkpoint(folder / "best.safetensors", seed=i)
+    answer = answer_of(config_for(tmp_path / "run"), capsys)
+    assert len(answer["checkpoints"]) == 2
