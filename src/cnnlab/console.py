@@ -1,14 +1,16 @@
-"""What a person sees in the terminal - lines, tables, one live bar - and the same lines in a log."""
+"""What a person sees in the terminal: lines, tables, one live bar; the lines also go to a log."""
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from cnnlab.printable import printable
 
 REFRESHES_PER_SECOND = 5
 
@@ -77,12 +79,12 @@ class Console:
         self._bar.add_task(description, total=total_steps, completed=completed)
         self._bar.start()
 
-    def advance_bar(self, completed: int, description: str) -> None:
+    def advance_bar(self, completed: int, describe: Callable[[], str]) -> None:
         """Move the bar; cheap enough to be called after every step."""
         if self._bar is None or time.monotonic() < self._next_refresh:
             return
         self._next_refresh = time.monotonic() + 1 / REFRESHES_PER_SECOND
-        self._bar.update(self._bar.task_ids[0], completed=completed, description=description)
+        self._bar.update(self._bar.task_ids[0], completed=completed, description=describe())
 
     def stop_bar(self) -> None:
         """Take the bar away and give the cursor back."""
@@ -96,8 +98,3 @@ class Console:
         if self._log is not None:
             self._log.close()
             self._log = None
-
-
-def printable(text: Any) -> str:
-    """Escape control characters, so that a class name cannot move the cursor."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in str(text))

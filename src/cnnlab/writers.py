@@ -101,8 +101,9 @@ class TensorboardWriter:
         plain = {
             k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in settings.items()
         }
+        events = self._writer._get_file_writer()  # opened when there is none yet
         for summary in hparams(plain, dict.fromkeys(figures, 0.0)):
-            self._writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+            events.add_summary(summary)
         for name, value in figures.items():
             self._writer.add_scalar(name, value, 0)
 

@@ -1,0 +1,130 @@
+"""Put the rooms together for training: data, preprocessing, augmentation, network, update rule."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from cnnlab import data, models
+from cnnlab.config import TrainConfig
+from cnnlab.data.augment import Augmentation, build_augment
+from cnnlab.data.stats import preprocessing_for
+from cnnlab.data.store import Splits, Store
+from cnnlab.data.stream import InOrder, Stream, in_order
+from cnnlab.evaluation import views
+from cnnlab.evaluation.evaluate import Member, evaluate
+from cnnlab.evaluation.metrics import Tally
+from cnnlab.models import Network
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.runtime import make_generator
+from cnnlab.training import build_step, optimizers, schedules
+from cnnlab.training.latch import Latch
+from cnnlab.training.loop import Step
+from cnnlab.training.schedules import Schedule
+
+EVALUATION_BATCH = 256
+
+
+@dataclass
+class Assembly:
+    """What a training run is made of; everything is on `device`."""
+
+    config: TrainConfig
+    device: torch.device
+    splits: Splits
+    preprocessing: Preprocessing
+    augmentation: Augmentation
+    network: Network
+    stream: Stream
+    optimizer: Optimizer
+    schedule: Schedule
+    step: Step
+    latch: Latch
+    total_steps: int
+
+    def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
+        for batch in self.stream.batches(start_step):
+            generator = make_generator(self.config.seed, "augment", batch.step)
+            pictures = self.augmentation(batch.images, generator)
+            yield self.preprocessing.normalize(pictures), batch.labels
+
+    def member(self, views_name: str) -> Member:
+        """Return the network in training as something `evaluate` takes."""
+        border: int | None = getattr(self.config.evaluation, "padding_pixels", None)
+        if border is None:  # small images: the views of testing stay in the border of training
+            border = int(getattr(self.config.augment, "padding_pixels", 0))
+        cut = views.build(
+            views_name,
+            crop_pixels=self.network.input_size_pixels,
+            padding_pixels=border if views_name != "center" else 0,
+            mirror_allowed=self.splits.train.mirror_allowed,
+            dataset=self.splits.train.name,
+        )
+        return Member(self.config.model.name, self.network, self.preprocessing, cut)
+
+    def in_order(self, store: Store) -> InOrder:
+        """Return the batches of `store` for evaluation, prepared for the network."""
+        return in_order(store, EVALUATION_BATCH, self.device, self.preprocessing.prepare)
+
+    def judge(
+        self, batches: InOrder, views_name: str, should_stop: Callable[[], object] | None = None
+    ) -> Tally:
+        """Count the errors of the network as it is now."""
+        return evaluate(
+            [self.member(views_name)],
+            batches,
+            num_classes=len(self.splits.train.class_names),
+            should_stop=should_stop,
+        )
+
+
+def assemble(config: TrainConfig, device: torch.device) -> Assembly:
+    """Build everything that `config` describes, on `device`; nothing is written anywhere.
+
+    Raises DataError where the set is missing, UsageError where settings do not fit each other.
+    """
+    splits = data.build(config.dataset)
+    train = splits.train
+    preprocessing = preprocessing_for(train, config.dataset, train.image_shape[2])
+    augmentation = build_augment(config.augment, mirror_allowed=train.mirror_allowed)
+    network = models.build(
+        config.model,
+        in_channels=preprocessing.channels,
+        input_size_pixels=augmentation.output_size(preprocessing.image_size_pixels),
+        num_classes=len(train.class_names),
+        seed=config.seed,
+    )
+    network.to(device=device)
+    if config.runtime.channels_last:
+        network.to(memory_format=torch.channels_last)
+    stream = Stream(
+        train,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        device=device,
+        residency=config.dataset.residency,
+        limit_batches=config.trainer.limit_train_batches,
+        one_batch=config.trainer.overfit_one_batch,
+        prepare=preprocessing.prepare,
+    )
+    total_steps = config.trainer.epochs * stream.steps_per_epoch
+    step, latch = build_step(
+        config.trainer, device=device, precision=config.runtime.precision, seed=config.seed
+    )
+    return Assembly(
+        config=config,
+        device=device,
+        splits=splits,
+        preprocessing=preprocessing.to(device),
+        augmentation=augmentation,
+        network=network,
+        stream=stream,
+        optimizer=optimizers.build(config.optimizer, network),
+        schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
+        step=step,
+        latch=latch,
+        total_steps=total_steps,
+    )

@@ -1,0 +1,92 @@
+"""The lines that `cnnlab train` shows; words only, no arithmetic beyond rounding."""
+
+import platform
+import shlex
+
+import torch
+
+from cnnlab import __version__
+from cnnlab.app.assemble import Assembly
+from cnnlab.config import Launch
+from cnnlab.console import Console
+from cnnlab.evaluation.metrics import Tally
+from cnnlab.models.summary import summarize
+from cnnlab.run_folder import RunFolder
+from cnnlab.runtime import describe_device, precision_warning
+
+
+def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch) -> None:
+    """Say what is about to be trained, on what, and what differs from the defaults."""
+    config = parts.config
+    console.line(
+        f"cnnlab {__version__} · torch {torch.__version__} · Python {platform.python_version()}"
+        f" · {describe_device(parts.device)} · seed {config.seed}"
+    )
+    if warning := precision_warning(config.runtime.precision, parts.device):
+        console.line(f"warning: {warning}")
+    console.line(f"run folder  {folder.path}")
+    console.line(f"data        {describe_data(parts)}")
+    if launch.overrides:
+        console.line(f"settings    {'  '.join(launch.overrides)}")
+    model_table(console, parts)
+
+
+def describe_data(parts: Assembly) -> str:
+    """Return '3,500 train / 500 validation / 1,000 test images of mnist5k, ...'."""
+    splits, size = parts.splits, parts.preprocessing.image_size_pixels
+    stores = [s for s in (splits.train, splits.validation, splits.test) if s is not None]
+    counts = " / ".join(f"{len(store):,} {store.split}" for store in stores)
+    height, width, channels = splits.train.image_shape
+    note = " (a subset of MNIST, not the benchmark)" if splits.train.name == "mnist5k" else ""
+    return (
+        f"{splits.train.name}{note}: {counts} images, {len(splits.train.class_names)} classes, "
+        f"{height}x{width}x{channels} -> {size}x{size}, kept on the {parts.stream.residency}"
+    )
+
+
+def model_table(console: Console, parts: Assembly) -> None:
+    """Show each layer's output size and parameters, and their sum."""
+    summary = summarize(parts.network, parts.config.model.name)
+    shown = [row for row in summary.rows if row.num_parameters or row.role in {"pool", "norm"}]
+    rows = [
+        [row.name, "x".join(map(str, row.output_size)), f"{row.num_parameters:,}"] for row in shown
+    ]
+    rows.append([f"total {parts.config.model.name}", "", f"{summary.num_parameters:,}"])
+    console.table(["layer", "output", "parameters"], rows)
+
+
+def epoch_line(epoch: float, epochs: int, figures: dict[str, float], improved: bool) -> str:
+    """Return 'epoch 3/10  loss 0.182 | validation loss 0.151 error 4.6 % | ...'."""
+    words = [f"epoch {epoch:>3g}/{epochs}  loss {figures['train/loss']:.4f}"]
+    if "validation/top1_error" in figures:
+        words.append(
+            f"validation loss {figures['validation/loss']:.4f}"
+            f" error {figures['validation/top1_error']:6.2%}"
+        )
+    words.append(f"{figures['speed/images_per_second']:,.0f} img/s")
+    words.append(f"rate {figures['train/learning_rate']:.3g}")
+    return " | ".join(words) + (" *" if improved else "")
+
+
+def test_line(tally: Tally, dataset: str, views: str, chosen: str) -> str:
+    """Return the test error with its 95 % interval, and how it was measured."""
+    low, high = tally.top1_interval
+    return (
+        f"test error {tally.top1_error:.2%} (95 % interval {low:.2%} to {high:.2%}) on "
+        f"{tally.num_images:,} images of {dataset}, {views} view, {chosen}"
+    )
+
+
+def next_commands(folder: RunFolder) -> list[str]:
+    """Return three commands worth trying now."""
+    path = shlex.quote(str(folder.path))
+    return [
+        "tensorboard --logdir outputs",
+        f"cnnlab evaluate checkpoint={path} evaluation=five_crop",
+        "cnnlab train model=linear,mlp,lenet5 -m",
+    ]
+
+
+def resume_command(folder: RunFolder) -> str:
+    """Return what continues a stopped run."""
+    return f"cnnlab train resume={shlex.quote(str(folder.path))}"

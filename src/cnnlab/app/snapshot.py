@@ -1,0 +1,88 @@
+"""A training run <-> the tensors and the document of one checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cnnlab import checkpoint
+from cnnlab.app.assemble import Assembly
+from cnnlab.config import to_plain
+from cnnlab.errors import CheckpointError
+from cnnlab.training.hooks import Best, RunningLoss
+from cnnlab.training.loop import TrainState
+from cnnlab.training.optimizers import load_optimizer_tensors, optimizer_tensors
+
+
+@dataclass
+class Progress:
+    """What a run must remember beside its weights to go on exactly where it stopped."""
+
+    state: TrainState
+    running_loss: RunningLoss
+    best: Best
+    figures: dict[str, float]
+
+
+def tensors_of(parts: Assembly, progress: Progress) -> dict[str, Tensor]:
+    """Return weights, optimizer state, preprocessing and running loss by name; live, not copied."""
+    weights = {f"model.{name}": value for name, value in parts.network.state_dict().items()}
+    input_tensors, _ = parts.preprocessing.state()
+    return (
+        weights
+        | optimizer_tensors(progress.state.optimizer, parts.network)
+        | input_tensors
+        | progress.running_loss.tensors()
+    )
+
+
+def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
+    """Return everything else as plain JSON."""
+    network = parts.network
+    step = progress.state.step
+    return {
+        "config": to_plain(parts.config),
+        "class_names": list(parts.splits.train.class_names),
+        "seed": parts.config.seed,
+        "step": step,
+        "epoch": step / parts.stream.steps_per_epoch,
+        "total_steps": parts.total_steps,
+        "metrics": dict(progress.figures),
+        "model": {
+            "in_channels": network.in_channels,
+            "input_size_pixels": network.input_size_pixels,
+            "num_classes": network.num_classes,
+        },
+        "input": parts.preprocessing.state()[1],
+        "data_digest": parts.splits.train.digest,
+        "schedule": parts.schedule.state_dict(),
+        "best": progress.best.state_dict(),
+    }
+
+
+def restore(path: Path, parts: Assembly, progress: Progress) -> None:
+    """Put a run back to where `path` was written; nothing changes when it does not fit.
+
+    Raises CheckpointError.
+    """
+    held = checkpoint.read(path)
+    weights = checkpoint.section(held.tensors, "model.")
+    checkpoint.copy_into(dict(parts.network.state_dict()), weights, path)
+    load_optimizer_tensors(progress.state.optimizer, parts.network, held.tensors)
+    try:
+        progress.running_loss.load_tensors(held.tensors)
+        progress.best.load_state_dict(held.document["best"])
+        parts.schedule.load_state_dict(held.document["schedule"])
+        progress.figures.update(held.document["metrics"])
+        progress.state.step = int(held.document["step"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint lacks {error}, so no run can go on from it", str(path)
+        ) from error
+
+
+def restore_weights(path: Path, parts: Assembly) -> None:
+    """Give the network the weights of `path`, and leave all else as it is."""
+    weights = checkpoint.section(checkpoint.read(path).tensors, "model.")
+    checkpoint.copy_into(dict(parts.network.state_dict()), weights, path)
