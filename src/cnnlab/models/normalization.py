@@ -26,10 +26,10 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized maps; half-precision input is normalized in float32."""
-        towers = maps.unflatten(1, (self.groups, -1)).flatten(0, 1) if self.groups > 1 else maps
-        wide = towers.float() if towers.dtype in (torch.float16, torch.bfloat16) else towers
-        normalized = _AcrossMaps.apply(wide, self.size, self.alpha, self.beta, self.k)
-        return normalized.to(maps.dtype).view_as(maps)
+        wide = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+        towers = wide.unflatten(1, (self.groups, -1))  # [N, towers, C / towers, H, W]
+        normalized = _AcrossMaps.apply(towers, self.size, self.alpha, self.beta, self.k)
+        return normalized.flatten(1, 2).to(maps.dtype)
 
     def extra_repr(self) -> str:
         """Return the constants for printing."""
@@ -40,13 +40,16 @@ class LocalResponseNorm(nn.Module):
 
 
 class _AcrossMaps(torch.autograd.Function):
-    """The normalization with a backward pass that keeps nothing but the input."""
+    """The normalization of [N, towers, C, H, W]; keeps nothing but its input for the way back."""
 
     @staticmethod
     def forward(maps: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
         """Return x f with f = d^-beta, d = k + alpha W(x^2), W the sum over the window."""
-        divisor = window_sum(maps.square(), size).mul_(alpha).add_(k)
-        return _power(divisor, beta).mul_(maps)
+        output = torch.empty_like(maps)
+        for part in _parts(maps):
+            divisor = window_sum(maps[part].square(), size).mul_(alpha).add_(k)
+            torch.mul(_power(divisor, beta), maps[part], out=output[part])
+        return output
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -59,19 +62,36 @@ class _AcrossMaps(torch.autograd.Function):
         """Return g f - 2 alpha beta x W(g f x / d): W is its own transpose."""
         (maps,) = ctx.saved_tensors
         size, alpha, beta, k = ctx.constants
-        divisor = window_sum(maps.square(), size).mul_(alpha).add_(k)
-        scaled = _power(divisor, beta).mul_(gradients[0])
-        shared = window_sum((scaled * maps).div_(divisor), size)
-        gradient = scaled.addcmul_(maps, shared, value=-2 * alpha * beta)
-        return gradient, None, None, None, None
+        output = torch.empty_like(maps)
+        for part in _parts(maps):
+            divisor = window_sum(maps[part].square(), size).mul_(alpha).add_(k)
+            scaled = _power(divisor, beta).mul_(gradients[0][part])
+            shared = window_sum(divisor.reciprocal_().mul_(maps[part]).mul_(scaled), size)
+            torch.mul(shared, maps[part], out=output[part]).mul_(-2 * alpha * beta).add_(scaled)
+        return output, None, None, None, None
+
+
+CACHE_BYTES = 2**20
+"""What is worked on at once on a CPU: ten passes over a piece of this size stay in its cache."""
+
+
+def _parts(maps: Tensor) -> list[slice]:
+    """Return slices of the batch that fit a CPU's cache; one slice elsewhere and when compiling."""
+    if maps.device.type != "cpu" or torch.compiler.is_compiling() or len(maps) == 0:
+        return [slice(None)]
+    num_images = max(1, CACHE_BYTES // (maps[0].numel() * maps.element_size()))
+    return [slice(i, i + num_images) for i in range(0, len(maps), num_images)]
 
 
 def window_sum(maps: Tensor, size: int) -> Tensor:
-    """Return the sum over `size` (odd) neighbouring maps, fewer at the first and last map."""
+    """Return the sum over `size` (odd) neighbouring maps, fewer at the first and last map.
+
+    maps: [..., C, H, W].
+    """
     total = maps.clone()
     for offset in range(1, size // 2 + 1):
-        total[:, offset:] += maps[:, :-offset]
-        total[:, :-offset] += maps[:, offset:]
+        total[..., offset:, :, :] += maps[..., :-offset, :, :]
+        total[..., :-offset, :, :] += maps[..., offset:, :, :]
     return total
 
 
@@ -80,7 +100,7 @@ def _power(divisor: Tensor, beta: float) -> Tensor:
     if beta != 0.75:
         return divisor.pow(-beta)
     root = divisor.rsqrt()
-    return root.mul_(root.sqrt())
+    return root * root.sqrt()
 
 
 class WithinMapNorm(nn.Module):
