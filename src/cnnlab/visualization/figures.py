@@ -1,0 +1,133 @@
+"""A finished picture: its figure, what is said under it, and how it leaves (PNG, SVG, pixels).
+
+matplotlib is imported when the first figure is made, and always draws without a screen.
+"""
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DOTS_PER_INCH = 100
+LARGEST_SIDE_PIXELS = 2000
+FORMATS = ("png", "svg")
+
+# Okabe and Ito's palette: told apart under the common kinds of colour blindness, and in print.
+BLUE, ORANGE, GREEN, SKY, PURPLE, BLACK = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#56B4E9",
+    "#CC79A7",
+    "#000000",
+)
+LINES = (
+    (BLUE, "-", "o"),
+    (ORANGE, "--", "s"),
+    (GREEN, "-.", "^"),
+    (PURPLE, ":", "D"),
+    (SKY, "-", "v"),
+    (BLACK, "--", "x"),
+)
+HEAT_MAP = "cividis"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One drawn picture.
+
+    name: becomes the file's name. title: model, layer, unit, set, checkpoint. caption: how to read
+    it. facts: the figures behind it, plain numbers and lists.
+    """
+
+    name: str
+    title: str
+    caption: str
+    figure: "Figure"
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure":
+    """Make an empty figure with the title above it; long titles are broken at their dots."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
+    figure.suptitle(_broken(title, int(width_inches * 11)), fontsize=10)
+    return figure
+
+
+def show(axes: "Axes", picture: Tensor, title: str = "", **options: Any) -> None:
+    """Draw a picture [C,H,W] or [H,W] in 0..1, first row on top, pixels as squares, no axes."""
+    if picture.dim() == 3:
+        picture = picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)
+    if picture.dim() == 2:
+        options = {"cmap": "gray", "vmin": 0, "vmax": 1} | options
+    axes.imshow(picture.detach().cpu().numpy(), interpolation="nearest", **options)
+    axes.set_axis_off()
+    if title:
+        axes.set_title(title, fontsize=8, pad=2)
+
+
+def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
+    """Write the picture in each format under its name; return the paths.
+
+    No side is longer than LARGEST_SIDE_PIXELS. The same picture gives the same bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for ending in formats:
+        path = folder / f"{picture.name}.{ending}"
+        path.write_bytes(render(picture, ending))
+        paths.append(path)
+    return paths
+
+
+def render(picture: Picture, ending: str) -> bytes:
+    """Return the bytes of the picture as png or svg."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(picture.figure)
+    stream = io.BytesIO()
+    metadata = {"Date": None} if ending == "svg" else {"Software": None}
+    with matplotlib.rc_context({"svg.hashsalt": "cnnlab", "svg.fonttype": "path"}):
+        picture.figure.savefig(
+            stream, format=ending, dpi=_dots_per_inch(picture.figure), metadata=metadata
+        )
+    return stream.getvalue()
+
+
+def to_pixels(picture: Picture) -> Tensor:
+    """Return the picture as uint8 [3,H,W], as TensorBoard's image tab takes it."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(picture.figure)
+    picture.figure.set_dpi(_dots_per_inch(picture.figure))
+    canvas.draw()
+    pixels = np.array(canvas.buffer_rgba())[:, :, :3]
+    return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _dots_per_inch(figure: "Figure") -> float:
+    longest = max(figure.get_size_inches())
+    return float(min(DOTS_PER_INCH, LARGEST_SIDE_PIXELS / longest))
+
+
+def _broken(title: str, width: int) -> str:
+    """Break a title at its separators so that no line is longer than `width`, where it can."""
+    lines: list[str] = []
+    for word in title.split(" · "):
+        if lines and len(lines[-1]) + len(word) + 3 <= width:
+            lines[-1] += f" · {word}"
+        else:
+            lines.append(word)
+    return "\n".join(lines)

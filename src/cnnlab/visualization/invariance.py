@@ -1,0 +1,221 @@
+"""The lecture's two claims on a trained network: maps move with the image, the answer stays."""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import UsageError
+from cnnlab.visualization.figures import LINES, Picture, new_figure
+from cnnlab.visualization.patches import field_of
+from cnnlab.visualization.probe import Probe, evaluating
+from cnnlab.visualization.walk import (
+    check_layer,
+    each_layer,
+    hidden_layer,
+    layers_of,
+    layers_with,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_IMAGES, MOST_CURVES = 32, 6
+
+
+def shift(images: Tensor, pixels: int) -> Tensor:
+    """Move images [N,C,S,S] to the right (left when negative); the border column is repeated."""
+    side = images.shape[-1]
+    columns = (torch.arange(side, device=images.device) - pixels).clamp(0, side - 1)
+    return images[..., columns]
+
+
+def equivariance_error(
+    still: Tensor, moved: Tensor, field: Any, pixels: int, side: int
+) -> tuple[float, float]:
+    """Return how far the moved image's maps are from the moved maps, inside and over all places.
+
+    maps [N,K,H,W] of the image and of the image shifted right by `pixels` >= 0. The still maps are
+    read at the place less pixels/jump, linearly between two units when that is no whole number.
+    Relative error in the Euclidean norm. Inside: units of which neither field touches the border
+    or what was shifted in; nan where there is none.
+    """
+    width = moved.shape[-1]
+    places = torch.arange(width, device=moved.device)
+    source = places - pixels / field.jump_pixels
+    left = places - -(-pixels // field.jump_pixels)  # the unit at or left of the source
+    share = (source - left).to(still.dtype)
+    upper = (left + 1).clamp(0, width - 1)
+    expected = torch.lerp(still[..., left.clamp(0, width - 1)], still[..., upper], share)
+    start = places * field.jump_pixels + field.start_pixels
+    end = start + field.size_pixels
+    first = left * field.jump_pixels + field.start_pixels
+    inside = (start >= pixels) & (end <= side) & (first >= 0)
+    known = left >= 0
+    return _relative(expected, moved, inside), _relative(expected, moved, known)
+
+
+def draw_equivariance(model: nn.Module, probe: Probe) -> list[Picture]:
+    """Draw the error of "shift, then convolve" against "convolve, then shift", layer by layer."""
+    images = probe.images[:MOST_IMAGES]
+    names = _layers_with_maps(model, probe)
+    largest = _largest_shift(model, names, images.shape[-1])
+    errors: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    still = _maps(model, probe, images, names)
+    for pixels in range(largest + 1):
+        moved = _maps(model, probe, shift(images, pixels), names)
+        for name in names:
+            field = field_of(model, name)
+            errors[name].append(
+                equivariance_error(still[name], moved[name], field, pixels, images.shape[-1])
+            )
+    return [_equivariance_picture(model, probe, errors, len(images))]
+
+
+def draw_invariance(model: nn.Module, probe: Probe) -> list[Picture]:
+    """Draw how much the first maps, the last maps, the last hidden layer and the answer change.
+
+    Source: Zeiler & Fergus 2014, figure 5 (translation).
+    """
+    images = probe.images[:MOST_IMAGES]
+    names = _invariance_layers(model)
+    reach = max(2, images.shape[-1] // 4)
+    steps = max(1, reach // 12)
+    shifts = list(range(-(reach // steps) * steps, reach + 1, steps))
+    still = _maps(model, probe, images, names)
+    changes: dict[str, list[float]] = {name: [] for name in names}
+    chances: list[float] = []
+    for pixels in shifts:
+        moved = shift(images, pixels)
+        for name, maps in _maps(model, probe, moved, names).items():
+            changes[name].append(_change(still[name], maps))
+        chances.append(_mean_chance(model, probe, moved, len(images)))
+    return [_invariance_picture(probe, shifts, changes, chances, len(images))]
+
+
+def _relative(expected: Tensor, found: Tensor, where: Tensor) -> float:
+    """Return the norm of the difference over the norm of `found`, both at the given columns."""
+    if not bool(where.any()):
+        return float("nan")
+    expected, found = expected[..., where].double(), found[..., where].double()
+    norm = found.norm()
+    return float((expected - found).norm() / norm) if norm > 0 else 0.0
+
+
+def _change(still: Tensor, moved: Tensor) -> float:
+    """Return the mean relative distance of the moved images' features to the still ones."""
+    still, moved = still.flatten(1).double(), moved.flatten(1).double()
+    return float(((moved - still).norm(dim=1) / still.norm(dim=1).clamp_min(1e-12)).mean())
+
+
+@torch.no_grad()
+def _maps(model: nn.Module, probe: Probe, images: Tensor, names: list[str]) -> dict[str, Tensor]:
+    with evaluating(model):
+        pixels = probe.normalize(images)
+        return {
+            layer.name: maps for layer, maps in each_layer(model, pixels) if layer.name in names
+        }
+
+
+@torch.no_grad()
+def _mean_chance(model: nn.Module, probe: Probe, images: Tensor, count: int) -> float:
+    """Return the mean probability of the true class, of the predicted one when it is unknown."""
+    with evaluating(model):
+        chances = model(probe.normalize(images)).softmax(1)
+        labels = probe.labels
+        if labels is None:
+            labels = model(probe.normalize(probe.images[:count])).argmax(1)
+    return float(chances.gather(1, labels[:count, None].to(chances.device)).mean())
+
+
+def _layers_with_maps(model: nn.Module, probe: Probe) -> list[str]:
+    """Return the convolutions and poolings that still have a map, or the asked-for layer."""
+    pixels = probe.normalize(probe.images[:1])
+    with torch.no_grad(), evaluating(model):
+        roles = {
+            layer.name: layer.role
+            for layer, maps in each_layer(model, pixels)
+            if maps.dim() == 4 and maps.shape[-1] > 1
+        }
+    if probe.layer is not None and check_layer(model, probe.layer) in roles:
+        return [probe.layer]
+    names = [name for name, role in roles.items() if role in ("conv", "pool", "subsample")]
+    if probe.layer is not None or not names:
+        raise UsageError(
+            f"{probe.layer or 'the network'} has no maps that could move with the image",
+            hint=f"layers with maps: {', '.join(roles) or 'none'}",
+        )
+    return names[:MOST_CURVES]
+
+
+def _largest_shift(model: nn.Module, names: list[str], side: int) -> int:
+    jumps = [field_of(model, name).jump_pixels for name in names]
+    return int(min(2 * max(jumps), side // 2))
+
+
+def _invariance_layers(model: nn.Module) -> list[str]:
+    convolutions = [one.name for one in layers_with(model, "conv")][:1]
+    pools = [one.name for one in layers_with(model, "pool", "subsample")][-1:]
+    last = layers_of(model)[-1].name
+    hidden = [hidden_layer(model)] if len(layers_with(model, "fc", "rbf")) > 1 else []
+    return list(dict.fromkeys([*convolutions, *pools, *hidden])) or [last]
+
+
+def _equivariance_picture(
+    model: nn.Module, probe: Probe, errors: dict[str, list[tuple[float, float]]], count: int
+) -> Picture:
+    title = probe.title("translation equivariance")
+    figure = new_figure(9, 4, title)
+    axes = figure.subplots(1, 2, sharey=True)
+    for which, heading in enumerate(("away from the border", "all places")):
+        for number, (name, pairs) in enumerate(errors.items()):
+            jump = field_of(model, name).jump_pixels
+            _curve(axes[which], [pair[which] for pair in pairs], number, f"{name} (jump {jump})")
+        axes[which].set_title(heading, fontsize=9)
+        axes[which].set_xlabel("shift of the image, pixels")
+        axes[which].grid(alpha=0.3)
+    axes[0].set_ylabel("relative error")
+    axes[1].legend(fontsize=8)
+    caption = (
+        f"Maps of the shifted image against the shifted maps, {count} images. Away from the "
+        "border the error is zero at multiples of the layer's jump: translation equivariance. "
+        "Between them the map would move by a fraction of a unit; at the border, padding shows."
+    )
+    facts = {name: [pair[0] for pair in pairs] for name, pairs in errors.items()}
+    return Picture("equivariance", title, caption, figure, facts)
+
+
+def _invariance_picture(
+    probe: Probe,
+    shifts: list[int],
+    changes: dict[str, list[float]],
+    chances: list[float],
+    count: int,
+) -> Picture:
+    title = probe.title("translation invariance")
+    figure = new_figure(9, 4, title)
+    left, right = figure.subplots(1, 2)
+    for number, (name, values) in enumerate(changes.items()):
+        _curve(left, values, number, name, shifts)
+    _curve(right, chances, 0, "true class", shifts)
+    left.set_ylabel("relative change of the layer")
+    right.set_ylabel("mean probability of the class")
+    right.set_ylim(0, 1.03)
+    for axes in (left, right):
+        axes.set_xlabel("shift of the image, pixels")
+        axes.grid(alpha=0.3)
+    left.legend(fontsize=8)
+    caption = (
+        f"{count} images moved sideways. Left: how far a layer moves from its values for the still "
+        "image; the lower, the more invariant. Right: what the answer makes of it."
+    )
+    facts = {"shifts": shifts, "changes": changes, "probability": chances}
+    return Picture("invariance", title, caption, figure, facts)
+
+
+def _curve(
+    axes: "Axes", values: list[float], number: int, label: str, places: list[int] | None = None
+) -> None:
+    colour, line, marker = LINES[number % len(LINES)]
+    xs = list(range(len(values))) if places is None else places
+    axes.plot(xs, values, line, color=colour, marker=marker, markersize=3, lw=1.4, label=label)

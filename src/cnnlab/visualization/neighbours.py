@@ -1,0 +1,171 @@
+"""What the last hidden layer finds alike, and what the network answers (2012 paper, figure 4)."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.visualization import grid
+from cnnlab.visualization.figures import BLUE, ORANGE, Picture, new_figure, show
+from cnnlab.visualization.probe import Batches, Probe, evaluating, needed_set
+from cnnlab.visualization.walk import check_layer, hidden_layer, maps_at
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NUM_QUERIES, NUM_NEIGHBOURS = 6, 6
+NUM_PREDICTIONS, NUM_BARS = 8, 5
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The nearest images of each of Q queries, nearest first; labels and indices int64 [Q,T]."""
+
+    distances: Tensor
+    indices: Tensor
+    labels: Tensor
+
+
+@torch.no_grad()
+def find_neighbours(
+    model: nn.Module, probe: Probe, layer: str | None, batches: Batches, count: int
+) -> Neighbours:
+    """Stream a set and keep the nearest `count` images of each probe image; layer None: in pixels.
+
+    Euclidean distance between the layer's values. Memory is one batch and Q times `count` entries.
+    Of equal distances the earlier image stays.
+    """
+    kept: Neighbours | None = None
+    first = 0
+    with evaluating(model):
+        queries = _features(model, probe, probe.images, layer)
+        for images, labels in batches:
+            features = _features(model, probe, images, layer)
+            distances = torch.cdist(queries, features, compute_mode="donot_use_mm_for_euclid_dist")
+            indices = torch.arange(first, first + len(images), device=distances.device)
+            fresh = (distances, indices.expand_as(distances), labels.expand_as(distances))
+            kept = _nearest(kept, fresh, count)
+            first += len(images)
+    assert kept is not None, "an empty set was refused before"
+    return kept
+
+
+def draw_neighbours(model: nn.Module, probe: Probe) -> list[Picture]:
+    """Draw test images with their nearest training images in the last hidden layer.
+
+    Source: Krizhevsky et al. 2012, figure 4 (right). The same search in pixels is counted beside.
+    """
+    train_set = needed_set(probe.train_set, "neighbours", "training")
+    layer = hidden_layer(model) if probe.layer is None else check_layer(model, probe.layer)
+    few = _first_images(probe, NUM_QUERIES)
+    found = find_neighbours(model, few, layer, train_set.batches(), NUM_NEIGHBOURS)
+    in_pixels = find_neighbours(model, few, None, train_set.batches(), NUM_NEIGHBOURS)
+    title = probe.title(f"nearest training images in {layer}")
+    count = found.indices.shape[1]
+    figure = new_figure(1.25 * (count + 1) + 0.4, 1.4 * len(few.images) + 0.6, title)
+    axes = figure.subplots(len(few.images), count + 1, squeeze=False)
+    for n, row in enumerate(axes):
+        own = None if few.labels is None else int(few.labels[n])
+        show(row[0], grid.pixels_to_unit(few.images[n]), _name(probe, own, "query"))
+        nearest = grid.pixels_to_unit(train_set.read(found.indices[n].cpu()))
+        for t, one in enumerate(row[1:]):
+            label = int(found.labels[n, t])
+            show(one, nearest[t], f"{probe.class_name(label)} {found.distances[n, t]:.2g}")
+            if own is not None and label != own:
+                one.title.set_color(ORANGE)
+    shared = _num_shared(found.indices, in_pixels.indices)
+    caption = (
+        f"Left: test images. Right: their nearest of {train_set.num_images} training images by the "
+        f"Euclidean distance (the number) between the values of {layer}; orange: another class. "
+        f"{shared} of the {found.indices.numel()} are also among the nearest in pixels."
+    )
+    facts = {
+        "layer": layer,
+        "indices": found.indices.tolist(),
+        "distances": found.distances.tolist(),
+        "same_class": _same_class(found, few.labels),
+        "same_class_in_pixels": _same_class(in_pixels, few.labels),
+        "shared_with_pixels": shared,
+    }
+    return [Picture("neighbours", title, caption, figure, facts)]
+
+
+def draw_predictions(model: nn.Module, probe: Probe) -> list[Picture]:
+    """Draw eight images with the five most probable classes as bars, the true one in orange.
+
+    Source: Krizhevsky et al. 2012, figure 4 (left).
+    """
+    few = _first_images(probe, NUM_PREDICTIONS)
+    with torch.no_grad(), evaluating(model):
+        chances = model(probe.normalize(few.images)).softmax(1).cpu()
+    title = probe.title("predictions")
+    columns = min(4, len(few.images))
+    rows = -(-len(few.images) // columns)
+    figure = new_figure(2.4 * columns, 3.4 * rows + 0.6, title)
+    axes = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=[1.5, 1] * rows)
+    for one in axes.flatten():
+        one.set_axis_off()
+    for n, image in enumerate(few.images):
+        row, column = divmod(n, columns)
+        own = None if few.labels is None else int(few.labels[n])
+        show(axes[2 * row, column], grid.pixels_to_unit(image), _name(probe, own, ""))
+        _bars(axes[2 * row + 1, column], probe, chances[n], own)
+    caption = "The five most probable classes of each image; the true one orange and hatched."
+    return [Picture("predictions", title, caption, figure)]
+
+
+def _bars(axes: "Axes", probe: Probe, chances: Tensor, own: int | None) -> None:
+    values, classes = chances.topk(min(NUM_BARS, len(chances)))
+    is_own = [label == own for label in classes.tolist()]
+    bars = axes.barh(
+        range(len(values)), values.tolist(), color=[ORANGE if one else BLUE for one in is_own]
+    )
+    for bar, one in zip(bars, is_own, strict=True):
+        bar.set_hatch("///" if one else "")
+    axes.set_axis_on()
+    axes.set_yticks(
+        range(len(values)), [probe.class_name(label) for label in classes.tolist()], fontsize=7
+    )
+    axes.invert_yaxis()
+    axes.set_xlim(0, 1)
+    axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=7)
+
+
+def _first_images(probe: Probe, count: int) -> Probe:
+    from dataclasses import replace
+
+    labels = None if probe.labels is None else probe.labels[:count]
+    return replace(probe, images=probe.images[:count], labels=labels)
+
+
+def _features(model: nn.Module, probe: Probe, images: Tensor, layer: str | None) -> Tensor:
+    pixels = probe.normalize(images)
+    return (pixels if layer is None else maps_at(model, pixels, layer)).flatten(1)
+
+
+def _nearest(
+    kept: Neighbours | None, fresh: tuple[Tensor, Tensor, Tensor], count: int
+) -> Neighbours:
+    distances, indices, labels = fresh
+    if kept is not None:
+        distances = torch.cat([kept.distances, distances], dim=1)
+        indices = torch.cat([kept.indices, indices], dim=1)
+        labels = torch.cat([kept.labels, labels], dim=1)
+    order = distances.argsort(dim=1, stable=True)[:, :count]
+    return Neighbours(*(part.gather(1, order) for part in (distances, indices, labels)))
+
+
+def _num_shared(found: Tensor, other: Tensor) -> int:
+    return int((found[:, :, None] == other[:, None, :]).any(2).sum())
+
+
+def _same_class(found: Neighbours, labels: Tensor | None) -> float | None:
+    """Return the share of neighbours that have the query's class."""
+    if labels is None:
+        return None
+    return float((found.labels == labels[:, None].to(found.labels.device)).float().mean())
+
+
+def _name(probe: Probe, label: int | None, otherwise: str) -> str:
+    return otherwise if label is None else probe.class_name(label)

@@ -1,0 +1,101 @@
+"""What a picture is drawn from: images, the set they come from, and what the user asked to see."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.errors import UsageError
+
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A labelled set, read in its own order as often as a picture wants.
+
+    batches: makes an iterator of (images uint8 [n,C,S,S], labels [n]), S the network's input side.
+    read: the same images by index, int64 [n] -> uint8 [n,C,S,S]. No more than a batch is held.
+    """
+
+    title: str
+    num_images: int
+    batches: Callable[[], Batches]
+    read: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """The images shown to a network, and the settings of the picture.
+
+    images: uint8 [N,C,S,S], cropped to the network's input; labels int64 [N], or None when unknown.
+    normalize: uint8 images -> float input of the network. image_set: what the images come from,
+    streamed by the pictures that search; train_set: searched for neighbours.
+    checkpoints: makes an iterator of (name, network), oldest first, one network in memory at a
+    time. layer None: the picture's own default; units None: the strongest num_units.
+    signal: one of deconvnet, gradient, guided.
+    """
+
+    images: Tensor
+    labels: Tensor | None
+    class_names: tuple[str, ...]
+    normalize: Callable[[Tensor], Tensor]
+    image_set: ImageSet | None = None
+    train_set: ImageSet | None = None
+    checkpoints: Callable[[], Iterator[tuple[str, nn.Module]]] | None = None
+    model_title: str = "network"
+    checkpoint_title: str = ""
+    set_title: str = ""
+    layer: str | None = None
+    units: tuple[int, ...] | None = None
+    num_units: int = 16
+    signal: str = "deconvnet"
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if not len(self.images):
+            raise UsageError("there is no image to look at", hint="num_images must be 1 or more")
+
+    def title(self, *parts: str) -> str:
+        """Join what is shown with where it comes from: model, parts, set, checkpoint."""
+        words = (self.model_title, *parts, self.set_title, self.checkpoint_title)
+        return " · ".join(word for word in words if word)
+
+    def class_name(self, label: int) -> str:
+        """Return the name of a class, or its number when the set has no names for it."""
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+
+def needed_set(image_set: ImageSet | None, picture: str, which: str) -> ImageSet:
+    """Return the set, or raise UsageError when a picture that searches one has none or an empty."""
+    if image_set is None:
+        raise UsageError(f"{picture} searches a data set and has no {which} set")
+    if not image_set.num_images:
+        raise UsageError(f"{picture} searches a data set and the {which} set is empty")
+    return image_set
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Switch dropout off for the block and restore each module's own mode after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def in_parts(num_items: int, size: int) -> Iterator[slice]:
+    """Cut 0..num_items into slices of at most `size`."""
+    for start in range(0, num_items, size):
+        yield slice(start, min(start + size, num_items))
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of the first parameter, the CPU for a model without any."""
+    parameter = next(model.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
