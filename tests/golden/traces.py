@@ -83,13 +83,12 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
         parse(SCHEDULES["cosine"], cosine), stream.steps_per_epoch, 2 * NUM_STEPS
     )
     step, _ = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
-    batches = (
-        (
-            preprocessing.normalize(augment(b.images, make_generator(SEED, "augment", b.step))),
-            b.labels,
-        )
-        for b in stream.batches()
-    )
+
+    def changed(batch: Batch) -> tuple[Tensor, Tensor]:
+        images = augment(batch.images, make_generator(SEED, "augment", batch.step))
+        return preprocessing.normalize(images), batch.labels
+
+    batches = map(changed, stream.batches())
     losses: list[float] = []
 
     def note(state: TrainState, report: StepReport) -> None:
