@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(getattr(interruption, "message", "") or "interrupted")
         return int(getattr(interruption, "exit_code", INTERRUPTED))
     except BrokenPipeError:
-        return 0
+        return 0  # whoever read our output went away; `_close_output` drops the rest
+    except Exception as error:
+        return _unforeseen(error)
     finally:
         _close_output()
 
@@ -31,6 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def complain(message: str) -> None:
     """Write one to three lines on stderr."""
     print(f"cnnlab: {message}", file=sys.stderr, flush=True)
+
+
+def _unforeseen(error: Exception) -> int:
+    """Report a bug on the way to the task; a Ctrl-C may arrive wrapped in another exception."""
+    from cnnlab.command.failures import is_interrupt, report_bug
+
+    if is_interrupt(error):
+        complain("interrupted")
+        return INTERRUPTED
+    return report_bug(error, log=None)
 
 
 def _main(arguments: list[str]) -> int:
@@ -99,4 +111,6 @@ def _close_output() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from cnnlab.command.failures import silence_output
+
+        silence_output()

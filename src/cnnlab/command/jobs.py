@@ -1,16 +1,16 @@
 """One job of a command: typed config in, exit code out; no exception but an interrupt leaves."""
 
-import os
-import sys
-import traceback
+import signal
+import threading
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from cnnlab.command import sweeps
+from cnnlab.command import failures, sweeps
 from cnnlab.command.composing import parse
-from cnnlab.command.verbs import VERBS, load_task
+from cnnlab.command.verbs import VERBS, Task, load_task
 from cnnlab.config import Launch
 from cnnlab.errors import CnnlabError, ResourceError
 
@@ -49,53 +49,40 @@ def _launch(request: "Request") -> Launch:
     return launch
 
 
+def _import_task(name: str) -> Task:
+    """Import a command's task; a Ctrl-C that a library swallows on the way is raised afterwards."""
+    if threading.current_thread() is not threading.main_thread():
+        return load_task(VERBS[name])
+    presses: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        presses.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        task = load_task(VERBS[name])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if presses:
+        raise KeyboardInterrupt
+    return task
+
+
 def _attempt(name: str, composed: Any, launch: Launch) -> int:
+    config = None
     try:
         config = parse(VERBS[name], composed, launch.overrides)
-        return load_task(VERBS[name])(config, launch)
+        return _import_task(name)(config, launch)
     except BrokenPipeError:
-        raise  # whoever read our output went away
+        failures.silence_output()  # whoever read our output went away: no error of ours
+        return 0
     except CnnlabError as error:
-        return _failed(str(error), error.exit_code, launch)
+        return failures.report(error, str(error), error.exit_code, launch.log)
     except Exception as error:
-        if is_out_of_memory(error):
-            return _failed(_memory_hint(config), ResourceError.exit_code, launch)
-        return _failed(f"bug: {type(error).__name__}: {_first_line(error)}", BUG, launch)
-
-
-def _failed(message: str, code: int, launch: Launch) -> int:
-    """Put the traceback of the current exception where it belongs, and the message on stderr."""
-    trace = traceback.format_exc()
-    if launch.log is not None:
-        with open(launch.log, "a", encoding="utf-8") as log:
-            log.write(trace)
-    if os.environ.get("CNNLAB_TRACEBACK"):
-        print(trace, file=sys.stderr)
-    elif code == BUG:
-        seen = f"in {launch.log}" if launch.log else "shown with CNNLAB_TRACEBACK=1"
-        message = f"{message}\n  traceback {seen}"
-    print(f"cnnlab: {message}", file=sys.stderr, flush=True)
-    return code
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Say whether the machine or the device had no memory left; torch need not be loaded."""
-    torch: Any = sys.modules.get("torch")
-    return isinstance(error, MemoryError) or (
-        torch is not None and isinstance(error, torch.OutOfMemoryError)
-    )
-
-
-def _memory_hint(config: Any) -> str:
-    trainer = getattr(config, "trainer", None)
-    if trainer is None:
-        return "out of memory\n  lower batch_size"
-    size, parts = trainer.batch_size, trainer.accumulate
-    return (
-        f"out of memory at trainer.batch_size={size}\n"
-        f"  trainer.accumulate={2 * parts} computes the same batch in smaller parts"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0][:200]
+        if failures.is_interrupt(error):
+            raise KeyboardInterrupt from error
+        if failures.is_out_of_memory(error):
+            hint = failures.memory_hint(config)
+            return failures.report(error, hint, ResourceError.exit_code, launch.log)
+        return failures.report_bug(error, launch.log)

@@ -125,6 +125,8 @@ def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
         return
     if key.rsplit(".", 1)[-1] in PATH_NAMES and key in keys:
         value = quote_paths(value, keys[key].is_list, request.is_sweep)
+    elif key in keys and keys[key].is_list:
+        value = bracket(value, request.is_sweep)
     # "++", so that a key of another choice reaches our own check and its better message
     request.overrides.append(f"++{key}={value}")
 
@@ -153,6 +155,13 @@ def _refuse_unknown(
     if last == "name" and group in groups:
         chosen = word.partition("=")[2]
         raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
+
+
+def bracket(value: str, is_sweep: bool) -> str:
+    """Let a bare word or a comma list stand for a list; in a sweep, each word for a list of one."""
+    if value == "null" or value[:1] in ("[", "$", "'", '"') or "(" in value:
+        return value
+    return ",".join(f"[{part}]" for part in value.split(",")) if is_sweep else f"[{value}]"
 
 
 def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:

@@ -11,6 +11,9 @@ from typing import Any
 from cnnlab import config as settings
 from cnnlab.config.schema import Variants
 
+Task = Callable[[Any, settings.Launch], int]
+"""What does the work: (checked config, launch) -> exit code."""
+
 
 @dataclass(frozen=True)
 class Verb:
@@ -49,6 +52,14 @@ VERBS: dict[str, Verb] = {
         settings.VARIANTS,
         "cnnlab summary model=alexnet",
     ),
+    "visualize": Verb(
+        "draw what a trained network has learned: filters, deconvnet, neighbours",
+        settings.VisualizeConfig,
+        settings.parse_visualize,
+        "cnnlab.app.visualize:run",
+        settings.STORED_VARIANTS,
+        "cnnlab visualize checkpoint=latest what=filters,top9",
+    ),
     "list": Verb(
         "list models, datasets, experiments or runs",
         settings.ListConfig,
@@ -60,8 +71,8 @@ VERBS: dict[str, Verb] = {
 }
 
 
-def load_task(verb: Verb) -> Callable[[Any, settings.Launch], int]:
+def load_task(verb: Verb) -> Task:
     """Import the function that does a command's work."""
     module, _, name = verb.task.partition(":")
-    task: Callable[[Any, settings.Launch], int] = getattr(importlib.import_module(module), name)
+    task: Task = getattr(importlib.import_module(module), name)
     return task

@@ -28,6 +28,7 @@ from cnnlab.config.training import (
     TrainerConfig,
 )
 from cnnlab.config.verbs import EvaluateConfig, StoredDatasetConfig
+from cnnlab.config.visualization import VisualizeConfig
 from cnnlab.errors import UsageError
 
 __all__ = [
@@ -37,10 +38,12 @@ __all__ = [
     "ListConfig",
     "SummaryConfig",
     "TrainConfig",
+    "VisualizeConfig",
     "parse_evaluate",
     "parse_list",
     "parse_summary",
     "parse_train",
+    "parse_visualize",
     "to_plain",
 ]
 
@@ -127,6 +130,11 @@ def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
     if isinstance(config.dataset, DatasetConfig):
         check_dataset(config.dataset)
     return config
+
+
+def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
+    """Check and type what `cnnlab visualize` was given."""
+    return parse(VisualizeConfig, plain, variants=STORED_VARIANTS)
 
 
 def parse_summary(plain: dict[str, Any]) -> SummaryConfig:

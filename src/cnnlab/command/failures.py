@@ -1,0 +1,65 @@
+"""What a command that fails shows: up to three lines; the traceback goes to the run's log."""
+
+import os
+import sys
+import traceback
+from typing import Any
+
+BUG = 1
+SHOW_VARIABLE = "CNNLAB_TRACEBACK"
+
+
+def report(error: BaseException, message: str, code: int, log: str | None) -> int:
+    """Write the message on stderr and the traceback into the log, if there is one; return `code`.
+
+    With CNNLAB_TRACEBACK set the traceback is shown too.
+    """
+    trace = "".join(traceback.format_exception(error))
+    if log is not None:
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(trace)
+    if os.environ.get(SHOW_VARIABLE):
+        print(trace, file=sys.stderr)
+    print(f"cnnlab: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def report_bug(error: BaseException, log: str | None) -> int:
+    """Say that cnnlab is at fault, and where the traceback is."""
+    first_line = (str(error).splitlines() or [""])[0][:200]
+    seen = f"in {log}" if log else f"shown with {SHOW_VARIABLE}=1"
+    message = f"bug: {type(error).__name__}: {first_line}\n  traceback {seen}"
+    return report(error, message, BUG, log)
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Say whether a Ctrl-C lies behind an exception: libraries wrap it while they are imported."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Say whether the machine or the device had no memory left; torch need not be loaded."""
+    torch: Any = sys.modules.get("torch")
+    return isinstance(error, MemoryError) or (
+        torch is not None and isinstance(error, torch.OutOfMemoryError)
+    )
+
+
+def memory_hint(config: Any) -> str:
+    """Say which key lowers the memory that this command needs."""
+    trainer = getattr(config, "trainer", None)
+    if trainer is None:
+        return "out of memory\n  lower batch_size"
+    return (
+        f"out of memory at trainer.batch_size={trainer.batch_size}\n"
+        f"  trainer.accumulate={2 * trainer.accumulate} computes the same batch in smaller parts"
+    )
+
+
+def silence_output() -> None:
+    """Send what is still to be written on stdout nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

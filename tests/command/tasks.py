@@ -1,0 +1,47 @@
+"""Tasks that end in every way a task can end; the command line runs them in place of `list`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cnnlab.config import Launch
+from cnnlab.errors import DataError, Interrupted, NumericsError
+
+
+def remember(config: Any, launch: Launch) -> int:
+    """Leave what arrived, a file a job."""
+    facts = {"config": vars(config), "launch": vars(launch)}
+    Path(f"arrived_{launch.job or 0}.json").write_text(json.dumps(facts, default=str))
+    return 0
+
+
+def lack_data(config: Any, launch: Launch) -> int:
+    launch.log = "train.log"
+    raise DataError("no images", "data/", "get some")
+
+
+def interrupted(config: Any, launch: Launch) -> int:
+    raise Interrupted(143, "stopped at step 7; go on with: cnnlab train resume=here")
+
+
+def bug_without_log(config: Any, launch: Launch) -> int:
+    raise RuntimeError("inner workings")
+
+
+def bug_with_log(config: Any, launch: Launch) -> int:
+    launch.log = "train.log"
+    raise RuntimeError("inner workings")
+
+
+def out_of_memory(config: Any, launch: Launch) -> int:
+    raise MemoryError
+
+
+def fail_in_job_1(config: Any, launch: Launch) -> int:
+    if launch.job == 1:
+        raise NumericsError("loss is not finite")
+    folder = Path(launch.sweep_folder or "") / f"{launch.job}_net_set"
+    folder.mkdir(parents=True)
+    facts = {"status": "done", "best_validation_error": 0.25, "test_error": 0.125}
+    (folder / "run.json").write_text(json.dumps(facts))
+    return 0

@@ -1,0 +1,106 @@
+"""How a task ends decides the exit code, the message and where the traceback goes."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cnnlab.cli import main
+from cnnlab.command.verbs import VERBS
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Return a function that runs `cnnlab list` with one of our tasks, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_task(task: str, *words: str) -> int:
+        verb = dataclasses.replace(VERBS["list"], task=f"tests.command.tasks:{task}")
+        monkeypatch.setitem(VERBS, "list", verb)
+        return main(["list", *words])
+
+    return run_task
+
+
+@pytest.mark.parametrize(
+    ("task", "code", "message"),
+    [
+        ("lack_data", 3, "cnnlab: no images\n  data/\n  get some\n"),
+        ("interrupted", 143, "cnnlab: stopped at step 7; go on with: cnnlab train resume=here\n"),
+        (
+            "bug_with_log",
+            1,
+            "cnnlab: bug: RuntimeError: inner workings\n  traceback in train.log\n",
+        ),
+        ("out_of_memory", 6, "cnnlab: out of memory\n  lower batch_size\n"),
+    ],
+)
+def test_the_end_of_a_task(
+    task: str, code: int, message: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(task) == code
+    assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("task", ["bug_with_log", "lack_data"])
+def test_the_traceback_goes_to_the_log(task: str, run: Run) -> None:
+    run(task)
+
+    log = Path("train.log").read_text()
+    assert "Traceback" in log
+    assert f"in {task}" in log
+
+
+def test_a_variable_shows_the_traceback(
+    run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("bug_without_log")
+    assert "CNNLAB_TRACEBACK=1" in capsys.readouterr().err
+    monkeypatch.setenv("CNNLAB_TRACEBACK", "1")
+    run("bug_without_log")
+    assert "in bug_without_log" in capsys.readouterr().err
+
+
+def test_a_chosen_run_folder_reaches_the_task_and_is_not_made(run: Run, tmp_path: Path) -> None:
+    assert run("remember", "models", "hydra.run.dir=my runs/a=b") == 0
+
+    launch = json.loads(Path("arrived_0.json").read_text())["launch"]
+    assert launch["folder"] == "my runs/a=b"
+    assert launch["command"] == "cnnlab list models 'hydra.run.dir=my runs/a=b'"
+    assert [path.name for path in tmp_path.iterdir()] == ["arrived_0.json"]
+
+
+def test_sweep_jobs_get_the_sweep_folder_and_their_number(run: Run) -> None:
+    assert run("remember", "-m", "what=models,runs", "hydra.sweep.dir=swept") == 0
+
+    for job in (0, 1):
+        launch = json.loads(Path(f"arrived_{job}.json").read_text())["launch"]
+        assert (launch["sweep_folder"], launch["job"]) == ("swept", job)
+        assert launch["folder"] is None
+
+
+def test_a_sweep_goes_on_after_a_failure_and_returns_its_code(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = run("fail_in_job_1", "-m", "what=models,runs,datasets", "hydra.sweep.dir=swept")
+
+    lines = capsys.readouterr().err.splitlines()
+    assert code == 5
+    assert [line.split()[:2] for line in lines[2:5]] == [
+        ["0", "what=models"],
+        ["1", "what=runs"],
+        ["2", "what=datasets"],
+    ]
+    assert lines[2].split()[2:] == ["25.00", "%", "12.50", "%", "done"]
+    assert lines[3].endswith("failed (5)")
+    assert len(Path("swept/results.csv").read_text().splitlines()) == 4
+
+
+def test_an_interrupt_ends_the_whole_sweep(run: Run) -> None:
+    assert run("interrupted", "-m", "what=models,runs", "hydra.sweep.dir=swept") == 143
+
+    assert len(Path("swept/jobs.jsonl").read_text().splitlines()) == 1

@@ -1,0 +1,223 @@
+"""The command line as users meet it: messages, exit codes, what is imported, what survives."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cnnlab.cli import main
+
+BAD_LINES = [
+    (["tarin"], "did you mean 'train'?"),
+    (["train", "trainer.epoch=3"], "did you mean 'trainer.epochs'?"),
+    (["train", "epochs=3"], "did you mean 'trainer.epochs'?"),
+    (["train", "lr=0.1"], "did you mean 'optimizer.learning_rate'?"),
+    (["train", "bs=8"], "did you mean 'trainer.batch_size'?"),
+    (["train", "optimizer.wd=0"], "did you mean 'optimizer.weight_decay'?"),
+    (["train", "modle=alexnet"], "did you mean 'model'?"),
+    (["train", "model.dropot=0.1"], "did you mean 'model.dropout'?"),
+    (["train", "model=lenet6"], "did you mean 'lenet5'?"),
+    (["train", "experiment=quikstart"], "did you mean 'quickstart'?"),
+    (["train", "+trainer.foo=1"], "'+' cannot add one"),
+    (["train", "++trainer.foo=1"], "'+' cannot add one"),
+    (["train", "+trainer.epochs=3"], "write trainer.epochs=3"),
+    (["train", "~seed"], "cannot be removed"),
+    (["train", "trainer.epochs=abc"], "trainer.epochs must be a whole number"),
+    (["train", "trainer.epochs=0"], "at least 1, got 0"),
+    (["train", "trainer.epochs=2.5"], "whole number"),
+    (["train", "trainer=3"], "trainer must be a mapping"),
+    (["train", "model.dropout=1.5"], "below 1, got 1.5"),
+    (["train", "model=linear", "model.dropout=0.5"], "model 'linear' has no setting 'dropout'"),
+    (["train", "model.name=alexnet"], "write model=alexnet"),
+    (["train", "runtime.precision=fp8"], "one of fp32, tf32, bf16"),
+    (["train", "trainer.lr = 3"], "without spaces: trainer.lr=3"),
+    (["train", "seed", "=", "3"], "without spaces: seed=3"),
+    (["train", "seed=", "3"], "without spaces: seed=3"),
+    (["train", "seed", "=3"], "without spaces: seed=3"),
+    (["train", "seed=0,1"], "add -m"),
+    (["train", "seed"], "not key=value"),
+    (["train", "model=[1"], "cannot read 'model=[1'"),
+    (["train", "seed=${nowhere}"], "'nowhere' not found"),
+    (["train", "dataset=checkpoint"], "is for evaluating"),
+    (["train", "dataset.pad_pixels=16"], "leaves nothing of an image of 32 pixels"),
+    (["train", "augment.crop_pixels=40"], "does not fit into 36 pixels"),
+    (["train", "trainer.accumulate=65"], "keep trainer.accumulate at most"),
+    (["train", "schedule=plateau", "dataset.num_validation=0"], "needs a validation error"),
+    (["train", "schedule=cosine", "trainer.epochs=1"], "leaves nothing of trainer.epochs=1"),
+    (["train", "plugins=[no_such_module_at_all]"], "cannot import 'no_such_module_at_all'"),
+    (["train", "--config-name", "other"], "would replace the settings"),
+    (["train", "--config-dir", "no/such/folder"], "is not a folder"),
+    (["train", "resume=no/such/run"], "no such run folder"),
+    (["train", "hydra/launcher=foo"], "no hydra/launcher 'foo'"),
+    (["train", "--cfg", "job", "trainer.epochs=0"], "at least 1, got 0"),
+    (["train", "-m", "seed=0,1", "trainer.epochs=3,0"], "at least 1, got 0"),
+    (["train", "-m", "seed=0,x"], "seed must be a whole number"),
+    (["train", "-m", "model=lenet5,lenet6"], "did you mean 'lenet5'?"),
+    (["train", "-m", "model=lenet5,linear", "model.dropout=0.1"], "has no setting 'dropout'"),
+    (["evaluate"], "checkpoint is missing"),
+    (["evaluate", "checkpoint=x", "split=tset"], "split must be one of"),
+    (["list", "planets"], "what must be one of"),
+]
+
+
+@pytest.mark.parametrize(("words", "expected"), BAD_LINES, ids=[" ".join(w) for w, _ in BAD_LINES])
+def test_a_bad_line_ends_with_2_and_at_most_three_lines(
+    words: list[str], expected: str, capsys: pytest.CaptureFixture[str], run_elsewhere: Path
+) -> None:
+    code = main(words)
+
+    output = capsys.readouterr()
+    assert code == 2
+    assert expected in output.err
+    assert output.err.startswith("cnnlab: ")
+    assert len(output.err.splitlines()) <= 3
+    assert output.out == ""
+    assert not any(run_elsewhere.iterdir())
+
+
+@pytest.fixture
+def run_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in an empty folder, where a run would leave its traces."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def cnnlab(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cnnlab", *words],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["train", "lr=0.1"],
+        ["train", "trainer.epochs=abc"],
+        ["train", "resume=latest"],
+        ["train", "--cfg", "job"],
+        ["list", "experiments"],
+        ["list", "runs"],
+    ],
+    ids=" ".join,
+)
+def test_help_and_errors_never_import_torch(words: list[str], tmp_path: Path) -> None:
+    program = (
+        f"import sys; from cnnlab.cli import main; main({words!r}); print('torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_help_names_every_group_choice_and_every_key(capsys: pytest.CaptureFixture[str]) -> None:
+    from cnnlab.command.verbs import VERBS
+    from cnnlab.config import choices
+    from cnnlab.config.keys import walk
+
+    for name, verb in VERBS.items():
+        assert main([name, "--help"]) == 0
+        text = capsys.readouterr().out
+        for key in walk(verb.config_class, verb.variants):
+            assert key.name.endswith(".name") or f"  {key.name} " in text
+            in_group = key.name.partition(".")[0] in choices.groups(name)
+            assert in_group or key.description in text
+        for group in choices.groups(name):
+            assert all(choice in text for choice in choices.choices(group))
+
+
+def test_help_shows_the_values_of_the_chosen_group(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "model=alexnet", "--help"])
+
+    lines = capsys.readouterr().out.splitlines()
+    geometry = next(line for line in lines if line.startswith("  model.geometry "))
+    assert '"224_ceil"' in geometry
+
+
+def test_the_composed_settings_go_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "trainer.epochs=3", "--cfg", "job"]) == 0
+
+    assert "epochs: 3" in capsys.readouterr().out
+
+
+def test_overrides_may_stand_behind_flags(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: 42\n")
+
+    code = main(["train", "--cfg", "job", "--config-dir", str(tmp_path), "experiment=mine"])
+
+    assert code == 0
+    assert "seed: 42" in capsys.readouterr().out
+
+
+def test_broken_yaml_of_a_user_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").write_text("# @package _global_\nseed: [1\n")
+
+    assert main(["train", "--config-dir", str(tmp_path), "experiment=mine"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) <= 3
+
+
+@pytest.mark.parametrize("words", ["list experiments format=json", "train --help"])
+def test_a_reader_that_goes_away_is_no_bug(words: str, tmp_path: Path) -> None:
+    line = f"set -o pipefail; {sys.executable} -u -m cnnlab {words} | true"
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0
+    assert done.stderr == ""
+
+
+def test_ctrl_c_before_the_task_ends_quietly_with_130(tmp_path: Path) -> None:
+    ends = set()
+    for wait_seconds in (0.15, 0.3, 0.6):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cnnlab", "summary", "model=alexnet"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        time.sleep(wait_seconds)
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert "Traceback" not in errors
+        ends.add(process.returncode)
+
+    # Python ends by the signal itself where it hit code run by exec(): 130 for a shell as well
+    assert ends <= {130, -signal.SIGINT}
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def test_the_scripts_are_the_commands(script: str, tmp_path: Path) -> None:
+    path = Path(__file__).parents[1] / "scripts" / script
+    verb = script.removesuffix(".py")
+    done = subprocess.run(
+        [sys.executable, str(path), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == cnnlab(verb, "--help", folder=tmp_path).stdout
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("cnnlab ")

@@ -1,0 +1,136 @@
+"""YAML and dataclasses say the same, and every composition that is shipped can be used."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from cnnlab import config
+from cnnlab.command.verbs import VERBS
+from cnnlab.config import choices
+from cnnlab.config.keys import walk
+from cnnlab.config.schema import parse
+from cnnlab.errors import UsageError
+
+GROUP_TABLES = {
+    "model": config.MODELS,
+    "dataset": config.STORED_VARIANTS[config.DatasetConfig],
+    "augment": config.AUGMENTS,
+    "optimizer": config.OPTIMIZERS,
+    "schedule": config.SCHEDULES,
+    "evaluation": config.EVALUATIONS,
+}
+CONFIGS = choices.configs_folder()
+EXPERIMENTS = choices.choices("experiment")
+
+
+def composed(verb: str, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        plain = OmegaConf.to_container(compose(verb, list(overrides)), resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+@pytest.mark.parametrize("group", GROUP_TABLES)
+def test_a_group_has_a_file_for_each_name_of_its_table(group: str) -> None:
+    names = {choices.read(CONFIGS / group / f"{c}.yaml")["name"] for c in choices.choices(group)}
+
+    assert names == set(GROUP_TABLES[group])
+
+
+@pytest.mark.parametrize(
+    ("group", "choice"),
+    [(group, choice) for group in GROUP_TABLES for choice in choices.choices(group)],
+)
+def test_a_choice_lists_every_key_of_its_dataclass(group: str, choice: str) -> None:
+    plain = choices.read(CONFIGS / group / f"{choice}.yaml")
+
+    keys = {key.name for key in walk(GROUP_TABLES[group][plain["name"]], config.VARIANTS)}
+
+    assert set(plain) == keys
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_no_yaml_names_code_but_the_sweep_table(path: Path) -> None:
+    targets = re.findall(r"_target_:\s*(\S+)", path.read_text())
+
+    assert targets in ([], ["cnnlab.command.sweeps.SweepTable"])
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_composes_and_checks(experiment: str) -> None:
+    typed = config.parse_train(composed("train", f"experiment={experiment}"))
+
+    assert config.parse_train(config.to_plain(typed)) == typed
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_has_a_header(experiment: str) -> None:
+    lines = choices.header(CONFIGS / "experiment" / f"{experiment}.yaml")
+    facts = dict(line.split(": ", 1) for line in lines if ": " in line)
+
+    assert f"experiment={experiment}" in facts["command"]
+    assert {"source", "published", "measured"} <= set(facts)
+    if not facts["measured"].startswith("none"):
+        assert re.match(r"\d{4}-\d{2}-\d{2}", facts["measured"])
+
+
+@pytest.mark.parametrize("group", ["model", "dataset", "augment", "optimizer", "schedule"])
+def test_every_choice_of_training_checks(group: str) -> None:
+    for choice in set(choices.choices(group)) - {"checkpoint"}:
+        assert config.parse_train(composed("train", f"{group}={choice}")).seed == 0
+
+
+@pytest.mark.parametrize("verb", sorted(set(VERBS) - {"train"}))
+def test_the_other_commands_compose(verb: str) -> None:
+    plain = composed(verb)
+    required = {key: ["x"] for key in ("checkpoint", "runs") if plain.get(key) == []}
+
+    assert VERBS[verb].parse({**plain, **required})
+
+
+def test_a_missing_key_is_named() -> None:
+    plain = composed("train")
+    del plain["trainer"]["epochs"]
+
+    with pytest.raises(UsageError, match=r"'trainer\.epochs' is missing"):
+        config.parse_train(plain)
+
+
+def test_a_stored_config_of_another_model_is_refused() -> None:
+    plain = composed("train")
+    plain["model"]["name"] = "resnet"
+
+    with pytest.raises(UsageError, match=r"model.name must be one of .*, got 'resnet'"):
+        config.parse_train(plain)
+
+
+@pytest.mark.parametrize("value", [True, "1", 1.5, None, [1], {}, float("nan")])
+def test_a_count_is_a_whole_number(value: object) -> None:
+    plain = composed("train")
+    plain["trainer"]["epochs"] = value
+
+    with pytest.raises(UsageError, match=r"trainer.epochs must be"):
+        config.parse_train(plain)
+
+
+def test_a_number_that_is_not_finite_is_refused() -> None:
+    plain = composed("train")
+    plain["optimizer"]["learning_rate"] = float("inf")
+
+    with pytest.raises(UsageError, match=r"optimizer.learning_rate must be a number above 0"):
+        config.parse_train(plain)
+
+
+def test_stored_values_stay_where_the_command_says_nothing() -> None:
+    stored = choices.read(CONFIGS / "dataset" / "mnist.yaml")
+    plain = choices.read(CONFIGS / "dataset" / "checkpoint.yaml")
+
+    silent = parse(config.StoredDatasetConfig, plain)
+    elsewhere = parse(config.StoredDatasetConfig, {**plain, "root": "/else"})
+
+    assert silent.applied_to(stored) == stored
+    assert elsewhere.applied_to(stored) == {**stored, "root": "/else"}
