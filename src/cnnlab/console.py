@@ -31,8 +31,11 @@ class Console:
         self._next_refresh = 0.0
 
     def log_to(self, path: Path) -> None:
-        """Append all further lines to `path`, each with its time."""
-        self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115 - closed in close()
+        """Append all further lines to `path`, each with its time; without success, only say so."""
+        try:
+            self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        except OSError as error:
+            self.line(f"warning: {path} cannot be written: {error}; going on without a log")
 
     def line(self, text: str = "") -> None:
         """Print one line (control characters escaped) and log it."""

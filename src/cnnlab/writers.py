@@ -79,7 +79,7 @@ class TensorboardWriter:
         from torch.utils.tensorboard import SummaryWriter  # late: half a second
 
         self._writer = SummaryWriter(
-            str(folder), purge_step=from_step + 1 if from_step else None, flush_secs=FLUSH_SECONDS
+            str(folder), purge_step=from_step + 1, flush_secs=FLUSH_SECONDS
         )
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -112,10 +112,16 @@ class TensorboardWriter:
 
 
 class Writers:
-    """Write to several writers; one that raises OSError is dropped with a warning."""
+    """Write to several writers; one that cannot be opened or fails is dropped with a warning."""
 
-    def __init__(self, writers: list[Any], warn: Callable[[str], None]) -> None:
-        self._writers, self._warn = writers, warn
+    def __init__(self, open_each: list[Callable[[], Any]], warn: Callable[[str], None]) -> None:
+        self._writers: list[Any] = []
+        self._warn = warn
+        for open_one in open_each:
+            try:
+                self._writers.append(open_one())
+            except OSError as error:
+                warn(f"warning: a log cannot be opened: {error}; training goes on without it")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._each(lambda writer: writer.scalars(step, values))
@@ -134,7 +140,7 @@ class Writers:
         for writer in list(self._writers):
             try:
                 action(writer)
-            except OSError as error:
+            except Exception as error:  # TensorBoard's thread hands on whatever it met
                 self._writers.remove(writer)
                 self._warn(f"warning: {type(writer).__name__} stopped: {error}; training goes on")
 

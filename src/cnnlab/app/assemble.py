@@ -107,9 +107,10 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
         device=device,
         residency=config.dataset.residency,
         limit_batches=config.trainer.limit_train_batches,
-        one_batch=config.trainer.overfit_one_batch,
         prepare=preprocessing.prepare,
     )
+    if config.trainer.overfit_one_batch:
+        stream.repeat_first_batch()
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     step, latch = build_step(
         config.trainer, device=device, precision=config.runtime.precision, seed=config.seed

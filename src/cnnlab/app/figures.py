@@ -1,6 +1,7 @@
 """The figures and pictures of a run while it trains: terminal, metrics files and TensorBoard."""
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,12 +31,12 @@ class Reporter:
     ) -> None:
         self.parts, self.progress, self.folder, self.console = parts, progress, folder, console
         step = progress.state.step
-        writers: list[Any] = [
-            JsonlWriter(folder.metrics_file, from_step=step),
-            CsvWriter(folder.path / "metrics.csv", from_step=step),
+        writers: list[Callable[[], Any]] = [
+            lambda: JsonlWriter(folder.metrics_file, from_step=step),
+            lambda: CsvWriter(folder.path / "metrics.csv", from_step=step),
         ]
         if parts.config.logging.tensorboard:
-            writers.append(TensorboardWriter(folder.tensorboard, from_step=step))
+            writers.append(lambda: TensorboardWriter(folder.tensorboard, from_step=step))
         self.writers = Writers(writers, console.line)
         self._started = self._training_since = time.monotonic()
         self._num_images = 0
