@@ -73,13 +73,15 @@ class Views:
         if self.padding_pixels:
             images = F.pad(images, (self.padding_pixels,) * 4)
         size, corners = self.crop_pixels, self._corners(*images.shape[-2:])
-        sources = [images, images.flip(-1)] if self.name in MIRRORED else [images]
+        pixels = images.permute(0, 2, 3, 1)  # stacked so that crops are channels_last in memory
+        sources = [pixels, pixels.flip(2)] if self.name in MIRRORED else [pixels]
         crops = [
-            source[..., top : top + size, left : left + size]
+            source[:, top : top + size, left : left + size]
             for source in sources
             for top, left in corners
         ]
-        return crops[0].unsqueeze(1) if len(crops) == 1 else torch.stack(crops, dim=1)
+        stacked = crops[0].unsqueeze(1) if len(crops) == 1 else torch.stack(crops, dim=1)
+        return stacked.permute(0, 1, 4, 2, 3)
 
     def _corners(self, height: int, width: int) -> list[Corner]:
         if min(height, width) < self.crop_pixels:
