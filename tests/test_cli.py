@@ -218,6 +218,59 @@ def test_the_scripts_are_the_commands(script: str, tmp_path: Path) -> None:
     assert done.stdout == cnnlab(verb, "--help", folder=tmp_path).stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "code", "expected"),
+    [
+        (["train", "dataset=mnist"], 3, "mnist"),
+        (["train", "dataset=fashion_mnist", "dataset.root=no=where"], 3, "no=where"),
+        (["train", "runtime.device=cuda:7"], 6, "cuda:7"),
+        (["train", "runtime.device=toaster"], 2, "toaster"),
+        (["evaluate", "checkpoint=notes, (1) #a=b.txt"], 4, "notes, (1) #a=b.txt"),
+        (["evaluate", "checkpoint=no such file"], 4, "no such file"),
+        (["train", "augment=crop_mirror"], 2, "mirror"),
+        (["train", "model=alexnet"], 2, "alexnet"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_only_the_task_can_find_out(
+    words: list[str],
+    code: int,
+    expected: str,
+    run_elsewhere: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Path("notes, (1) #a=b.txt").write_text("milk, eggs\n")
+
+    assert main(words) == code
+
+    output = capsys.readouterr()
+    assert expected in output.err
+    assert len(output.err.splitlines()) <= 3
+    assert [path.name for path in run_elsewhere.iterdir()] == ["notes, (1) #a=b.txt"]
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("cnnlab ")
+
+
+def test_a_message_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["train", "\x1b[2Jepochs=3"])
+
+    assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_termination_request_before_the_task_ends_with_143(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnnlab", "summary", "model=alexnet"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(0.6)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 143
+    assert errors == ""

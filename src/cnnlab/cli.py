@@ -6,6 +6,7 @@ task, so that help and errors answer at once.
 
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt as interruption:
-        complain(getattr(interruption, "message", "") or "interrupted")
-        return int(getattr(interruption, "exit_code", INTERRUPTED))
+        return _interrupted(interruption)
     except BrokenPipeError:
         return 0  # whoever read our output went away; `_close_output` drops the rest
     except Exception as error:
@@ -30,9 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _close_output()
 
 
-def complain(message: str) -> None:
-    """Write one to three lines on stderr."""
-    print(f"cnnlab: {message}", file=sys.stderr, flush=True)
+def _interrupted(interruption: BaseException) -> int:
+    from cnnlab.command.failures import complain
+
+    complain(getattr(interruption, "message", "") or "interrupted")
+    return int(getattr(interruption, "exit_code", INTERRUPTED))
 
 
 def _unforeseen(error: Exception) -> int:
@@ -40,14 +42,14 @@ def _unforeseen(error: Exception) -> int:
     from cnnlab.command.failures import is_interrupt, report_bug
 
     if is_interrupt(error):
-        complain("interrupted")
-        return INTERRUPTED
+        return _interrupted(KeyboardInterrupt())
     return report_bug(error, log=None)
 
 
 def _main(arguments: list[str]) -> int:
     from cnnlab import __version__
     from cnnlab.command import help as command_help
+    from cnnlab.command.failures import complain
     from cnnlab.command.suggestions import did_you_mean
     from cnnlab.command.verbs import VERBS
     from cnnlab.errors import CnnlabError
@@ -75,6 +77,10 @@ def _main(arguments: list[str]) -> int:
 
 def _run(verb: str, arguments: list[str]) -> int:
     """Check every job of a command, then hand over to Hydra, which calls the task for each."""
+    from cnnlab import interrupts
+
+    if threading.current_thread() is threading.main_thread():
+        interrupts.leave_on_termination()
     from cnnlab.command import composing, line
 
     try:

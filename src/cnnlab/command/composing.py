@@ -36,13 +36,13 @@ def check(request: Request) -> None:
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
-    plain = OmegaConf.to_container(composed, resolve=True)
-    assert isinstance(plain, dict)
-    plain.pop("hydra", None)
+    container = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(container, dict)
+    plain = {str(key): value for key, value in container.items() if key != "hydra"}
     if plain.get("resume"):
-        plain = resumed(str(plain["resume"]), overrides)
+        plain = resumed(str(plain["resume"]), plain, overrides)
     load_plugins(plain.get("plugins") or [])
-    return verb.parse({str(key): value for key, value in plain.items()})
+    return verb.parse(plain)
 
 
 def jobs(request: Request) -> list[list[str]]:
@@ -97,28 +97,44 @@ def _search_path(request: Request) -> list[str]:
     return [f"hydra.searchpath=[{quoted}]"]
 
 
-def resumed(where: str, overrides: list[str]) -> dict[str, Any]:
+def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Return the config of the run to continue, with this command's settings in it.
 
+    asked: the values of this command, already resolved. What the run's own file holds is taken as
+    it is: a stranger's config.yaml is neither resolved nor interpreted.
     Raises UsageError for a group choice: another model or set is another run.
     """
     run = find_run(where)
-    config = OmegaConf.create(run.read_config())
+    config = run.read_config()
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group
         if _is_hydra(override) or key == "resume":
             continue
-        if not override.is_force_add():
+        value = _at(asked, key)
+        if not override.is_force_add() or isinstance(value, dict):
             raise UsageError(
                 f"{key}={override.get_value_string()} cannot be chosen when resuming",
                 f"the run is {run.path}",
                 "change single settings, or start a run of its own",
             )
-        OmegaConf.update(config, key, override.value(), merge=True, force_add=True)
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    found = str(run.path) if where == "latest" else where
-    return {**{str(key): value for key, value in plain.items()}, "resume": found}
+        _put(config, key, value)
+    return {**config, "resume": str(run.path) if where == "latest" else where}
+
+
+def _at(plain: dict[str, Any], key: str) -> Any:
+    value: Any = plain
+    for part in key.split("."):
+        value = value[part]
+    return value
+
+
+def _put(plain: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in place; what is no section on the way is replaced by one."""
+    *sections, last = key.split(".")
+    for section in sections:
+        inner = plain.get(section)
+        plain[section] = plain = inner if isinstance(inner, dict) else {}
+    plain[last] = value
 
 
 def explain(error: Exception) -> CnnlabError:

@@ -1,9 +1,12 @@
 """What a command that fails shows: up to three lines; the traceback goes to the run's log."""
 
+import contextlib
 import os
 import sys
 import traceback
 from typing import Any
+
+from cnnlab.printable import printable
 
 BUG = 1
 SHOW_VARIABLE = "CNNLAB_TRACEBACK"
@@ -16,12 +19,19 @@ def report(error: BaseException, message: str, code: int, log: str | None) -> in
     """
     trace = "".join(traceback.format_exception(error))
     if log is not None:
-        with open(log, "a", encoding="utf-8") as file:
+        # a full disk may be what is being reported
+        with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
             file.write(trace)
     if os.environ.get(SHOW_VARIABLE):
         print(trace, file=sys.stderr)
-    print(f"cnnlab: {message}", file=sys.stderr, flush=True)
+    complain(message)
     return code
+
+
+def complain(message: str) -> None:
+    """Write one to three lines on stderr; no control character in them reaches the terminal."""
+    lines = [printable(line) for line in message.split("\n")]
+    print("cnnlab: " + "\n".join(lines), file=sys.stderr, flush=True)
 
 
 def report_bug(error: BaseException, log: str | None) -> int:
