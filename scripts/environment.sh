@@ -30,13 +30,11 @@ make_venv() {
 }
 
 install_cnnlab() {
-    local target="-e .${1:+[$1]}"
+    local project=".${1:+[$1]}"
     if command -v uv >/dev/null; then
-        # shellcheck disable=SC2086
-        uv pip install --quiet --python .venv/bin/python -c constraints.txt $target
+        uv pip install --quiet --python .venv/bin/python -c constraints.txt -e "$project"
     else
-        # shellcheck disable=SC2086
-        .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $target
+        .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e "$project"
     fi
 }
 
