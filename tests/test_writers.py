@@ -1,0 +1,107 @@
+"""Metric files: what they hold after a resume, and what happens when a disk is full."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
+
+
+def steps_in(path: Path) -> list[int]:
+    return [json.loads(line)["step"] for line in path.read_text().splitlines()]
+
+
+def test_resumed_jsonl_has_every_step_once_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    first = JsonlWriter(path)
+    for step in (10, 20, 30):
+        first.scalars(step, {"train/loss": 1.0})
+    first.close()
+    resumed = JsonlWriter(path, from_step=20)
+    resumed.scalars(30, {"train/loss": 2.0})
+    resumed.close()
+    assert steps_in(path) == [10, 20, 30]
+    assert json.loads(path.read_text().splitlines()[-1])["train/loss"] == 2.0
+
+
+def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "a/b": 1.0}\n{"step": 2, "a/')
+    JsonlWriter(path, from_step=5).close()
+    assert steps_in(path) == [1]
+
+
+def test_csv_keeps_its_columns_over_a_resume(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    first = CsvWriter(path)
+    first.scalars(5, {"epoch": 1.0, "train/loss": 0.5})
+    first.scalars(7, {"train/batch_loss": 0.4})  # no epoch: not for the table
+    first.scalars(10, {"epoch": 2.0, "train/loss": 0.3})
+    first.close()
+    resumed = CsvWriter(path, from_step=5)
+    resumed.scalars(10, {"train/loss": 0.25, "epoch": 2.0})
+    resumed.close()
+    with open(path, newline="") as file:
+        assert list(csv.reader(file)) == [
+            ["step", "epoch", "train/loss"],
+            ["5", "1.0", "0.5"],
+            ["10", "2.0", "0.25"],
+        ]
+
+
+def test_tensorboard_shows_scalars_pictures_and_hparams_of_one_run(tmp_path: Path) -> None:
+    writer = TensorboardWriter(tmp_path)
+    writer.scalars(1, {"train/loss": 0.5, "epoch": 1.0})
+    writer.images(1, "input/batch", torch.zeros(1, 4, 4, dtype=torch.uint8))
+    writer.hparams({"seed": 0, "model.name": "lenet5", "augment": None}, {"hparam/error": 0.1})
+    writer.close()
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0})
+    events.Reload()
+    assert [scalar.value for scalar in events.Scalars("train/loss")] == [0.5]
+    assert events.Tags()["images"] == ["input/batch"]
+    assert "hparams" in str(events.summary_metadata)
+    assert [path.parent for path in tmp_path.rglob("*tfevents*")] == [tmp_path]  # no stray run
+
+
+class Full:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def scalars(self, step: int, values: Any) -> None:
+        self.calls += 1
+        raise OSError(28, "No space left on device")
+
+
+def test_a_full_disk_drops_the_writer_once_and_training_goes_on(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    full = Full()
+    path = tmp_path / "metrics.jsonl"
+    writers = Writers([lambda: full, lambda: JsonlWriter(path)], warnings.append)
+    writers.scalars(1, {"a/b": 1.0})
+    writers.scalars(2, {"a/b": 1.0})
+    writers.close()
+    assert full.calls == 1
+    assert len(warnings) == 1
+    assert "No space left" in warnings[0]
+    assert steps_in(path) == [1, 2]
+
+
+def test_a_log_that_cannot_be_opened_is_named_and_left_out(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    missing = tmp_path / "no such folder" / "metrics.jsonl"
+    Writers([lambda: JsonlWriter(missing)], warnings.append).scalars(1, {"a/b": 1.0})
+    assert len(warnings) == 1
+    assert "no such folder" in warnings[0]
+
+
+@pytest.mark.parametrize("line", ["", "not json\n", '{"step": "x"}\n', "[1]\n"])
+def test_foreign_lines_do_not_survive_a_resume(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(line)
+    JsonlWriter(path, from_step=3).close()
+    assert path.read_text() == ""
