@@ -48,19 +48,28 @@ def watching() -> Iterator[None]:
         _requested = None
 
 
+def leave_on_termination() -> None:
+    """Let SIGTERM and SIGUSR1 end the process with 143 while there is nothing to save yet.
+
+    `watching` takes over for as long as it lasts. For the start of a command, outside it.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: leave_at_once(143))
+
+
 def _note(signal_number: int, _frame: FrameType | None) -> None:
     global _requested
     if _requested is None:
         _requested = signal_number
     elif signal_number == signal.SIGINT:
-        leave_at_once()
+        leave_at_once(130)
 
 
-def leave_at_once() -> None:
-    """End the process with 130 without any clean-up but a visible cursor."""
+def leave_at_once(code: int) -> None:
+    """End the process without any clean-up but a visible cursor."""
     for descriptor in (1, 2):
         with contextlib.suppress(OSError):
             if os.isatty(descriptor):
                 os.write(descriptor, SHOW_CURSOR)
                 break
-    os._exit(130)
+    os._exit(code)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from cnnlab import checkpoint
 from cnnlab.app.assemble import Assembly
+from cnnlab.app.resume import environment
+from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
 from cnnlab.errors import CheckpointError
 from cnnlab.training.hooks import Best, RunningLoss
@@ -23,6 +25,7 @@ class Progress:
     running_loss: RunningLoss
     best: Best
     figures: dict[str, float]
+    validation_due: bool = False  # stopped between an update and the validation behind it
 
 
 def tensors_of(parts: Assembly, progress: Progress) -> dict[str, Tensor]:
@@ -42,7 +45,8 @@ def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
     network = parts.network
     step = progress.state.step
     return {
-        "config": to_plain(parts.config),
+        "config": to_plain(parts.config) | {"resume": None, "allow_changes": []},
+        "environment": environment(parts.device),
         "class_names": list(parts.splits.train.class_names),
         "seed": parts.config.seed,
         "step": step,
@@ -58,15 +62,15 @@ def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
         "data_digest": parts.splits.train.digest,
         "schedule": parts.schedule.state_dict(),
         "best": progress.best.state_dict(),
+        "validation_due": progress.validation_due,
     }
 
 
-def restore(path: Path, parts: Assembly, progress: Progress) -> None:
-    """Put a run back to where `path` was written; nothing changes when it does not fit.
+def restore(held: Checkpoint, path: Path, parts: Assembly, progress: Progress) -> None:
+    """Put a run back to where `held`, read from `path`, was written.
 
-    Raises CheckpointError.
+    Raises CheckpointError when it does not fit.
     """
-    held = checkpoint.read(path)
     weights = checkpoint.section(held.tensors, "model.")
     checkpoint.copy_into(dict(parts.network.state_dict()), weights, path)
     load_optimizer_tensors(progress.state.optimizer, parts.network, held.tensors)
@@ -76,6 +80,7 @@ def restore(path: Path, parts: Assembly, progress: Progress) -> None:
         parts.schedule.load_state_dict(held.document["schedule"])
         progress.figures.update(held.document["metrics"])
         progress.state.step = int(held.document["step"])
+        progress.validation_due = bool(held.document["validation_due"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint lacks {error}, so no run can go on from it", str(path)

@@ -2,17 +2,19 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnlab import checkpoint, interrupts, run_folder
-from cnnlab.app import display
+from cnnlab.app import display, resume
 from cnnlab.app.assemble import Assembly, assemble
 from cnnlab.app.figures import Reporter
+from cnnlab.app.resume import Resumption
 from cnnlab.app.snapshot import Progress, document_of, restore, restore_weights, tensors_of
 from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.console import Console
-from cnnlab.errors import Interrupted
+from cnnlab.errors import Interrupted, NumericsError
+from cnnlab.evaluation.evaluate import EvaluationStopped
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.runtime import configure, describe_device, select_device
 from cnnlab.training.hooks import (
@@ -38,37 +40,34 @@ def run(config: TrainConfig, launch: Launch) -> int:
         deterministic=config.runtime.deterministic,
     )
     console = Console(progress=config.logging.progress)
-    with contextlib.closing(console), interrupts.watching():
+    with contextlib.closing(console), interrupts.watching(), contextlib.ExitStack() as held:
+        resumption = None
+        if config.resume is not None:
+            resumption = resume.prepare(config, console.line)
+            if resumption is None:
+                return 0
+            held.callback(resumption.folder.release)
         parts = assemble(config, device)
-        folder, start = open_folder(config, launch, console)
-        if start is not None and _finished(folder, parts):
-            console.line(f"this run is complete: {folder.path}; nothing was changed")
-            return 0
+        folder = resumption.folder if resumption else claim_folder(config, launch)
         launch.log = str(folder.log_file)
         console.log_to(folder.log_file)
         with recorded(folder):
-            Training(parts, folder, console, launch).run(start)
+            Training(parts, folder, console, launch).run(resumption)
     return 0
 
 
-def open_folder(
-    config: TrainConfig, launch: Launch, console: Console
-) -> tuple[RunFolder, Path | None]:
-    """Claim a new run folder, or lock the one to resume; return it and the checkpoint to go from.
+def claim_folder(config: TrainConfig, launch: Launch) -> RunFolder:
+    """Claim a new run folder, locked, and put the config into it.
 
-    Raises BusyError when another process writes there or the named folder exists.
+    Raises BusyError when the folder named exists.
     """
-    if config.resume is not None:
-        folder, start = run_folder.resume_point(config.resume, console.line)
-        folder.lock()
-        return folder, start
     name = f"{config.model.name}_{config.dataset.name}"
     exact = launch.folder
     if launch.sweep_folder is not None:
         exact = str(Path(launch.sweep_folder) / f"{launch.job}_{name}")
     folder = run_folder.claim(name, exact=exact)
     folder.write_config(to_plain(config))
-    return folder, None
+    return folder
 
 
 @contextlib.contextmanager
@@ -96,33 +95,75 @@ class Training:
             TrainState(parts.network, parts.optimizer), RunningLoss(parts.device), Best(), {}
         )
         self.state = self.progress.state
+        self._saved_step: int | None = None
 
-    def run(self, start: Path | None) -> None:
-        """Train from `start` (None: from scratch) to the end and test; raise Interrupted if asked.
+    def run(self, resumption: Resumption | None) -> None:
+        """Train from the beginning or go on, then test; raise Interrupted if asked to stop.
 
         The test images are looked at once, after everything was chosen on validation images.
         """
-        if start is not None:
-            restore(start, self.parts, self.progress)
-            self.folder.set_aside_after(self.state.step)
-        self._begin(start)
+        display.header(self.console, self.parts, self.folder, self.launch)
+        if resumption is not None:
+            self._go_on(resumption)
+        self._describe()
         self.reporter = Reporter(self.parts, self.progress, self.folder, self.console)
         try:
-            batches = self.parts.batches(self.state.step)
-            rate_at = self.parts.schedule.rate_at
-            fit(
-                self.state, batches, self.parts.step, rate_at, self._hooks(), self.parts.total_steps
-            )
-            self.save(self.state)
+            self._train()
             self._leave_if_asked()
             self._test()
+        except EvaluationStopped:
+            self._leave_if_asked()
+        except NumericsError as error:
+            raise self._with_last_good(error) from error
         finally:
             self.reporter.close()
 
-    def _begin(self, start: Path | None) -> None:
-        display.header(self.console, self.parts, self.folder, self.launch)
-        if start is not None:
-            self.console.line(f"continuing after step {self.state.step} from {start}")
+    def _train(self) -> None:
+        state, parts, validate = self.state, self.parts, self._validate()
+        try:
+            if self.progress.validation_due:
+                validate(state)
+                self.save(state)
+            batches, rate_at = parts.batches(state.step), parts.schedule.rate_at
+            fit(state, batches, parts.step, rate_at, self._hooks(validate), parts.total_steps)
+        except EvaluationStopped:
+            pass  # the validation of this step is due; the state is whole
+        self.save(state)
+
+    def _go_on(self, resumption: Resumption) -> None:
+        """Take up the state of the checkpoint; later checkpoints are another future of the run."""
+        held, path = resumption.held, resumption.path
+        if held is not None and path is not None:
+            for warning in resume.environment_warnings(held, self.parts.device):
+                self.console.line(warning)
+            digest = self.parts.splits.train.digest
+            resume.check_data(held, digest, self.parts.config.allow_changes)
+            restore(held, path, self.parts, self.progress)
+            self._put_checkpoints_in_order()
+        resume.record(resumption, self.parts.config, self.state.step)
+        self.console.line(f"continuing after step {self.state.step} from {path or 'the start'}")
+
+    def _put_checkpoints_in_order(self) -> None:
+        """Move later or damaged checkpoints away, and let `best` be the best of what is left."""
+        step, best = self.state.step, self.progress.best
+        for moved in self.folder.set_aside_after(step):
+            self.console.line(f"set aside: {moved}")
+        if best.step == step and self.folder.checkpoint_file(step).is_file():
+            self.folder.mark(step, "best")
+        elif best.error is not None and not self._best_file.is_file():
+            self.console.line(f"the best network so far (step {best.step}) is gone; it counts anew")
+            best.error = None
+
+    @property
+    def _best_file(self) -> Path:
+        return self.folder.checkpoints / "best.safetensors"
+
+    def _with_last_good(self, error: NumericsError) -> NumericsError:
+        last = run_folder.newest_checkpoint(self.folder, lambda _: None)
+        good = f"last good checkpoint: {last}" if last else "no checkpoint was written before it"
+        return NumericsError(error.what, f"{error.where}; {good}".strip("; "), error.hint)
+
+    def _describe(self) -> None:
         self.folder.update_status(
             status="running",
             command=self.launch.command,
@@ -135,7 +176,7 @@ class Training:
             **provenance.describe(),
         )
 
-    def _hooks(self) -> list[Hook]:
+    def _hooks(self, validate: Callable[[TrainState], None]) -> list[Hook]:
         """Return what happens after each update, in this order."""
         trainer, saving = self.parts.config.trainer, self.parts.config.saving
         epoch_steps, last = self.parts.stream.steps_per_epoch, self.parts.total_steps
@@ -143,7 +184,11 @@ class Training:
             self.progress.running_loss,
             self.reporter.advance,
             Every(trainer.log_every_steps, self._log),
-            Every(trainer.validate_every_epochs * epoch_steps, self._validate(), last_step=last),
+            Every(
+                trainer.validate_every_epochs * epoch_steps,
+                lambda state, report: validate(state),
+                last_step=last,
+            ),
         ]
         if saving.every_steps:
             hooks.append(Every(saving.every_steps, self._save))
@@ -154,15 +199,21 @@ class Training:
         hooks.append(self._stop_if_asked)
         return hooks
 
-    def _validate(self) -> Hook:
-        """Return the validation with everything that follows from it; without images, a report."""
+    def _validate(self) -> Callable[[TrainState], None]:
+        """Return the validation with everything that follows from it; without images, a report.
+
+        It raises EvaluationStopped on a request to stop; the checkpoint then says that the
+        validation of its step is due.
+        """
         store = self.parts.splits.validation
         if store is None:
-            return lambda state, report: self._validated(state, {})
+            return lambda state: self._validated(state, {})
         batches = self.parts.in_order(store)
 
         def measure(_: object) -> dict[str, float]:
-            tally = self.parts.judge(batches, "center")
+            self.progress.validation_due = True
+            tally = self.parts.judge(batches, "center", interrupts.requested)
+            self.progress.validation_due = False
             return {
                 "top1_error": tally.top1_error,
                 "top5_error": tally.top5_error,
@@ -174,10 +225,15 @@ class Training:
         if trainer.early_stop_epochs is not None:
             patience = trainer.early_stop_epochs * self.parts.stream.steps_per_epoch
             listeners.append(EarlyStop(best, patience))
-        return Validate(measure, [*listeners, self._validated])
+        validation = Validate(measure, [*listeners, self._validated])
+
+        def validate(state: TrainState) -> None:
+            self.parts.latch.check(state)
+            validation(state)
+
+        return validate
 
     def _validated(self, state: TrainState, validation: dict[str, float]) -> None:
-        self.parts.latch.check(state)
         self.reporter.epoch(validation)
         if validation and self.progress.best.improved:
             self.save(state)
@@ -191,12 +247,13 @@ class Training:
         self.save(state)
 
     def save(self, state: TrainState) -> None:
-        """Write the checkpoint of this step unless it is there, and prune the oldest."""
+        """Write the checkpoint of this step unless this process just did, and prune the oldest."""
         self.parts.latch.check(state)
-        path = self.folder.checkpoint_file(state.step)
-        if not path.exists():
+        if self._saved_step != state.step:
             tensors = tensors_of(self.parts, self.progress)
+            path = self.folder.checkpoint_file(state.step)
             checkpoint.write(path, tensors, document_of(self.parts, self.progress))
+            self._saved_step = state.step
         self.folder.mark(state.step, "last")
         self.folder.prune(self.parts.config.saving.keep)
 
@@ -216,9 +273,9 @@ class Training:
         raise Interrupted(interrupts.exit_code(number), message)
 
     def _test(self) -> None:
-        best, chosen = self.folder.checkpoints / "best.safetensors", "the last step's network"
-        if self.parts.splits.validation is not None and best.is_file():
-            restore_weights(best, self.parts)
+        chosen = "the last step's network"
+        if self.parts.splits.validation is not None and self._best_file.is_file():
+            restore_weights(self._best_file, self.parts)
             chosen = f"the network of step {self.progress.best.step}, best on validation"
         views = self.parts.config.evaluation.name
         store = self.parts.splits.test
@@ -232,7 +289,3 @@ class Training:
             best_validation_error=self.progress.best.error,
             test_error=tally.top1_error,
         )
-
-
-def _finished(folder: RunFolder, parts: Assembly) -> bool:
-    return folder.status().get("status") == "done"

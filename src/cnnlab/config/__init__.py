@@ -97,7 +97,8 @@ class TrainConfig:
     runtime: RuntimeConfig
     saving: SavingConfig
     logging: LoggingConfig
-    resume: str | None = setting("run folder to continue, or latest")
+    resume: str | None = setting("run folder or checkpoint to continue, or latest")
+    allow_changes: list[str] = setting("settings that may differ from the run resumed")
     plugins: list[str] = setting("Python modules that register models of your own")
 
 

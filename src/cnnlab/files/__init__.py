@@ -1,4 +1,4 @@
-"""Files that survive kills and strangers: atomic writes, sealed content, strict headers, plain YAML.
+"""Files that survive kills and strangers: atomic writes, seals, strict headers, plain YAML.
 
 Knows no tensor library and no run. Reading order: atomic, sealed, tensor_header, plain_yaml.
 """

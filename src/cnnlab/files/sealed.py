@@ -12,6 +12,7 @@ import mmap
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cnnlab.errors import CheckpointError, ResourceError
@@ -39,11 +40,12 @@ def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_byte
         raise ResourceError(f"the checkpoint's description has {len(header):,} bytes", str(path))
     start = len(header).to_bytes(_LENGTH_BYTES, "little") + header
     digest = hashlib.sha256(start)
-    with atomic.replacing(path, len(start) + data_bytes) as file:
+    with ThreadPoolExecutor(1) as pool, atomic.replacing(path, len(start) + data_bytes) as file:
         file.write(start)
         for piece in data:
-            digest.update(piece)
+            hashed = pool.submit(digest.update, piece)  # beside the write: both let others run
             file.write(piece)
+            hashed.result()
         assert file.num_bytes == len(start) + data_bytes
         file.write_at(_DIGEST_START, digest.hexdigest().encode())
 

@@ -49,7 +49,11 @@ def newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Path | Non
             return path
     if not candidates:
         return None
-    raise CheckpointError("none of the run's checkpoints is whole", printable(str(run.path)))
+    raise CheckpointError(
+        "none of the run's checkpoints is whole",
+        printable(str(run.checkpoints)),
+        "remove them to start again at step 0 in the same folder",
+    )
 
 
 def resume_point(

@@ -61,7 +61,7 @@ class Validate:
     listeners: Sequence[Listener]
     figures: Figures = field(default_factory=dict, init=False)
 
-    def __call__(self, state: TrainState, report: StepReport) -> None:
+    def __call__(self, state: TrainState, report: StepReport | None = None) -> None:
         state.model.eval()
         try:
             self.figures = self.measure(state.model)
