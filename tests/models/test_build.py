@@ -16,6 +16,7 @@ SMALL = {
     name: {"size": 64, "classes": 10} if name.startswith("alexnet") else {}
     for name in models.MODELS
 }
+SMALL["alexnet_two_gpu"]["devices"] = ["cpu", "cpu"]
 
 
 def test_every_model_has_settings_and_a_usual_input():
@@ -32,21 +33,23 @@ def test_one_step_runs_and_moves_every_weight(build, name):
     loss.backward()
     assert loss.isfinite()
     torch.optim.SGD(network.parameters(), lr=0.1).step()
-    assert all(value.isfinite().all() for value in network.state_dict().values())
-    still = [key for key, value in network.named_parameters() if torch.equal(value, before[key])]
-    assert still == []
+    after = network.state_dict()
+    assert all(value.isfinite().all() for value in after.values())
+    fixed = dict(network.named_buffers())
+    assert [key for key in after if torch.equal(after[key], before[key])] == list(fixed)
 
 
 @pytest.mark.parametrize("name", models.MODELS)
 def test_layers_one_after_another_are_the_network_and_name_the_weights(build, name):
     network = build(name, **SMALL[name]).eval()
     images = torch.randn(2, network.in_channels, *[network.input_size_pixels] * 2)
-    maps = images
+    maps = network._enter(images)
     for layer in network.layers:
         maps = layer.module(maps)
     assert torch.equal(maps, network(images))
     names = {layer.name for layer in network.layers}
     assert {key.split(".")[0] for key in network.state_dict()} <= names
+    assert {key.count(".") for key in network.state_dict()} == {1}
 
 
 def test_same_seed_gives_same_weights_whatever_the_global_state(build):

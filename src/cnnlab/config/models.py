@@ -84,9 +84,18 @@ class AlexnetConfig(ModelConfig):
             )
 
 
+@dataclass(kw_only=True)
+class AlexnetTwoGpuConfig(AlexnetConfig):
+    """AlexNet of 2012 as published: a tower on each of two devices."""
+
+    devices: list[str] = setting("of the two towers, e.g. [cuda:0,cuda:1]; one twice is fine")
+
+
 MODELS: dict[str, type[ModelConfig]] = {
     "linear": LinearConfig,
     "mlp": MlpConfig,
     "lenet5": Lenet5Config,
     "alexnet": AlexnetConfig,
+    "alexnet_two_tower": AlexnetConfig,
+    "alexnet_two_gpu": AlexnetTwoGpuConfig,
 }

@@ -6,15 +6,27 @@ from typing import Any
 import torch
 
 from cnnlab import config as settings
-from cnnlab.config.models import ModelConfig
+from cnnlab.config.models import AlexnetConfig, AlexnetTwoGpuConfig, ModelConfig
+from cnnlab.config.schema import to_plain
 from cnnlab.errors import UsageError
-from cnnlab.models.alexnet import alexnet
+from cnnlab.models.alexnet import alexnet, alexnet_two_tower
 from cnnlab.models.lenet5 import lenet5
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.small import linear, mlp
+from cnnlab.models.towers import SplitNetwork, alexnet_two_gpu
 from cnnlab.runtime import derive_seed, make_generator
 
-__all__ = ["MODELS", "USUAL_INPUT", "Layer", "Network", "Task", "build", "register"]
+__all__ = [
+    "MODELS",
+    "USUAL_INPUT",
+    "Layer",
+    "Network",
+    "Task",
+    "build",
+    "home_device",
+    "on_one_device",
+    "register",
+]
 
 Builder = Callable[[Any, Task, torch.Generator], Network]
 """(settings, task, generator for the weights) -> network."""
@@ -24,6 +36,8 @@ MODELS: dict[str, Builder] = {
     "mlp": mlp,
     "lenet5": lenet5,
     "alexnet": alexnet,
+    "alexnet_two_tower": alexnet_two_tower,
+    "alexnet_two_gpu": alexnet_two_gpu,
 }
 
 USUAL_INPUT: dict[str, tuple[int, int, int]] = {
@@ -31,6 +45,8 @@ USUAL_INPUT: dict[str, tuple[int, int, int]] = {
     "mlp": (1, 28, 10),
     "lenet5": (1, 32, 10),
     "alexnet": (3, 224, 1000),
+    "alexnet_two_tower": (3, 224, 1000),
+    "alexnet_two_gpu": (3, 224, 1000),
 }
 """(channels, size in pixels, classes) for which each model was published."""
 
@@ -50,6 +66,20 @@ def build(
     with torch.random.fork_rng(devices=[]):  # own models may draw from the global state
         torch.default_generator.manual_seed(derive_seed(seed, "init"))
         return MODELS[config.name](config, task, make_generator(seed, "init"))
+
+
+def on_one_device(config: ModelConfig) -> ModelConfig:
+    """Return the settings of the same network, with the same state dict, on one device."""
+    if not isinstance(config, AlexnetTwoGpuConfig):
+        return config
+    plain = to_plain(config) | {"name": "alexnet_two_tower"}
+    del plain["devices"]
+    return AlexnetConfig(**plain)
+
+
+def home_device(network: Network, device: torch.device) -> torch.device:
+    """Return where the network's scores appear, if it is asked to run on `device`."""
+    return network.devices[0] if isinstance(network, SplitNetwork) else device
 
 
 def register(

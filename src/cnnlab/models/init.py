@@ -67,11 +67,17 @@ def fan_in(weight: Tensor) -> int:
 
 @torch.no_grad()
 def initialize(network: Network, rule: str, generator: torch.Generator) -> None:
-    """Fill all weights by one rule and the biases with 0 (`torch`: drawn like the weights)."""
+    """Fill all weights by one rule and the biases with 0 (`torch`: drawn like the weights).
+
+    `kaiming` draws the last layer from N(0, 0.01^2): no rectifier follows it, and scores near 0
+    begin the training at a loss of ln(classes), without a first jump.
+    """
+    last = network.layers[-1].name
     for layer in network.layers:
         weight, bias = _weight_and_bias(layer.module)
         if weight is not None:
-            WEIGHT_RULES[rule](weight, generator)
+            fill = normal(0.01) if (rule, layer.name) == ("kaiming", last) else WEIGHT_RULES[rule]
+            fill(weight, generator)
         if bias is not None and weight is not None:
             _fill_bias(bias, weight, rule, generator)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -89,9 +90,23 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores of the images."""
-        maps = images
+        maps = self._enter(images)
         for name in self._roles:
             maps = self._modules[name](maps)  # type: ignore[misc]
+        return self._leave(maps)
+
+    @property
+    def plan(self) -> "Network":
+        """Return the network whose layers say what is computed: itself unless it is split."""
+        return self
+
+    def _enter(self, images: Tensor) -> Any:
+        """Return what the first layer gets."""
+        return images
+
+    def _leave(self, maps: Any) -> Tensor:
+        """Return a layer's output as one tensor."""
+        assert isinstance(maps, Tensor)
         return maps
 
     def activations(
@@ -106,12 +121,12 @@ class Network(nn.Module):
             raise UsageError(
                 f"the network has no layer '{unknown[0]}'", hint=f"it has: {', '.join(self._roles)}"
             )
-        maps = images
+        maps = self._enter(images)
         found: dict[str, Tensor] = {}
         for name in self._roles:
             if len(found) == len(wanted):
                 break
             maps = self._modules[name](maps)  # type: ignore[misc]
             if name in wanted:
-                found[name] = maps
+                found[name] = self._leave(maps)
         return found

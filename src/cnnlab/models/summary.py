@@ -68,6 +68,7 @@ class Summary:
 
 def summarize(network: Network, model: str = "") -> Summary:
     """Return the table of `network`; its weights, mode and random state stay as they are."""
+    network = network.plan
     inputs, outputs = _shapes(network)
     fields = network.receptive_fields
     rows = []
