@@ -1,0 +1,124 @@
+"""`cnnlab visualize`: look inside a trained network; the pictures go into its run folder."""
+
+from pathlib import Path
+
+import torch
+
+from cnnlab import data, run_folder, runtime
+from cnnlab.app.evaluate import dataset_config
+from cnnlab.app.probing import (
+    as_seen,
+    checked_indices,
+    image_set,
+    moment,
+    pictures_folder,
+    saved_networks,
+    spread,
+)
+from cnnlab.app.stored_network import StoredNetwork, open_network
+from cnnlab.config import Launch
+from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
+from cnnlab.console import Console
+from cnnlab.data.store import Splits, Store
+from cnnlab.errors import DataError, UsageError
+from cnnlab.evaluation.classes import match_classes
+from cnnlab.visualization import PICTURES
+from cnnlab.visualization.figures import save
+from cnnlab.visualization.probe import Probe
+
+
+def run(config: VisualizeConfig, launch: Launch) -> int:
+    """Draw the asked-for pictures, say where they are, return 0."""
+    device = runtime.select_device(config.runtime.device)
+    runtime.configure(
+        device,
+        precision=config.runtime.precision,
+        num_threads=config.runtime.num_threads,
+        deterministic=config.runtime.deterministic,
+    )
+    checkpoint = run_folder.resolve_checkpoint(config.checkpoint or "latest")
+    stored = open_network(checkpoint, device, channels_last=config.runtime.channels_last)
+    probe = probe_of(config, stored, device)
+    folder = pictures_folder(checkpoint) if config.output is None else Path(config.output)
+    console = Console()
+    num_drawn = 0
+    for name in PICTURE_NAMES if "all" in config.what else config.what:
+        num_drawn += draw(name, stored, probe, folder, config, console)
+    console.line(f"{num_drawn} pictures in {folder}")
+    console.close()
+    return 0
+
+
+def draw(
+    name: str,
+    stored: StoredNetwork,
+    probe: Probe,
+    folder: Path,
+    config: VisualizeConfig,
+    console: Console,
+) -> int:
+    """Draw and write one entry of PICTURES; return how many pictures it gave.
+
+    With what=all a picture that this network or run cannot give is passed over with a line.
+    """
+    try:
+        pictures = PICTURES[name](stored.network, probe)
+    except UsageError as error:
+        if "all" not in config.what:
+            raise
+        console.line(f"no {name}: {error.what}")
+        return 0
+    for picture in pictures:
+        paths = save(picture, folder, config.formats)
+        console.line(f"{picture.title}\n  {', '.join(str(path) for path in paths)}")
+    return len(pictures)
+
+
+def probe_of(config: VisualizeConfig, stored: StoredNetwork, device: torch.device) -> Probe:
+    """Read the data and put together what the pictures are drawn from."""
+    dataset = dataset_config(config, stored)
+    splits = data.build(dataset)
+    store = split_of(splits, config.split)
+    labels = as_numbered(store, stored)
+    see = as_seen(stored.preprocessing, stored.network.input_size_pixels)
+    chosen = (
+        spread(labels, config.num_images)
+        if config.indices is None
+        else checked_indices(config.indices, store)
+    )
+    train_labels = as_numbered(splits.train, stored)
+    searched = (config.batch_size, config.search_images)
+    return Probe(
+        images=see(store.read(chosen)),
+        labels=labels[chosen].to(device),
+        class_names=stored.class_names,
+        normalize=stored.preprocessing.normalize,
+        image_set=image_set(store, labels, see, *searched),
+        train_set=image_set(splits.train, train_labels, see, *searched),
+        checkpoints=saved_networks(stored.path, device),
+        model_title=str(stored.config["model"]["name"]),
+        checkpoint_title=f"{stored.path.stem} ({moment(stored)})",
+        set_title=f"{store.name} {store.split}",
+        layer=config.layer,
+        units=None if config.units is None else tuple(config.units),
+        num_units=config.num_units,
+        signal=config.signal,
+        batch_size=config.batch_size,
+    )
+
+
+def split_of(splits: Splits, split: str) -> Store:
+    """Return one of the splits; raise DataError when the set has none of that name."""
+    store: Store | None = getattr(splits, split)
+    if store is None:
+        raise DataError(
+            f"{splits.train.name} has no {split} images",
+            hint="dataset.num_validation holds some out",
+        )
+    return store
+
+
+def as_numbered(store: Store, stored: StoredNetwork) -> torch.Tensor:
+    """Return the store's labels as the network numbers its classes; DataError for other classes."""
+    order = match_classes(stored.class_names, store.class_names, "the checkpoint", "the data")
+    return store.labels if order is None else order[store.labels]
