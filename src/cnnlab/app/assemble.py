@@ -98,6 +98,7 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
         seed=config.seed,
     )
     network.to(device=device)
+    device = models.home_device(network, device)
     if config.runtime.channels_last:
         network.to(memory_format=torch.channels_last)
     stream = Stream(

@@ -12,6 +12,7 @@ from cnnlab.app.resume import environment
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
 from cnnlab.errors import CheckpointError
+from cnnlab.models import Network
 from cnnlab.training.hooks import Best, RunningLoss
 from cnnlab.training.loop import TrainState
 from cnnlab.training.optimizers import load_optimizer_tensors, optimizer_tensors
@@ -72,7 +73,7 @@ def restore(held: Checkpoint, path: Path, parts: Assembly, progress: Progress) -
     Raises CheckpointError when it does not fit.
     """
     weights = checkpoint.section(held.tensors, "model.")
-    checkpoint.copy_into(dict(parts.network.state_dict()), weights, path)
+    _load_weights(parts.network, weights, path)
     load_optimizer_tensors(progress.state.optimizer, parts.network, held.tensors)
     try:
         progress.running_loss.load_tensors(held.tensors)
@@ -90,4 +91,11 @@ def restore(held: Checkpoint, path: Path, parts: Assembly, progress: Progress) -
 def restore_weights(path: Path, parts: Assembly) -> None:
     """Give the network the weights of `path`, and leave all else as it is."""
     weights = checkpoint.section(checkpoint.read(path).tensors, "model.")
-    checkpoint.copy_into(dict(parts.network.state_dict()), weights, path)
+    _load_weights(parts.network, weights, path)
+
+
+def _load_weights(network: Network, weights: dict[str, Tensor], path: Path) -> None:
+    """Check all names, shapes and types, then load; a split network parts what was joined."""
+    joined = dict(network.state_dict())
+    checkpoint.copy_into(joined, weights, path)
+    network.load_state_dict(joined)

@@ -81,7 +81,7 @@ def _network(document: dict[str, Any]) -> models.Network:
     sizes = document["model"]
     config = parse(ModelConfig, document["config"]["model"], "model", VARIANTS)
     return models.build(
-        config,
+        models.on_one_device(config),
         in_channels=int(sizes["in_channels"]),
         input_size_pixels=int(sizes["input_size_pixels"]),
         num_classes=int(sizes["num_classes"]),
