@@ -49,21 +49,21 @@ def mirror(images: Tensor, flags: Tensor) -> Tensor:
     return torch.where(flags[:, None, None, None], images.flip(-1), images)
 
 
-def resize(images: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Resize with antialiased bilinear filtering; uint8 in gives uint8 out, rounded.
+def resize(images: Tensor, size: int | tuple[int, int], kernel: str = "bilinear") -> Tensor:
+    """Resize with antialiasing; uint8 in gives uint8 out, rounded.
 
-    size: (height, width), or one number for a square.
+    size: (height, width), or one number for a square. kernel: bilinear or bicubic.
     """
     size = (size, size) if isinstance(size, int) else size
     if tuple(images.shape[-2:]) == size:
         return images
     if images.dtype == torch.uint8 and images.device.type != "cpu":
-        resized = resize(images.float(), size)  # only the CPU has a uint8 kernel
+        resized = resize(images.float(), size, kernel)  # only the CPU has a uint8 kernel
         return resized.round_().clamp_(0, 255).to(torch.uint8)
-    return F.interpolate(images, size=size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(images, size=size, mode=kernel, antialias=True, align_corners=False)
 
 
-def resize_shorter_side(images: Tensor, size: int) -> Tensor:
+def resize_shorter_side(images: Tensor, size: int, kernel: str = "bilinear") -> Tensor:
     """Resize so that the shorter side is `size` and cut the central square out of the rest.
 
     Source: Krizhevsky et al. 2012, section 2; the longer side is rounded to whole pixels.
@@ -73,7 +73,7 @@ def resize_shorter_side(images: Tensor, size: int) -> Tensor:
         scaled = (size, max(size, round(width * size / height)))
     else:
         scaled = (max(size, round(height * size / width)), size)
-    return center_crop(resize(images, scaled), size)
+    return center_crop(resize(images, scaled, kernel), size)
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:

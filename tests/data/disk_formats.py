@@ -15,6 +15,9 @@ IDX_NAMES = {
 }
 
 
+CIFAR10_NAMES = b"airplane automobile bird cat deer dog frog horse ship truck".split()
+
+
 def random_pixels(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
@@ -78,4 +81,17 @@ def write_cifar10(root: Path, num_each: int = 20) -> Path:
     folder.mkdir(parents=True)
     for seed, name in enumerate([f"data_batch_{n}" for n in range(1, 6)] + ["test_batch"]):
         (folder / name).write_bytes(python2_pickle(cifar_batch(seed, num_each)))
+    (folder / "batches.meta").write_bytes(python2_pickle({b"label_names": CIFAR10_NAMES}))
+    return folder
+
+
+def write_cifar100(root: Path, num_each: int = 200) -> Path:
+    """Return the folder with the two batches and the names."""
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for seed, name in enumerate(("train", "test")):
+        batch = cifar_batch(seed, num_each, 100, b"fine_labels")
+        (folder / name).write_bytes(python2_pickle(batch))
+    names = [f"thing {number}".encode() for number in range(100)]
+    (folder / "meta").write_bytes(python2_pickle({b"fine_label_names": names}))
     return folder

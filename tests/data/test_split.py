@@ -32,5 +32,5 @@ def test_the_split_depends_on_its_seed_alone() -> None:
 def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
     images = torch.zeros(20, 4, 4, 1, dtype=torch.uint8)
     store = ArrayStore("tiny", "train", images, torch.arange(20) % 10, tuple("0123456789"), False)
-    with pytest.raises(UsageError, match="num_validation is 15"):
-        hold_out(store, store, 15, 0)
+    with pytest.raises(UsageError, match="15 images cannot be held out"):
+        hold_out(store, 15, 0)

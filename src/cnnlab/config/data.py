@@ -16,6 +16,14 @@ class DatasetConfig:
         "training images held out for choosing; never test images", at_least=0
     )
     split_seed: int = setting("seed of that split, apart from `seed`", at_least=0)
+    channels: int | None = setting("planes the network sees, 1 or 3; null: as stored", at_least=1)
+    normalize: str = setting(
+        "channel: mean and deviation a channel; pixel: the mean image of 2012, no division",
+        choices=("channel", "pixel"),
+    )
+    permutation_seed: int | None = setting(
+        "shuffle the pixels of every image in one fixed way; null: leave them", at_least=0
+    )
     residency: str = setting(
         "where the pixels stay while training", choices=("auto", "device", "host", "mapped")
     )
@@ -25,7 +33,7 @@ class DatasetConfig:
 class FilesConfig(DatasetConfig):
     """A set read from files that its owner keeps, or from a Store prepared from them."""
 
-    root: str | None = setting("folder that holds the files; null looks in the usual places")
+    root: str | None = setting("folder that holds the files, or a prepared Store of the set")
 
 
 @dataclass(kw_only=True)
@@ -35,11 +43,43 @@ class DownloadConfig(FilesConfig):
     download: bool = setting("fetch missing files from the set's public home into root")
 
 
+@dataclass(kw_only=True)
+class EncodedConfig(FilesConfig):
+    """A set of image files, decoded when they are read unless they were prepared."""
+
+    num_decode_threads: int | None = setting("that decode; null: all cores", at_least=1)
+
+
+@dataclass(kw_only=True)
+class FolderConfig(EncodedConfig):
+    """Your own images: a folder a class."""
+
+    num_test: int = setting("held out for testing where there is no folder test/", at_least=0)
+    mirror_allowed: bool = setting("whether a reflected image keeps its class")
+
+
+@dataclass(kw_only=True)
+class SyntheticConfig(DatasetConfig):
+    """Made-up images that can be learned; nothing is read."""
+
+    num_train: int = setting("training images, validation included", at_least=1)
+    num_test: int = setting("test images", at_least=1)
+    num_classes: int = setting("classes", at_least=2)
+    noise_levels: float = setting("deviation of the noise, of 255", at_least=0)
+
+
 DATASETS: dict[str, type[DatasetConfig]] = {
     "mnist5k": DatasetConfig,
     "mnist": DownloadConfig,
     "fashion_mnist": DownloadConfig,
     "cifar10": DownloadConfig,
+    "cifar100": DownloadConfig,
+    "gtsrb": EncodedConfig,
+    "imagenet": EncodedConfig,
+    "imagenet_2010": EncodedConfig,
+    "folder": FolderConfig,
+    "store": EncodedConfig,
+    "synthetic": SyntheticConfig,
 }
 
 

@@ -4,19 +4,64 @@ Everything in front of the Store is slow, careful and runs once; everything behi
 """
 
 from collections.abc import Callable
+from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.data import cifar, idx, mnist5k
+from cnnlab.config.data import EncodedConfig, FilesConfig
+from cnnlab.data import cifar, folder, gtsrb, idx, imagenet, mnist5k, synthetic
+from cnnlab.data.manifest import is_store
+from cnnlab.data.permuted import permute
+from cnnlab.data.prepared import open_splits
+from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits
+from cnnlab.errors import DataError
 
 SOURCES: dict[str, Callable[[DatasetConfig], Splits]] = {
     "mnist5k": mnist5k.load,
     "mnist": idx.load_mnist,
     "fashion_mnist": idx.load_fashion_mnist,
-    "cifar10": cifar.load,
+    "cifar10": cifar.load_cifar10,
+    "cifar100": cifar.load_cifar100,
+    "gtsrb": gtsrb.load,
+    "imagenet": imagenet.load_2012,
+    "imagenet_2010": imagenet.load_2010,
+    "folder": folder.load,
+    "synthetic": synthetic.load,
 }
 
 
 def build(config: DatasetConfig) -> Splits:
-    """Read the set that `config.name` names. Raises DataError when it is missing or damaged."""
+    """Read the set that `config.name` names. Raises DataError when it is missing or damaged.
+
+    Validation is the set's own where it has some besides test, else a seeded part of training.
+    """
+    splits = load(config)
+    if splits.validation is None:
+        train, validation = hold_out(splits.train, config.num_validation, config.split_seed)
+        splits = Splits(train, validation, splits.test)
+    if config.permutation_seed is not None:
+        splits = permute(splits, config.permutation_seed)
+    return splits
+
+
+def load(config: DatasetConfig) -> Splits:
+    """Read a set as its publishers split it, from its files or from a Store prepared from them."""
+    root = config.root if isinstance(config, FilesConfig) else None
+    if root is not None and is_store(Path(root)):
+        return _open_prepared(config, Path(root))
+    if config.name == "store":
+        where = str(Path(root).absolute()) if root else "dataset.root is not set"
+        raise DataError("no prepared Store", where, "make one: cnnlab prepare")
     return SOURCES[config.name](config)
+
+
+def _open_prepared(config: DatasetConfig, root: Path) -> Splits:
+    num_threads = folder.decode_threads(config) if isinstance(config, EncodedConfig) else 1
+    splits = open_splits(root, num_threads)
+    if config.name not in ("store", splits.train.name):
+        raise DataError(
+            f"a Store of {splits.train.name}, not of {config.name}",
+            str(root.absolute()),
+            f"dataset={splits.train.name}, or dataset=store",
+        )
+    return splits

@@ -1,8 +1,9 @@
-"""CIFAR-10: pickled batches of Python 2, read by an unpickler that can make nothing but arrays."""
+"""CIFAR-10 and -100: pickles of Python 2, read by an unpickler that can make only arrays."""
 
 import io
 import pickle
 import tarfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,62 +13,94 @@ import torch
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DownloadConfig
 from cnnlab.data.download import Remote, fetch
-from cnnlab.data.split import hold_out
 from cnnlab.data.store import ArrayStore, Splits
 from cnnlab.errors import DataError
 
-_FOLDER = "cifar-10-batches-py"
-_ARCHIVE = Remote(
-    "cifar-10-python.tar.gz",
-    ("https://www.cs.toronto.edu/~kriz/",),
-    "c58f30108f718f92721af3b95e74349a",
+
+@dataclass(frozen=True)
+class CifarSet:
+    """Where the batches of a set lie and how their labels are called."""
+
+    name: str
+    folder: str
+    archive: Remote
+    train_files: tuple[str, ...]
+    test_file: str
+    meta_file: str
+    label_key: bytes
+    names_key: bytes
+    num_classes: int
+
+    def files(self) -> tuple[str, ...]:
+        """Return all files that must be there."""
+        return (*self.train_files, self.test_file, self.meta_file)
+
+
+_HOME = ("https://www.cs.toronto.edu/~kriz/",)
+CIFAR10 = CifarSet(
+    name="cifar10",
+    folder="cifar-10-batches-py",
+    archive=Remote("cifar-10-python.tar.gz", _HOME, "c58f30108f718f92721af3b95e74349a"),
+    train_files=tuple(f"data_batch_{number}" for number in range(1, 6)),
+    test_file="test_batch",
+    meta_file="batches.meta",
+    label_key=b"labels",
+    names_key=b"label_names",
+    num_classes=10,
 )
-_TRAIN_FILES = tuple(f"data_batch_{number}" for number in range(1, 6))
-_FILES = (*_TRAIN_FILES, "test_batch")
-CLASS_NAMES = (
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
+CIFAR100 = CifarSet(
+    name="cifar100",
+    folder="cifar-100-python",
+    archive=Remote("cifar-100-python.tar.gz", _HOME, "eb9058c3a382ffc7106e4002c42a8d85"),
+    train_files=("train",),
+    test_file="test",
+    meta_file="meta",
+    label_key=b"fine_labels",
+    names_key=b"fine_label_names",
+    num_classes=100,
 )
 
 
-def load(config: DatasetConfig) -> Splits:
+def load_cifar10(config: DatasetConfig) -> Splits:
     """Return CIFAR-10's 50,000 + 10,000 images."""
+    return load(CIFAR10, config)
+
+
+def load_cifar100(config: DatasetConfig) -> Splits:
+    """Return CIFAR-100's 50,000 + 10,000 images with their fine labels."""
+    return load(CIFAR100, config)
+
+
+def load(cifar: CifarSet, config: DatasetConfig) -> Splits:
+    """Read the pickled batches. Raises DataError saying what is missing and where."""
     assert isinstance(config, DownloadConfig)
-    folder = find_folder(Path(config.root)) if config.root else None
+    folder = find_folder(cifar, Path(config.root)) if config.root else None
     if folder is None and config.download:
-        fetched = fetch((_ARCHIVE,), config.root, "cifar10")
-        unpack(fetched / _ARCHIVE.name, fetched)
-        folder = find_folder(fetched)
+        fetched = fetch((cifar.archive,), config.root, cifar.name)
+        unpack(fetched / cifar.archive.name, fetched)
+        folder = find_folder(cifar, fetched)
     if folder is None:
-        raise _not_found(config.root)
-    train = _read_files(folder, "train", _TRAIN_FILES)
-    test = _read_files(folder, "test", ("test_batch",))
-    return hold_out(train, test, config.num_validation, config.split_seed)
+        raise _not_found(cifar, config.root)
+    names = read_class_names(folder / cifar.meta_file, cifar.names_key, cifar.num_classes)
+    train, test = (_read_files(cifar, folder, split, names) for split in ("train", "test"))
+    return Splits(train, None, test)
 
 
-def find_folder(root: Path) -> Path | None:
-    """Return `root` or its cifar-10-batches-py, whichever holds all six batches."""
-    folders = (root, root / _FOLDER)
-    return next((f for f in folders if all((f / name).is_file() for name in _FILES)), None)
+def find_folder(cifar: CifarSet, root: Path) -> Path | None:
+    """Return `root` or the archive's folder in it, whichever holds all files of the set."""
+    folders = (root, root / cifar.folder)
+    return next((f for f in folders if all((f / n).is_file() for n in cifar.files())), None)
 
 
-def _not_found(root: str | None) -> DataError:
-    where = "dataset.root is not set"
+def _not_found(cifar: CifarSet, root: str | None) -> DataError:
+    where = f"looked for {', '.join(cifar.files())}; dataset.root is not set"
     if root:
         folder = Path(root).absolute()
-        where = f"looked for {', '.join(_FILES)} in {folder} and {folder / _FOLDER}"
+        where = f"looked for {', '.join(cifar.files())} in {folder} and {folder / cifar.folder}"
     return DataError(
-        "the files of cifar10 were not found",
+        f"the files of {cifar.name} were not found",
         where,
-        "set dataset.root to the unpacked cifar-10-python.tar.gz, or dataset.download=true",
+        f"set dataset.root to the unpacked {cifar.archive.name}, or dataset.download=true",
     )
 
 
@@ -80,16 +113,30 @@ def unpack(archive: Path, folder: Path) -> None:
         raise DataError(f"cannot unpack: {error}", str(archive)) from error
 
 
-def _read_files(folder: Path, split: str, names: tuple[str, ...]) -> ArrayStore:
-    parts = [read_batch(folder / name, b"labels", len(CLASS_NAMES)) for name in names]
+def _read_files(
+    cifar: CifarSet, folder: Path, split: str, class_names: tuple[str, ...]
+) -> ArrayStore:
+    files = cifar.train_files if split == "train" else (cifar.test_file,)
+    parts = [read_batch(folder / name, cifar.label_key, cifar.num_classes) for name in files]
     return ArrayStore(
-        name="cifar10",
+        name=cifar.name,
         split=split,
         images=torch.from_numpy(np.concatenate([images for images, _ in parts])),
         labels=torch.from_numpy(np.concatenate([labels for _, labels in parts])),
-        class_names=CLASS_NAMES,
+        class_names=class_names,
         mirror_allowed=True,
     )
+
+
+def read_class_names(path: Path, key: bytes, num_classes: int) -> tuple[str, ...]:
+    """Return the names of a meta file. Raises DataError."""
+    meta = _unpickle(path)
+    names = meta.get(key) if isinstance(meta, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, bytes) for name in names):
+        raise DataError(f"{key!r} must list the class names", str(path))
+    if len(names) != num_classes:
+        raise DataError(f"{len(names)} class names, expected {num_classes}", str(path))
+    return tuple(name.decode("utf-8", "replace") for name in names)
 
 
 def read_batch(path: Path, label_key: bytes, num_classes: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,7 +17,6 @@ import torch
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DownloadConfig
 from cnnlab.data.download import Remote, fetch
-from cnnlab.data.split import hold_out
 from cnnlab.data.store import ArrayStore, Splits
 from cnnlab.errors import DataError
 
@@ -47,7 +46,8 @@ MNIST = IdxSet(
     class_names=tuple("0123456789"),
     mirror_allowed=False,
     usual_folders=(),
-    install_hint="set dataset.root to their folder, or dataset.download=true",
+    install_hint="set dataset.root to their folder, or dataset.download=true;"
+    " or dataset=mnist5k, which needs no files",
     remotes=tuple(
         Remote(f"{name}.gz", ("https://ossci-datasets.s3.amazonaws.com/mnist/",), md5)
         for name, md5 in (
@@ -108,7 +108,7 @@ def load(idx_set: IdxSet, config: DatasetConfig) -> Splits:
     if folder is None:
         raise _not_found(idx_set, folders)
     train, test = (_read_split(idx_set, folder, split) for split in FILES)
-    return hold_out(train, test, config.num_validation, config.split_seed)
+    return Splits(train, None, test)
 
 
 def missing_files(folder: Path) -> list[str]:
@@ -126,7 +126,8 @@ def _find(folder: Path, name: str) -> Path | None:
 
 def _not_found(idx_set: IdxSet, folders: list[Path]) -> DataError:
     if not folders:
-        where = "dataset.root is not set"
+        names = [name for pair in FILES.values() for name in pair]
+        where = f"looked for {', '.join(names)} (or .gz); dataset.root is not set"
     else:
         gaps = [f"{', '.join(missing_files(f))} in {f.absolute()}" for f in folders]
         where = "missing " + "; ".join(gaps)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.data.split import hold_out, stratified
+from cnnlab.data.split import stratified
 from cnnlab.data.store import ArrayStore, Splits
 from cnnlab.errors import DataError
 
@@ -23,7 +23,7 @@ _COLUMNS = 28 * 28 + 1
 
 
 def load(config: DatasetConfig) -> Splits:
-    """Return 1,000 test digits (always the same), and training and validation out of the rest."""
+    """Return 1,000 test digits, always the same, and 4,000 for training and validation."""
     images, labels = read_digits(find_file())
     kept, held = (torch.from_numpy(part) for part in _split(labels))
     pixels, classes = torch.from_numpy(images), torch.from_numpy(labels)
@@ -31,7 +31,7 @@ def load(config: DatasetConfig) -> Splits:
         ArrayStore("mnist5k", split, pixels[part], classes[part], CLASS_NAMES, False)
         for split, part in (("train", kept), ("test", held))
     )
-    return hold_out(train, test, config.num_validation, config.split_seed)
+    return Splits(train, None, test)
 
 
 def _split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

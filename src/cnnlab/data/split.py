@@ -3,26 +3,45 @@
 import torch
 from torch import Tensor
 
-from cnnlab.data.store import Splits, Store, SubsetStore
+from cnnlab.data.store import Store, SubsetStore
 from cnnlab.errors import UsageError
 from cnnlab.runtime import make_generator
 
 
-def hold_out(train: Store, test: Store, num_validation: int, split_seed: int) -> Splits:
-    """Take a stratified part of `train` as validation; with none asked for there is none.
+def hold_out(
+    train: Store, num_held: int, seed: int, names: tuple[str, str] = ("train", "validation")
+) -> tuple[Store, Store | None]:
+    """Take a stratified part of `train` away; with none asked for there is none.
 
-    Raises UsageError when fewer than one training image a class would be left.
+    Images of one group stay together: then whole groups are drawn, and the part has about, not
+    exactly, num_held images. Raises UsageError when too little would be left to train on.
     """
-    if num_validation == 0:
-        return Splits(train, None, test)
-    if num_validation > len(train) - len(train.class_names):
+    if num_held == 0:
+        return train, None
+    if num_held > len(train) - len(train.class_names):
         raise UsageError(
-            f"dataset.num_validation is {num_validation}",
+            f"{num_held} images cannot be held out for {names[1]}",
             f"{train.name} has {len(train)} training images in {len(train.class_names)} classes",
-            "leave at least one training image a class",
+            "leave at least one training image a class: dataset.num_validation, dataset.num_test",
         )
-    kept, held = stratified(train.labels, num_validation, split_seed)
-    return Splits(SubsetStore(train, "train", kept), SubsetStore(train, "validation", held), test)
+    if train.groups is None:
+        kept, held = stratified(train.labels, num_held, seed)
+    else:
+        kept, held = stratified_groups(train.labels, train.groups, num_held, seed)
+    return SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held)
+
+
+def stratified_groups(
+    labels: Tensor, groups: Tensor, num_held: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return (kept, held) indices; no group is in both. All images of a group have one label."""
+    _, group_of = groups.unique(return_inverse=True)
+    num_groups = int(group_of.max()) + 1
+    group_labels = torch.zeros(num_groups, dtype=torch.int64).scatter_(0, group_of, labels)
+    num_held_groups = max(1, min(num_groups - 1, round(num_held * num_groups / len(labels))))
+    _, held_groups = stratified(group_labels, num_held_groups, seed)
+    is_held = torch.isin(group_of, held_groups)
+    return (~is_held).nonzero()[:, 0], is_held.nonzero()[:, 0]
 
 
 def stratified(labels: Tensor, num_held: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -12,11 +12,23 @@ from torch import Tensor
 from cnnlab.errors import DataError
 
 
+@dataclass(frozen=True, eq=False)
+class StoredStatistics:
+    """mean, std: float64 [C]; covariance: float64 [C,C]; mean_image: float64 [H,W,C]; in levels."""
+
+    mean: Tensor
+    std: Tensor
+    covariance: Tensor
+    mean_image: Tensor
+
+
 class Store(ABC):
     """A split of a labelled image set.
 
     labels: int64 [N] on the CPU. image_shape: (height, width, channels). mirror_allowed: whether a
-    reflected image keeps its label.
+    reflected image keeps its label. groups: int64 [N] or None; images of one group show the same
+    thing and stay together when a split is made. note: shown in the description. statistics: of
+    all images, where a prepared Store recorded them.
     """
 
     name: str
@@ -25,6 +37,9 @@ class Store(ABC):
     class_names: tuple[str, ...]
     image_shape: tuple[int, int, int]
     mirror_allowed: bool
+    groups: Tensor | None = None
+    note: str = ""
+    statistics: "StoredStatistics | None" = None
 
     @abstractmethod
     def read(self, indices: Tensor) -> Tensor:
@@ -46,7 +61,7 @@ class Store(ABC):
         shape = "x".join(str(side) for side in self.image_shape)
         return (
             f"{len(self):,} {self.split} images {shape} of {self.name}"
-            f" in {len(self.class_names)} classes"
+            f" in {len(self.class_names)} classes" + (f" ({self.note})" if self.note else "")
         )
 
 
@@ -85,7 +100,9 @@ class SubsetStore(Store):
     def __init__(self, parent: Store, split: str, indices: Tensor) -> None:
         self.name, self.split, self.mirror_allowed = parent.name, split, parent.mirror_allowed
         self.labels, self.class_names = parent.labels[indices], parent.class_names
-        self.image_shape = parent.image_shape
+        self.image_shape, self.statistics = parent.image_shape, parent.statistics
+        self.note = parent.note
+        self.groups = None if parent.groups is None else parent.groups[indices]
         self._parent, self._indices = parent, indices
 
     def read(self, indices: Tensor) -> Tensor:

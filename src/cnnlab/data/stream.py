@@ -49,6 +49,10 @@ class Stream:
         self._labels = store.labels.to(device)
         self.residency = self._pixels.residency
 
+    def repeat_first_batch(self) -> None:
+        """From now on show the first batch of the first epoch for ever: it must be learned."""
+        self._one_batch = True
+
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of step start_step, start_step + 1, ... for ever."""
         step = start_step

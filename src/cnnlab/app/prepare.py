@@ -1,0 +1,133 @@
+"""`cnnlab prepare`: any image set becomes a verified Store, once."""
+
+import os
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from cnnlab import data, interrupts
+from cnnlab.config import Launch
+from cnnlab.config.prepare import PrepareConfig
+from cnnlab.console import Console
+from cnnlab.data import decode, manifest
+from cnnlab.data.building import Builder, Recipe, Tolerance
+from cnnlab.data.files import FileStore
+from cnnlab.data.manifest import Manifest
+from cnnlab.data.shards import FileSource, ResizedSource, Source
+from cnnlab.data.store import Splits, Store
+from cnnlab.data.workers import Workers
+from cnnlab.errors import Interrupted, UsageError
+
+
+def run(config: PrepareConfig, launch: Launch) -> int:
+    """Build, resume or verify the Store in `output`; return the exit code."""
+    if config.output is None:
+        raise UsageError("output is missing", hint="output=FOLDER names the Store to make")
+    console = Console()
+    try:
+        with interrupts.watching():
+            if config.verify:
+                _verify(Path(config.output), console)
+            else:
+                _prepare(config, Path(config.output), launch, console)
+    finally:
+        console.close()
+    return 0
+
+
+def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Console) -> None:
+    sources = sources_for(data.load(config.dataset), config)
+    for source in sources.values():
+        console.line(source.store.describe())
+    workers = Workers(config.num_threads or len(os.sched_getaffinity(0)))
+    meter = Meter(console, launch.command)
+    builder = Builder(sources, recipe_for(config), output, workers, meter)
+    console.start_bar(builder.num_images, 0, "preparing")
+    found = builder.run(Tolerance(config.on_bad, config.max_bad_fraction), config.wait_seconds)
+    console.stop_bar()
+    report(found, output, console)
+    console.line(meter.rate())
+
+
+def sources_for(splits: Splits, config: PrepareConfig) -> dict[str, Source]:
+    """Return the splits that the set has, each at the size and with the threads asked for."""
+    stores = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    return {name: _source(store, config) for name, store in stores.items() if store is not None}
+
+
+def _source(store: Store, config: PrepareConfig) -> Source:
+    if not isinstance(store, FileStore):
+        return ResizedSource(store, config.side_pixels, config.kernel)
+    asked = replace(
+        store.decoding,
+        side_pixels=config.side_pixels or store.decoding.side_pixels,
+        kernel=config.kernel,
+        max_pixels=config.max_image_pixels,
+        num_threads=config.num_threads or len(os.sched_getaffinity(0)),
+    )
+    return FileSource(
+        FileStore(store.name, store.split, store.listing, asked, store.mirror_allowed)
+    )
+
+
+def recipe_for(config: PrepareConfig) -> Recipe:
+    """Return what, with the source, decides every byte of the Store."""
+    return Recipe(
+        encoding=config.encoding,
+        side_pixels=config.side_pixels,
+        kernel=config.kernel,
+        quality=config.quality,
+        shard_bytes=config.shard_megabytes << 20,
+        libraries={name: version(name) for name in ("torch", "torchvision", "pillow")},
+        decoding=decode.POLICY,
+    )
+
+
+class Meter:
+    """Moves the bar, and leaves between two images when somebody asked to stop."""
+
+    def __init__(self, console: Console, command: str) -> None:
+        self._console, self._command = console, command
+        self._start, self._done = time.monotonic(), 0
+
+    def __call__(self, num_done: int) -> None:
+        if (signal_number := interrupts.requested()) is not None:
+            self._console.stop_bar()
+            raise Interrupted(
+                interrupts.exit_code(signal_number),
+                f"what is done is kept; go on with the same command: {self._command}",
+            )
+        self._done = num_done
+        self._console.advance_bar(num_done, self.rate)
+
+    def rate(self) -> str:
+        """Return '1,234 images/s'."""
+        seconds = max(time.monotonic() - self._start, 1e-6)
+        return f"{self._done / seconds:,.0f} images/s"
+
+
+def report(found: Manifest, output: Path, console: Console) -> None:
+    """Say what the Store holds and how to train on it."""
+    for name, split in found.splits.items():
+        size = sum(shard.num_bytes for shard in split.shards)
+        skipped = (
+            f", {len(split.skipped)} skipped (listed in the manifest)" if split.skipped else ""
+        )
+        console.line(f"{name}: {split.num_images:,} images, {size:,} bytes{skipped}")
+    console.line(f"Store: {output.absolute()}")
+    console.line(f"train on it: cnnlab train dataset={found.name} dataset.root={output}")
+
+
+def _verify(output: Path, console: Console) -> None:
+    found = manifest.read(output)
+    total = sum(entry.num_bytes for entry in found.all_files())
+    console.start_bar(total, 0, "verifying")
+
+    def advance(done: int) -> None:
+        console.advance_bar(done, lambda: "verifying")
+
+    num_bytes = manifest.verify(output, found, advance)
+    console.stop_bar()
+    num_files = sum(1 for _ in found.all_files())
+    console.line(f"every digest is right: {num_files} files, {num_bytes:,} bytes")

@@ -1,0 +1,45 @@
+"""One preparation of a Store at a time: a lock beside the output that dies with its holder."""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cnnlab.errors import BusyError, ResourceError
+from cnnlab.printable import printable
+
+_POLL_SECONDS = 0.2
+
+
+@contextlib.contextmanager
+def building(output: Path, wait_seconds: float) -> Iterator[None]:
+    """Hold the lock `<output>.lock` in the block. Raises BusyError when it stays taken."""
+    path = output.with_name(f"{output.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot write there: {error.strerror}", printable(str(path.absolute()))
+        ) from error
+    try:
+        _wait(descriptor, output, time.monotonic() + wait_seconds)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _wait(descriptor: int, output: Path, until: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if time.monotonic() >= until:
+                raise BusyError(
+                    "another process prepares this Store",
+                    printable(str(output.absolute())),
+                    "wait for it with wait_seconds=3600, or use another output",
+                ) from error
+            time.sleep(_POLL_SECONDS)

@@ -1,0 +1,257 @@
+"""Build a prepared Store: shard by shard, resumable after any kill, published by one rename.
+
+Everything is written in `<output>.building`; the result depends on source and recipe alone, never
+on interruptions or the number of threads.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.data import journal as journals
+from cnnlab.data import manifest as manifests
+from cnnlab.data.build_lock import building
+from cnnlab.data.journal import Journal, SplitProgress
+from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
+from cnnlab.data.moments import principal_components
+from cnnlab.data.prepared import MEAN_IMAGE
+from cnnlab.data.shards import Source, shard_ranges, write_array, write_jpegs, write_uint8
+from cnnlab.data.workers import Workers
+from cnnlab.errors import BusyError, DataError, ResourceError
+from cnnlab.files.atomic import sweep, sync_folder
+from cnnlab.printable import printable
+
+_SHOWN = 20
+_JPEG_SHARE = 0.25  # of the pixels' bytes at quality 95, generously
+_SLACK_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a Store is made; with the source it decides every byte."""
+
+    encoding: str
+    side_pixels: int | None
+    kernel: str
+    quality: int
+    shard_bytes: int
+    libraries: dict[str, str]
+    decoding: str
+
+    def document(self) -> dict[str, Any]:
+        """Return what the manifest records; the quality only where there are JPEGs."""
+        plain = dict(vars(self))
+        if self.encoding != "jpeg":
+            plain.pop("quality")
+        return plain
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What happens with bad files: fail, or skip up to a fraction of a split."""
+
+    on_bad: str
+    max_bad_fraction: float
+
+
+class Builder:
+    """One preparation. `progress` is called with images done; it may raise to interrupt."""
+
+    def __init__(
+        self,
+        sources: dict[str, Source],
+        recipe: Recipe,
+        output: Path,
+        workers: Workers,
+        progress: Callable[[int], None] = lambda num_done: None,
+    ) -> None:
+        self.sources, self.recipe, self.output = sources, recipe, output
+        self.folder = output.with_name(f"{output.name}.building")
+        self._workers, self._progress, self._num_done = workers, progress, 0
+        first, _ = sources["train"].read_good(torch.zeros(1, dtype=torch.int64))
+        height, width, channels = first.shape[1:]
+        self.image_shape = (height, width, channels)
+        self.digests = {name: source.store.digest for name, source in sources.items()}
+        self.num_images = sum(len(source.store) for source in sources.values())
+
+    @property
+    def plan(self) -> str:
+        """The digest of recipe and source: what makes two preparations the same."""
+        plain = [self.recipe.document(), self.digests, list(self.image_shape)]
+        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+    def run(self, tolerance: Tolerance, wait_seconds: float = 0) -> Manifest:
+        """Build and publish, or go on where an earlier attempt stopped; return the manifest.
+
+        A finished Store of the same plan is left as it is. Raises DataError for bad files and for
+        a Store of another plan, BusyError while another process builds it or when the output is
+        something else, ResourceError for a full disk before the first byte is written.
+        """
+        with building(self.output, wait_seconds):
+            if (finished := self._finished()) is not None:
+                return finished
+            journal = self._open_journal()
+            self._check_space(journal)
+            for split in self.sources:
+                self._build_split(split, journal)
+            self._check_bad(journal, tolerance)
+            return self._publish(journal)
+
+    def _finished(self) -> Manifest | None:
+        if manifests.is_store(self.output):
+            manifest = manifests.read(self.output)
+            if manifest.recipe == self.recipe.document() and manifest.source == self.digests:
+                return manifest
+            changed = "source has" if manifest.source != self.digests else "recipe has"
+            raise DataError(
+                f"a Store is there already, and the {changed} changed since",
+                printable(str(self.output.absolute())),
+                "rebuild: remove it, or prepare into another output",
+            )
+        if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
+            raise BusyError(
+                "the output exists and is no Store", printable(str(self.output.absolute()))
+            )
+        return None
+
+    def _open_journal(self) -> Journal:
+        """Go on with what is there if it is of the same plan; remove it otherwise."""
+        journal = journals.read(self.folder, self.plan, self.image_shape)
+        if not journal.splits:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(exist_ok=True)
+        sweep(self.folder)
+        return journal
+
+    def _check_space(self, journal: Journal) -> None:
+        share = _JPEG_SHARE if self.recipe.encoding == "jpeg" else 1
+        bytes_each = share * self.image_shape[0] * self.image_shape[1] * self.image_shape[2]
+        done = sum(e.num_bytes for split in journal.splits.values() for e in split.shards)
+        needed = int(self.num_images * bytes_each) + _SLACK_BYTES - done
+        free = shutil.disk_usage(self.folder).free
+        if needed > free:
+            raise ResourceError(
+                f"the Store needs {needed:,} bytes, {free:,} are free",
+                printable(str(self.output.absolute())),
+                "free space, another output, encoding=jpeg, or a smaller side_pixels",
+            )
+
+    def _build_split(self, split: str, journal: Journal) -> None:
+        progress = journal.splits.setdefault(split, SplitProgress())
+        height, width, channels = self.image_shape
+        ranges = shard_ranges(
+            len(self.sources[split].store), height * width * channels, self.recipe.shard_bytes
+        )
+        for number, indices in enumerate(ranges):
+            if number < progress.num_shards_done:
+                self._count(len(indices))
+                continue
+            images = self._read(split, indices, progress)
+            if len(images):
+                progress.shards.append(self._write(f"{split}_{number:05d}", images))
+            if split == "train":
+                journal.sums.add(images)
+            progress.num_shards_done = number + 1
+            journal.write(self.folder)
+
+    def _read(self, split: str, indices: Tensor, progress: SplitProgress) -> Tensor:
+        """Return the good images of a shard and note the bad ones."""
+        source, parts, bad_places = self.sources[split], [], []
+        for part in indices.split(16 * self._workers.num_threads):
+            images, bad = source.read_good(part)
+            bad_places += [(int(part[place]), error) for place, error in bad]
+            good = torch.ones(len(part), dtype=torch.bool)
+            good[[place for place, _ in bad]] = False
+            parts.append(images if not bad else images[good])
+            self._count(len(part))
+        root = getattr(getattr(source.store, "listing", None), "root", None)
+        for index, error in bad_places:
+            path = os.path.relpath(error.path, root) if root else str(error.path)
+            progress.bad.append({"index": index, "path": path, "reason": error.reason})
+        return torch.cat(parts)
+
+    def _count(self, num_images: int) -> None:
+        self._num_done += num_images
+        self._progress(self._num_done)
+
+    def _write(self, stem: str, images: Tensor) -> FileEntry:
+        if self.recipe.encoding == "jpeg":
+            path = self.folder / f"{stem}.jpegs"
+            return write_jpegs(path, images, self.recipe.quality, self._workers)
+        return write_uint8(self.folder / f"{stem}.npy", images)
+
+    def _check_bad(self, journal: Journal, tolerance: Tolerance) -> None:
+        for split, progress in journal.splits.items():
+            num, total = len(progress.bad), len(self.sources[split].store)
+            allowed = tolerance.max_bad_fraction * total if tolerance.on_bad == "skip" else 0
+            if num > allowed:
+                raise _bad_files(split, progress.bad, total, tolerance)
+
+    def _publish(self, journal: Journal) -> Manifest:
+        """Write labels, statistics and manifest, then give the folder its name."""
+        files, splits = [], {}
+        for split, progress in journal.splits.items():
+            store = self.sources[split].store
+            good = torch.ones(len(store), dtype=torch.bool)
+            good[[item["index"] for item in progress.bad]] = False
+            files.append(write_array(self.folder / f"{split}_labels.npy", store.labels[good]))
+            if store.groups is not None:
+                files.append(write_array(self.folder / f"{split}_groups.npy", store.groups[good]))
+            skipped = [{key: item[key] for key in ("path", "reason")} for item in progress.bad]
+            splits[split] = SplitEntry(int(good.sum()), progress.shards, skipped)
+        statistics = journal.sums.statistics()
+        files.append(write_array(self.folder / MEAN_IMAGE, statistics.mean_image))
+        values, vectors = principal_components(statistics.covariance)
+        numbers = {
+            "mean": statistics.mean.tolist(),
+            "std": statistics.std.tolist(),
+            "covariance": statistics.covariance.tolist(),
+            "eigenvalues": values.tolist(),
+            "eigenvectors": vectors.tolist(),
+        }
+        manifest = self._manifest(splits, files, numbers)
+        manifests.write(self.folder, manifest)
+        (self.folder / journals.FILE_NAME).unlink()
+        if self.output.is_dir():
+            self.output.rmdir()  # an empty folder made by hand
+        os.rename(self.folder, self.output)
+        sync_folder(self.output.parent)
+        return manifest
+
+    def _manifest(
+        self, splits: dict[str, SplitEntry], files: list[FileEntry], numbers: dict[str, Any]
+    ) -> Manifest:
+        train = self.sources["train"].store
+        return Manifest(
+            name=train.name,
+            class_names=list(train.class_names),
+            mirror_allowed=train.mirror_allowed,
+            image_shape=list(self.image_shape),
+            recipe=self.recipe.document(),
+            source=self.digests,
+            splits=splits,
+            files=files,
+            statistics=numbers,
+        )
+
+
+def _bad_files(
+    split: str, bad: list[dict[str, Any]], total: int, tolerance: Tolerance
+) -> DataError:
+    shown = "; ".join(printable(f"{item['path']}: {item['reason']}") for item in bad[:_SHOWN])
+    more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    if tolerance.on_bad == "skip":
+        hint = f"more than max_bad_fraction={tolerance.max_bad_fraction:g} allows"
+    else:
+        hint = "repair or remove them, or leave them out with on_bad=skip"
+    return DataError(
+        f"{len(bad)} of {total} {split} files hold no usable image", shown + more, hint
+    )

@@ -1,0 +1,78 @@
+"""FileStore: images decoded from their files whenever they are read, at one size."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cnnlab import images as pixels
+from cnnlab.data.decode import MAX_PIXELS, BadImage, read_image
+from cnnlab.data.listing import Listing
+from cnnlab.data.store import Store, check_labels
+from cnnlab.data.workers import Workers
+from cnnlab.errors import DataError
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How files become pixels: shorter side, then the central square, of `channels` planes."""
+
+    side_pixels: int
+    channels: int = 3
+    kernel: str = "bilinear"
+    max_pixels: int = MAX_PIXELS
+    num_threads: int = 1
+
+
+class FileStore(Store):
+    """A listed split. A bad file raises DataError with path and reason when it is read."""
+
+    def __init__(
+        self, name: str, split: str, listing: Listing, decoding: Decoding, mirror_allowed: bool
+    ) -> None:
+        check_labels(listing.labels, listing.class_names, f"{name}, {split}, {listing.root}")
+        self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
+        self.labels, self.class_names = listing.labels, listing.class_names
+        self.groups = listing.groups
+        self.listing, self.decoding = listing, decoding
+        self._workers = Workers(decoding.num_threads)
+        self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)
+
+    def read(self, indices: Tensor) -> Tensor:
+        images, bad = self.read_good(indices)
+        if bad:
+            raise DataError("a file holds no usable image", str(bad[0][1]), "see docs/data.md")
+        return images
+
+    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]:
+        """Return uint8 [n,H,W,C] and, for each bad file, its place in `indices` and the reason.
+
+        What lies at the place of a bad file is undefined.
+        """
+        images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
+        where = indices.tolist()
+
+        def decode_part(places: range) -> list[tuple[int, BadImage]]:
+            bad = []
+            for place in places:
+                try:
+                    images[place] = self.read_one(where[place])
+                except BadImage as error:
+                    bad.append((place, error))
+            return bad
+
+        return images, self._workers.run(decode_part, len(where))
+
+    def read_one(self, index: int) -> Tensor:
+        """Return uint8 [H,W,C]. Raises BadImage."""
+        options = self.decoding
+        image = read_image(self.listing.path(index), options.channels, options.max_pixels)
+        side = options.side_pixels
+        return pixels.resize_shorter_side(image[None], side, options.kernel)[0].permute(1, 2, 0)
+
+    def _digest(self) -> str:
+        return self.listing.digest()
+
+    def describe(self) -> str:
+        gain = "decoded from files: `cnnlab prepare` once makes later epochs 10 times faster"
+        return f"{super().describe()} ({gain})"

@@ -1,0 +1,163 @@
+"""gtsrb: the German Traffic Sign Recognition Benchmark; validation never splits a track.
+
+A track is up to 30 frames of one sign from a passing car, so a split by image would show the
+network nearly the same picture on both sides. File names are TRACK_FRAME.ppm.
+"""
+
+import csv
+from pathlib import Path
+
+import torch
+
+from cnnlab.config import DatasetConfig
+from cnnlab.config.data import EncodedConfig
+from cnnlab.data.files import FileStore
+from cnnlab.data.folder import decoding_for, existing_root
+from cnnlab.data.listing import Listing, list_class_folders
+from cnnlab.data.store import Splits
+from cnnlab.errors import DataError
+from cnnlab.printable import printable
+
+_TRAIN_FOLDERS = ("Final_Training/Images", "Training")
+_TEST_FOLDER = "Final_Test/Images"
+_TEST_LABELS = "GT-final_test.csv"
+LAYOUT = (
+    "expected GTSRB/Final_Training/Images/00000/*.ppm, GTSRB/Final_Test/Images/*.ppm and"
+    " GT-final_test.csv"
+)
+
+_NOTES = {
+    39_209: "the final training set",
+    26_640: "the 26,640 images of the 2011 online competition, not the final 39,209",
+    12_630: "the final test set",
+}
+
+CLASS_NAMES = (
+    "speed limit 20",
+    "speed limit 30",
+    "speed limit 50",
+    "speed limit 60",
+    "speed limit 70",
+    "speed limit 80",
+    "end of speed limit 80",
+    "speed limit 100",
+    "speed limit 120",
+    "no overtaking",
+    "no overtaking by trucks",
+    "right of way at next crossing",
+    "priority road",
+    "give way",
+    "stop",
+    "no vehicles",
+    "no trucks",
+    "no entry",
+    "danger",
+    "bend left",
+    "bend right",
+    "double bend",
+    "uneven road",
+    "slippery road",
+    "road narrows",
+    "road works",
+    "traffic lights",
+    "pedestrians",
+    "children",
+    "bicycles",
+    "snow",
+    "wild animals",
+    "end of restrictions",
+    "turn right ahead",
+    "turn left ahead",
+    "ahead only",
+    "ahead or right",
+    "ahead or left",
+    "keep right",
+    "keep left",
+    "roundabout",
+    "end of no overtaking",
+    "end of no overtaking by trucks",
+)
+
+
+def load(config: DatasetConfig) -> Splits:
+    """Read the official folders below dataset.root. Raises DataError."""
+    assert isinstance(config, EncodedConfig)
+    root = existing_root(config.root, "gtsrb", LAYOUT)
+    train = _train_listing(_find(root, _TRAIN_FOLDERS))
+    test = _test_listing(_find(root, (_TEST_FOLDER,)), _find_labels(root))
+    decoding = decoding_for(config)
+    stores = [
+        FileStore("gtsrb", split, listing, decoding, mirror_allowed=False)
+        for split, listing in (("train", train), ("test", test))
+    ]
+    for store in stores:
+        store.note = _NOTES.get(len(store), f"{len(store)} images: no published size of this set")
+    return Splits(stores[0], None, stores[1])
+
+
+def _find(root: Path, names: tuple[str, ...]) -> Path:
+    candidates = [root / above / name for name in names for above in ("", "GTSRB", "gtsrb/GTSRB")]
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    where = ", ".join(printable(str(folder.absolute())) for folder in candidates)
+    raise DataError("the images of gtsrb were not found", f"looked in {where}", LAYOUT)
+
+
+def _find_labels(root: Path) -> Path:
+    for above in ("", "GTSRB", "gtsrb", "gtsrb/GTSRB", f"GTSRB/{_TEST_FOLDER}", _TEST_FOLDER):
+        if (path := root / above / _TEST_LABELS).is_file():
+            return path
+    raise DataError(
+        f"{_TEST_LABELS} was not found",
+        printable(str(root.absolute())),
+        "the labels of the test images are an archive of their own: GTSRB_Final_Test_GT.zip",
+    )
+
+
+def _train_listing(folder: Path) -> Listing:
+    names = tuple(f"{label:05d}" for label in range(len(CLASS_NAMES)))
+    listing = list_class_folders(folder, names)
+    tracks = [
+        _track(path, label)
+        for path, label in zip(listing.paths, listing.labels.tolist(), strict=True)
+    ]
+    return Listing(
+        folder,
+        listing.paths,
+        listing.labels,
+        CLASS_NAMES,
+        torch.tensor(tracks),
+        listing.num_ignored,
+    )
+
+
+def _track(path: str, label: int) -> int:
+    """Return a number that only the frames of one track share."""
+    stem = Path(path).stem
+    track, _, frame = stem.partition("_")
+    if not (track.isdecimal() and frame.isdecimal()):
+        raise DataError("a file name that is not TRACK_FRAME", printable(path), LAYOUT)
+    return label * 100_000 + int(track)
+
+
+def _test_listing(folder: Path, labels_path: Path) -> Listing:
+    """Follow the published list; every file of it must be there, and no other."""
+    with labels_path.open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    try:
+        labels = {row["Filename"]: int(row["ClassId"]) for row in rows}
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            "a label list without Filename and ClassId", printable(str(labels_path))
+        ) from error
+    found = {path.name for path in folder.iterdir() if path.suffix == ".ppm"}
+    if found != labels.keys():
+        missing, extra = sorted(labels.keys() - found), sorted(found - labels.keys())
+        raise DataError(
+            f"{len(missing)} images of the list are missing, {len(extra)} are not in it",
+            printable(", ".join((missing + extra)[:5])),
+            LAYOUT,
+        )
+    names = sorted(labels)
+    return Listing(folder, names, torch.tensor([labels[name] for name in names]), CLASS_NAMES)

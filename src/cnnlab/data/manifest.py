@@ -1,0 +1,148 @@
+"""The manifest of a prepared Store: what it holds, how it was made, and a digest of every file."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cnnlab.errors import DataError
+from cnnlab.files.atomic import write_bytes
+from cnnlab.printable import printable
+
+FILE_NAME = "manifest.json"
+FORMAT_VERSION = 1
+_MOST_BYTES = 1 << 28
+_REBUILD = "prepare it again, into another folder or after removing this one"
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of the Store. num_images is 0 for what holds no images."""
+
+    name: str
+    num_bytes: int
+    sha256: str
+    num_images: int = 0
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """A split: its shards in order, and the source files that were left out, with the reason."""
+
+    num_images: int
+    shards: list[FileEntry]
+    skipped: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a prepared Store says about itself.
+
+    recipe: encoding, side, kernel, quality, decoding policy and library versions. source: a digest
+    a split of what was prepared. statistics: of the training split, in levels.
+    """
+
+    name: str
+    class_names: list[str]
+    mirror_allowed: bool
+    image_shape: list[int]
+    recipe: dict[str, Any]
+    source: dict[str, str]
+    splits: dict[str, SplitEntry]
+    files: list[FileEntry]
+    statistics: dict[str, Any]
+
+    def all_files(self) -> Iterator[FileEntry]:
+        """Yield every file but the manifest itself."""
+        yield from self.files
+        for split in self.splits.values():
+            yield from split.shards
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest, sealed with its own SHA-256."""
+    document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
+    text = json.dumps({**document, "sha256": _seal(document)}, indent=1, sort_keys=True)
+    write_bytes(folder / FILE_NAME, text.encode("ascii") + b"\n")
+
+
+def is_store(folder: Path) -> bool:
+    """Say whether the folder claims to be a prepared Store."""
+    return (folder / FILE_NAME).is_file()
+
+
+def read(folder: Path) -> Manifest:
+    """Return the manifest, its seal and the length of every file checked. Raises DataError."""
+    path = folder / FILE_NAME
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("larger than 256 MiB")
+        document = json.loads(path.read_bytes())
+        if document.pop("format_version", None) != FORMAT_VERSION:
+            raise ValueError(f"not of format version {FORMAT_VERSION}")
+        if document.pop("sha256", None) != _seal({"format_version": FORMAT_VERSION, **document}):
+            raise ValueError("changed since it was written")
+        manifest = _from_plain(document)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _damaged(path, f"the manifest is damaged: {error}") from error
+    check_lengths(folder, manifest)
+    return manifest
+
+
+def check_lengths(folder: Path, manifest: Manifest) -> None:
+    """Raise DataError for a file of the Store that is missing or has another length."""
+    for entry in manifest.all_files():
+        path = folder / entry.name
+        try:
+            found = path.stat().st_size
+        except OSError as error:
+            raise _damaged(path, "a file of the Store is missing") from error
+        if found != entry.num_bytes:
+            raise _damaged(path, f"{found:,} bytes, the manifest says {entry.num_bytes:,}")
+
+
+def verify(
+    folder: Path, manifest: Manifest, progress: Callable[[int], None] = lambda num_bytes: None
+) -> int:
+    """Compare every file's SHA-256; return how many bytes were read. Raises DataError for all."""
+    wrong, num_bytes = [], 0
+    for entry in manifest.all_files():
+        if sha256_of(folder / entry.name) != entry.sha256:
+            wrong.append(entry.name)
+        num_bytes += entry.num_bytes
+        progress(num_bytes)
+    if wrong:
+        raise _damaged(folder, f"{len(wrong)} damaged files: {', '.join(wrong)}")
+    return num_bytes
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _seal(document: dict[str, Any]) -> str:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _from_plain(document: dict[str, Any]) -> Manifest:
+    splits = {
+        name: SplitEntry(
+            split["num_images"], [FileEntry(**e) for e in split["shards"]], split["skipped"]
+        )
+        for name, split in document.pop("splits").items()
+    }
+    files = [FileEntry(**entry) for entry in document.pop("files")]
+    manifest = Manifest(splits=splits, files=files, **document)
+    for entry in manifest.all_files():
+        if Path(entry.name).name != entry.name:
+            raise ValueError("a file outside of the folder")
+    return manifest
+
+
+def _damaged(path: Path, what: str) -> DataError:
+    return DataError(what, printable(str(path.absolute())), _REBUILD)

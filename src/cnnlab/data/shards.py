@@ -1,0 +1,102 @@
+"""Write shards of a prepared Store: .npy arrays of pixels, or JPEGs one after another."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnlab.data.decode import BadImage
+from cnnlab.data.files import FileStore
+from cnnlab.data.manifest import FileEntry
+from cnnlab.data.store import Store
+from cnnlab.data.workers import Workers
+from cnnlab.files.atomic import replacing
+from cnnlab.images import resize_shorter_side
+
+
+class Source(Protocol):
+    """A split to prepare, image by image or in runs."""
+
+    @property
+    def store(self) -> Store: ...
+
+    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]: ...
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """Images decoded from files at the Store's size."""
+
+    store: FileStore
+
+    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]:
+        """Return uint8 [n,S,S,C] of what could be read, and the places that could not."""
+        return self.store.read_good(indices)
+
+
+@dataclass(frozen=True)
+class ResizedSource:
+    """Images of any Store, resized where a side is asked for. Nothing of it is ever bad."""
+
+    store: Store
+    side_pixels: int | None
+    kernel: str
+
+    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]:
+        """Return uint8 [n,S,S,C]."""
+        images = self.store.read(indices)
+        if self.side_pixels is None:
+            return images, []
+        planes = resize_shorter_side(images.permute(0, 3, 1, 2), self.side_pixels, self.kernel)
+        return planes.permute(0, 2, 3, 1).contiguous(), []
+
+
+def write_uint8(path: Path, images: Tensor) -> FileEntry:
+    """Write uint8 [n,H,W,C] as a .npy file, whole or not at all."""
+    header = io.BytesIO()
+    array = images.numpy()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
+    return write_hashed(path, [header.getvalue(), array.reshape(-1).data], len(images))
+
+
+def write_jpegs(path: Path, images: Tensor, quality: int, workers: Workers) -> FileEntry:
+    """Write uint8 [n,H,W,C] as JPEGs, then, from a multiple of 8 on, n + 1 int64 offsets."""
+    from torchvision.io import encode_jpeg
+
+    planes = images.permute(0, 3, 1, 2).contiguous()
+
+    def encode_part(places: range) -> list[Any]:
+        return [(place, encode_jpeg(planes[place], quality).numpy().tobytes()) for place in places]
+
+    encoded = [content for _, content in workers.run(encode_part, len(planes))]
+    ends = np.concatenate([[0], np.cumsum([len(content) for content in encoded])])
+    filling = b"\0" * (-int(ends[-1]) % 8)
+    return write_hashed(path, [*encoded, filling, ends.astype("<i8").tobytes()], len(images))
+
+
+def write_array(path: Path, array: Tensor) -> FileEntry:
+    """Write labels, groups or a mean image as a .npy file."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, array.contiguous().numpy(), allow_pickle=False)
+    return write_hashed(path, [buffer.getbuffer()], 0)
+
+
+def write_hashed(path: Path, parts: list[Any], num_images: int) -> FileEntry:
+    """Write the parts one after another, synced and renamed, and return what the manifest says."""
+    state = hashlib.sha256()
+    with replacing(path) as file:
+        for part in parts:
+            state.update(part)
+            file.write(part)
+        num_bytes = file.num_bytes
+    return FileEntry(path.name, num_bytes, state.hexdigest(), num_images)
+
+
+def shard_ranges(num_images: int, bytes_each: int, shard_bytes: int) -> list[Tensor]:
+    """Return the indices of each shard; a shard holds at most shard_bytes of pixels."""
+    return list(torch.arange(num_images).split(max(1, shard_bytes // bytes_each)))
