@@ -65,21 +65,23 @@ class Console:
         self._rich.print(table)
         self.record("\n".join("  ".join(row) for row in [columns, *rows]))
 
-    def start_bar(self, total_steps: int, completed: int, description: str) -> None:
+    def start_bar(
+        self, total: int, completed: int, description: str, *, unit: str = "steps"
+    ) -> None:
         """Show the live bar; without a terminal do nothing."""
         if not self._progress_wanted:
             return
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.completed}/{task.total} steps"),
+            TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
             TimeRemainingColumn(compact=True),
             TextColumn("left"),
             console=self._rich,
             refresh_per_second=REFRESHES_PER_SECOND,
             transient=True,
         )
-        self._bar.add_task(description, total=total_steps, completed=completed)
+        self._bar.add_task(description, total=total, completed=completed)
         self._bar.start()
 
     def advance_bar(self, completed: int, describe: Callable[[], str]) -> None:

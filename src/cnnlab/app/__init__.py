@@ -1,0 +1,1 @@
+"""One file a command, and the wiring they share: the only place where the rooms meet."""

@@ -88,7 +88,8 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
     """
     splits = data.build(config.dataset)
     train = splits.train
-    preprocessing = preprocessing_for(train, config.dataset, train.image_shape[2])
+    channels = config.dataset.channels or train.image_shape[2]
+    preprocessing = preprocessing_for(train, config.dataset, channels)
     augmentation = build_augment(config.augment, mirror_allowed=train.mirror_allowed)
     network = models.build(
         config.model,
