@@ -1,0 +1,162 @@
+"""Whole runs, stopped in every way and continued: they must equal the run that never stopped."""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cnnlab.errors import CnnlabError
+from cnnlab.run_folder import RunFolder, newest_checkpoint
+from scripts.torture import command
+from scripts.torture.command import Outcome
+
+SHORT = (
+    "train",
+    "dataset=mnist5k",
+    "model=lenet5",
+    "model.dropout=0.2",
+    "augment=crop",
+    "schedule=plateau",
+    "trainer.clip_gradient_norm=1.0",
+    "trainer.log_every_steps=1",
+    "trainer.batch_size=16",
+    "trainer.accumulate=2",
+    "runtime.device=cpu",
+    "runtime.num_threads=1",
+    "logging.progress=false",
+)
+"""Everything that must survive a resume: momentum, plateau, dropout, crops, clipping, parts."""
+
+STEPS_24 = (
+    "trainer.epochs=3",
+    "trainer.limit_train_batches=8",
+    "saving.every_steps=1",
+    "saving.keep=1000",
+    "logging.tensorboard=false",
+)
+LONGER = ("trainer.epochs=6", "trainer.batch_size=64", "saving.every_steps=7", "schedule=one_cycle")
+PATIENCE_SECONDS = 120
+STOP_SECONDS = 10
+Run = Callable[..., Outcome]
+
+
+def resume_from_each_step(base: Path, run: Run, steps: list[int]) -> dict[str, Any]:
+    """Continue a 24-step run from each of `steps`; count those that end bit-identically."""
+    whole = base / "whole"
+    _expect_done(run(*SHORT, *STEPS_24, f"hydra.run.dir={whole}"))
+    identical, differing = 0, {}
+    for step in steps:
+        folder = base / f"from_{step}"
+        shutil.copytree(whole, folder)
+        RunFolder(folder).update_status(status="interrupted")
+        file = RunFolder(folder).checkpoint_file(step)
+        outcome = run("train", f"resume={file}")
+        found = command.differences(whole, folder) if outcome.code == 0 else [outcome.errors]
+        identical += not found
+        if found:
+            differing[str(step)] = found
+        shutil.rmtree(folder)
+    return {"resumed": len(steps), "identical": identical, "differing": differing}
+
+
+def kill_runs(base: Path, num_runs: int, seed: int, kills_each: int = 2) -> dict[str, Any]:
+    """Kill -9 whole runs at random moments and continue them until they are done."""
+    draw, whole = random.Random(seed), _uninterrupted(base)
+    unreadable = kills = identical = 0
+    longest = _seconds_of_a_run(base)
+    for number in range(num_runs):
+        folder = base / f"killed_{number}"
+        words = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
+        for _ in range(kills_each):
+            process = command.start(*words)
+            time.sleep(draw.uniform(0.3 * longest, 1.1 * longest))
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            unreadable += _num_unreadable(folder)
+            if (folder / "config.yaml").exists():
+                words = ("train", f"resume={folder}")
+        _expect_done(_finish(words))
+        identical += not command.differences(whole, folder)
+        shutil.rmtree(folder)
+    return {"runs": num_runs, "kills": kills, "unreadable": unreadable, "identical": identical}
+
+
+def terminate_runs(base: Path, num_runs: int, seed: int) -> dict[str, Any]:
+    """Send SIGTERM to the process group at random moments of a run, then continue it."""
+    draw, whole = random.Random(seed), _uninterrupted(base)
+    longest = _seconds_of_a_run(base)
+    counts = {"stopped": 0, "with_143": 0, "saved": 0, "before_the_run_began": 0, "identical": 0}
+    slowest, problems = 0.0, []
+    while counts["stopped"] < num_runs:
+        folder = base / "terminated"
+        process = command.start(*SHORT, *LONGER, f"hydra.run.dir={folder}")
+        time.sleep(draw.uniform(0.05 * longest, 1.0 * longest))
+        asked = time.perf_counter()
+        os.killpg(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        if process.returncode == 0:  # it was done before the signal came
+            shutil.rmtree(folder)
+            continue
+        counts["stopped"] += 1
+        slowest = max(slowest, time.perf_counter() - asked)
+        counts["with_143"] += process.returncode == 143
+        if process.returncode != 143 or "Traceback" in errors:
+            problems.append(f"rc {process.returncode}: {errors[-300:]}")
+        if (folder / "config.yaml").exists():
+            counts["saved"] += _stopped_at_a_saved_step(folder)
+            _expect_done(_finish(("train", f"resume={folder}")))
+            counts["identical"] += not command.differences(whole, folder)
+        else:
+            counts["before_the_run_began"] += 1
+        shutil.rmtree(folder, ignore_errors=True)
+    return counts | {"slowest_stop_seconds": round(slowest, 2), "problems": problems}
+
+
+def _stopped_at_a_saved_step(folder: Path) -> bool:
+    """Say whether the newest checkpoint is that of the last step whose figures were written."""
+    run = RunFolder(folder)
+    lines = command.trace(folder)
+    last = max((line["step"] for line in lines), default=0)
+    newest = newest_checkpoint(run, lambda _: None)
+    return newest is not None and newest.name == run.checkpoint_file(last).name
+
+
+def _num_unreadable(folder: Path) -> int:
+    bad = 0
+    for path in (folder / "checkpoints").glob("*.safetensors"):
+        try:
+            command.checkpoint.read(path)
+        except CnnlabError:
+            bad += 1
+    return bad
+
+
+def _uninterrupted(base: Path) -> Path:
+    whole = base / "uninterrupted"
+    if not whole.exists():
+        started = time.perf_counter()
+        _expect_done(_finish((*SHORT, *LONGER, f"hydra.run.dir={whole}")))
+        (base / "seconds").write_text(str(time.perf_counter() - started))
+    return whole
+
+
+def _seconds_of_a_run(base: Path) -> float:
+    return float((base / "seconds").read_text())
+
+
+def _finish(words: tuple[str, ...]) -> Outcome:
+    process = command.start(*words)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    return Outcome(process.returncode, output, errors, 0.0)
+
+
+def _expect_done(outcome: Outcome) -> None:
+    if outcome.code != 0:
+        raise AssertionError(
+            f"a run that should end well ended with {outcome.code}: {outcome.errors}"
+        )
