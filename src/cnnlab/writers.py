@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,8 +90,8 @@ class TensorboardWriter:
     def images(self, step: int, name: str, picture: Tensor) -> None:
         self._writer.add_image(name, picture, step)
 
-    def hparams(self, settings: Mapping[str, Any], figures: Mapping[str, float]) -> None:
-        """Write the settings beside the figures they led to, without a stray run in the list.
+    def hparams(self, settings: Mapping[str, Any], figures: Sequence[str]) -> None:
+        """Write the settings, to be shown beside the scalars called `figures`.
 
         SummaryWriter.add_hparams would open a sub-folder with a time for a name, which
         TensorBoard shows as a run of its own.
@@ -99,13 +99,12 @@ class TensorboardWriter:
         from torch.utils.tensorboard.summary import hparams
 
         plain = {
-            k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in settings.items()
+            key: value if isinstance(value, bool | int | float | str) else str(value)
+            for key, value in settings.items()
         }
         events = self._writer._get_file_writer()  # opened when there is none yet
         for summary in hparams(plain, dict.fromkeys(figures, 0.0)):
             events.add_summary(summary)
-        for name, value in figures.items():
-            self._writer.add_scalar(name, value, 0)
 
     def close(self) -> None:
         self._writer.close()
@@ -129,7 +128,7 @@ class Writers:
     def images(self, step: int, name: str, picture: Tensor) -> None:
         self._each(lambda writer: writer.images(step, name, picture))
 
-    def hparams(self, settings: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+    def hparams(self, settings: Mapping[str, Any], figures: Sequence[str]) -> None:
         """Write the hyperparameters where there is a place for them."""
         self._each(lambda w: w.hparams(settings, figures) if hasattr(w, "hparams") else None)
 

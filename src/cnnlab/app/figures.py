@@ -102,12 +102,10 @@ class Reporter:
             self.console.line(f"  {command}")
         figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}
         self.writers.scalars(self.progress.state.step, figures | {"test/loss": tally.cross_entropy})
-        best = self.progress.best.error
-        best_figures = {} if best is None else {"hparam/best_validation_error": best}
-        self.writers.hparams(
-            flat(to_plain(self.parts.config)),
-            {"hparam/test_error": tally.top1_error, **best_figures},
-        )
+        shown = ["test/top1_error"]
+        if self.progress.best.error is not None:
+            shown.append("validation/top1_error")
+        self.writers.hparams(hyperparameters(to_plain(self.parts.config)), shown)
 
     def close(self) -> None:
         """Take the bar away and close the files."""
@@ -122,6 +120,16 @@ class Reporter:
         seconds = time.monotonic() - self._training_since
         speed = f" {self._num_images / seconds:,.0f} img/s" if seconds > 0 else ""
         return f"epoch {epoch:.1f}/{self.parts.config.trainer.epochs}{speed}"
+
+
+LEARNING = ("model", "dataset", "augment", "optimizer", "schedule", "trainer", "seed")
+"""The sections that decide what is learned; the others say where and how it is shown."""
+
+
+def hyperparameters(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what is learned, by dotted key, without those left null."""
+    found = flat({section: plain[section] for section in LEARNING})
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
