@@ -62,7 +62,10 @@ def config_for(*paths: object, **changes: object) -> EvaluateConfig:
         "split": "validation",
         "evaluation": views("center"),
         "runtime": runtime,
+        "weights": None,
         "batch_size": 128,
+        "save_probabilities": False,
+        "output": None,
         "format": "json",
         "plugins": [],
     }

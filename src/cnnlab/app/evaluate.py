@@ -1,16 +1,19 @@
 """`cnnlab evaluate`: the error of one network, or of several as an ensemble, from paths alone."""
 
+import contextlib
 import json
 import signal
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cnnlab import data, interrupts, runtime
-from cnnlab.app.members import as_member, checkpoint_files, open_networks
-from cnnlab.app.stored_network import StoredNetwork, import_plugins
+from cnnlab.app.answer import Answer, document, show
+from cnnlab.app.answer_page import write
+from cnnlab.app.members import as_member, checkpoint_files, open_networks, output_folder
+from cnnlab.app.stored_network import StoredNetwork
 from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
 from cnnlab.config.schema import parse
 from cnnlab.console import Console
@@ -19,15 +22,40 @@ from cnnlab.data.stream import InOrder
 from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
+from cnnlab.evaluation.observers import MemberChances, SavedProbabilities, WorstMisses
+
+NUM_MISSES = 24
 
 
 def run(config: EvaluateConfig, launch: Launch) -> int:
     """Evaluate the checkpoints on the chosen split, print the answer, return 0."""
-    import_plugins(config.plugins)
+    folder = output_folder(config.checkpoint, config.output)
+    if config.save_probabilities and folder is None:
+        raise UsageError(
+            "save_probabilities needs a folder: these checkpoints lie in no one run folder",
+            hint="name one: output=FOLDER",
+        )
+    answer = measure(config, folder)
+    if config.format == "json":
+        print(json.dumps(document(answer), indent=2))
+    else:
+        show(Console(), answer)
+    if folder is not None:
+        page = write(answer, folder, launch.command)
+        if config.format == "text":
+            Console().line(f"report: {page}")
+    return 0
+
+
+def measure(config: EvaluateConfig, folder: Path | None = None) -> Answer:
+    """Show every image of the split to the members once, and return all that was learned.
+
+    folder: where probabilities are saved if they are asked for. Raises Interrupted on Ctrl-C.
+    """
     device = runtime.select_device(config.runtime.device)
     _configure(config, device)
     networks = open_networks(checkpoint_files(config.checkpoint), device, config.runtime)
-    dataset = dataset_config(config, networks[0])
+    dataset = dataset_config(config.dataset, networks[0])
     store = split_of(dataset, config.split)
     members = [
         as_member(
@@ -39,56 +67,94 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
         )
         for network in networks
     ]
-    started = time.perf_counter()
-    tally = judge(members, store, dataset, config, device)
-    seconds = time.perf_counter() - started
-    if config.format == "json":
-        print(json.dumps(document(config, store, members, tally), indent=2))
-    else:
-        show(Console(), config, store, tally, seconds)
-    return 0
+    weigh(members, config.weights)
+    misses = WorstMisses(NUM_MISSES, torch.tensor([m.weight for m in members]))
+    chances = MemberChances() if len(members) > 1 else None
+    observers: list[Observer] = [misses] if chances is None else [misses, chances]
+    with saved(config, folder, len(store), observers):
+        batches = in_order(members, store, dataset, config, device)
+        classes, precision = len(store.class_names), config.runtime.precision
+        tally = judge(members, batches, classes, precision, observers)
+    return Answer(config, store, networks, members, tally, misses.misses, chances)
 
 
-def judge(
+def weigh(members: Sequence[Member], weights: Sequence[float] | None) -> None:
+    """Give the members their weights, as shares. Raises UsageError where they do not fit."""
+    given = [1.0] * len(members) if weights is None else list(weights)
+    if len(given) != len(members) or sum(given) <= 0:
+        raise UsageError(
+            f"weights={given} do not fit {len(members)} checkpoints",
+            hint="one number a checkpoint, at least one above 0",
+        )
+    for member, weight in zip(members, given, strict=True):
+        member.weight = weight / sum(given)
+
+
+@contextlib.contextmanager
+def saved(
+    config: EvaluateConfig, folder: Path | None, num_images: int, observers: list[Observer]
+) -> Iterator[None]:
+    """Let the probabilities of the block be written into `folder` if they are asked for."""
+    if not config.save_probabilities or folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    keeper = SavedProbabilities(folder, num_images)
+    observers.append(keeper)
+    yield
+    keeper.close()
+
+
+def in_order(
     members: list[Member],
     store: Store,
     dataset: DatasetConfig,
     config: EvaluateConfig,
     device: torch.device,
-    observers: tuple[Observer, ...] = (),
-) -> Tally:
-    """Show the members every image of the store once. Raises Interrupted on Ctrl-C."""
-    batches = InOrder(
+) -> InOrder:
+    """Return the images in batches, prepared once where all members want the same size."""
+    return InOrder(
         store,
         batch_size=config.batch_size,
         device=device,
         residency=dataset.residency,
         prepare=_shared_preparation(members),
     )
-    precision = runtime.forward_precision(config.runtime.precision, device)
+
+
+def judge(
+    members: list[Member],
+    batches: InOrder,
+    num_classes: int,
+    precision: str,
+    observers: Sequence[Observer] = (),
+) -> Tally:
+    """Count the members' errors on the batches. Raises Interrupted on Ctrl-C."""
+    device = members[0].preprocessing.mean.device
+    forward = runtime.forward_precision(precision, device)
     with interrupts.watching():
         try:
-            with precision():
+            with forward():
                 return evaluate(
                     members,
                     batches,
-                    num_classes=len(store.class_names),
+                    num_classes=num_classes,
                     observers=observers,
                     should_stop=interrupts.requested,
                 )
         except EvaluationStopped:
-            raise Interrupted(
-                interrupts.exit_code(interrupts.requested() or signal.SIGINT)
-            ) from None
+            number = interrupts.requested() or signal.SIGINT
+            raise Interrupted(interrupts.exit_code(number)) from None
 
 
-def dataset_config(config: EvaluateConfig, network: StoredNetwork) -> DatasetConfig:
+def dataset_config(
+    asked: DatasetConfig | StoredDatasetConfig, network: StoredNetwork
+) -> DatasetConfig:
     """Return the set to evaluate on: the one asked for, else the one the checkpoint names."""
-    if isinstance(config.dataset, DatasetConfig):
-        return config.dataset
-    assert isinstance(config.dataset, StoredDatasetConfig)
+    if isinstance(asked, DatasetConfig):
+        return asked
     try:
-        plain = config.dataset.applied_to(network.config["dataset"])
+        plain = asked.applied_to(network.config["dataset"])
         return parse(DatasetConfig, plain, "dataset", VARIANTS)
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(
@@ -109,53 +175,6 @@ def split_of(dataset: DatasetConfig, split: str) -> Store:
     return store
 
 
-def document(
-    config: EvaluateConfig, store: Store, members: list[Member], tally: Tally
-) -> dict[str, Any]:
-    """Return the answer as plain data; errors are fractions."""
-    return {
-        "dataset": store.name,
-        "split": config.split,
-        "evaluation": config.evaluation.name,
-        "checkpoints": [member.name for member in members],
-        "num_images": tally.num_images,
-        "top1_error": tally.top1_error,
-        "top5_error": tally.top5_error,
-        "cross_entropy": tally.cross_entropy,
-    }
-
-
-def show(
-    console: Console, config: EvaluateConfig, store: Store, tally: Tally, seconds: float
-) -> None:
-    """Print the answer for people; errors in percent."""
-    console.line(f"{store.describe()}, {config.evaluation.name}")
-    console.table(
-        ["", "value", "95 % interval"],
-        [
-            ["top-1 error", percent(tally.top1_error), interval(tally.top1_interval)],
-            ["top-5 error", percent(tally.top5_error), interval(tally.top5_interval)],
-            ["cross-entropy", f"{tally.cross_entropy:.4f}", ""],
-            ["calibration error", percent(tally.calibration_error), ""],
-        ],
-    )
-    rate = tally.num_images / max(seconds, 1e-9)
-    console.line(
-        f"{tally.top1_errors:,} of {tally.num_images:,} images wrong;"
-        f" {seconds:.1f} s, {rate:,.0f} images a second"
-    )
-
-
-def percent(fraction: float) -> str:
-    """Return '2.30 %'."""
-    return f"{100 * fraction:.2f} %"
-
-
-def interval(bounds: tuple[float, float]) -> str:
-    """Return '1.54 to 3.43 %'."""
-    return f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f} %"
-
-
 def _configure(config: EvaluateConfig, device: torch.device) -> None:
     runtime.configure(
         device,
@@ -165,8 +184,7 @@ def _configure(config: EvaluateConfig, device: torch.device) -> None:
     )
 
 
-def _shared_preparation(members: list[Member]) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Prepare the images once where all members want the same size; else each prepares its own."""
+def _shared_preparation(members: list[Member]) -> Callable[[Tensor], Tensor]:
     wanted = {
         (m.preprocessing.channels, m.preprocessing.image_size_pixels, m.preprocessing.pad_pixels)
         for m in members

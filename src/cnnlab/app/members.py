@@ -8,7 +8,7 @@ import torch
 from cnnlab import run_folder
 from cnnlab.app.stored_network import StoredNetwork, open_network
 from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig, RuntimeConfig
-from cnnlab.errors import CheckpointError, DataError
+from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
 from cnnlab.evaluation.evaluate import Member
@@ -28,6 +28,21 @@ def _files(where: str) -> list[Path]:
     if members:
         return [run_folder.resolve_checkpoint(member) for member in members]
     return [run_folder.resolve_checkpoint(where)]
+
+
+def output_folder(given: Sequence[str], output: str | None) -> Path | None:
+    """Return where an evaluation's report goes: the one run folder of all checkpoints, or None."""
+    if output is not None:
+        return Path(output)
+    runs = {_run_of(where) for where in given}
+    return runs.pop() if len(runs) == 1 else None
+
+
+def _run_of(where: str) -> Path | None:
+    try:
+        return run_folder.find_run(where).path
+    except UsageError:
+        return None
 
 
 def open_networks(

@@ -32,7 +32,7 @@ VERBS: dict[str, Verb] = {
         "train a network; bare: LeNet-5 on 5,000 digits",
         settings.TrainConfig,
         settings.parse_train,
-        "cnnlab.app.train:run",
+        "cnnlab.app.ensemble:run",
         settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
     ),
@@ -59,6 +59,14 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.visualize:run",
         settings.STORED_VARIANTS,
         "cnnlab visualize checkpoint=latest what=filters,top9",
+    ),
+    "prepare": Verb(
+        "turn an image set into a verified Store, once",
+        settings.PrepareConfig,
+        settings.parse_prepare,
+        "cnnlab.app.prepare:run",
+        settings.VARIANTS,
+        "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
     ),
     "list": Verb(
         "list models, datasets, experiments or runs",

@@ -10,11 +10,14 @@ from typing import Any
 
 from cnnlab.config.checks import check_dataset, check_training
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
+from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.models import MODELS, ModelConfig
+from cnnlab.config.prepare import PrepareConfig
 from cnnlab.config.schema import Variants, parse, setting, to_plain
 from cnnlab.config.summary import SummaryConfig
 from cnnlab.config.surroundings import (
     EVALUATIONS,
+    EnsembleConfig,
     EvaluationConfig,
     LoggingConfig,
     RuntimeConfig,
@@ -36,11 +39,13 @@ __all__ = [
     "EvaluateConfig",
     "Launch",
     "ListConfig",
+    "PrepareConfig",
     "SummaryConfig",
     "TrainConfig",
     "VisualizeConfig",
     "parse_evaluate",
     "parse_list",
+    "parse_prepare",
     "parse_summary",
     "parse_train",
     "parse_visualize",
@@ -94,7 +99,9 @@ class TrainConfig:
     schedule: ScheduleConfig
     trainer: TrainerConfig
     evaluation: EvaluationConfig
+    ensemble: EnsembleConfig
     runtime: RuntimeConfig
+    distributed: DistributedConfig
     saving: SavingConfig
     logging: LoggingConfig
     resume: str | None = setting("run folder or checkpoint to continue, or latest")
@@ -141,6 +148,13 @@ def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
 def parse_summary(plain: dict[str, Any]) -> SummaryConfig:
     """Check and type what `cnnlab summary` was given."""
     return parse(SummaryConfig, plain, variants=VARIANTS)
+
+
+def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:
+    """Check and type what `cnnlab prepare` was given."""
+    config = parse(PrepareConfig, plain, variants=VARIANTS)
+    check_dataset(config.dataset)
+    return config
 
 
 def parse_list(plain: dict[str, Any]) -> ListConfig:

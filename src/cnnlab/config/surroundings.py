@@ -30,6 +30,16 @@ EVALUATIONS: dict[str, type[EvaluationConfig]] = {
 
 
 @dataclass(kw_only=True)
+class EnsembleConfig:
+    """Several networks that differ in their seed alone, trained by one command."""
+
+    members: int = setting("networks trained from seed, seed + 1, ...; 1: no ensemble", at_least=1)
+    at_once: int | None = setting(
+        "members trained side by side; null: one a core on a CPU, one on a GPU", at_least=1
+    )
+
+
+@dataclass(kw_only=True)
 class RuntimeConfig:
     """The machine."""
 

@@ -38,6 +38,13 @@ class EvaluateConfig:
     split: str = setting("images to test on", choices=("test", "validation", "train"))
     evaluation: EvaluationConfig
     runtime: RuntimeConfig
+    weights: list[float] | None = setting(
+        "of the checkpoints in the average; null: equal", at_least=0
+    )
     batch_size: int = setting("images at once", at_least=1)
+    save_probabilities: bool = setting("keep every image's answers, by member and view")
+    output: str | None = setting(
+        "folder of report, result and probabilities; null: in the run folder"
+    )
     format: str = setting("of the answer", choices=("text", "json"))
     plugins: list[str] = setting("Python modules that register models of your own")

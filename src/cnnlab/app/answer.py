@@ -1,0 +1,205 @@
+"""What an evaluation found, as a document for machines and as tables for people."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from cnnlab.app.stored_network import StoredNetwork
+from cnnlab.config import EvaluateConfig
+from cnnlab.console import Console
+from cnnlab.data.store import Store
+from cnnlab.evaluation.ensemble import SubsetErrors, disagreement, subset_errors, tally_of
+from cnnlab.evaluation.evaluate import Member
+from cnnlab.evaluation.metrics import Tally
+from cnnlab.evaluation.observers import MemberChances, Miss
+
+PUBLISHED_TEN_VIEWS = (
+    "compare with the published ten-view errors on this set: 40.7 / 18.2 % for one network of 2012,"
+    " 38.1 / 16.4 % for five (Krizhevsky et al. 2012, table 2)"
+)
+
+
+@dataclass
+class Answer:
+    """An evaluation: who was asked, about what, and how it went. chances: of ensembles alone."""
+
+    config: EvaluateConfig
+    store: Store
+    networks: list[StoredNetwork]
+    members: list[Member]
+    tally: Tally
+    misses: list[Miss]
+    chances: MemberChances | None
+
+    @cached_property
+    def member_tallies(self) -> list[Tally]:
+        """Each member alone; empty for one network."""
+        if self.chances is None:
+            return []
+        labels, chances = self.chances.labels, self.chances.over_views
+        return [tally_of(chances[:, m], labels) for m in range(chances.shape[1])]
+
+    @cached_property
+    def subsets(self) -> list[SubsetErrors]:
+        """Errors by ensemble size, over all views; empty for one network."""
+        if self.chances is None:
+            return []
+        return subset_errors(self.chances.over_views, self.chances.labels)
+
+    @cached_property
+    def center_subsets(self) -> list[SubsetErrors]:
+        """Errors by ensemble size of the central view alone; empty without other views."""
+        if self.chances is None or self.chances.center is None:
+            return []
+        return subset_errors(self.chances.center, self.chances.labels)
+
+    @cached_property
+    def disagreement(self) -> list[list[float]]:
+        """Share of images that two members name differently; empty for one network."""
+        if self.chances is None:
+            return []
+        rows: list[list[float]] = disagreement(self.chances.over_views).tolist()
+        return rows
+
+    @property
+    def views(self) -> str:
+        """Name of the views."""
+        return self.config.evaluation.name
+
+    @property
+    def note(self) -> str:
+        """What the figures should be compared with, where that is known."""
+        is_imagenet = self.store.name.startswith("imagenet") and len(self.store.class_names) == 1000
+        return PUBLISHED_TEN_VIEWS if is_imagenet and self.views == "ten_view" else ""
+
+
+def document(answer: Answer) -> dict[str, Any]:
+    """Return the answer as plain data; errors are fractions."""
+    tally = answer.tally
+    plain = {
+        "dataset": answer.store.name,
+        "split": answer.config.split,
+        "evaluation": answer.views,
+        "checkpoints": [str(network.path) for network in answer.networks],
+        "num_images": tally.num_images,
+        "top1_error": tally.top1_error,
+        "top5_error": tally.top5_error,
+        "cross_entropy": tally.cross_entropy,
+    }
+    if answer.chances is None:
+        return plain
+    return plain | {"members": _members(answer), "subsets": _subsets(answer)}
+
+
+def show(console: Console, answer: Answer) -> None:
+    """Print the answer for people; errors in percent."""
+    tally = answer.tally
+    console.line(f"{answer.store.describe()}, {answer.views}")
+    console.table(
+        ["", "value", "95 % interval"],
+        [
+            ["top-1 error", percent(tally.top1_error), interval(tally.top1_interval)],
+            ["top-5 error", percent(tally.top5_error), interval(tally.top5_interval)],
+            ["cross-entropy", f"{tally.cross_entropy:.4f}", ""],
+            ["calibration error", percent(tally.calibration_error), ""],
+        ],
+    )
+    console.line(f"{tally.top1_errors:,} of {tally.num_images:,} images wrong")
+    if answer.chances is not None:
+        console.table(*member_table(answer), title="members")
+        console.table(*subset_table(answer), title="ensembles by size")
+    if answer.note:
+        console.line(answer.note)
+
+
+Table = tuple[list[str], list[list[str]]]
+"""Columns and rows, as text."""
+
+
+def member_table(answer: Answer) -> Table:
+    """Return one row a member: its errors, how often it differs from the others, its weight."""
+    columns = ["member", "top-1", "95 % interval", "top-5", "cross-entropy", "differs"]
+    rows = []
+    others = max(1, len(answer.members) - 1)
+    parts = zip(answer.members, answer.member_tallies, answer.disagreement, strict=True)
+    for member, tally, shares in parts:
+        rows.append(
+            [
+                short_name(member.name),
+                percent(tally.top1_error),
+                interval(tally.top1_interval),
+                percent(tally.top5_error),
+                f"{tally.cross_entropy:.4f}",
+                percent(sum(shares) / others),
+            ]
+        )
+    if answer.config.weights is not None:
+        columns.append("weight")
+        for row, member in zip(rows, answer.members, strict=True):
+            row.append(f"{member.weight:.3f}")
+    return columns, rows
+
+
+def subset_table(answer: Answer) -> Table:
+    """Return one row an ensemble size: mean and range of the errors over all such subsets."""
+    columns = ["networks", "subsets", f"{answer.views} mean", "lowest", "highest"]
+    rows = [
+        [str(s.size), str(s.num_subsets), percent(s.mean), percent(s.lowest), percent(s.highest)]
+        for s in answer.subsets
+    ]
+    if answer.center_subsets:
+        columns += ["center mean", "lowest", "highest"]
+        for row, s in zip(rows, answer.center_subsets, strict=True):
+            row += [percent(s.mean), percent(s.lowest), percent(s.highest)]
+    return columns, rows
+
+
+def short_name(path: str) -> str:
+    """Return the run folder's name of its best or last network, else the file's name too."""
+    *folders, file = [part for part in path.split("/") if part not in ("checkpoints", "")]
+    if folders and file in ("best.safetensors", "last.safetensors"):
+        return folders[-1]
+    return "/".join([*folders[-1:], file])
+
+
+def percent(fraction: float) -> str:
+    """Return '2.30 %'."""
+    return f"{100 * fraction:.2f} %"
+
+
+def interval(bounds: tuple[float, float]) -> str:
+    """Return '1.54 to 3.43 %'."""
+    return f"{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f} %"
+
+
+def _members(answer: Answer) -> list[dict[str, Any]]:
+    return [
+        {
+            "checkpoint": str(network.path),
+            "weight": member.weight,
+            "top1_error": tally.top1_error,
+            "top5_error": tally.top5_error,
+            "cross_entropy": tally.cross_entropy,
+            "disagreement": row,
+        }
+        for network, member, tally, row in zip(
+            answer.networks, answer.members, answer.member_tallies, answer.disagreement, strict=True
+        )
+    ]
+
+
+def _subsets(answer: Answer) -> list[dict[str, Any]]:
+    found = []
+    for name, sizes in ((answer.views, answer.subsets), ("center", answer.center_subsets)):
+        for s in sizes:
+            found.append(
+                {
+                    "evaluation": name,
+                    "size": s.size,
+                    "num_subsets": s.num_subsets,
+                    "mean_top1_error": s.mean,
+                    "lowest_top1_error": s.lowest,
+                    "highest_top1_error": s.highest,
+                }
+            )
+    return found

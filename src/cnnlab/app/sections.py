@@ -1,0 +1,119 @@
+"""The parts of a report page, from figures and pictures to sections."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+from torchvision.io import encode_png
+
+from cnnlab.app.answer import interval, percent
+from cnnlab.data.store import Store
+from cnnlab.evaluation.metrics import Tally
+from cnnlab.evaluation.observers import Miss
+from cnnlab.models import Network
+from cnnlab.report import Figure, Gallery, Part, Section, Table, Text
+from cnnlab.visualization import charts
+from cnnlab.visualization.figures import Picture, render
+from cnnlab.visualization.grid import signed_to_grey
+
+MOST_KERNELS = 96
+
+
+def figures(tally: Tally) -> Table:
+    """Return errors and their intervals."""
+    return Table(
+        ["", "value", "95 % interval"],
+        [
+            ["top-1 error", percent(tally.top1_error), interval(tally.top1_interval)],
+            ["top-5 error", percent(tally.top5_error), interval(tally.top5_interval)],
+            ["cross-entropy", f"{tally.cross_entropy:.4f}", ""],
+            ["calibration error", percent(tally.calibration_error), ""],
+            ["wrong", f"{tally.top1_errors:,} of {tally.num_images:,}", ""],
+        ],
+    )
+
+
+def drawn(picture: Picture) -> Figure:
+    """Return a picture as a figure of the page."""
+    return Figure(render(picture, "png"), picture.caption, picture.title)
+
+
+def confusion(tally: Tally, class_names: Sequence[str]) -> Section:
+    """Return the confusion matrix where it is readable, and the worst pairs in any case."""
+    parts: list[Part] = []
+    if len(class_names) <= charts.MOST_CLASSES:
+        parts.append(drawn(charts.confusion(tally.confusion, class_names, "confusion matrix")))
+    pairs = charts.worst_pairs(tally.confusion, class_names)
+    if pairs:
+        parts.append(Table(["truth", "answer", "images", "of the class"], pairs))
+    return Section("Confusion", parts)
+
+
+def classes(tally: Tally, class_names: Sequence[str]) -> Section:
+    """Return the accuracy of each class, the worst first; classes without images at the end."""
+    totals = tally.confusion.sum(1).tolist()
+    rows = sorted(
+        zip(tally.class_accuracies, class_names, totals, strict=True),
+        key=lambda row: 2.0 if row[0] is None else row[0],
+    )
+    cells = [
+        [name, "no images" if accuracy is None else percent(accuracy), f"{total:,}"]
+        for accuracy, name, total in rows
+    ]
+    table = Table(["class", "accuracy", "images"], cells)
+    return Section("Classes, the worst first", [table], folded=len(class_names) > 20)
+
+
+def calibration(tally: Tally) -> Section:
+    """Return the reliability diagram."""
+    picture = charts.reliability(
+        tally.bin_counts, tally.bin_hits, tally.bin_confidence_sums, "reliability"
+    )
+    error = f"expected calibration error {percent(tally.calibration_error)} over 15 bins"
+    return Section("Calibration", [Text(error), drawn(picture)])
+
+
+def misses(found: Sequence[Miss], store: Store) -> Section:
+    """Return the wrong answers given with the most confidence, with their pictures."""
+    if not found:
+        return Section("Worst misses", [Text("No image was misjudged.")])
+    images = store.read(torch.tensor([miss.index for miss in found])).permute(0, 3, 1, 2)
+    names = store.class_names
+    pictures = [
+        (
+            png(image),
+            f"{names[miss.label]}, taken for {names[miss.predicted]}"
+            f" ({percent(miss.confidence)}); image {miss.index}",
+        )
+        for image, miss in zip(images, found, strict=True)
+    ]
+    return Section("Worst misses", [Gallery(pictures)])
+
+
+def kernels(network: Network) -> Section:
+    """Return the first layer's kernels, each stretched to its own range around grey."""
+    first = next(network.parameters()).detach().cpu()
+    if first.dim() != 4 or first.shape[1] not in (1, 3):
+        return Section("First-layer kernels")
+    grey = (signed_to_grey(first[:MOST_KERNELS]) * 255).round().to(torch.uint8)
+    pictures = [(png(kernel), f"kernel {i}") for i, kernel in enumerate(grey)]
+    return Section("First-layer kernels", [Gallery(pictures)])
+
+
+def settings(config: dict[str, Any], heading: str = "Settings") -> Section:
+    """Return a plain config as YAML."""
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    return Section(heading, [Text(text, preformatted=True)], folded=True)
+
+
+def environment(facts: dict[str, Any], command: str) -> Section:
+    """Return the command, and the versions and machine it ran on."""
+    text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
+    return Section("Made by", [Text(command, preformatted=True), Text(text, preformatted=True)])
+
+
+def png(image: Tensor) -> bytes:
+    """Return uint8 [C,H,W] of one or three channels as PNG."""
+    return bytes(encode_png(image.contiguous()).numpy())

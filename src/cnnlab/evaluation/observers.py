@@ -1,0 +1,123 @@
+"""What an evaluation keeps beside its counts: answers by member, worst misses, everything."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+CENTER_VIEW = 4
+"""Place of the central crop among five, ten and nine views."""
+
+
+@dataclass
+class MemberChances:
+    """Keep each member's probabilities, averaged over the views and of the central view alone."""
+
+    _views: list[Tensor] = field(default_factory=list)
+    _center: list[Tensor] = field(default_factory=list)
+    _labels: list[Tensor] = field(default_factory=list)
+
+    def __call__(self, labels: Tensor, chances: Tensor) -> None:
+        self._labels.append(labels.cpu())
+        self._views.append(chances.mean(2).cpu())
+        if chances.shape[2] > 1:
+            self._center.append(chances[:, :, CENTER_VIEW].cpu())
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 [N]."""
+        return torch.cat(self._labels)
+
+    @property
+    def over_views(self) -> Tensor:
+        """float32 [N,M,K]."""
+        return torch.cat(self._views)
+
+    @property
+    def center(self) -> Tensor | None:
+        """float32 [N,M,K]; None when there was one view only."""
+        return torch.cat(self._center) if self._center else None
+
+
+@dataclass(frozen=True)
+class Miss:
+    """A wrong answer: the image's place in its split, and what was thought of it."""
+
+    index: int
+    label: int
+    predicted: int
+    confidence: float
+    label_chance: float
+
+
+@dataclass
+class WorstMisses:
+    """Keep the `number` wrong answers given with the most confidence; ties: the earlier image.
+
+    weights: float32 [M], of the members.
+    """
+
+    number: int
+    weights: Tensor
+    _found: list[Miss] = field(default_factory=list)
+    _seen: int = 0
+
+    def __call__(self, labels: Tensor, chances: Tensor) -> None:
+        averaged = torch.einsum("nmk,m->nk", chances.mean(2), self.weights.to(chances.device))
+        confidences, predicted = averaged.cpu().max(1)
+        labels = labels.cpu()
+        label_chances = averaged.cpu().gather(1, labels[:, None])[:, 0]
+        wrong = (predicted != labels).nonzero()[:, 0]
+        most = confidences[wrong].sort(descending=True, stable=True).indices[: self.number]
+        for i in wrong[most].tolist():
+            self._found.append(
+                Miss(
+                    self._seen + i,
+                    int(labels[i]),
+                    int(predicted[i]),
+                    float(confidences[i]),
+                    float(label_chances[i]),
+                )
+            )
+        self._seen += len(labels)
+        self._found.sort(key=lambda miss: (-miss.confidence, miss.index))
+        del self._found[self.number :]
+
+    @property
+    def misses(self) -> list[Miss]:
+        """The most confident first."""
+        return list(self._found)
+
+
+class SavedProbabilities:
+    """Write every probability to `probabilities.npy`, float32 [N,M,V,K], as it comes.
+
+    labels.npy, int64 [N], lies beside it: any subset of members and views is then an array sum.
+    """
+
+    def __init__(self, folder: Path, num_images: int) -> None:
+        self._folder, self._num_images = folder, num_images
+        self._array: np.memmap | None = None
+        self._labels = np.zeros(num_images, dtype=np.int64)
+        self._seen = 0
+
+    def __call__(self, labels: Tensor, chances: Tensor) -> None:
+        if self._array is None:
+            self._array = np.lib.format.open_memmap(
+                self._folder / "probabilities.npy",
+                mode="w+",
+                dtype=np.float32,
+                shape=(self._num_images, *chances.shape[1:]),
+            )
+        stop = self._seen + len(labels)
+        self._array[self._seen : stop] = chances.cpu().numpy()
+        self._labels[self._seen : stop] = labels.cpu().numpy()
+        self._seen = stop
+
+    def close(self) -> None:
+        """Bring everything to disk."""
+        if self._array is not None:
+            self._array.flush()
+        np.save(self._folder / "labels.npy", self._labels)

@@ -1,0 +1,115 @@
+"""Charts of figures: curves over epochs, confusion, reliability. Plain values in, pictures out."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from cnnlab.visualization.figures import BLUE, HEAT_MAP, LINES, ORANGE, Picture, new_figure
+
+MOST_CLASSES = 43
+"""Up to so many classes a confusion matrix is a picture; GTSRB has the most that is readable."""
+
+Curve = Sequence[tuple[float, float]]
+"""(x, y) in order."""
+
+
+def curves(
+    name: str,
+    title: str,
+    lines: Mapping[str, Curve],
+    y_label: str,
+    *,
+    logarithmic: bool = False,
+) -> Picture:
+    """Draw one line a name over epochs; told apart by colour, dash and mark."""
+    figure = new_figure(7, 3.6, title)
+    axes = figure.add_subplot()
+    for i, (label, points) in enumerate(lines.items()):
+        colour, dash, mark = LINES[i % len(LINES)]
+        every = max(1, len(points) // 12)
+        axes.plot(
+            [x for x, _ in points],
+            [y for _, y in points],
+            color=colour,
+            linestyle=dash,
+            marker=mark,
+            markersize=4,
+            markevery=every,
+            label=label,
+        )
+    if logarithmic and all(y > 0 for points in lines.values() for _, y in points):
+        axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8)
+    return Picture(name, title, f"{y_label} over the epochs.", figure, {"lines": dict(lines)})
+
+
+def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture:
+    """Draw int64 [K,K] as shares of each true class; cells of up to 12 classes hold the counts."""
+    num = len(class_names)
+    side = max(4.5, min(9.0, 0.5 * num + 1.5))
+    figure = new_figure(side, side, title)
+    axes = figure.add_subplot()
+    totals = counts.sum(1, keepdim=True).clamp_min(1)
+    shares = (counts.double() / totals).numpy()
+    axes.imshow(shares, cmap=HEAT_MAP, vmin=0, vmax=1)
+    axes.set_xticks(range(num), class_names, rotation=90, fontsize=8, parse_math=False)
+    axes.set_yticks(range(num), class_names, fontsize=8, parse_math=False)
+    axes.set_xlabel("answer")
+    axes.set_ylabel("truth")
+    if num <= 12:
+        for row in range(num):
+            for column in range(num):
+                shade = "black" if shares[row, column] > 0.5 else "white"
+                text = str(int(counts[row, column]))
+                axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=7)
+    caption = "Rows: true classes; columns: answers; colour: share of the row."
+    return Picture("confusion", title, caption, figure, {"counts": counts.tolist()})
+
+
+def worst_pairs(counts: Tensor, class_names: Sequence[str], number: int = 20) -> list[list[str]]:
+    """Return the most frequent confusions: truth, answer, count, share of the true class."""
+    mistakes = counts.clone()
+    mistakes.fill_diagonal_(0)
+    order = mistakes.flatten().sort(descending=True, stable=True).indices[:number]
+    totals = counts.sum(1).clamp_min(1)
+    rows = []
+    for place in order.tolist():
+        truth, answer = divmod(place, len(class_names))
+        count = int(mistakes[truth, answer])
+        if count:
+            share = f"{100 * count / int(totals[truth]):.1f} %"
+            rows.append([class_names[truth], class_names[answer], str(count), share])
+    return rows
+
+
+def reliability(
+    bin_counts: Tensor, bin_hits: Tensor, confidence_sums: Tensor, title: str
+) -> Picture:
+    """Draw accuracy over confidence in equal bins, and how many images each bin holds.
+
+    Source: Guo et al. 2017, figure 1.
+    """
+    figure = new_figure(5.5, 5, title)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    width = 1 / len(bin_counts)
+    edges = torch.arange(len(bin_counts)).double() * width
+    filled = bin_counts > 0
+    accuracy = (bin_hits / bin_counts.clamp_min(1)).double()
+    upper.bar(edges[filled].numpy(), accuracy[filled].numpy(), width, align="edge", color=BLUE,
+              edgecolor="white", label="accuracy")  # fmt: skip
+    means = (confidence_sums / bin_counts.clamp_min(1))[filled]
+    upper.plot(means.numpy(), accuracy[filled].numpy(), "o", color=ORANGE, label="mean confidence")
+    upper.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="perfect")
+    upper.set_ylabel("accuracy")
+    upper.legend(fontsize=8)
+    lower.bar(edges.numpy(), bin_counts.numpy(), width, align="edge", color=BLUE, edgecolor="white")
+    lower.set_yscale("symlog", linthresh=1)
+    lower.set_xlabel("confidence")
+    lower.set_ylabel("images")
+    caption = "Bars on the diagonal: a confidence of 0.8 is right four times in five."
+    facts = {"counts": bin_counts.tolist(), "hits": bin_hits.tolist()}
+    return Picture("reliability", title, caption, figure, facts)
