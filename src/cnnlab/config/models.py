@@ -38,6 +38,20 @@ class Lenet5Config(ModelConfig):
 
 
 @dataclass(kw_only=True)
+class Lenet5Of1998Config(ModelConfig):
+    """LeNet-5 as published: trainable subsampling, C3 by table, distances to bitmaps as output."""
+
+    initialization: str = setting(
+        "uniform within 2.4 / F (literal) or 2.4 / sqrt F (sqrt), F the inputs of a unit",
+        choices=("literal", "sqrt"),
+    )
+    loss: str = setting(
+        "equation 8 (squared_distance) or 9 (discriminative_distance) of the paper",
+        choices=("squared_distance", "discriminative_distance"),
+    )
+
+
+@dataclass(kw_only=True)
 class AlexnetConfig(ModelConfig):
     """AlexNet of 2012 on one device; every choice has a name and the paper's is the default."""
 
@@ -95,6 +109,7 @@ MODELS: dict[str, type[ModelConfig]] = {
     "linear": LinearConfig,
     "mlp": MlpConfig,
     "lenet5": Lenet5Config,
+    "lenet5_1998": Lenet5Of1998Config,
     "alexnet": AlexnetConfig,
     "alexnet_two_tower": AlexnetConfig,
     "alexnet_two_gpu": AlexnetTwoGpuConfig,

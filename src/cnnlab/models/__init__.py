@@ -11,6 +11,7 @@ from cnnlab.config.schema import to_plain
 from cnnlab.errors import UsageError
 from cnnlab.models.alexnet import alexnet, alexnet_two_tower
 from cnnlab.models.lenet5 import lenet5
+from cnnlab.models.lenet5_1998 import lenet5_1998
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.small import linear, mlp
 from cnnlab.models.towers import SplitNetwork, alexnet_two_gpu
@@ -35,6 +36,7 @@ MODELS: dict[str, Builder] = {
     "linear": linear,
     "mlp": mlp,
     "lenet5": lenet5,
+    "lenet5_1998": lenet5_1998,
     "alexnet": alexnet,
     "alexnet_two_tower": alexnet_two_tower,
     "alexnet_two_gpu": alexnet_two_gpu,
@@ -44,6 +46,7 @@ USUAL_INPUT: dict[str, tuple[int, int, int]] = {
     "linear": (1, 28, 10),
     "mlp": (1, 28, 10),
     "lenet5": (1, 32, 10),
+    "lenet5_1998": (1, 32, 10),
     "alexnet": (3, 224, 1000),
     "alexnet_two_tower": (3, 224, 1000),
     "alexnet_two_gpu": (3, 224, 1000),

@@ -1,0 +1,75 @@
+"""The Gauss-Newton diagonal of LeNet-5 by squared propagation, for its 1998 update rule."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from cnnlab.errors import UsageError
+from cnnlab.models.layers_1998 import RbfOutput, ScaledTanh, Subsample, TableConv2d
+from cnnlab.models.network import Network
+
+
+def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
+    """Return the mean second derivative of the loss for each weight, by parameter name; all >= 0.
+
+    images: [N, C, S, S], ready for the network. What reaches a layer from above is propagated
+    with squared weights and squared slopes; for a weight, the squares of what it is multiplied
+    with are added up over all positions that share it.
+    Source: LeCun et al. 1998, appendix C: equations for the diagonal with off-diagonal terms and
+    the second derivative of the squashing function left out; the loss is equation 8, whose second
+    derivative for a unit of F6 is 2.
+    """
+    outputs = network.activations(images)
+    inputs = dict(zip(outputs, [images, *outputs.values()], strict=False))
+    squares = {
+        name: parameter.detach().square().requires_grad_()
+        for name, parameter in network.named_parameters()
+    }
+    with torch.enable_grad():
+        carried = images.detach().square()
+        for layer in network.layers:
+            own = {
+                name.removeprefix(f"{layer.name}."): square
+                for name, square in squares.items()
+                if name.startswith(f"{layer.name}.")
+            }
+            if isinstance(layer.module, RbfOutput):
+                break
+            before, after = inputs[layer.name].detach(), outputs[layer.name].detach()
+            carried = _carry(layer.module, carried, (before, after), own)
+        loss = 2 * carried.sum() / len(images)
+        found = torch.autograd.grad(loss, list(squares.values()))
+    return dict(zip(squares, found, strict=True))
+
+
+def _carry(
+    module: nn.Module, carried: Tensor, maps: tuple[Tensor, Tensor], own: dict[str, Tensor]
+) -> Tensor:
+    """Return the squared output of a layer, through which gradients flow as second derivatives.
+
+    A linear layer applied to squared inputs with squared weights has as its gradient just the
+    squared propagation. Its value is then replaced by the true squared output; squashing passes
+    the gradient on times its squared slope. maps: what goes into the layer and what comes out.
+    """
+    before, after = maps
+    if isinstance(module, ScaledTanh):
+        return _with_value(carried * module.slope_at(after).square(), after)
+    if isinstance(module, nn.Flatten):
+        return module(carried)
+    if isinstance(module, TableConv2d):
+        passed = F.conv2d(carried, module.dense(own["weight"]), own["bias"])
+    elif isinstance(module, nn.Conv2d):
+        passed = F.conv2d(carried, own["weight"], own["bias"])
+    elif isinstance(module, nn.Linear):
+        passed = F.linear(carried, own["weight"], own["bias"])
+    elif isinstance(module, Subsample):
+        sums = _with_value(module.sums(carried), module.sums(before))
+        passed = sums * own["weight"][:, None, None] + own["bias"][:, None, None]
+    else:
+        raise UsageError(f"squared propagation knows no {type(module).__name__}; use lenet5_1998")
+    return _with_value(passed, after)
+
+
+def _with_value(path: Tensor, value: Tensor) -> Tensor:
+    """Return value squared, with the gradient of `path`."""
+    return value.square() + (path - path.detach())

@@ -1,0 +1,92 @@
+"""Stochastic diagonal Levenberg-Marquardt: a rate of its own for every weight.
+
+w' = w - eta / (mu + h) * gradient, where h, the weight's second derivative, is estimated anew on a
+few hundred images before each pass.
+Source: LeCun et al. 1998, appendix C. The paper updates after each single example and prints eta
+for the gradient of one; here gradients are means over the batch, so eta grows with the batch.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cnnlab.training.loop import Step, StepReport, TrainState
+
+Estimate = Callable[[nn.Module, int], dict[str, Tensor]]
+"""(model, step) -> second derivatives by parameter name, none below 0."""
+
+
+class DiagonalLevenbergMarquardt(Optimizer):
+    """Gradient descent with the rate lr / (damping + curvature) for each weight.
+
+    The state `curvature` is filled by `set_curvature`. With `found_inf` set to 1 on the device
+    nothing changes, as in torch's fused optimizers.
+    """
+
+    found_inf: Tensor | None = None
+
+    def __init__(
+        self, params: Iterable[Any], lr: float, damping: float, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "damping": damping, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def set_curvature(self, curvatures: dict[Tensor, Tensor]) -> None:
+        """Keep the second derivative of each parameter in its state."""
+        for parameter, curvature in curvatures.items():
+            self._curvature(parameter).copy_(curvature)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            gradients = [weight.grad for weight in weights]
+            if group["weight_decay"]:
+                gradients = list(
+                    torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
+                )
+            rates = torch._foreach_add([self._curvature(w) for w in weights], group["damping"])
+            torch._foreach_reciprocal_(rates)
+            torch._foreach_mul_(rates, -group["lr"])
+            self._skip_non_finite(rates, gradients)
+            torch._foreach_addcmul_(weights, rates, gradients)
+
+    def _skip_non_finite(self, rates: tuple[Tensor, ...], gradients: list[Tensor]) -> None:
+        """Make the update zero on the device where `found_inf` is 1, without asking the host."""
+        if self.found_inf is None:
+            return
+        for rate, gradient in zip(rates, gradients, strict=True):
+            skip = self.found_inf.bool()
+            rate.masked_fill_(skip, 0.0)
+            gradient.masked_fill_(skip, 0.0)
+
+    def _curvature(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "curvature" not in state:
+            state["curvature"] = torch.zeros_like(parameter)
+        curvature: Tensor = state["curvature"]
+        return curvature
+
+
+def with_curvature(step: Step, estimate: Estimate, every_steps: int) -> Step:
+    """Return a step that estimates the curvature before the first update of each pass.
+
+    The estimate is made from the weights as they are at that step, so a resumed run makes it
+    again or finds it in the optimizer's state.
+    """
+
+    def curved(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
+        if state.step % every_steps == 0:
+            found = estimate(state.model, state.step)
+            named = dict(state.model.named_parameters())
+            assert isinstance(state.optimizer, DiagonalLevenbergMarquardt)
+            state.optimizer.set_curvature({named[name]: h for name, h in found.items()})
+        return step(state, images, labels)
+
+    return curved
