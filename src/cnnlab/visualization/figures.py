@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cnnlab.visualization.grid import tile
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -64,6 +66,12 @@ def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure
     return figure
 
 
+def set_gaps(figure: "Figure", between_columns: float, between_rows: float) -> None:
+    """Set the space between the axes, as a share of their mean size."""
+    engine: Any = figure.get_layout_engine()
+    engine.set(wspace=between_columns, hspace=between_rows)
+
+
 def show(axes: "Axes", picture: Tensor, title: str = "", **options: Any) -> None:
     """Draw a picture [C,H,W] or [H,W] in 0..1, first row on top, pixels as squares, no axes."""
     if picture.dim() == 3:
@@ -74,6 +82,39 @@ def show(axes: "Axes", picture: Tensor, title: str = "", **options: Any) -> None
     axes.set_axis_off()
     if title:
         axes.set_title(title, fontsize=8, pad=2)
+
+
+def show_labelled(
+    axes: "Axes",
+    pictures: Tensor,
+    labels: list[str],
+    columns: int,
+    colours: list[str] | None = None,
+) -> None:
+    """Draw pictures [N,C,h,w] as one sheet with a label over each; one axes is faster than N."""
+    height, width = pictures.shape[-2:]
+    gap, row_gap = max(1, round(width / 12)), max(1, round(height / 5))
+    show(axes, tile(pictures, columns, gap, row_gap_pixels=row_gap))
+    for n, label in enumerate(labels):
+        row, column = divmod(n, columns)
+        axes.text(
+            column * (width + gap) + width / 2 - 0.5,
+            row * (height + row_gap) - 0.5 - height / 40,
+            label,
+            ha="center",
+            va="bottom",
+            fontsize=8,
+            color=BLACK if colours is None else colours[n],
+        )
+
+
+def frame(axes: "Axes") -> None:
+    """Draw a thin line around a shown picture, whose white would else run into the page."""
+    axes.set_axis_on()
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_linewidth(0.5)
 
 
 def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
@@ -96,6 +137,7 @@ def render(picture: Picture, ending: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(picture.figure)
+    _settle_layout(picture.figure)
     stream = io.BytesIO()
     metadata = {"Date": None} if ending == "svg" else {"Software": None}
     with matplotlib.rc_context({"svg.hashsalt": "cnnlab", "svg.fonttype": "path"}):
@@ -112,9 +154,17 @@ def to_pixels(picture: Picture) -> Tensor:
 
     canvas = FigureCanvasAgg(picture.figure)
     picture.figure.set_dpi(_dots_per_inch(picture.figure))
+    _settle_layout(picture.figure)
     canvas.draw()
     pixels = np.array(canvas.buffer_rgba())[:, :, :3]
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+def _settle_layout(figure: "Figure") -> None:
+    """Place the axes once; the solver would else run again for every format."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def _dots_per_inch(figure: "Figure") -> float:

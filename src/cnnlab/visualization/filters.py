@@ -112,8 +112,9 @@ def _kernel_layer(model: nn.Module, probe: Probe) -> str:
 
 def _draw_as_images(probe: Probe, name: str, kernels: Tensor, towers: int) -> Picture:
     title = probe.title(f"layer {name}", f"{len(kernels)} kernels")
-    columns = min(16, grid.square_columns(len(kernels), 2 if towers == 1 else 4))
-    rows = towers * -(-len(kernels) // towers // columns)
+    each = -(-len(kernels) // towers)
+    columns = each if each <= 8 else min(16, grid.square_columns(each, 2))
+    rows = towers * -(-each // columns)
     figure = new_figure(8, 8 * rows / columns + 0.5 + 0.3 * towers, title)
     axes = figure.subplots(towers, 1, squeeze=False)[:, 0]
     scores = chroma(kernels) if kernels.shape[1] == 3 else None

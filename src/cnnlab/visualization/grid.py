@@ -32,15 +32,25 @@ def pixels_to_unit(images: Tensor) -> Tensor:
     return images.float().clamp(0, 255) / 255
 
 
-def tile(pictures: Tensor, columns: int, gap_pixels: int = 1, fill: float = 1.0) -> Tensor:
-    """Lay pictures [N,C,h,w] out row by row: [C,H,W], `gap_pixels` of `fill` between them."""
+def tile(
+    pictures: Tensor,
+    columns: int,
+    gap_pixels: int = 1,
+    fill: float = 1.0,
+    row_gap_pixels: int | None = None,
+) -> Tensor:
+    """Lay pictures [N,C,h,w] out row by row: [C,H,W], `gap_pixels` of `fill` between them.
+
+    row_gap_pixels: between rows, where that is to be more.
+    """
     num, channels, height, width = pictures.shape
+    below = gap_pixels if row_gap_pixels is None else row_gap_pixels
     rows = math.ceil(num / columns)
     spare = pictures.new_full((rows * columns - num, channels, height, width), fill)
-    padded = F.pad(torch.cat([pictures, spare]), (0, gap_pixels, 0, gap_pixels), value=fill)
-    cells = padded.unflatten(0, (rows, columns))  # [rows,columns,C,h+gap,w+gap]
+    padded = F.pad(torch.cat([pictures, spare]), (0, gap_pixels, 0, below), value=fill)
+    cells = padded.unflatten(0, (rows, columns))  # [rows,columns,C,h+below,w+gap]
     sheet = cells.permute(2, 0, 3, 1, 4).flatten(3, 4).flatten(1, 2)
-    return sheet[:, : sheet.shape[1] - gap_pixels, : sheet.shape[2] - gap_pixels]
+    return sheet[:, : sheet.shape[1] - below, : sheet.shape[2] - gap_pixels]
 
 
 def shrink(pictures: Tensor, largest_side: int) -> Tensor:

@@ -175,7 +175,8 @@ def _equivariance_picture(
         axes[which].set_xlabel("shift of the image, pixels")
         axes[which].grid(alpha=0.3)
     axes[0].set_ylabel("relative error")
-    axes[1].legend(fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
     caption = (
         f"Maps of the shifted image against the shifted maps, {count} images. Away from the "
         "border the error is zero at multiples of the layer's jump: translation equivariance. "

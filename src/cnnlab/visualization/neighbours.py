@@ -1,14 +1,22 @@
 """What the last hidden layer finds alike, and what the network answers (2012 paper, figure 4)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from cnnlab.visualization import grid
-from cnnlab.visualization.figures import BLUE, ORANGE, Picture, new_figure, show
-from cnnlab.visualization.probe import Batches, Probe, evaluating, needed_set
+from cnnlab.visualization.figures import (
+    BLACK,
+    BLUE,
+    ORANGE,
+    Picture,
+    new_figure,
+    show,
+    show_labelled,
+)
+from cnnlab.visualization.probe import Batches, ImageSet, Probe, evaluating, needed_set
 from cnnlab.visualization.walk import check_layer, hidden_layer, maps_at
 
 if TYPE_CHECKING:
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
 
 NUM_QUERIES, NUM_NEIGHBOURS = 6, 6
 NUM_PREDICTIONS, NUM_BARS = 8, 5
+TILE_PIXELS = 128
 
 
 @dataclass(frozen=True)
@@ -64,20 +73,11 @@ def draw_neighbours(model: nn.Module, probe: Probe) -> list[Picture]:
     title = probe.title(f"nearest training images in {layer}")
     count = found.indices.shape[1]
     figure = new_figure(1.25 * (count + 1) + 0.4, 1.4 * len(few.images) + 0.6, title)
-    axes = figure.subplots(len(few.images), count + 1, squeeze=False)
-    for n, row in enumerate(axes):
-        own = None if few.labels is None else int(few.labels[n])
-        show(row[0], grid.pixels_to_unit(few.images[n]), _name(probe, own, "query"))
-        nearest = grid.pixels_to_unit(train_set.read(found.indices[n].cpu()))
-        for t, one in enumerate(row[1:]):
-            label = int(found.labels[n, t])
-            show(one, nearest[t], f"{probe.class_name(label)} {found.distances[n, t]:.2g}")
-            if own is not None and label != own:
-                one.title.set_color(ORANGE)
+    _draw_rows(figure.subplots(), few, found, train_set)
     shared = _num_shared(found.indices, in_pixels.indices)
     caption = (
-        f"Left: test images. Right: their nearest of {train_set.num_images} training images by the "
-        f"Euclidean distance (the number) between the values of {layer}; orange: another class. "
+        f"Left, blue: the images. Right: their nearest of {train_set.num_images} training images "
+        f"by the Euclidean distance (the number) in {layer}; orange: another class. "
         f"{shared} of the {found.indices.numel()} are also among the nearest in pixels."
     )
     facts = {
@@ -115,6 +115,21 @@ def draw_predictions(model: nn.Module, probe: Probe) -> list[Picture]:
     return [Picture("predictions", title, caption, figure)]
 
 
+def _draw_rows(axes: "Axes", few: Probe, found: Neighbours, train_set: ImageSet) -> None:
+    """Draw a row a query: itself, then its neighbours with class and distance."""
+    pictures, labels, colours = [], [], []
+    for n, image in enumerate(few.images):
+        own = None if few.labels is None else int(few.labels[n])
+        pictures += [image[None], train_set.read(found.indices[n].cpu())]
+        labels.append(_name(few, own, "query"))
+        colours.append(BLUE)
+        for label, distance in zip(found.labels[n].tolist(), found.distances[n], strict=True):
+            labels.append(f"{few.class_name(label)} ({distance:.2g})")
+            colours.append(BLACK if own in (None, label) else ORANGE)
+    sheet = grid.shrink(grid.pixels_to_unit(torch.cat(pictures)), TILE_PIXELS)
+    show_labelled(axes, sheet, labels, found.indices.shape[1] + 1, colours)
+
+
 def _bars(axes: "Axes", probe: Probe, chances: Tensor, own: int | None) -> None:
     values, classes = chances.topk(min(NUM_BARS, len(chances)))
     is_own = [label == own for label in classes.tolist()]
@@ -133,8 +148,6 @@ def _bars(axes: "Axes", probe: Probe, chances: Tensor, own: int | None) -> None:
 
 
 def _first_images(probe: Probe, count: int) -> Probe:
-    from dataclasses import replace
-
     labels = None if probe.labels is None else probe.labels[:count]
     return replace(probe, images=probe.images[:count], labels=labels)
 

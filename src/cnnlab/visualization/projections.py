@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from cnnlab.visualization import grid
 from cnnlab.visualization.deconvnet import project
-from cnnlab.visualization.figures import ORANGE, Picture, new_figure, show
+from cnnlab.visualization.figures import ORANGE, Picture, new_figure, show, show_labelled
 from cnnlab.visualization.patches import (
     corners,
     covers_image,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 TILE_PIXELS = 72
 MOST_ROWS, MOST_COLUMNS = 8, 9
 MOST_UNITS = 32
+MOST_BOXES = 3
 
 
 def draw_projections(model: nn.Module, probe: Probe) -> list[Picture]:
@@ -40,21 +41,23 @@ def draw_projections(model: nn.Module, probe: Probe) -> list[Picture]:
     units = _units_of_each(probe, peaks, layer)  # [N,U]
     projected = _project_all(model, pixels, layer, units, probe.signal)  # [N,U,C,S,S]
     positions = places.gather(1, units)
-    figure = new_figure(1.2 * (units.shape[1] + 1), 1.3 * len(images) + 0.6, _title(probe, layer))
-    axes = figure.subplots(len(images), units.shape[1] + 1, squeeze=False)
+    count = units.shape[1]
+    figure = new_figure(1.2 * (count + 1), 1.35 * len(images) + 0.6, _title(probe, layer))
+    axes = figure.subplots(len(images), 2, squeeze=False, width_ratios=[1, count])
     field = field_of(model, layer)
-    for n, row in enumerate(axes):
-        show(row[0], grid.pixels_to_unit(images[n]), _image_title(probe, n))
+    for n, (left, right) in enumerate(axes):
+        show(left, grid.pixels_to_unit(images[n]), _image_title(probe, n))
         top_left = corners(field, positions[n], width)
-        tiles = cut(grid.signed_to_grey(projected[n]), field, top_left, grid.GREY)
-        for u, one in enumerate(row[1:]):
-            show(one, tiles[u], f"unit {int(units[n, u])}: {peaks[n, units[n, u]]:.2g}")
-            if not covers_image(field, images.shape[-1]):
-                _box(row[0], field, top_left[u], u == 0)
+        tiles = _tiles(grid.signed_to_grey(projected[n]), field, top_left)
+        labels = [f"unit {unit}: {peaks[n, unit]:.2g}" for unit in units[n].tolist()]
+        show_labelled(right, tiles, labels, count)
+        if not covers_image(field, images.shape[-1]):
+            for u in range(min(MOST_BOXES, count)):
+                _box(left, field, top_left[u], u == 0)
     caption = (
-        f"Left: the image. Then its {units.shape[1]} units of {layer}, each projected to the "
+        f"Left: the image. Then its {count} units of {layer}, each projected to the "
         f"pixels ({probe.signal}) and cut to its receptive field of {field.size_pixels} pixels; "
-        "grey is zero, the number is the activation. Boxes: the fields, the first one thick."
+        "grey is zero, the number is the activation. Boxes: the first three fields, one thick."
     )
     return [Picture("deconvnet", _title(probe, layer), caption, figure)]
 
@@ -69,7 +72,7 @@ def draw_top9(model: nn.Module, probe: Probe) -> list[Picture]:
     strongest = find_strongest(model, image_set.batches(), probe.normalize, layer)
     units = chosen_units(probe, strongest, layer)
     projections, patches = project_strongest(model, probe, layer, strongest, units)
-    title = _title(probe, layer)
+    title = probe.title(f"layer {layer}", "strongest images", probe.signal)
     figure = _pairs_page(title, units, projections, patches, strongest)
     field = field_of(model, layer)
     caption = (
