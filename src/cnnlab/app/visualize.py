@@ -76,7 +76,7 @@ def draw(
 
 def probe_of(config: VisualizeConfig, stored: StoredNetwork, device: torch.device) -> Probe:
     """Read the data and put together what the pictures are drawn from."""
-    dataset = dataset_config(config, stored)
+    dataset = dataset_config(config.dataset, stored)
     splits = data.build(dataset)
     store = split_of(splits, config.split)
     labels = as_numbered(store, stored)
