@@ -49,7 +49,7 @@ def _unforeseen(error: Exception) -> int:
 def _main(arguments: list[str]) -> int:
     from cnnlab import __version__
     from cnnlab.command import help as command_help
-    from cnnlab.command.failures import complain
+    from cnnlab.command.failures import complain, complain_once
     from cnnlab.command.suggestions import did_you_mean
     from cnnlab.command.verbs import VERBS
     from cnnlab.errors import CnnlabError
@@ -71,7 +71,7 @@ def _main(arguments: list[str]) -> int:
     try:
         return _run(verb, rest)
     except CnnlabError as error:
-        complain(str(error))
+        complain_once(str(error))
         return error.exit_code
 
 

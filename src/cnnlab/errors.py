@@ -13,6 +13,8 @@ class CnnlabError(Exception):
     """
 
     exit_code = 1
+    is_told = False
+    """Another process of this job shows the same message."""
 
     def __init__(self, what: str, where: str = "", hint: str = "") -> None:
         super().__init__(what, where, hint)

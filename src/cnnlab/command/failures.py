@@ -3,12 +3,14 @@
 import contextlib
 import os
 import sys
+import time
 import traceback
 from typing import Any
 
 from cnnlab.printable import printable
 
 BUG = 1
+WAIT_SECONDS = 2.0
 SHOW_VARIABLE = "CNNLAB_TRACEBACK"
 
 
@@ -24,14 +26,28 @@ def report(error: BaseException, message: str, code: int, log: str | None) -> in
             file.write(trace)
     if os.environ.get(SHOW_VARIABLE):
         print(trace, file=sys.stderr)
-    complain(message)
+    if not getattr(error, "is_told", False):
+        complain(message)
     return code
 
 
 def complain(message: str) -> None:
     """Write one to three lines on stderr; no control character in them reaches the terminal."""
     lines = [printable(line) for line in message.split("\n")]
-    print("cnnlab: " + "\n".join(lines), file=sys.stderr, flush=True)
+    rank = os.environ.get("RANK", "0")
+    speaker = "cnnlab" if rank == "0" else f"cnnlab (process {rank})"
+    print(f"{speaker}: " + "\n".join(lines), file=sys.stderr, flush=True)
+
+
+def complain_once(message: str) -> None:
+    """Write what all processes of a job have found alike: the first speaks, the others wait.
+
+    The launcher ends all of them as soon as one is gone.
+    """
+    if os.environ.get("RANK", "0") == "0":
+        complain(message)
+    else:
+        time.sleep(WAIT_SECONDS)
 
 
 def report_bug(error: BaseException, log: str | None) -> int:

@@ -1,0 +1,104 @@
+"""Join the other processes of a job that torchrun started, and part from them in every way."""
+
+import datetime
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.distributed as dist
+
+from cnnlab.distributed.peers import ALONE, Peers
+from cnnlab.distributed.share import Share
+from cnnlab.distributed.watch import Watch
+from cnnlab.errors import CnnlabError, ResourceError
+
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+SPEAK_SECONDS = 1.0
+LEAVE_SECONDS = 5.0
+"""After a failure, how long the clean-up may take before the process ends anyway."""
+
+
+def is_launched() -> bool:
+    """Say whether torchrun, or something that sets the same variables, started this process."""
+    return all(name in os.environ for name in LAUNCHED)
+
+
+def device_name(wanted: str) -> str:
+    """Return the device of this process: of several on a machine each takes its own CUDA device.
+
+    Raises ResourceError where there are more processes than devices.
+    """
+    if not is_launched() or wanted not in ("auto", "cuda") or not torch.cuda.is_available():
+        return wanted
+    local_rank, num_devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local_rank >= num_devices:
+        raise ResourceError(
+            f"process {local_rank} of this machine has no CUDA device: there are {num_devices}",
+            hint=f"torchrun --nproc-per-node={num_devices}, or runtime.device=cpu",
+        )
+    return f"cuda:{local_rank}"
+
+
+@contextmanager
+def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
+    """Give the processes of this job inside the block; without torchrun, `ALONE`.
+
+    An exception on the way out is told to the others and, when they all raise the same, shown
+    once. timeout_seconds: how long the job may stand still. Raises PeerLostError when another
+    process is lost.
+    """
+    if not is_launched():
+        yield ALONE
+        return
+    share = Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    watch, peers = _start(share, device, timeout_seconds)
+    try:
+        yield peers
+    except BaseException as error:
+        watch.fail(error)
+        _leave_soon(error)
+        _let_one_speak(error, watch)
+        raise
+    watch.stop()
+    dist.destroy_process_group()
+
+
+def _start(share: Share, device: torch.device, timeout_seconds: float) -> tuple[Watch, Peers]:
+    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+        for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+            os.environ.setdefault(name, "lo")  # one machine: nothing listens to the network
+    # torch's own limit comes second: the watch says who is missing
+    limit = datetime.timedelta(seconds=timeout_seconds + 30)
+    store, rank, size = next(dist.rendezvous("env://", timeout=limit))
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    watch = Watch(dist.PrefixStore(f"cnnlab/{attempt}", store), rank, size, timeout_seconds)
+    on_cuda = device.type == "cuda"
+    if on_cuda:
+        torch.cuda.set_device(device)
+    dist.init_process_group(
+        "nccl" if on_cuda else "gloo", store=store, rank=rank, world_size=size, timeout=limit
+    )
+    control = dist.new_group(backend="gloo", timeout=limit) if on_cuda else None
+    watch.start()
+    return watch, Peers(share, control, watch)
+
+
+def _let_one_speak(error: BaseException, watch: Watch) -> None:
+    """Be silent where another process shows the same message, and give it the time to do so.
+
+    The launcher ends all processes when the first is gone.
+    """
+    if isinstance(error, CnnlabError) and watch.is_told(error.what):
+        error.is_told = True
+        time.sleep(SPEAK_SECONDS)
+
+
+def _leave_soon(error: BaseException) -> None:
+    """End this process in some seconds even if a broken group blocks its clean-up."""
+    code = int(getattr(error, "exit_code", 1))
+    timer = threading.Timer(LEAVE_SECONDS, os._exit, [code])
+    timer.daemon = True
+    timer.start()
