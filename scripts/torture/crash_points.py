@@ -5,6 +5,7 @@ Runs in its own process and forks a child for each crash: import torch once, die
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -79,15 +80,17 @@ def inspect(folder: Path) -> dict[str, Any]:
 
 def crash_everywhere(base: Path, *, half_done: bool) -> list[dict[str, Any]]:
     """Crash at call 1, 2, 3 ... of a save until one gets through; return what was found."""
+    start = base / f"start_{half_done}"
+    start.mkdir()
+    run = RunFolder(start)
+    run.lock()
+    for step in range(1, NUM_SAVES_BEFORE + 1):
+        save(run, step)
+    run.release()
     found = []
     for point in range(1, MAX_POINTS):
         folder = base / f"point_{point}_{half_done}"
-        folder.mkdir()
-        run = RunFolder(folder)
-        run.lock()
-        for step in range(1, NUM_SAVES_BEFORE + 1):
-            save(run, step)
-        run.release()
+        shutil.copytree(start, folder, copy_function=os.link)  # a save changes names, not contents
         died = crash_at(folder, point, half_done=half_done)
         found.append({"point": point, "died": died, **inspect(folder)})
         if not died:
