@@ -7,6 +7,7 @@ import yaml
 
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig
+from cnnlab.config.prepare import PrepareConfig
 from cnnlab.config.schema import parse
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -20,3 +21,9 @@ def dataset_config(name: str, **changes: Any) -> DatasetConfig:
 def augment_config(name: str, **changes: Any) -> AugmentConfig:
     plain = yaml.safe_load((CONFIGS / "augment" / f"{name}.yaml").read_text())
     return parse(AUGMENTS[name], {**plain, **changes})
+
+
+def prepare_config(dataset: DatasetConfig, **changes: Any) -> PrepareConfig:
+    plain = yaml.safe_load((CONFIGS / "prepare.yaml").read_text())
+    del plain["defaults"]
+    return PrepareConfig(dataset=dataset, **{**plain, **changes})

@@ -98,6 +98,9 @@ class Builder:
         with building(self.output, wait_seconds):
             if (finished := self._finished()) is not None:
                 return finished
+            if (complete := self._complete_but_unnamed()) is not None:
+                self._give_name()
+                return complete
             journal = self._open_journal()
             self._check_space(journal)
             for split in self.sources:
@@ -121,6 +124,17 @@ class Builder:
                 "the output exists and is no Store", printable(str(self.output.absolute()))
             )
         return None
+
+    def _complete_but_unnamed(self) -> Manifest | None:
+        """Return the manifest of an attempt that was killed between its last two steps."""
+        if not manifests.is_store(self.folder) or (self.folder / journals.FILE_NAME).exists():
+            return None
+        try:
+            manifest = manifests.read(self.folder)
+        except DataError:
+            return None
+        same = manifest.recipe == self.recipe.document() and manifest.source == self.digests
+        return manifest if same else None
 
     def _open_journal(self) -> Journal:
         """Go on with what is there if it is of the same plan; remove it otherwise."""
@@ -220,11 +234,14 @@ class Builder:
         manifest = self._manifest(splits, files, numbers)
         manifests.write(self.folder, manifest)
         (self.folder / journals.FILE_NAME).unlink()
+        self._give_name()
+        return manifest
+
+    def _give_name(self) -> None:
         if self.output.is_dir():
             self.output.rmdir()  # an empty folder made by hand
         os.rename(self.folder, self.output)
         sync_folder(self.output.parent)
-        return manifest
 
     def _manifest(
         self, splits: dict[str, SplitEntry], files: list[FileEntry], numbers: dict[str, Any]

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from cnnlab import images as pixels
+from cnnlab.data.jpeg import decode_jpeg
 from cnnlab.printable import printable
 
 POLICY = "1: 16-bit/257, alpha over white, EXIF applied, first of several frames refused"
@@ -78,7 +79,10 @@ def decode(content: bytes, path: Path, channels: int, max_pixels: int = MAX_PIXE
     if header is None or header["components"] not in (1, 3):
         return _decode_with_pillow(content, path, channels, max_pixels)
     check_size(header["width"], header["height"], path, max_pixels)
-    image = _decode_jpeg(content, path)
+    try:
+        image = decode_jpeg(content)
+    except ValueError as error:
+        raise BadImage(path, f"damaged JPEG ({str(error)[:80]})") from error
     return pixels.to_channels(turn(image, header["orientation"])[None], channels)[0]
 
 
@@ -144,18 +148,6 @@ def _read_orientation(segment: bytes) -> int:
     except Exception:  # a damaged EXIF block says nothing about the pixels
         return 1
     return value if isinstance(value, int) else 1
-
-
-def _decode_jpeg(content: bytes, path: Path) -> Tensor:
-    from torchvision.io import decode_jpeg
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # a read-only buffer, only read
-            return decode_jpeg(torch.frombuffer(content, dtype=torch.uint8))
-    except RuntimeError as error:
-        reason = str(error).split("\n")[0].rsplit(": ", 1)[-1]
-        raise BadImage(path, f"damaged JPEG ({reason[:80]})") from error
 
 
 def _decode_with_pillow(content: bytes, path: Path, channels: int, max_pixels: int) -> Tensor:

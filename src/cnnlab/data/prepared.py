@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data import manifest as manifests
+from cnnlab.data.jpeg import decode_jpeg
 from cnnlab.data.manifest import FileEntry, Manifest
 from cnnlab.data.store import Splits, Store, StoredStatistics, check_labels
 from cnnlab.data.workers import Workers
@@ -69,13 +70,11 @@ class PreparedStore(Store):
         return torch.from_numpy(out)
 
     def _read_jpeg(self, index: int) -> Tensor:
-        from torchvision.io import decode_jpeg
-
         shard = bisect.bisect_right(self._starts, index) - 1
         content, ends = self._jpegs[shard]
         within = index - self._starts[shard]
-        encoded = torch.from_numpy(np.array(content[ends[within] : ends[within + 1]]))
-        return decode_jpeg(encoded).permute(1, 2, 0)
+        encoded = content[ends[within] : ends[within + 1]]
+        return decode_jpeg(encoded.data).permute(1, 2, 0)
 
     @cached_property
     def _arrays(self) -> list[np.ndarray]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cnnlab.data.decode import BadImage
 from cnnlab.data.files import FileStore
+from cnnlab.data.jpeg import encode_jpeg
 from cnnlab.data.manifest import FileEntry
 from cnnlab.data.store import Store
 from cnnlab.data.workers import Workers
@@ -66,12 +67,10 @@ def write_uint8(path: Path, images: Tensor) -> FileEntry:
 
 def write_jpegs(path: Path, images: Tensor, quality: int, workers: Workers) -> FileEntry:
     """Write uint8 [n,H,W,C] as JPEGs, then, from a multiple of 8 on, n + 1 int64 offsets."""
-    from torchvision.io import encode_jpeg
-
     planes = images.permute(0, 3, 1, 2).contiguous()
 
     def encode_part(places: range) -> list[Any]:
-        return [(place, encode_jpeg(planes[place], quality).numpy().tobytes()) for place in places]
+        return [(place, encode_jpeg(planes[place], quality)) for place in places]
 
     encoded = [content for _, content in workers.run(encode_part, len(planes))]
     ends = np.concatenate([[0], np.cumsum([len(content) for content in encoded])])
