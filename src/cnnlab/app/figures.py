@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cnnlab.app import display
 from cnnlab.app.assemble import Assembly
+from cnnlab.app.pictures import training_hook
 from cnnlab.app.snapshot import Progress
 from cnnlab.config import to_plain
 from cnnlab.console import Console
@@ -16,7 +17,7 @@ from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.run_folder import RunFolder
 from cnnlab.training.loop import StepReport, TrainState
-from cnnlab.visualization.grid import positive_to_grey, signed_to_grey, tile
+from cnnlab.visualization.grid import positive_to_grey, tile
 from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
 
 NUM_PICTURES = 64
@@ -79,14 +80,12 @@ class Reporter:
         self._training_since, self._num_images = time.monotonic(), 0
 
     def pictures(self) -> None:
-        """Write an augmented input batch and the first layer's kernels."""
+        """Write an augmented input batch, the first kernels and projections of a few images."""
         step = self.progress.state.step
         images, _ = next(self.parts.batches(step))
         pictures = positive_to_grey(images[:NUM_PICTURES])
         self.writers.images(step, "input/augmented_batch", _sheet(pictures))
-        kernels = next(self.parts.network.parameters()).detach()
-        if kernels.dim() == 4 and kernels.shape[1] in (1, 3):
-            self.writers.images(step, "kernels/first_layer", _sheet(signed_to_grey(kernels)))
+        training_hook(self.parts, self.writers.images)(self.parts.network, step)
 
     def test(self, tally: Tally, store: Store, chosen: str, seconds: float) -> None:
         """Show the closing block and write the test figures and the hyperparameters."""

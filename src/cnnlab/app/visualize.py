@@ -6,6 +6,7 @@ import torch
 
 from cnnlab import data, run_folder, runtime
 from cnnlab.app.evaluate import dataset_config
+from cnnlab.app.pictures import write_page
 from cnnlab.app.probing import (
     as_seen,
     checked_indices,
@@ -23,12 +24,14 @@ from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
 from cnnlab.evaluation.classes import match_classes
 from cnnlab.visualization import PICTURES
-from cnnlab.visualization.figures import save
+from cnnlab.visualization.figures import Picture, save
 from cnnlab.visualization.probe import Probe
 
 
 def run(config: VisualizeConfig, launch: Launch) -> int:
     """Draw the asked-for pictures, say where they are, return 0."""
+    if config.checkpoint is None:
+        raise UsageError("checkpoint is missing", hint="checkpoint=PATH or checkpoint=latest")
     device = runtime.select_device(config.runtime.device)
     runtime.configure(
         device,
@@ -36,42 +39,46 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
         num_threads=config.runtime.num_threads,
         deterministic=config.runtime.deterministic,
     )
-    checkpoint = run_folder.resolve_checkpoint(config.checkpoint or "latest")
+    checkpoint = run_folder.resolve_checkpoint(config.checkpoint)
     stored = open_network(checkpoint, device, channels_last=config.runtime.channels_last)
     probe = probe_of(config, stored, device)
     folder = pictures_folder(checkpoint) if config.output is None else Path(config.output)
     console = Console()
-    num_drawn = 0
+    found = {}
     for name in PICTURE_NAMES if "all" in config.what else config.what:
-        num_drawn += draw(name, stored, probe, folder, config, console)
-    console.line(f"{num_drawn} pictures in {folder}")
+        if pictures := drawn_or_none(name, stored, probe, config, console):
+            found[name] = pictures
+            for picture in pictures:
+                show_paths(picture, save(picture, folder, config.formats), console)
+    title = probe.title("what it has learned")
+    console.line(f"all on one page: {write_page(folder / 'pictures.html', title, found)}")
     console.close()
     return 0
 
 
-def draw(
-    name: str,
-    stored: StoredNetwork,
-    probe: Probe,
-    folder: Path,
-    config: VisualizeConfig,
-    console: Console,
-) -> int:
-    """Draw and write one entry of PICTURES; return how many pictures it gave.
+def drawn_or_none(
+    name: str, stored: StoredNetwork, probe: Probe, config: VisualizeConfig, console: Console
+) -> list[Picture] | None:
+    """Draw one entry of PICTURES.
 
-    With what=all a picture that this network or run cannot give is passed over with a line.
+    With what=all one that this network or run cannot give is passed over with a line.
     """
     try:
-        pictures = PICTURES[name](stored.network, probe)
+        return PICTURES[name](stored.network, probe)
     except UsageError as error:
         if "all" not in config.what:
             raise
         console.line(f"no {name}: {error.what}")
-        return 0
-    for picture in pictures:
-        paths = save(picture, folder, config.formats)
-        console.line(f"{picture.title}\n  {', '.join(str(path) for path in paths)}")
-    return len(pictures)
+        return None
+
+
+def show_paths(picture: Picture, paths: list[Path], console: Console) -> None:
+    """Say what was drawn, the numbers behind it, and where it is."""
+    console.line(picture.title)
+    for name, value in picture.facts.items():
+        if isinstance(value, int | float):
+            console.line(f"  {name.replace('_', ' ')}: {value:.3g}")
+    console.line(f"  {', '.join(str(path) for path in paths)}")
 
 
 def probe_of(config: VisualizeConfig, stored: StoredNetwork, device: torch.device) -> Probe:

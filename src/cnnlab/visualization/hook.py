@@ -4,18 +4,20 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from cnnlab.errors import UsageError
 from cnnlab.visualization import PICTURES
 from cnnlab.visualization.figures import to_pixels
 from cnnlab.visualization.probe import Probe
 
-WriteImage = Callable[[str, Tensor, int], None]
+WriteImage = Callable[[int, str, Tensor], object]
+"""(step, tag, uint8 [3,H,W])."""
 
 
 class PictureHook:
-    """Draw some of PICTURES and hand them on as uint8 [3,H,W] with a name and the step.
+    """Draw some of PICTURES at a step and hand them on.
 
-    Call with (model, step) at the chosen interval. Changes neither the network's mode nor any
-    random state.
+    Neither the network's mode nor any random state changes. A picture that the network cannot give
+    (kernels of a network without convolutions) is left out.
     """
 
     def __init__(self, names: Sequence[str], probe: Probe, write_image: WriteImage) -> None:
@@ -24,5 +26,9 @@ class PictureHook:
     def __call__(self, model: nn.Module, step: int) -> None:
         """Draw and write every picture."""
         for name in self.names:
-            for picture in PICTURES[name](model, self.probe):
-                self.write_image(f"pictures/{picture.name}", to_pixels(picture), step)
+            try:
+                pictures = PICTURES[name](model, self.probe)
+            except UsageError:
+                continue
+            for picture in pictures:
+                self.write_image(step, f"pictures/{picture.name}", to_pixels(picture))
