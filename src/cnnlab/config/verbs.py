@@ -48,3 +48,29 @@ class EvaluateConfig:
     )
     format: str = setting("of the answer", choices=("text", "json"))
     plugins: list[str] = setting("Python modules that register models of your own")
+
+
+@dataclass(kw_only=True)
+class PredictConfig:
+    """`cnnlab predict`."""
+
+    checkpoint: list[str] = setting("checkpoints, run folders, or latest; several: an ensemble")
+    images: list[str] = setting("picture files and folders of them")
+    evaluation: EvaluationConfig
+    runtime: RuntimeConfig
+    pictures: str = setting(
+        "auto: digits photographed on paper are brought to MNIST's form; as_is: never",
+        choices=("auto", "as_is"),
+    )
+    top: int = setting("classes named for each picture", at_least=1)
+    format: str = setting("of the answer", choices=("text", "csv", "json"))
+    plugins: list[str] = setting("Python modules that register models of your own")
+
+
+@dataclass(kw_only=True)
+class CompareConfig:
+    """`cnnlab compare`."""
+
+    runs: list[str] = setting("run folders, or latest")
+    output: str | None = setting("page with tables and overlaid curves; null: none is written")
+    format: str = setting("of the answer", choices=("text", "json"))

@@ -1,0 +1,87 @@
+"""`cnnlab predict`: name what is in picture files and folders."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from cnnlab.app.answer import percent
+from cnnlab.app.prediction import Predictor, open_predictor
+from cnnlab.config import Launch
+from cnnlab.config.verbs import PredictConfig
+from cnnlab.console import Console
+from cnnlab.data.decode import BadImage
+from cnnlab.data.pictures import picture_files, read_pictures
+from cnnlab.errors import DataError
+from cnnlab.printable import printable
+
+CHUNK_PICTURES = 64
+"""Pictures read before they are answered, which bounds memory."""
+
+Top = list[tuple[str, float]]
+"""(class name, probability), the likeliest first."""
+
+
+def run(config: PredictConfig, launch: Launch) -> int:
+    """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
+    files = picture_files(config.images)
+    predictor = open_predictor(config.checkpoint, config.evaluation, config.runtime)
+    found: list[tuple[Path, Top]] = []
+    bad: list[BadImage] = []
+    for start in range(0, len(files), CHUNK_PICTURES):
+        _predict(files[start : start + CHUNK_PICTURES], predictor, config, found, bad)
+    for problem in bad:
+        print(f"cnnlab: {problem}", file=sys.stderr)
+    WRITERS[config.format](config, found, bad)
+    return DataError.exit_code if bad else 0
+
+
+def _predict(
+    files: list[Path],
+    predictor: Predictor,
+    config: PredictConfig,
+    found: list[tuple[Path, Top]],
+    bad: list[BadImage],
+) -> None:
+    for path, picture in read_pictures(files, predictor.channels):
+        if isinstance(picture, BadImage):
+            bad.append(picture)
+            continue
+        answer = predictor.predict([picture], as_is=config.pictures == "as_is")
+        found.append((path, answer.top(config.top)[0]))
+
+
+def _as_json(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:
+    document: dict[str, Any] = {
+        "checkpoints": config.checkpoint,
+        "images": [
+            {
+                "path": str(path),
+                "predictions": [{"class": name, "probability": p} for name, p in top],
+            }
+            for path, top in found
+        ],
+        "failed": [{"path": str(b.path), "reason": b.reason} for b in bad],
+    }
+    print(json.dumps(document, indent=2))
+
+
+def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["path", "rank", "class", "probability"])
+    for path, top in found:
+        for rank, (name, probability) in enumerate(top, start=1):
+            writer.writerow([printable(str(path)), rank, printable(name), f"{probability:.6f}"])
+
+
+def _as_table(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:
+    console = Console(progress=False)
+    for path, top in found:
+        console.line(str(path))
+        console.table(["class", "probability"], [[name, percent(p)] for name, p in top])
+    if bad:
+        console.line(f"{len(found)} pictures named, {len(bad)} could not be read (see above)")
+
+
+WRITERS = {"json": _as_json, "csv": _as_csv, "text": _as_table}
