@@ -105,6 +105,63 @@ class AlexnetTwoGpuConfig(AlexnetConfig):
     devices: list[str] = setting("of the two towers, e.g. [cuda:0,cuda:1]; one twice is fine")
 
 
+@dataclass(kw_only=True)
+class _SingleTowerConfig(ModelConfig):
+    """What the networks of 2014 share."""
+
+    activation: str = setting("after each layer", choices=("relu", "tanh", "sigmoid"))
+    normalization: str = setting(
+        "local response: alpha per unit (paper), over 5 (source)",
+        choices=("paper", "source", "none"),
+    )
+    dropout: float = setting("share of units set to zero", at_least=0, below=1)
+    dropout_place: str = setting(
+        "outputs of fc6 and fc7 (the 2012 paper), or their inputs (torchvision)",
+        choices=("after", "before"),
+    )
+    initialization: str = setting(
+        "of weights and biases", choices=("torch", "paper", "source", "caffe", "kaiming")
+    )
+
+
+@dataclass(kw_only=True)
+class Alexnet2014Config(_SingleTowerConfig):
+    """AlexNet of 2014, the lecture's network, in torchvision's layout."""
+
+    geometry: str = setting("how conv1 reaches 55x55", choices=("224_ceil", "227", "224_pad2"))
+
+
+@dataclass(kw_only=True)
+class AlexnetCifarConfig(_SingleTowerConfig):
+    """The same network for images of 32x32."""
+
+
+@dataclass(kw_only=True)
+class CifarLocalConfig(ModelConfig):
+    """Two convolutions and two locally connected layers: the 13 % and 11 % nets for CIFAR-10."""
+
+    normalization: str = setting(
+        "across maps: 5 of them before pooling (2012), 9 behind pool1 (cuda-convnet2)",
+        choices=("none", "before_pooling", "after_pooling"),
+    )
+    local_channels: list[int] = setting("maps of each locally connected layer", at_least=1)
+
+    def __post_init__(self) -> None:
+        """Refuse a network without its locally connected layers."""
+        if not self.local_channels:
+            raise UsageError(
+                "model.local_channels=[] leaves no locally connected layer", hint="e.g. [32,32]"
+            )
+
+
+@dataclass(kw_only=True)
+class FourLayerConfig(ModelConfig):
+    """Three convolutions and the scores, to compare activations with as in figure 1 of 2012."""
+
+    activation: str = setting("after each convolution", choices=("relu", "tanh", "sigmoid"))
+    initialization: str = setting("of the weights", choices=("kaiming", "xavier", "lecun", "torch"))
+
+
 MODELS: dict[str, type[ModelConfig]] = {
     "linear": LinearConfig,
     "mlp": MlpConfig,
@@ -113,4 +170,9 @@ MODELS: dict[str, type[ModelConfig]] = {
     "alexnet": AlexnetConfig,
     "alexnet_two_tower": AlexnetConfig,
     "alexnet_two_gpu": AlexnetTwoGpuConfig,
+    "alexnet_2014": Alexnet2014Config,
+    "alexnet_cifar": AlexnetCifarConfig,
+    "cifar_13pct": CifarLocalConfig,
+    "cifar_11pct": CifarLocalConfig,
+    "four_layer": FourLayerConfig,
 }

@@ -10,6 +10,8 @@ from cnnlab.config.models import AlexnetConfig, AlexnetTwoGpuConfig, ModelConfig
 from cnnlab.config.schema import to_plain
 from cnnlab.errors import UsageError
 from cnnlab.models.alexnet import alexnet, alexnet_two_tower
+from cnnlab.models.alexnet_2014 import alexnet_2014, alexnet_cifar
+from cnnlab.models.cifar import cifar_local, four_layer
 from cnnlab.models.lenet5 import lenet5
 from cnnlab.models.lenet5_1998 import lenet5_1998
 from cnnlab.models.network import Layer, Network, Task
@@ -40,6 +42,11 @@ MODELS: dict[str, Builder] = {
     "alexnet": alexnet,
     "alexnet_two_tower": alexnet_two_tower,
     "alexnet_two_gpu": alexnet_two_gpu,
+    "alexnet_2014": alexnet_2014,
+    "alexnet_cifar": alexnet_cifar,
+    "cifar_13pct": cifar_local,
+    "cifar_11pct": cifar_local,
+    "four_layer": four_layer,
 }
 
 USUAL_INPUT: dict[str, tuple[int, int, int]] = {
@@ -50,6 +57,11 @@ USUAL_INPUT: dict[str, tuple[int, int, int]] = {
     "alexnet": (3, 224, 1000),
     "alexnet_two_tower": (3, 224, 1000),
     "alexnet_two_gpu": (3, 224, 1000),
+    "alexnet_2014": (3, 224, 1000),
+    "alexnet_cifar": (3, 32, 10),
+    "cifar_13pct": (3, 32, 10),
+    "cifar_11pct": (3, 24, 10),
+    "four_layer": (3, 32, 10),
 }
 """(channels, size in pixels, classes) for which each model was published."""
 
