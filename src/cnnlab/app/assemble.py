@@ -1,6 +1,6 @@
 """Put the rooms together for training: data, preprocessing, augmentation, network, update rule."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream, in_order
 from cnnlab.evaluation import views
-from cnnlab.evaluation.evaluate import Member, evaluate
+from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
@@ -70,13 +70,18 @@ class Assembly:
         return in_order(store, EVALUATION_BATCH, self.device, self.preprocessing.prepare)
 
     def judge(
-        self, batches: InOrder, views_name: str, should_stop: Callable[[], object] | None = None
+        self,
+        batches: InOrder,
+        views_name: str,
+        should_stop: Callable[[], object] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> Tally:
         """Count the errors of the network as it is now."""
         return evaluate(
             [self.member(views_name)],
             batches,
             num_classes=len(self.splits.train.class_names),
+            observers=observers,
             should_stop=should_stop,
         )
 

@@ -22,9 +22,7 @@ from cnnlab.data.stream import InOrder
 from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.observers import MemberChances, SavedProbabilities, WorstMisses
-
-NUM_MISSES = 24
+from cnnlab.evaluation.observers import NUM_MISSES, MemberChances, SavedProbabilities, WorstMisses
 
 
 def run(config: EvaluateConfig, launch: Launch) -> int:

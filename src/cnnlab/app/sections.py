@@ -79,17 +79,23 @@ def misses(found: Sequence[Miss], store: Store) -> Section:
     """Return the wrong answers given with the most confidence, with their pictures."""
     if not found:
         return Section("Worst misses", [Text("No image was misjudged.")])
-    images = store.read(torch.tensor([miss.index for miss in found])).permute(0, 3, 1, 2)
-    names = store.class_names
+    images = store.read(indices_of(found)).permute(0, 3, 1, 2)
     pictures = [
-        (
-            png(image),
-            f"{names[miss.label]}, taken for {names[miss.predicted]}"
-            f" ({percent(miss.confidence)}); image {miss.index}",
-        )
+        (png(image), f"{miss_caption(miss, store.class_names)}; image {miss.index}")
         for image, miss in zip(images, found, strict=True)
     ]
     return Section("Worst misses", [Gallery(pictures)])
+
+
+def indices_of(found: Sequence[Miss]) -> Tensor:
+    """Return the places of the misjudged images in their split, int64 [n]."""
+    return torch.tensor([miss.index for miss in found], dtype=torch.int64)
+
+
+def miss_caption(miss: Miss, class_names: Sequence[str]) -> str:
+    """Return 'Shirt, taken for Coat (99.80 %)'."""
+    truth, answer = class_names[miss.label], class_names[miss.predicted]
+    return f"{truth}, taken for {answer} ({percent(miss.confidence)})"
 
 
 def kernels(network: Network) -> Section:

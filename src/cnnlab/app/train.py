@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cnnlab import checkpoint, interrupts, run_folder
-from cnnlab.app import display, resume
+from cnnlab.app import display, resume, run_page
 from cnnlab.app.assemble import Assembly, assemble
 from cnnlab.app.figures import Reporter
 from cnnlab.app.resume import Resumption
@@ -15,6 +15,7 @@ from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.errors import Interrupted, NumericsError
 from cnnlab.evaluation.evaluate import EvaluationStopped
+from cnnlab.evaluation.observers import NUM_MISSES, WorstMisses
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.runtime import configure, describe_device, select_device
 from cnnlab.training.hooks import (
@@ -280,7 +281,8 @@ class Training:
         views = self.parts.config.evaluation.name
         store = self.parts.splits.test
         started = time.monotonic()
-        tally = self.parts.judge(self.parts.in_order(store), views, interrupts.requested)
+        batches, misses = self.parts.in_order(store), WorstMisses(NUM_MISSES)
+        tally = self.parts.judge(batches, views, interrupts.requested, [misses])
         self.reporter.test(tally, store, chosen, time.monotonic() - started)
         self.folder.update_status(
             status="done",
@@ -289,3 +291,5 @@ class Training:
             best_validation_error=self.progress.best.error,
             test_error=tally.top1_error,
         )
+        if self.parts.config.logging.report:
+            run_page.finish(self.parts, self.folder, self.reporter, tally, misses.misses)

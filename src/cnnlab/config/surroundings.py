@@ -56,4 +56,5 @@ class LoggingConfig:
 
     progress: bool = setting("a live bar on a terminal")
     tensorboard: bool = setting("write TensorBoard event files")
+    report: bool = setting("write report.html at the end")
     images_every_epochs: int | None = setting("epochs between logged pictures", at_least=1)

@@ -7,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NUM_MISSES = 24
+"""Wrong answers shown in a report."""
+
 CENTER_VIEW = 4
 """Place of the central crop among five, ten and nine views."""
 
@@ -56,19 +59,18 @@ class Miss:
 class WorstMisses:
     """Keep the `number` wrong answers given with the most confidence; ties: the earlier image.
 
-    weights: float32 [M], of the members.
+    weights: float32 [M], of the members; None: equal.
     """
 
     number: int
-    weights: Tensor
+    weights: Tensor | None = None
     _found: list[Miss] = field(default_factory=list)
     _seen: int = 0
 
     def __call__(self, labels: Tensor, chances: Tensor) -> None:
-        averaged = torch.einsum("nmk,m->nk", chances.mean(2), self.weights.to(chances.device))
-        confidences, predicted = averaged.cpu().max(1)
-        labels = labels.cpu()
-        label_chances = averaged.cpu().gather(1, labels[:, None])[:, 0]
+        averaged, labels = self._averaged(chances.mean(2)).cpu(), labels.cpu()
+        confidences, predicted = averaged.max(1)
+        label_chances = averaged.gather(1, labels[:, None])[:, 0]
         wrong = (predicted != labels).nonzero()[:, 0]
         most = confidences[wrong].sort(descending=True, stable=True).indices[: self.number]
         for i in wrong[most].tolist():
@@ -84,6 +86,11 @@ class WorstMisses:
         self._seen += len(labels)
         self._found.sort(key=lambda miss: (-miss.confidence, miss.index))
         del self._found[self.number :]
+
+    def _averaged(self, chances: Tensor) -> Tensor:
+        if self.weights is None:
+            return chances.mean(1)
+        return torch.einsum("nmk,m->nk", chances, self.weights.to(chances.device))
 
     @property
     def misses(self) -> list[Miss]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from cnnlab.visualization.figures import BLUE, HEAT_MAP, LINES, ORANGE, Picture, new_figure
+from cnnlab.visualization.figures import BLUE, HEAT_MAP, LINES, ORANGE, Picture, new_figure, show
 
 MOST_CLASSES = 43
 """Up to so many classes a confusion matrix is a picture; GTSRB has the most that is readable."""
@@ -113,3 +113,17 @@ def reliability(
     caption = "Bars on the diagonal: a confidence of 0.8 is right four times in five."
     facts = {"counts": bin_counts.tolist(), "hits": bin_hits.tolist()}
     return Picture("reliability", title, caption, figure, facts)
+
+
+def captioned(name: str, title: str, images: Tensor, captions: Sequence[str]) -> Picture:
+    """Draw uint8 images [n,C,H,W] six a row, each with its caption."""
+    columns = min(6, len(captions))
+    rows = -(-len(captions) // columns)
+    figure = new_figure(2 * columns, 2.3 * rows, title)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, caption in zip(grid.flat, images, captions, strict=False):
+        show(axes, image / 255)
+        axes.set_title(caption.replace(", ", ",\n", 1), fontsize=7, pad=2, parse_math=False)
+    return Picture(name, title, "", figure)
