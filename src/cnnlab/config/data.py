@@ -18,8 +18,9 @@ class DatasetConfig:
     split_seed: int = setting("seed of that split, apart from `seed`", at_least=0)
     channels: int | None = setting("planes the network sees, 1 or 3; null: as stored", at_least=1)
     normalize: str = setting(
-        "channel: mean and deviation a channel; pixel: the mean image of 2012, no division",
-        choices=("channel", "pixel"),
+        "channel: mean and deviation a channel; pixel: the mean image of 2012, no division; "
+        "lenet5_1998: background -0.1, ink 1.175",
+        choices=("channel", "pixel", "lenet5_1998"),
     )
     permutation_seed: int | None = setting(
         "shuffle the pixels of every image in one fixed way; null: leave them", at_least=0
@@ -105,8 +106,43 @@ class CropMirrorConfig(CropConfig):
     force_mirror: bool = setting("mirror although the set's classes are not symmetric")
 
 
+@dataclass(kw_only=True)
+class AffineConfig(AugmentConfig):
+    """The planar affine distortions of LeNet-5 (1998): shift, scale, squeeze, horizontal shear."""
+
+    shift_fraction: float = setting("largest shift, of the side", at_least=0, below=1)
+    scale_fraction: float = setting("largest change of size", at_least=0, below=1)
+    squeeze_fraction: float = setting("largest widening that flattens as much", at_least=0, below=1)
+    shear: float = setting("largest sideways slant, of the height", at_least=0, below=1)
+
+
+@dataclass(kw_only=True)
+class AlexnetAugmentConfig(AugmentConfig):
+    """Random crops, reflection and colour shifts along the set's principal components (2012)."""
+
+    crop_pixels: int = setting("side of the crop", at_least=1)
+    force_mirror: bool = setting("mirror although the set's classes are not symmetric")
+    colour_scale: str = setting(
+        "a component's shift is strength times its deviation, or its eigenvalue at [0,1]",
+        choices=("stdev", "eigenvalue", "none"),
+    )
+    colour_strength: float = setting("deviation of the drawn factors", at_least=0)
+
+
+@dataclass(kw_only=True)
+class ResizedCropConfig(AugmentConfig):
+    """A crop of random area and shape, resized: what came after 2012."""
+
+    crop_pixels: int = setting("side of the result", at_least=1)
+    min_area_fraction: float = setting("smallest crop, of the image", above=0, at_most=1)
+    force_mirror: bool = setting("mirror although the set's classes are not symmetric")
+
+
 AUGMENTS: dict[str, type[AugmentConfig]] = {
     "none": AugmentConfig,
     "crop": CropConfig,
     "crop_mirror": CropMirrorConfig,
+    "affine": AffineConfig,
+    "alexnet": AlexnetAugmentConfig,
+    "resized_crop": ResizedCropConfig,
 }

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from cnnlab.config.schema import setting
+from cnnlab.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -32,10 +33,19 @@ class AdamwConfig(OptimizerConfig):
     epsilon: float = setting("added to the root mean square", above=0)
 
 
+@dataclass(kw_only=True)
+class LevenbergMarquardtConfig(OptimizerConfig):
+    """The rule of 1998: each weight's rate is learning_rate / (damping + its curvature)."""
+
+    damping: float = setting("added to the curvature, mu in the paper", above=0)
+    num_curvature_images: int = setting("images of each pass's estimate", at_least=1)
+
+
 OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
     "sgd": SgdConfig,
     "sgd_2012": SgdConfig,
     "adamw": AdamwConfig,
+    "levenberg_marquardt": LevenbergMarquardtConfig,
 }
 
 
@@ -52,6 +62,24 @@ class StepScheduleConfig(ScheduleConfig):
 
     at_epochs: list[float] = setting("epochs after which the rate drops", above=0)
     factor: float = setting("what the rate is multiplied with", above=0)
+
+
+@dataclass(kw_only=True)
+class TableScheduleConfig(ScheduleConfig):
+    """Rates read from a table, as the 1998 paper prints them."""
+
+    at_epochs: list[float] = setting("epochs after which the next rate holds", above=0)
+    fractions: list[float] = setting("of the rate: from the start, then from each epoch", above=0)
+
+    def __post_init__(self) -> None:
+        """Refuse a table with rows that do not pair up."""
+        if len(self.fractions) != len(self.at_epochs) + 1:
+            raise UsageError(
+                f"schedule.fractions has {len(self.fractions)} entries, expected "
+                f"{len(self.at_epochs) + 1}: one from the start and one from each of at_epochs"
+            )
+        if self.at_epochs != sorted(self.at_epochs):
+            raise UsageError(f"schedule.at_epochs must rise, got {self.at_epochs}")
 
 
 @dataclass(kw_only=True)
@@ -83,6 +111,7 @@ class PlateauScheduleConfig(ScheduleConfig):
 SCHEDULES: dict[str, type[ScheduleConfig]] = {
     "constant": ScheduleConfig,
     "step": StepScheduleConfig,
+    "table": TableScheduleConfig,
     "cosine": CosineScheduleConfig,
     "one_cycle": OneCycleScheduleConfig,
     "plateau": PlateauScheduleConfig,

@@ -4,17 +4,26 @@ import torch
 from torch import Tensor
 
 from cnnlab.config import DatasetConfig
+from cnnlab.data.moments import Sums
 from cnnlab.data.residency import CHUNK_IMAGES, Prepare
-from cnnlab.data.store import Store, all_indices
+from cnnlab.data.store import Store, StoredStatistics, all_indices
 from cnnlab.errors import UsageError
 from cnnlab.preprocessing import Preprocessing
+from cnnlab.runtime import make_generator
+
+MOST_DECODED = 50_000
+"""Of image files that must be decoded for it, so many, drawn with a fixed seed, are looked at."""
+
+_MEAN_1998, _STD_1998 = 20.0, 200.0
 
 
 def preprocessing_for(store: Store, config: DatasetConfig, channels: int) -> Preprocessing:
     """Return the preprocessing of a network with `channels` input planes, fitted to `store`.
 
-    store: training images only. The mean and deviation of each channel are those of the images as
-    the network sees them, the border included: its input then has mean 0 and deviation 1 exactly.
+    store: training images only. The statistics are those of the images as the network sees them,
+    the border included: with normalize=channel its input has mean 0 and deviation 1 exactly.
+    pixel subtracts the mean image and divides by nothing (Source: Krizhevsky et al. 2012, section
+    2); lenet5_1998 puts background at -0.1 and ink at 1.175 (Source: LeCun et al. 1998, II-B).
     Raises UsageError when the border leaves no room for content.
     """
     size, padding = config.image_size_pixels, config.pad_pixels
@@ -23,36 +32,39 @@ def preprocessing_for(store: Store, config: DatasetConfig, channels: int) -> Pre
             f"dataset.pad_pixels={padding} leaves nothing of dataset.image_size_pixels={size}"
         )
     plain = Preprocessing(channels, size, padding, torch.zeros(channels), torch.ones(channels))
-    mean, std = channel_statistics(store, plain.prepare)
+    if config.normalize == "lenet5_1998":
+        mean, std = torch.full((channels,), _MEAN_1998), torch.full((channels,), _STD_1998)
+    else:
+        found = statistics_for(store, plain)
+        mean, std = found.mean.float(), found.std.float()
+        if config.normalize == "pixel":
+            mean, std = found.mean_image.float().permute(2, 0, 1).contiguous(), plain.std
     return Preprocessing(channels, size, padding, mean, std)
 
 
-def channel_statistics(store: Store, prepare: Prepare) -> tuple[Tensor, Tensor]:
-    """Return the mean and the deviation of each channel over all prepared images, in levels.
-
-    Computed from counts of the 256 levels, so the sums are exact integers. A channel that never
-    changes gets deviation 1.
-    """
-    counts: Tensor | None = None
-    for indices in all_indices(store).split(CHUNK_IMAGES):
-        images = prepare(store.read(indices).permute(0, 3, 1, 2))
-        chunk = count_levels(images)
-        counts = chunk if counts is None else counts + chunk
-    assert counts is not None, "a Store is never empty"
-    return moments(counts)
+def statistics_for(store: Store, preprocessing: Preprocessing) -> StoredStatistics:
+    """Return what the Store recorded if the network sees its images unchanged, else compute it."""
+    size, channels = preprocessing.image_size_pixels, preprocessing.channels
+    if store.statistics is not None and store.image_shape == (size, size, channels):
+        return store.statistics
+    return statistics_of(store, preprocessing.prepare)
 
 
-def count_levels(images: Tensor) -> Tensor:
-    """Return int64 [C,256]: how often each level occurs in each channel of uint8 [N,C,H,W]."""
-    planes = images.transpose(0, 1).flatten(1)
-    return torch.stack([torch.bincount(plane, minlength=256) for plane in planes])
+def statistics_of(store: Store, prepare: Prepare) -> StoredStatistics:
+    """Return the statistics of the prepared images; the sums under them are exact integers."""
+    sums: Sums | None = None
+    for indices in _looked_at(store).split(CHUNK_IMAGES if not store.decodes else 64):
+        images = prepare(store.read(indices).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        if sums is None:
+            height, width, channels = images.shape[1:]
+            sums = Sums.empty((height, width, channels))
+        sums.add(images)
+    assert sums is not None, "a Store is never empty"
+    return sums.statistics()
 
 
-def moments(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Return float32 mean and deviation [C] of the levels counted in int64 [C,256]."""
-    levels = torch.arange(256)
-    total = counts.sum(1).double()
-    mean = (counts * levels).sum(1).double() / total
-    variance = (counts * levels**2).sum(1).double() / total - mean**2
-    std = variance.clamp_min(0).sqrt()
-    return mean.float(), torch.where(std > 0, std, torch.ones(1).double()).float()
+def _looked_at(store: Store) -> Tensor:
+    if not store.decodes or len(store) <= MOST_DECODED:
+        return all_indices(store)
+    drawn = torch.randperm(len(store), generator=make_generator(0, "statistics"))
+    return drawn[:MOST_DECODED].sort().values

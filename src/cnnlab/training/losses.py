@@ -25,9 +25,36 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(scores, labels, reduction="sum")
 
 
+def squared_distance(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the summed distance between F6 and the label's bitmap; scores are minus distances.
+
+    Source: LeCun et al. 1998, equation 8.
+    """
+    return -scores.gather(1, labels[:, None]).sum()
+
+
+RUBBISH_DISTANCE = 10.0
+"""j of equation 9; the paper calls it a positive constant and prints no value."""
+
+
+def discriminative_distance(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the sum of y_label + log(e^-j + sum_i e^-y_i), y the distances: other classes recede.
+
+    e^-j stands for rubbish; without it this is the cross-entropy of the scores.
+    Source: LeCun et al. 1998, equation 9.
+    """
+    rubbish = scores.new_full((len(scores), 1), -RUBBISH_DISTANCE)
+    totals = torch.logsumexp(torch.cat([scores, rubbish], 1), 1)
+    return squared_distance(scores, labels) + totals.sum()
+
+
 HALF_PRECISIONS = (torch.bfloat16, torch.float16)
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy}
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy,
+    "squared_distance": squared_distance,
+    "discriminative_distance": discriminative_distance,
+}
 
 
 def build(name: str) -> Loss:

@@ -8,8 +8,14 @@ from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.sgd import sgd
 
-from cnnlab.config.training import AdamwConfig, OptimizerConfig, SgdConfig
+from cnnlab.config.training import (
+    AdamwConfig,
+    LevenbergMarquardtConfig,
+    OptimizerConfig,
+    SgdConfig,
+)
 from cnnlab.errors import CheckpointError
+from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
 
 
 class Sgd2012(Optimizer):
@@ -78,6 +84,12 @@ def _adamw(config: AdamwConfig, groups: list[dict[str, Any]], fused: bool) -> Op
     return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, **_form(fused))
 
 
+def _levenberg_marquardt(
+    config: LevenbergMarquardtConfig, groups: list[dict[str, Any]], fused: bool
+) -> Optimizer:
+    return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
+
+
 def _form(fused: bool) -> dict[str, bool]:
     return {"fused": True} if fused else {"foreach": True}
 
@@ -86,6 +98,7 @@ OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]], bool], Optimizer]] = 
     "sgd": _sgd,
     "sgd_2012": _sgd_2012,
     "adamw": _adamw,
+    "levenberg_marquardt": _levenberg_marquardt,
 }
 
 
@@ -126,6 +139,8 @@ def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> 
 
 def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
     """Return the state before the first update under the keys that torch uses."""
+    if isinstance(optimizer, DiagonalLevenbergMarquardt):
+        return {"curvature": torch.zeros_like(parameter)}
     if isinstance(optimizer, AdamW):
         return {
             "step": torch.zeros((), device=parameter.device if group["fused"] else "cpu"),

@@ -14,6 +14,7 @@ from cnnlab.config.training import (
     PlateauScheduleConfig,
     ScheduleConfig,
     StepScheduleConfig,
+    TableScheduleConfig,
 )
 
 
@@ -106,6 +107,11 @@ def _step(config: StepScheduleConfig, steps_per_epoch: int, total_steps: int) ->
     return Schedule(lambda step: step_factor(step, drop_steps=drop_steps, factor=config.factor))
 
 
+def _table(config: TableScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+    drop_steps = [round(epoch * steps_per_epoch) for epoch in config.at_epochs]
+    return Schedule(lambda step: config.fractions[sum(step >= drop for drop in drop_steps)])
+
+
 def _cosine(config: CosineScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     return Schedule(
@@ -137,6 +143,7 @@ def _plateau(config: PlateauScheduleConfig, steps_per_epoch: int, total_steps: i
 SCHEDULES: dict[str, Callable[[Any, int, int], Schedule]] = {
     "constant": _constant,
     "step": _step,
+    "table": _table,
     "cosine": _cosine,
     "one_cycle": _one_cycle,
     "plateau": _plateau,
