@@ -146,7 +146,7 @@ class Writers:
 
 def _keep_lines(path: Path, keep: Callable[[str], bool]) -> str:
     """Drop the lines of an earlier start that are not kept (and a torn last one); return line 1."""
-    if not path.exists():
+    if not path.is_file():
         return ""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and keep(line)]
