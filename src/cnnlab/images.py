@@ -87,3 +87,33 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
     weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
     grey = (images.float() * weights).sum(1, keepdim=True)
     return grey.round_().to(torch.uint8) if images.dtype == torch.uint8 else grey
+
+
+def affine(images: Tensor, matrices: Tensor) -> Tensor:
+    """Look up each output pixel at an affine place of its image: bilinear, black outside.
+
+    matrices: float [N,2,3]; (x, y) of the input = matrix @ (x, y, 1) of the output, both in
+    [-1, 1] from edge to edge, x to the right and y downwards. Returns float32 [N,C,H,W].
+    """
+    grid = F.affine_grid(matrices, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="zeros", align_corners=False)
+
+
+def resized_boxes(images: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Resize a box of each image to size×size: bilinear between pixel centres, no antialiasing.
+
+    boxes: float [N,4], (top, left, height, width) in pixels, inside the image. Returns float32.
+    """
+    num, channels, height, width = images.shape
+    top, left, box_height, box_width = boxes.unbind(1)
+    zero = torch.zeros_like(top)
+    across = torch.stack([box_width / width, zero, (2 * left + box_width) / width - 1], 1)
+    down = torch.stack([zero, box_height / height, (2 * top + box_height) / height - 1], 1)
+    matrices = torch.stack([across, down], 1)
+    grid = F.affine_grid(matrices, [num, channels, size, size], align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
+
+
+def shift_colours(images: Tensor, shifts: Tensor) -> Tensor:
+    """Add float [N,C] levels to all pixels of each image; nothing is clipped. Returns float32."""
+    return images.float() + shifts[:, :, None, None]

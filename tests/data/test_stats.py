@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from cnnlab.data.stats import channel_statistics, preprocessing_for
+from cnnlab.data.stats import preprocessing_for, statistics_of
 from cnnlab.data.store import ArrayStore
 from cnnlab.errors import UsageError
 from tests.data.disk_formats import random_pixels
@@ -17,7 +17,8 @@ def store(images: np.ndarray) -> ArrayStore:
 
 def test_statistics_equal_those_of_all_pixels_at_once() -> None:
     images = random_pixels(0, 5000, 5, 7, 3) // np.array([1, 2, 3], np.uint8)
-    mean, std = channel_statistics(store(images), lambda batch: batch)
+    found = statistics_of(store(images), lambda batch: batch)
+    mean, std = found.mean, found.std
     expected = reference.statistics(images.transpose(0, 3, 1, 2))
     np.testing.assert_allclose(mean, expected[0], rtol=1e-6)
     np.testing.assert_allclose(std, expected[1], rtol=1e-6)
@@ -35,7 +36,8 @@ def test_normalized_training_images_have_mean_0_and_deviation_1_with_their_borde
 
 def test_a_channel_that_never_changes_is_not_divided() -> None:
     images = np.full((4, 3, 3, 2), 7, np.uint8)
-    mean, std = channel_statistics(store(images), lambda batch: batch)
+    found = statistics_of(store(images), lambda batch: batch)
+    mean, std = found.mean, found.std
     assert mean.tolist() == [7, 7]
     assert std.tolist() == [1, 1]
 

@@ -72,7 +72,9 @@ def test_limited_epochs_still_differ() -> None:
 
 
 def test_one_batch_is_shown_for_ever() -> None:
-    batches = shown(list(islice(stream(one_batch=True).batches(), 12)))
+    source = stream()
+    source.repeat_first_batch()
+    batches = shown(list(islice(source.batches(), 12)))
     assert batches == [batches[0]] * 12
 
 

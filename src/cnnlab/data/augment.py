@@ -12,18 +12,35 @@ import torch
 from torch import Generator, Tensor
 
 from cnnlab import images as pixels
-from cnnlab.config.data import AugmentConfig, CropConfig, CropMirrorConfig
+from cnnlab.config.data import (
+    AffineConfig,
+    AlexnetAugmentConfig,
+    AugmentConfig,
+    CropConfig,
+    CropMirrorConfig,
+    ResizedCropConfig,
+)
+from cnnlab.data.distortions import Affine, ColourShift, ResizedCrop, colour_directions
+from cnnlab.data.moments import principal_components
+from cnnlab.data.rows import num_drawn, own_rows
+from cnnlab.distributed.share import Part
 from cnnlab.errors import UsageError
 
 
 class Augmentation(Protocol):
-    """[N,C,S,S] -> [N,C,s,s], random by `generator` alone."""
+    """[N,C,S,S] -> [N,C,s,s], random by `generator` alone.
+
+    part: which rows of a batch shared by several processes the images are; parameters are drawn
+    for the whole batch and cut, so that an image looks the same whoever computes it.
+    """
 
     def output_size(self, image_size: int) -> int:
         """Return s for images of side S. Raises UsageError when they are too small."""
         ...
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor: ...
+    def __call__(
+        self, images: Tensor, generator: Generator, part: Part | None = None
+    ) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -37,9 +54,9 @@ class Chain:
             image_size = part.output_size(image_size)
         return image_size
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        for part in self.parts:
-            images = part(images, generator)
+    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+        for augmentation in self.parts:
+            images = augmentation(images, generator, part)
         return images
 
 
@@ -59,10 +76,11 @@ class Crop:
             )
         return self.size or image_size
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
+    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
         size = self.output_size(images.shape[-1])
         room = images.shape[-1] + 2 * self.padding - size
-        corners = draw_corners(len(images), room, generator).to(images.device)
+        corners = draw_corners(num_drawn(images, part), room, generator)
+        corners = own_rows(corners, images, part)
         return pixels.crop(pixels.pad(images, self.padding), corners, size)
 
 
@@ -73,8 +91,9 @@ class Mirror:
     def output_size(self, image_size: int) -> int:
         return image_size
 
-    def __call__(self, images: Tensor, generator: Generator) -> Tensor:
-        return pixels.mirror(images, draw_flags(len(images), generator).to(images.device))
+    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+        flags = own_rows(draw_flags(num_drawn(images, part), generator), images, part)
+        return pixels.mirror(images, flags)
 
 
 def draw_corners(num_images: int, room: int, generator: Generator) -> Tensor:
@@ -90,17 +109,28 @@ def draw_flags(num_images: int, generator: Generator, probability: float = 0.5) 
     return torch.empty(num_images).uniform_(generator=generator) < probability
 
 
-def build_augment(config: AugmentConfig, *, mirror_allowed: bool) -> Augmentation:
+Covariance = Callable[[], Tensor]
+"""Gives the covariance [C,C] of the training pixels, in levels; called only if it is needed."""
+
+
+def build_augment(
+    config: AugmentConfig, *, mirror_allowed: bool, covariance: Covariance | None = None
+) -> Augmentation:
     """Make the augmentation that `config.name` names.
 
     mirror_allowed: whether the set's labels survive reflection. Raises UsageError when they do not
     and the config mirrors without force_mirror.
     """
-    return AUGMENTATIONS[config.name](config, mirror_allowed)
+    forced = getattr(config, "force_mirror", True)
+    if not (mirror_allowed or forced):
+        raise UsageError(
+            f"augment={config.name} mirrors images, and a reflected digit or sign is another one",
+            hint="augment=crop or affine, or augment.force_mirror=true if you mean it",
+        )
+    return AUGMENTATIONS[config.name](config, covariance)
 
 
-def _build_crop(config: Any, mirror_allowed: bool) -> Augmentation:
-    assert isinstance(config, CropConfig)
+def _build_crop(config: CropConfig, _: Covariance | None) -> Augmentation:
     if config.padding_pixels == 0 and config.crop_pixels is None:
         raise UsageError(
             f"augment={config.name} has no effect",
@@ -110,18 +140,41 @@ def _build_crop(config: Any, mirror_allowed: bool) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels),))
 
 
-def _build_crop_mirror(config: Any, mirror_allowed: bool) -> Augmentation:
-    assert isinstance(config, CropMirrorConfig)
-    if not (mirror_allowed or config.force_mirror):
-        raise UsageError(
-            f"augment={config.name} mirrors images, and a reflected digit or sign is another one",
-            hint="augment=crop, or augment.force_mirror=true if you mean it",
-        )
+def _build_crop_mirror(config: CropMirrorConfig, _: Covariance | None) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels), Mirror()))
 
 
-AUGMENTATIONS: dict[str, Callable[[Any, bool], Augmentation]] = {
-    "none": lambda config, mirror_allowed: Chain(),
+def _build_affine(config: AffineConfig, _: Covariance | None) -> Augmentation:
+    largest = (
+        config.shift_fraction,
+        config.scale_fraction,
+        config.squeeze_fraction,
+        config.shear,
+    )
+    if not any(largest):
+        raise UsageError("augment=affine has no effect", "all its fractions are 0", "augment=none")
+    return Chain((Affine(*largest),))
+
+
+def _build_alexnet(config: AlexnetAugmentConfig, covariance: Covariance | None) -> Augmentation:
+    parts: tuple[Augmentation, ...] = (Crop(0, config.crop_pixels), Mirror())
+    if config.colour_scale != "none":
+        assert covariance is not None, "who builds colour shifts must know the set's colours"
+        values, vectors = principal_components(covariance())
+        directions = colour_directions(values, vectors, config.colour_scale)
+        parts += (ColourShift(directions, config.colour_strength),)
+    return Chain(parts)
+
+
+def _build_resized_crop(config: ResizedCropConfig, _: Covariance | None) -> Augmentation:
+    return Chain((ResizedCrop(config.crop_pixels, config.min_area_fraction), Mirror()))
+
+
+AUGMENTATIONS: dict[str, Callable[[Any, Covariance | None], Augmentation]] = {
+    "none": lambda config, covariance: Chain(),
     "crop": _build_crop,
     "crop_mirror": _build_crop_mirror,
+    "affine": _build_affine,
+    "alexnet": _build_alexnet,
+    "resized_crop": _build_resized_crop,
 }

@@ -5,11 +5,13 @@ Pillow's formulas; alpha laid over white; EXIF orientation applied; the content 
 file's ending. Rejected with a reason: everything else. Nothing is clipped or replaced.
 """
 
+import contextlib
 import io
 import os
 import stat
 import struct
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from cnnlab.data.jpeg import decode_jpeg
 from cnnlab.printable import printable
 
 POLICY = "1: 16-bit/257, alpha over white, EXIF applied, first of several frames refused"
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 1 << 28
 MAX_ASPECT = 20
@@ -46,7 +48,19 @@ class BadImage(Exception):  # noqa: N818 - it names what was found
 
 def read_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Return uint8 [channels,H,W] (1: grey, 3: colour). Raises BadImage."""
-    return decode(read_file(path), path, channels, max_pixels)
+    with quiet():
+        return decode(read_file(path), path, channels, max_pixels)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Silence Pillow's warnings: what is wrong is checked here and said once.
+
+    For one thread at a time: Python's warning filters are shared by all threads.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_file(path: Path) -> bytes:
@@ -152,13 +166,13 @@ def _read_orientation(segment: bytes) -> int:
 
 def _decode_with_pillow(content: bytes, path: Path, channels: int, max_pixels: int) -> Tensor:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is wrong is checked here and said once
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
-            check_size(*picture.size, path, max_pixels)
-            return _convert(picture, path, channels)
+        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        check_size(*picture.size, path, max_pixels)
+        return _convert(picture, path, channels)
     except BadImage:
         raise
+    except Image.DecompressionBombError as error:
+        raise BadImage(path, f"more than {max_pixels:,} pixels") from error
     except UnidentifiedImageError as error:
         raise BadImage(path, _guess(content)) from error
     except Exception as error:  # Pillow raises nearly anything on damaged files

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
-from cnnlab.data.decode import MAX_PIXELS, BadImage, read_image
+from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
 from cnnlab.data.listing import Listing
 from cnnlab.data.store import Store, check_labels
 from cnnlab.data.workers import Workers
@@ -34,7 +34,7 @@ class FileStore(Store):
         self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
         self.labels, self.class_names = listing.labels, listing.class_names
         self.groups = listing.groups
-        self.listing, self.decoding = listing, decoding
+        self.listing, self.decoding, self.decodes = listing, decoding, True
         self._workers = Workers(decoding.num_threads)
         self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)
 
@@ -61,12 +61,14 @@ class FileStore(Store):
                     bad.append((place, error))
             return bad
 
-        return images, self._workers.run(decode_part, len(where))
+        with quiet():
+            return images, self._workers.run(decode_part, len(where))
 
     def read_one(self, index: int) -> Tensor:
         """Return uint8 [H,W,C]. Raises BadImage."""
         options = self.decoding
-        image = read_image(self.listing.path(index), options.channels, options.max_pixels)
+        path = self.listing.path(index)
+        image = decode(read_file(path), path, options.channels, options.max_pixels)
         side = options.side_pixels
         return pixels.resize_shorter_side(image[None], side, options.kernel)[0].permute(1, 2, 0)
 

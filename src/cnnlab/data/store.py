@@ -27,8 +27,9 @@ class Store(ABC):
 
     labels: int64 [N] on the CPU. image_shape: (height, width, channels). mirror_allowed: whether a
     reflected image keeps its label. groups: int64 [N] or None; images of one group show the same
-    thing and stay together when a split is made. note: shown in the description. statistics: of
-    all images, where a prepared Store recorded them.
+    thing and stay together when a split is made. note: shown in the description. decodes: whether
+    reading costs a decoding of files. statistics: of all images, where a prepared Store recorded
+    them.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Store(ABC):
     mirror_allowed: bool
     groups: Tensor | None = None
     note: str = ""
+    decodes: bool = False
     statistics: "StoredStatistics | None" = None
 
     @abstractmethod
@@ -101,7 +103,7 @@ class SubsetStore(Store):
         self.name, self.split, self.mirror_allowed = parent.name, split, parent.mirror_allowed
         self.labels, self.class_names = parent.labels[indices], parent.class_names
         self.image_shape, self.statistics = parent.image_shape, parent.statistics
-        self.note = parent.note
+        self.note, self.decodes = parent.note, parent.decodes
         self.groups = None if parent.groups is None else parent.groups[indices]
         self._parent, self._indices = parent, indices
 

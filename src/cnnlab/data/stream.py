@@ -8,24 +8,29 @@ from torch import Tensor
 
 from cnnlab.data.residency import Prepare, place
 from cnnlab.data.store import Store, all_indices
+from cnnlab.distributed.share import WHOLE, Part, Share
 from cnnlab.errors import UsageError
 from cnnlab.runtime import make_generator
 
 
 class Batch(NamedTuple):
-    """images: uint8 [n,C,S,S] and labels: int64 [n], on the device; the step they belong to."""
+    """images: uint8 [n,C,S,S] and labels: int64 [n], on the device; the step they belong to.
+
+    part: which rows of the global batch they are, where several processes share it; None: all.
+    """
 
     images: Tensor
     labels: Tensor
     step: int
     epoch: int
+    part: Part | None = None
 
 
 class Stream:
     """Endless shuffled batches; what step k shows depends on (seed, k) alone.
 
     Each epoch shows every image once, the last short batch included. limit_batches: only the first
-    so many of each epoch. one_batch: the first batch of the first epoch, for ever.
+    so many of each epoch.
     """
 
     def __init__(
@@ -37,14 +42,13 @@ class Stream:
         device: torch.device | str,
         residency: str = "auto",
         limit_batches: int | None = None,
-        one_batch: bool = False,
         prepare: Prepare = lambda images: images,
     ) -> None:
         device = torch.device(device)
         whole = -(-len(store) // batch_size)
         self.steps_per_epoch = min(whole, limit_batches or whole)
         self._num_images, self._batch_size, self._seed = len(store), batch_size, seed
-        self._one_batch = one_batch
+        self._one_batch, self._share = False, WHOLE
         self._pixels = place(store, prepare, device, residency)
         self._labels = store.labels.to(device)
         self.residency = self._pixels.residency
@@ -53,16 +57,30 @@ class Stream:
         """From now on show the first batch of the first epoch for ever: it must be learned."""
         self._one_batch = True
 
+    def take_share(self, share: Share) -> None:
+        """From now on yield this process's rows of each batch; together they are the batch."""
+        self._share = share
+
+    def num_images_at(self, step: int) -> int:
+        """Return how many images all processes together see in this step."""
+        place = 0 if self._one_batch else step % self.steps_per_epoch
+        return min(self._batch_size, self._num_images - place * self._batch_size)
+
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of step start_step, start_step + 1, ... for ever."""
         step = start_step
         while True:
             epoch = step // self.steps_per_epoch
             for indices in self._epoch(epoch)[step % self.steps_per_epoch :]:
-                images = self._pixels.take(indices)
-                labels = self._labels.index_select(0, indices.to(self._labels.device))
-                yield Batch(images, labels, step, epoch)
+                yield self._batch(indices, step, epoch)
                 step += 1
+
+    def _batch(self, indices: Tensor, step: int, epoch: int) -> Batch:
+        total = len(indices)
+        part = None if self._share.size == 1 else self._share.part(total)
+        own = indices[self._share.rows(total)]
+        labels = self._labels.index_select(0, own.to(self._labels.device))
+        return Batch(self._pixels.take(own), labels, step, epoch, part)
 
     def _epoch(self, epoch: int) -> list[Tensor]:
         """Return the indices of each of the epoch's batches."""
@@ -90,8 +108,14 @@ class InOrder:
         device = torch.device(device)
         self._pixels = place(store, prepare, device, residency)
         self._labels = store.labels.to(device)
-        self._parts = all_indices(store).split(batch_size)
+        self._indices, self._batch_size = all_indices(store), batch_size
+        self._parts = self._indices.split(batch_size)
         self.residency = self._pixels.residency
+
+    def take_share(self, share: Share) -> None:
+        """From now on yield this process's images of the set; together they are the set."""
+        own = self._indices[share.rows(len(self._indices))]
+        self._parts = own.split(self._batch_size) if len(own) else ()
 
     def __len__(self) -> int:
         return len(self._parts)

@@ -1,0 +1,117 @@
+"""Augmentations that make new pixel values: affine distortion, resized crop, colour shift."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Generator, Tensor
+
+from cnnlab import images as pixels
+from cnnlab.data.rows import num_drawn, own_rows
+from cnnlab.distributed.share import Part
+from cnnlab.errors import UsageError
+
+_MOST_ASPECT = 4 / 3
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Shift, scale, squeeze and horizontal shear, each uniform up to its largest value.
+
+    Source: LeCun et al. 1998, section III-A names the four; their ranges are not published.
+    """
+
+    shift: float
+    scale: float
+    squeeze: float
+    shear: float
+
+    def output_size(self, image_size: int) -> int:
+        return image_size
+
+    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+        matrices = self.draw(num_drawn(images, part), generator)
+        return pixels.affine(images, own_rows(matrices, images, part))
+
+    def draw(self, num_images: int, generator: Generator) -> Tensor:
+        """Return float [N,2,3] for `images.affine`.
+
+        The content grows by scale * squeeze sideways and by scale / squeeze downwards.
+        """
+        noise = torch.empty(num_images, 5).uniform_(-1, 1, generator=generator)
+        scale, squeeze = 1 + self.scale * noise[:, 0], 1 + self.squeeze * noise[:, 1]
+        slant, zero = self.shear * noise[:, 2], torch.zeros(num_images)
+        across, down = 2 * self.shift * noise[:, 3], 2 * self.shift * noise[:, 4]
+        rows = (1 / (scale * squeeze), slant, across, zero, squeeze / scale, down)
+        return torch.stack(rows, 1).view(-1, 2, 3)
+
+
+@dataclass(frozen=True)
+class ResizedCrop:
+    """A box of random area and shape, resized to `size`.
+
+    Area uniform in [min_area, 1] of the image, log of the aspect uniform in [-log 4/3, log 4/3];
+    a side longer than the image is cut to it, where others draw again.
+    """
+
+    size: int
+    min_area: float
+
+    def output_size(self, image_size: int) -> int:
+        return self.size
+
+    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+        boxes = self.draw(num_drawn(images, part), images.shape[-1], generator)
+        return pixels.resized_boxes(images, own_rows(boxes, images, part), self.size)
+
+    def draw(self, num_images: int, side: int, generator: Generator) -> Tensor:
+        """Return float [N,4]: top, left, height, width in pixels of images of side `side`."""
+        noise = torch.empty(num_images, 4).uniform_(generator=generator)
+        area = self.min_area + (1 - self.min_area) * noise[:, 0]
+        aspect = torch.exp((2 * noise[:, 1] - 1) * math.log(_MOST_ASPECT))
+        width = (area * aspect).sqrt().clamp_max(1) * side
+        height = (area / aspect).sqrt().clamp_max(1) * side
+        top, left = (side - height) * noise[:, 2], (side - width) * noise[:, 3]
+        return torch.stack([top, left, height, width], 1)
+
+
+@dataclass(frozen=True, eq=False)
+class ColourShift:
+    """One colour offset an image, along the principal components of the set's pixels.
+
+    directions: float [C,C]; column i is component i times its standard deviation (or what takes
+    its place), in levels; each is multiplied with a normal number of deviation `strength`. Acts on
+    levels before the mean is subtracted, which is the same as after. Source: Krizhevsky et al.
+    2012, section 4.1, and the released convdata_jpeg.py, which multiplies deviations where the
+    paper prints eigenvalues. Departure: the release divides the result by 1.1.
+    """
+
+    directions: Tensor
+    strength: float
+
+    def output_size(self, image_size: int) -> int:
+        return image_size
+
+    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+        if images.shape[1] != len(self.directions):
+            raise UsageError(
+                f"colour shifts of {len(self.directions)} channels on {images.shape[1]} channels"
+            )
+        shifts = self.draw(num_drawn(images, part), generator)
+        return pixels.shift_colours(images, own_rows(shifts, images, part))
+
+    def draw(self, num_images: int, generator: Generator) -> Tensor:
+        """Return float [N,C] levels."""
+        channels = len(self.directions)
+        factors = torch.empty(num_images, channels).normal_(generator=generator)
+        return self.strength * factors @ self.directions.T
+
+
+def colour_directions(values: Tensor, vectors: Tensor, scale: str) -> Tensor:
+    """Return float [C,C] for ColourShift from eigenvalues and eigenvectors of pixels in levels.
+
+    stdev: the square roots of the eigenvalues, whatever the scale of the pixels. eigenvalue: what
+    ports do with pixels in [0,1], the eigenvalues themselves; in levels that is value / 255.
+    """
+    sizes = values.sqrt() if scale == "stdev" else values / 255
+    return (vectors * sizes).float()

@@ -1,0 +1,307 @@
+"""Case by case: what becomes of every kind of file that is called an image."""
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cnnlab.data import jpeg
+from cnnlab.data.decode import BadImage, decode, read_image, read_jpeg_header, turn
+from tests.data.pictures import smooth_picture
+
+PICTURE = smooth_picture(3, 60, 48)
+COLOUR = np.asarray(PICTURE)
+GREY = np.asarray(PICTURE.convert("L"))
+
+
+def encoded(picture: Image.Image, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def png16(levels: np.ndarray) -> bytes:
+    return encoded(Image.fromarray(levels.astype(np.uint16)), "PNG")
+
+
+def with_orientation(value: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = value
+    return encoded(PICTURE, "JPEG", quality=95, exif=exif)
+
+
+IDAT = struct.pack(">I", 13) + b"IDAT" + bytes(17)
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + body
+        + struct.pack(">I", zlib.crc32(body))
+        + IDAT
+    )
+
+
+JPEG = encoded(PICTURE, "JPEG", quality=95)
+PNG = encoded(PICTURE, "PNG")
+TRANSPARENT = np.dstack([COLOUR, np.where(np.arange(60) < 30, 255, 0)[None].repeat(48, 0)])
+OVER_WHITE = np.where(TRANSPARENT[..., 3:] == 255, COLOUR, 255)
+
+SAME: dict[str, tuple[Callable[[], bytes], np.ndarray, float]] = {
+    "png": (lambda: PNG, COLOUR, 0),
+    "bmp": (lambda: encoded(PICTURE, "BMP"), COLOUR, 0),
+    "tiff": (lambda: encoded(PICTURE, "TIFF"), COLOUR, 0),
+    "ppm": (lambda: encoded(PICTURE, "PPM"), COLOUR, 0),
+    "lossless webp": (lambda: encoded(PICTURE, "WEBP", lossless=True), COLOUR, 0),
+    "jpeg": (lambda: JPEG, COLOUR, 2),
+    "progressive jpeg": (lambda: encoded(PICTURE, "JPEG", quality=95, progressive=True), COLOUR, 2),
+    "jpeg full colour": (lambda: encoded(PICTURE, "JPEG", quality=95, subsampling=0), COLOUR, 2),
+    "grey jpeg": (lambda: encoded(PICTURE.convert("L"), "JPEG", quality=95), GREY, 2),
+    "grey png": (lambda: encoded(PICTURE.convert("L"), "PNG"), GREY, 0),
+    "cmyk jpeg": (lambda: encoded(PICTURE.convert("CMYK"), "JPEG", quality=95), COLOUR, 3),
+    "cmyk tiff": (lambda: encoded(PICTURE.convert("CMYK"), "TIFF"), COLOUR, 0),
+    "grey and opaque alpha": (lambda: encoded(PICTURE.convert("LA"), "PNG"), GREY, 0),
+    "opaque alpha": (lambda: encoded(PICTURE.convert("RGBA"), "PNG"), COLOUR, 0),
+    "alpha over white": (
+        lambda: encoded(Image.fromarray(TRANSPARENT.astype(np.uint8)), "PNG"),
+        OVER_WHITE,
+        0,
+    ),
+    "palette": (
+        lambda: encoded(PICTURE.quantize(256), "PNG"),
+        np.asarray(PICTURE.quantize(256).convert("RGB")),
+        0,
+    ),
+    "palette with transparency": (
+        lambda: encoded(PICTURE.quantize(4), "PNG", transparency=0),
+        np.where(
+            (np.asarray(PICTURE.quantize(4)) == 0)[..., None],
+            255,
+            np.asarray(PICTURE.quantize(4).convert("RGB")),
+        ),
+        0,
+    ),
+    "gif": (
+        lambda: encoded(PICTURE.quantize(64), "GIF"),
+        np.asarray(PICTURE.quantize(64).convert("RGB")),
+        0,
+    ),
+    "one bit": (
+        lambda: encoded(PICTURE.convert("1"), "PNG"),
+        np.asarray(PICTURE.convert("1").convert("L")),
+        0,
+    ),
+    "16-bit png": (lambda: png16(GREY.astype(np.uint16) * 257), GREY, 0),
+    "16-bit tiff": (
+        lambda: encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF"),
+        GREY,
+        0,
+    ),
+    "16-bit png between the levels": (lambda: png16(GREY.astype(np.uint16) * 257 + 64), GREY, 0),
+    "exif upright": (lambda: with_orientation(1), COLOUR, 2),
+    "exif turned": (lambda: with_orientation(6), np.rot90(COLOUR, -1), 2),
+    "exif upside down": (lambda: with_orientation(3), COLOUR[::-1, ::-1], 2),
+    "exif nonsense": (lambda: with_orientation(77), COLOUR, 2),
+    "camera file with preview": (
+        lambda: encoded(PICTURE, "MPO", quality=95, save_all=True, append_images=[PICTURE]),
+        COLOUR,
+        2,
+    ),
+    "one pixel": (lambda: encoded(PICTURE.crop((0, 0, 1, 1)), "PNG"), COLOUR[:1, :1], 0),
+    "15 times as wide": (
+        lambda: encoded(PICTURE.resize((60, 4)), "PNG"),
+        np.asarray(PICTURE.resize((60, 4))),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_it_is_converted_without_a_change_of_values(kind: str, tmp_path: Path) -> None:
+    make, expected, tolerance = SAME[kind]
+    if expected.ndim == 2:
+        expected = np.repeat(expected[..., None], 3, axis=2)
+    for ending in (".jpg", ".png"):  # the content decides, not the name
+        path = tmp_path / f"picture{ending}"
+        path.write_bytes(make())
+        found = read_image(path, 3).permute(1, 2, 0).numpy().astype(int)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).mean() <= tolerance
+        assert abs(found.mean() - expected.mean()) < 1
+
+
+def float_tiff() -> bytes:
+    return encoded(Image.fromarray(GREY.astype(np.float32) / 255), "TIFF")
+
+
+def int_tiff() -> bytes:
+    return encoded(Image.fromarray(GREY.astype(np.int32)), "TIFF")
+
+
+def animation(kind: str) -> bytes:
+    other = smooth_picture(4, 60, 48)
+    return encoded(PICTURE, kind, save_all=True, append_images=[other])
+
+
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "empty file"),
+    "text": (lambda: b"hello world", "no image that is known"),
+    "a web page": (lambda: b"<!DOCTYPE html><html>404</html>", "a web page"),
+    "a drawing": (lambda: b"<?xml version='1.0'?><svg/>", "a drawing"),
+    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
+    "a jpeg's first bytes": (lambda: JPEG[:3], "no image|damaged"),
+    "a jpeg's header": (lambda: JPEG[:200], "damaged"),
+    "a quarter of a jpeg": (lambda: JPEG[: len(JPEG) // 4], "damaged|no image"),
+    "half a jpeg": (lambda: JPEG[: len(JPEG) // 2], "damaged"),
+    "nine tenths of a jpeg": (lambda: JPEG[: len(JPEG) * 9 // 10], "damaged"),
+    "a jpeg without its last byte": (lambda: JPEG[:-1], "damaged"),
+    "a png's header": (lambda: PNG[:40], "damaged|no image"),
+    "half a png": (lambda: PNG[: len(PNG) // 2], "damaged"),
+    "a png with a flipped byte": (
+        lambda: PNG[:200] + bytes([PNG[200] ^ 0xFF]) + PNG[201:],
+        "damaged",
+    ),
+    "float pixels": (float_tiff, "32-bit pixels"),
+    "32-bit integers": (int_tiff, "32-bit pixels"),
+    "an animated gif": (lambda: animation("GIF"), "2 frames"),
+    "an animated png": (lambda: animation("PNG"), "2 frames"),
+    "a tiff of two pages": (lambda: animation("TIFF"), "2 frames"),
+    "a bomb's header": (lambda: png_header(13400, 13400), "more than 50,000,000 pixels"),
+    "a bomb": (
+        lambda: encoded(Image.new("1", (9400, 9400)), "PNG"),
+        "more than 50,000,000 pixels",
+    ),
+    "1x5000": (lambda: encoded(Image.new("RGB", (5000, 1)), "PNG"), "longer than 20 times"),
+    "5000x1 jpeg": (lambda: encoded(Image.new("RGB", (1, 5000)), "JPEG"), "longer than 20 times"),
+    "a numpy array": (lambda: b"\x93NUMPY" + bytes(200), "no image"),
+    "zeros": (lambda: bytes(5000), "no image"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_it_is_rejected_with_path_and_reason(kind: str, tmp_path: Path) -> None:
+    make, reason = BAD[kind]
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(make())
+    with pytest.raises(BadImage, match=reason) as caught:
+        read_image(path, 3)
+    assert str(path) in str(caught.value)
+
+
+def make_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_dangling_link(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere"))
+
+
+def make_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def make_unreadable(path: Path) -> None:
+    path.write_bytes(JPEG)
+    path.chmod(0)
+
+
+def make_nothing(path: Path) -> None:
+    pass
+
+
+STRANGE = {
+    "a folder": (make_folder, "folder, not a file"),
+    "a FIFO": (make_fifo, "FIFO, not a file"),
+    "a dangling link": (make_dangling_link, "dangling link"),
+    "a link to itself": (make_loop, "symbolic links"),
+    "nothing": (make_nothing, "no such file"),
+}
+
+
+@pytest.mark.parametrize("kind", STRANGE)
+@pytest.mark.timeout(20)
+def test_what_is_no_file_is_rejected_at_once(kind: str, tmp_path: Path) -> None:
+    make, reason = STRANGE[kind]
+    make(tmp_path / "picture.jpg")
+    with pytest.raises(BadImage, match=reason):
+        read_image(tmp_path / "picture.jpg", 3)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_rejected(tmp_path: Path) -> None:
+    make_unreadable(tmp_path / "picture.jpg")
+    with pytest.raises(BadImage, match="permission denied"):
+        read_image(tmp_path / "picture.jpg", 3)
+
+
+def test_a_name_that_is_not_utf8_is_read_and_shown_escaped(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\x1b[2J.jpg"))
+    path.write_bytes(JPEG)
+    assert read_image(path, 3).shape == (3, 48, 60)
+    path.write_bytes(b"")
+    with pytest.raises(BadImage) as caught:
+        read_image(path, 3)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_as_pillow_applies_it(orientation: int) -> None:
+    from PIL import ImageOps
+
+    content = with_orientation(orientation)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))))
+    found = decode(content, Path("x"), 3).permute(1, 2, 0).numpy()
+    np.testing.assert_array_equal(found, expected)
+    assert read_jpeg_header(content)["orientation"] == orientation
+
+
+def test_turning_a_stranger_orientation_changes_nothing() -> None:
+    image = torch.arange(6).view(1, 2, 3)
+    assert torch.equal(turn(image, 0), image)
+
+
+def test_the_native_decoder_equals_pillow_bit_for_bit() -> None:
+    for options in ({}, {"subsampling": 0}, {"progressive": True}, {"quality": 30}):
+        content = encoded(smooth_picture(9, 83, 61), "JPEG", **{"quality": 90, **options})
+        assert torch.equal(jpeg.decode_jpeg(content), jpeg.decode_with_pillow(content))
+
+
+def test_both_encoders_make_the_same_pixels() -> None:
+    image = torch.from_numpy(COLOUR.copy()).permute(2, 0, 1)
+    native = jpeg.decode_jpeg(jpeg.encode_jpeg(image, 90)).float()
+    pillow = jpeg.decode_jpeg(jpeg.encode_with_pillow(image, 90)).float()
+    assert (native - pillow).abs().mean() < 0.5
+
+
+def test_random_damage_never_escapes_as_another_error(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    path, num_bad = tmp_path / "picture", 0
+    for trial in range(400):
+        raw = bytearray((JPEG, PNG, encoded(PICTURE, "TIFF"))[trial % 3])
+        for place in random.integers(0, len(raw), random.integers(1, 6)):
+            raw[place] = random.integers(0, 256)
+        path.write_bytes(raw[: random.integers(1, len(raw) + 1)] if trial % 2 else raw)
+        try:
+            assert read_image(path, 3).dtype == torch.uint8
+        except BadImage:
+            num_bad += 1
+    assert num_bad > 100
+
+
+def test_grey_can_be_asked_for() -> None:
+    found = decode(PNG, Path("x"), 1)
+    assert found.shape == (1, 48, 60)
+    assert np.abs(found[0].numpy().astype(int) - GREY).max() <= 1
