@@ -12,7 +12,6 @@ from cnnlab.app.answer import percent
 from cnnlab.app.assemble import Assembly
 from cnnlab.app.figures import Reporter
 from cnnlab.data.store import Store
-from cnnlab.errors import CnnlabError
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import Miss
 from cnnlab.models import Network
@@ -29,15 +28,15 @@ def finish(
     parts: Assembly, folder: RunFolder, reporter: Reporter, tally: Tally, misses: Sequence[Miss]
 ) -> None:
     """Write the page and TensorBoard's pictures; what cannot be written does not fail the run."""
-    store = parts.splits.test
+    store, step = parts.splits.test, reporter.progress.state.step
     try:
         page = write(folder, parts.network, store, tally, misses)
-    except (CnnlabError, OSError) as error:
-        reporter.console.line(f"warning: no report: {error}")
+        for tag, pixels in pictures_of_test(store, tally, misses):
+            reporter.writers.images(step, tag, pixels)
+    except Exception as error:  # the run is done and saved whatever a drawing library does
+        reporter.console.line(f"warning: no report: {type(error).__name__}: {error}")
     else:
         reporter.console.line(f"report: {page}")
-    for tag, pixels in pictures_of_test(store, tally, misses):
-        reporter.writers.images(reporter.progress.state.step, tag, pixels)
 
 
 def write(

@@ -1,12 +1,13 @@
 """The parts of a report page, from figures and pictures to sections."""
 
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 import yaml
+from PIL import Image
 from torch import Tensor
-from torchvision.io import encode_png
 
 from cnnlab.app.answer import interval, percent
 from cnnlab.data.store import Store
@@ -122,4 +123,7 @@ def environment(facts: dict[str, Any], command: str) -> Section:
 
 def png(image: Tensor) -> bytes:
     """Return uint8 [C,H,W] of one or three channels as PNG."""
-    return bytes(encode_png(image.contiguous()).numpy())
+    stream = io.BytesIO()
+    levels = image[0] if len(image) == 1 else image.permute(1, 2, 0)
+    Image.fromarray(levels.contiguous().numpy()).save(stream, "PNG")
+    return stream.getvalue()

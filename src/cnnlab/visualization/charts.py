@@ -23,7 +23,7 @@ def curves(
     logarithmic: bool = False,
 ) -> Picture:
     """Draw one line a name over epochs; told apart by colour, dash and mark."""
-    figure = new_figure(7, 3.6, title)
+    figure = new_figure(4.8, 3.2, title)
     axes = figure.add_subplot()
     for i, (label, points) in enumerate(lines.items()):
         colour, dash, mark = LINES[i % len(LINES)]
@@ -50,7 +50,7 @@ def curves(
 def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture:
     """Draw int64 [K,K] as shares of each true class; cells of up to 12 classes hold the counts."""
     num = len(class_names)
-    side = max(4.5, min(9.0, 0.5 * num + 1.5))
+    side = max(4.0, min(9.0, 0.38 * num + 1.2))
     figure = new_figure(side, side, title)
     axes = figure.add_subplot()
     totals = counts.sum(1, keepdim=True).clamp_min(1)
@@ -65,7 +65,7 @@ def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture
             for column in range(num):
                 shade = "black" if shares[row, column] > 0.5 else "white"
                 text = str(int(counts[row, column]))
-                axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=7)
+                axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=8)
     caption = "Rows: true classes; columns: answers; colour: share of the row."
     return Picture("confusion", title, caption, figure, {"counts": counts.tolist()})
 
@@ -93,7 +93,7 @@ def reliability(
 
     Source: Guo et al. 2017, figure 1.
     """
-    figure = new_figure(5.5, 5, title)
+    figure = new_figure(4.8, 4.6, title)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     width = 1 / len(bin_counts)
     edges = torch.arange(len(bin_counts)).double() * width
