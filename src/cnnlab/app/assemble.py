@@ -8,7 +8,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cnnlab import data, models
+from cnnlab.app.curvature import estimate_on, loss_of
 from cnnlab.config import TrainConfig
+from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.store import Splits, Store
@@ -21,6 +23,7 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 from cnnlab.training import build_step, optimizers, schedules
 from cnnlab.training.latch import Latch
+from cnnlab.training.levenberg_marquardt import with_curvature
 from cnnlab.training.loop import Step
 from cnnlab.training.schedules import Schedule
 
@@ -119,14 +122,22 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
     if config.trainer.overfit_one_batch:
         stream.repeat_first_batch()
     total_steps = config.trainer.epochs * stream.steps_per_epoch
+    preprocessing = preprocessing.to(device)
     step, latch = build_step(
-        config.trainer, device=device, precision=config.runtime.precision, seed=config.seed
+        config.trainer,
+        device=device,
+        precision=config.runtime.precision,
+        seed=config.seed,
+        loss=loss_of(config.model),
     )
+    if isinstance(config.optimizer, LevenbergMarquardtConfig):
+        estimate = estimate_on(train, preprocessing, augmentation, config)
+        step = with_curvature(step, estimate, stream.steps_per_epoch)
     return Assembly(
         config=config,
         device=device,
         splits=splits,
-        preprocessing=preprocessing.to(device),
+        preprocessing=preprocessing,
         augmentation=augmentation,
         network=network,
         stream=stream,
