@@ -3,6 +3,9 @@
 import os
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# One thread, here and in the processes that tests start: small networks gain nothing from more, and
+# on a busy machine threads that wait for one another make them many times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
