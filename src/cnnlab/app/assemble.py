@@ -12,7 +12,7 @@ from cnnlab.app.curvature import estimate_on, loss_of
 from cnnlab.config import TrainConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
-from cnnlab.data.stats import preprocessing_for
+from cnnlab.data.stats import preprocessing_for, statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream, in_order
 from cnnlab.evaluation import views
@@ -98,7 +98,11 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
     train = splits.train
     channels = config.dataset.channels or train.image_shape[2]
     preprocessing = preprocessing_for(train, config.dataset, channels)
-    augmentation = build_augment(config.augment, mirror_allowed=train.mirror_allowed)
+    augmentation = build_augment(
+        config.augment,
+        mirror_allowed=train.mirror_allowed,
+        covariance=lambda: statistics_for(train, preprocessing).covariance,
+    )
     network = models.build(
         config.model,
         in_channels=preprocessing.channels,
