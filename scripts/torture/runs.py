@@ -28,6 +28,7 @@ SHORT = (
     "runtime.device=cpu",
     "runtime.num_threads=1",
     "logging.progress=false",
+    "logging.report=false",
 )
 """Everything that must survive a resume: momentum, plateau, dropout, crops, clipping, parts."""
 

@@ -1,5 +1,6 @@
 """What a person sees in the terminal: lines, tables, one live bar; the lines also go to a log."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -51,6 +52,8 @@ class Console:
         try:
             self._log.write("".join(f"{stamp} {line}\n" for line in text.splitlines() or [""]))
         except OSError:
+            with contextlib.suppress(OSError):
+                self._log.close()
             self._log = None
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:

@@ -4,6 +4,7 @@ metrics.jsonl is the record; the others are made for reading. A writer that fail
 one warning: logs never stop training.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -141,6 +142,8 @@ class Writers:
                 action(writer)
             except Exception as error:  # TensorBoard's thread hands on whatever it met
                 self._writers.remove(writer)
+                with contextlib.suppress(Exception):  # or the file complains again when collected
+                    writer.close()
                 self._warn(f"warning: {type(writer).__name__} stopped: {error}; training goes on")
 
 
