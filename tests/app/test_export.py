@@ -1,0 +1,68 @@
+import importlib.util
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from cnnlab.app import export as exporting
+from cnnlab.app.stored_network import open_network
+from cnnlab.errors import NumericsError, UsageError
+from tests.app.test_evaluate import write_checkpoint
+
+CPU = torch.device("cpu")
+needs_onnx = pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in exporting.ONNX_PACKAGES),
+    reason="the export extra is not installed",
+)
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lenet") / "a.safetensors"
+    return open_network(write_checkpoint(path, network="lenet5"), CPU)
+
+
+@needs_onnx
+def test_an_onnx_file_gives_the_networks_answers_for_any_batch(lenet, tmp_path):
+    import onnxruntime
+
+    path = tmp_path / "lenet.onnx"
+    said = exporting.export(lenet, path)
+    assert "the same answers on 16 test images of mnist5k" in said
+    session = onnxruntime.InferenceSession(str(path))
+    pixels = torch.rand(5, 1, 32, 32) * 255
+    (scores,) = session.run(None, {"images": pixels.numpy()})
+    with torch.no_grad():
+        own = lenet.network(lenet.preprocessing.normalize(pixels))
+    assert torch.allclose(torch.from_numpy(scores), own, atol=1e-4)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["cnnlab.class_names"])[3] == "3"
+
+
+@pytest.mark.skipif(exporting.importlib.util.find_spec("onnx") is not None, reason="it is there")
+def test_a_missing_extra_is_named(lenet, tmp_path):
+    with pytest.raises(UsageError, match=r"onnx(.|\n)*cnnlab\[export\]"):
+        exporting.export(lenet, tmp_path / "lenet.onnx")
+
+
+def test_plain_safetensors_hold_the_weights_and_the_class_names(lenet, tmp_path):
+    path = tmp_path / "weights.safetensors"
+    exporting.export(lenet, path)
+    with safe_open(path, framework="pt") as file:
+        assert set(file.keys()) == set(lenet.network.state_dict())
+        for name, tensor in lenet.network.state_dict().items():
+            assert torch.equal(file.get_tensor(name), tensor)
+        assert json.loads(file.metadata()["cnnlab.class_names"]) == list(lenet.class_names)
+
+
+def test_other_answers_are_refused_and_leave_no_file(lenet, tmp_path, monkeypatch):
+    wrong = {".safetensors": lambda stored, path, images: torch.randn(len(images), 10)}
+    monkeypatch.setattr(exporting, "WRITERS", wrong)
+    with pytest.raises(NumericsError, match="answers differently"):
+        exporting.export(lenet, tmp_path / "a.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_ending_lists_the_known_ones(lenet, tmp_path):
+    with pytest.raises(UsageError, match=r"\.onnx, \.safetensors"):
+        exporting.export(lenet, tmp_path / "a.h5")
