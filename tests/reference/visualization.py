@@ -14,6 +14,7 @@ from cnnlab import models
 from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
 from cnnlab.models.network import Network
+from cnnlab.visualization.probe import ImageSet, Probe
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 LIGHT_HEAD = {"without_layers": ["fc6", "fc7"], "dropout": 0.0}
@@ -28,6 +29,42 @@ def network(name: str, *, channels: int, size: int, classes: int = 10, **changes
         config, in_channels=channels, input_size_pixels=size, num_classes=classes, seed=3
     )
     return built.double().eval()
+
+
+def probe_for(net: Network, *, num_images: int = 12, **changes: Any) -> Probe:
+    """Return random images, all of them also the sets that pictures search."""
+    generator = torch.Generator().manual_seed(2)
+    side, channels = net.input_size_pixels, net.in_channels
+    images = torch.randint(
+        0, 256, (num_images, channels, side, side), generator=generator, dtype=torch.uint8
+    )
+    labels = torch.arange(num_images) % net.num_classes
+    dtype = next(net.parameters()).dtype
+    everything = set_of(images, labels)
+    settings: dict[str, Any] = {
+        "images": images,
+        "labels": labels,
+        "class_names": tuple(f"class {k}" for k in range(net.num_classes)),
+        "normalize": lambda batch: (batch.to(dtype) - 127.5) / 64,
+        "image_set": everything,
+        "train_set": everything,
+        "model_title": "net",
+        "checkpoint_title": "step 7",
+        "set_title": "noise test",
+        "num_units": 4,
+        "batch_size": 5,
+    }
+    return Probe(**(settings | changes))
+
+
+def set_of(images: Tensor, labels: Tensor, batch_size: int = 5) -> ImageSet:
+    """Return images in memory as a set to search."""
+    return ImageSet(
+        "noise",
+        len(images),
+        lambda: zip(images.split(batch_size), labels.split(batch_size), strict=True),
+        lambda indices: images[indices],
+    )
 
 
 def project_by_hand(
@@ -119,17 +156,16 @@ def transpose_by_hand(conv: nn.Module, before: Tensor, back: Tensor) -> Tensor:
     return canvas[None, :, inner, inner].detach()
 
 
-def field_by_gradient(net: Network, layer: str, row: int, column: int, images: Tensor) -> Any:
+def field_by_gradient(maps: Tensor, row: int, column: int, pixels: Tensor) -> Any:
     """Return (top, left, bottom, right) of the pixels that a place of a layer depends on.
 
     The box around every non-zero derivative, over all maps of the layer and all images; the last
     row and column are inside.
     """
-    pixels = images.clone().requires_grad_()
-    maps = net.activations(pixels, [layer])[layer]
     place = maps[:, :, row, column] if maps.dim() == 4 else maps
     weights = torch.randn(place.shape, generator=torch.Generator().manual_seed(7))
-    (gradient,) = torch.autograd.grad((place * weights.to(place)).sum(), pixels)
+    total = (place * weights.to(place)).sum()
+    (gradient,) = torch.autograd.grad(total, pixels, retain_graph=True)
     touched = gradient.abs().sum((0, 1)) > 0
     rows, columns = touched.any(1).nonzero()[:, 0], touched.any(0).nonzero()[:, 0]
     return int(rows[0]), int(columns[0]), int(rows[-1]), int(columns[-1])

@@ -1,17 +1,13 @@
 import pytest
 import torch
-import yaml
 from torch import nn
 
-from cnnlab.config.models import AlexnetConfig
-from cnnlab.config.schema import parse
 from cnnlab.errors import UsageError
 from cnnlab.geometry import Window
-from cnnlab.models.alexnet import alexnet_two_tower
 from cnnlab.models.layers import Conv2d, max_pool
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.visualization.deconvnet import SIGNALS, forward_with_signal, project
-from tests.reference.visualization import CONFIGS, LIGHT_HEAD, network, project_by_hand
+from tests.reference.visualization import LIGHT_HEAD, network, project_by_hand
 
 ALEXNETS = [("224_ceil", 224), ("227", 227), ("224_pad2", 224)]
 
@@ -45,7 +41,7 @@ def by_autograd(net, images, layer, unit):
     return torch.autograd.grad(maps[:, unit].sum(), pixels)[0]
 
 
-@pytest.mark.parametrize("name", ["linear", "mlp", "lenet5"])
+@pytest.mark.parametrize("name", ["linear", "mlp", "lenet5", "lenet5_1998"])
 def test_gradient_equals_autograd_on_every_layer_of_a_small_model(name):
     net = network(name, channels=1, size=32)
     images = random_images(net, 3)
@@ -119,15 +115,8 @@ def test_alexnet_projection_equals_the_layers_turned_round_one_by_one(alexnet, s
     assert found.abs().max() > 0
 
 
-def two_towers():
-    plain = yaml.safe_load((CONFIGS / "alexnet.yaml").read_text())
-    config = parse(AlexnetConfig, plain | LIGHT_HEAD | {"initialization": "kaiming"})
-    net = alexnet_two_tower(config, Task(3, 64, 10), torch.Generator().manual_seed(0))
-    return net.double().eval()
-
-
 def test_towers_project_through_their_own_kernels_only():
-    net = two_towers()
+    net = network("alexnet_two_tower", channels=3, size=64, initialization="kaiming", **LIGHT_HEAD)
     image = random_images(net)
     at = strongest(net, image, "conv2")
     found = project(net, image, "conv2", torch.tensor([1]), "deconvnet")
@@ -162,6 +151,18 @@ def test_the_last_unit_of_conv1_projects_onto_the_last_pixels(geometry, side):
 def pool_net(kernel):
     layers = [Layer("pool", "pool", max_pool(Window(kernel, stride=2)))]
     return Network(layers, Task(1, 8, 2))
+
+
+def test_squashing_keeps_its_derivative_whatever_the_signal():
+    net = network("lenet5_1998", channels=1, size=32)
+    image = random_images(net)
+    by_signal = [project(net, image, "f6", torch.tensor([2]), signal) for signal in SIGNALS]
+    assert torch.equal(by_signal[0], by_signal[1])
+    assert torch.equal(by_signal[1], by_signal[2])
+    tanh = network("lenet5", channels=1, size=32, activation="tanh", initialization="xavier")
+    found = project(tanh, image, "f6", torch.tensor([1]), "deconvnet")
+    expected = project_by_hand(tanh, image[0], "f6", 1, 0, "deconvnet")
+    torch.testing.assert_close(found[0], expected, rtol=0, atol=1e-12)
 
 
 def test_switches_round_trip():

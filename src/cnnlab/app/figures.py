@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cnnlab.app import display
 from cnnlab.app.assemble import Assembly
-from cnnlab.app.pictures import training_hook
+from cnnlab.app.pictures import draw_while_training
 from cnnlab.app.snapshot import Progress
 from cnnlab.config import to_plain
 from cnnlab.console import Console
@@ -85,7 +85,7 @@ class Reporter:
         images, _ = next(self.parts.batches(step))
         pictures = positive_to_grey(images[:NUM_PICTURES])
         self.writers.images(step, "input/augmented_batch", _sheet(pictures))
-        training_hook(self.parts, self.writers.images)(self.parts.network, step)
+        draw_while_training(self.parts, self.writers.images, step)
 
     def test(self, tally: Tally, store: Store, chosen: str, seconds: float) -> None:
         """Show the closing block and write the test figures and the hyperparameters."""

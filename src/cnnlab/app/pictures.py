@@ -10,6 +10,8 @@ from cnnlab.app.assemble import Assembly
 from cnnlab.app.probing import as_seen, image_set, spread
 from cnnlab.app.sections import drawn
 from cnnlab.errors import UsageError
+from cnnlab.models import Network
+from cnnlab.models.towers import SplitNetwork
 from cnnlab.visualization import PICTURES
 from cnnlab.visualization.figures import Picture
 from cnnlab.visualization.hook import PictureHook, WriteImage
@@ -20,15 +22,21 @@ IN_REPORTS = ("filters", "top9", "neighbours", "predictions", "invariance")
 NUM_IMAGES, NUM_UNITS, NUM_SEARCHED, BATCH = 32, 6, 2000, 256
 
 
-def training_hook(parts: Assembly, write_image: WriteImage) -> PictureHook:
-    """Return the hook that draws the first kernels and the projections of four images."""
-    return PictureHook(WHILE_TRAINING, probe_of_run(parts, "while training", 4), write_image)
+def draw_while_training(parts: Assembly, write_image: WriteImage, step: int) -> None:
+    """Draw the first kernels and the projections of four images, for TensorBoard's image tab."""
+    probe = probe_of_run(parts, f"step {step}", 4)
+    PictureHook(WHILE_TRAINING, probe, write_image)(on_one_device(parts.network), step)
+
+
+def on_one_device(network: Network) -> Network:
+    """Return the network, or its grouped form when its towers live on two devices."""
+    return network.grouped() if isinstance(network, SplitNetwork) else network
 
 
 def sections_of_run(parts: Assembly, checkpoint_title: str) -> list[report.Section]:
     """Return a section a picture of a trained run; what the network cannot give is left out."""
     probe = probe_of_run(parts, checkpoint_title, NUM_IMAGES)
-    return sections(parts.network, probe, IN_REPORTS)
+    return sections(on_one_device(parts.network), probe, IN_REPORTS)
 
 
 def sections(model: nn.Module, probe: Probe, names: Sequence[str]) -> list[report.Section]:

@@ -31,7 +31,7 @@ def chroma(kernels: Tensor) -> Tensor:
 def num_towers(model: nn.Module) -> int:
     """Return the towers of the first convolution: the groups in which the second one reads it."""
     convolutions = layers_with(model, "conv")
-    return int(convolutions[1].module.groups) if len(convolutions) > 1 else 1
+    return int(getattr(convolutions[1].module, "groups", 1)) if len(convolutions) > 1 else 1
 
 
 def kernels_of(model: nn.Module, name: str) -> Tensor:
@@ -54,10 +54,12 @@ def kernels_of(model: nn.Module, name: str) -> Tensor:
 
 
 def dense_weight(module: nn.Module) -> Tensor:
-    """Return a convolution's kernels [K,C/groups,h,w]."""
+    """Return a convolution's kernels [K,C/groups,h,w]; links that do not exist are zero."""
     weight: Any = module.weight
-    assert isinstance(weight, Tensor)
-    return weight
+    dense: Any = getattr(module, "dense", None)  # a connection table keeps its links alone
+    kernels = weight if dense is None else dense(weight)
+    assert isinstance(kernels, Tensor)
+    return kernels
 
 
 def draw_filters(model: nn.Module, probe: Probe) -> list[Picture]:

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from cnnlab.errors import UsageError
+from cnnlab.visualization.invariance import (
+    draw_equivariance,
+    draw_invariance,
+    equivariance_error,
+    shift,
+)
+from tests.reference.visualization import LIGHT_HEAD, network, probe_for
+
+
+def test_shifting_moves_columns_to_the_right_and_repeats_the_border():
+    image = torch.arange(5).view(1, 1, 1, 5)
+    assert shift(image, 2)[0, 0, 0].tolist() == [0, 0, 0, 1, 2]
+    assert shift(image, -2)[0, 0, 0].tolist() == [2, 3, 4, 4, 4]
+    assert torch.equal(shift(image, 0), image)
+
+
+@pytest.mark.parametrize("name", ["lenet5", "lenet5_1998"])
+def test_maps_move_with_the_image_exactly_at_multiples_of_the_jump(name):
+    net = network(name, channels=1, size=32)
+    (picture,) = draw_equivariance(net, probe_for(net))
+    assert set(picture.facts) == {"c1", "s2", "c3", "s4"}
+    for layer, errors in picture.facts.items():
+        jump = net.receptive_fields[layer].jump_pixels
+        for pixels, error in enumerate(errors):
+            if pixels % jump == 0:
+                assert error < 1e-12, (layer, pixels)
+            else:
+                assert error > 0.01, (layer, pixels)
+
+
+def test_alexnet_is_equivariant_at_strides_although_conv1_has_jump_four():
+    net = network("alexnet", channels=3, size=128, initialization="kaiming", **LIGHT_HEAD)
+    (picture,) = draw_equivariance(net, probe_for(net, num_images=2, layer="pool1"))
+    errors = picture.facts["pool1"]
+    assert max(errors[0], errors[8], errors[16]) < 1e-12
+    assert min(errors[4], errors[12]) > 0.01
+
+
+def test_padding_breaks_it_at_the_border():
+    net = network("alexnet", channels=3, size=128, initialization="kaiming", **LIGHT_HEAD)
+    probe = probe_for(net, num_images=1)
+    images = probe.images
+    still, moved = (
+        net.activations(probe.normalize(one), ["conv2"])["conv2"].detach()
+        for one in (images, shift(images, 8))
+    )
+    field = net.receptive_fields["conv2"]
+    inside, everywhere = equivariance_error(still, moved, field, 8, 128)
+    assert inside < 1e-12
+    assert everywhere > 0.01
+
+
+def test_no_place_away_from_the_border_gives_no_number():
+    net = network("lenet5", channels=1, size=32)
+    maps = torch.rand(1, 16, 5, 5)
+    inside, _ = equivariance_error(maps, maps, net.receptive_fields["s4"], 20, 32)
+    assert math.isnan(inside)
+
+
+def test_nothing_changes_without_a_shift_and_the_answer_is_drawn_beside():
+    net = network("lenet5", channels=1, size=32)
+    (picture,) = draw_invariance(net, probe_for(net))
+    still = picture.facts["shifts"].index(0)
+    assert all(values[still] == 0 for values in picture.facts["changes"].values())
+    assert list(picture.facts["changes"]) == ["c1", "s4", "relu6"]
+    assert len(picture.facts["probability"]) == len(picture.facts["shifts"])
+
+
+def test_a_network_without_maps_cannot_be_equivariant():
+    net = network("mlp", channels=1, size=20)
+    with pytest.raises(UsageError, match="has no maps that could move"):
+        draw_equivariance(net, probe_for(net))
+    lenet = network("lenet5", channels=1, size=32)
+    with pytest.raises(UsageError, match="f6 has no maps") as caught:
+        draw_equivariance(lenet, probe_for(lenet, layer="f6"))
+    assert "c1" in caught.value.hint

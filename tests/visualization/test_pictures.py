@@ -1,0 +1,150 @@
+import io
+
+import pytest
+import torch
+
+from cnnlab.config.visualization import PICTURE_NAMES
+from cnnlab.errors import UsageError
+from cnnlab.visualization import PICTURES
+from cnnlab.visualization.figures import LARGEST_SIDE_PIXELS, render, save, to_pixels
+from cnnlab.visualization.hook import PictureHook
+from cnnlab.visualization.probe import evaluating
+from tests.reference.visualization import LIGHT_HEAD, network, probe_for
+
+LARGEST_FILE_BYTES = 4_000_000
+
+
+def probe_with_checkpoints(net, **changes):
+    saved = [("epoch 1", net), ("epoch 2", net)]
+    return probe_for(net, checkpoints=lambda: iter(saved), **changes)
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    return network("lenet5", channels=1, size=32).float()
+
+
+def size_of(png):
+    from matplotlib.image import imread
+
+    return imread(io.BytesIO(png)).shape[:2]
+
+
+def test_the_settings_and_the_table_know_the_same_names():
+    assert tuple(PICTURES) == PICTURE_NAMES
+
+
+@pytest.mark.parametrize("name", PICTURE_NAMES)
+def test_every_picture_of_lenet_is_drawn_bounded_and_titled(lenet, name):
+    pictures = PICTURES[name](lenet, probe_with_checkpoints(lenet))
+    assert pictures
+    for picture in pictures:
+        png, svg = render(picture, "png"), render(picture, "svg")
+        assert max(size_of(png)) <= LARGEST_SIDE_PIXELS
+        assert max(len(png), len(svg)) < LARGEST_FILE_BYTES
+        assert svg.lstrip().startswith(b"<?xml")
+        for word in ("net", "noise test", "step 7"):
+            assert word in picture.title
+        assert picture.caption
+
+
+@pytest.mark.parametrize("name", ["filters", "activations", "deconvnet", "top9", "evolution"])
+def test_pictures_of_alexnet_are_bounded(name):
+    net = network("alexnet_two_tower", channels=3, size=67, initialization="kaiming", **LIGHT_HEAD)
+    probe = probe_with_checkpoints(net.float(), num_images=5, num_units=16)
+    for picture in PICTURES[name](net, probe):
+        png, svg = render(picture, "png"), render(picture, "svg")
+        assert max(size_of(png)) <= LARGEST_SIDE_PIXELS
+        assert max(len(png), len(svg)) < LARGEST_FILE_BYTES
+
+
+def test_the_title_says_layer_and_signal_and_the_units_are_labelled(lenet):
+    (picture,) = PICTURES["top9"](lenet, probe_for(lenet, units=(3, 7), signal="guided"))
+    assert "layer c3" in picture.title
+    assert "guided" in picture.title
+    labels = [axes.get_title() for axes in picture.figure.axes]
+    assert [one.split(":")[0] for one in labels if one] == ["unit 3", "unit 7"]
+
+
+def test_a_picture_stands_the_right_way_up_with_its_own_colours(lenet):
+    from cnnlab.visualization.figures import Picture, new_figure, show
+
+    red_over_blue = torch.zeros(3, 2, 2)
+    red_over_blue[0, 0], red_over_blue[2, 1] = 1, 1
+    figure = new_figure(3, 3, "title")
+    show(figure.subplots(), red_over_blue)
+    pixels = to_pixels(Picture("test", "title", "", figure))
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape == (3, 300, 300)
+    assert pixels[:, 100, 150].tolist() == [255, 0, 0]
+    assert pixels[:, 250, 150].tolist() == [0, 0, 255]
+
+
+def test_the_same_picture_gives_the_same_files(lenet, tmp_path):
+    for folder in ("a", "b"):
+        (picture,) = PICTURES["filters"](lenet, probe_for(lenet))
+        paths = save(picture, tmp_path / folder)
+        assert [path.name for path in paths] == ["filters.png", "filters.svg"]
+    for name in ("filters.png", "filters.svg"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_the_hook_writes_pixels_and_changes_nothing(lenet):
+    net = network("lenet5", channels=1, size=32, dropout=0.5).float().train()
+    written = []
+    random_state = torch.get_rng_state()
+    weights = {name: value.clone() for name, value in net.state_dict().items()}
+    hook = PictureHook(
+        ("filters", "deconvnet", "evolution"), probe_for(net), lambda *what: written.append(what)
+    )
+    hook(net, 120)
+    assert [(step, tag) for step, tag, _ in written] == [
+        (120, "pictures/filters"),
+        (120, "pictures/deconvnet"),
+    ]
+    assert all(pixels.dtype == torch.uint8 and len(pixels) == 3 for *_, pixels in written)
+    assert net.training
+    assert all(module.training for module in net.modules())
+    assert torch.equal(random_state, torch.get_rng_state())
+    assert all(torch.equal(weights[name], value) for name, value in net.state_dict().items())
+
+
+def test_the_modes_come_back_after_an_error(lenet):
+    net = network("lenet5", channels=1, size=32).train()
+    net.get_submodule("c1").eval()
+    with pytest.raises(RuntimeError, match="stop"), evaluating(net):
+        raise RuntimeError("stop")
+    assert net.training
+    assert not net.get_submodule("c1").training
+
+
+@pytest.mark.parametrize("name", ["activations", "deconvnet", "top9", "equivariance", "neighbours"])
+def test_a_layer_that_is_not_there_lists_those_that_are(lenet, name):
+    with pytest.raises(UsageError, match="no layer 'conv9'") as caught:
+        PICTURES[name](lenet, probe_for(lenet, layer="conv9"))
+    assert "c1, s2" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["deconvnet", "top9", "evolution"])
+def test_a_unit_that_is_not_there_names_the_range(lenet, name):
+    with pytest.raises(UsageError, match="layer c3 has no unit 99") as caught:
+        PICTURES[name](lenet, probe_with_checkpoints(lenet, layer="c3", units=(99,)))
+    assert caught.value.hint == "its units are 0 to 15"
+
+
+def test_evolution_without_checkpoints_says_what_it_needs(lenet):
+    for name in ("evolution", "filter_evolution"):
+        with pytest.raises(UsageError, match="needs the checkpoints"):
+            PICTURES[name](lenet, probe_for(lenet))
+
+
+def test_no_images_are_refused(lenet):
+    with pytest.raises(UsageError, match="no image to look at"):
+        probe_for(lenet, num_images=0)
+
+
+def test_a_model_that_lists_no_layers_is_refused():
+    net = torch.nn.Linear(4, 2)
+    lenet = network("lenet5", channels=1, size=32)
+    with pytest.raises(UsageError, match="Linear does not list its layers"):
+        PICTURES["activations"](net, probe_for(lenet))
