@@ -20,7 +20,7 @@ CASES = [
     *((name, *USUAL_INPUT[name][:2], {}) for name in MODELS),
     ("lenet5", 1, 36, {"pooling": "average"}),
     ("alexnet", 3, 131, {"geometry": "227"}),
-    ("alexnet", 3, 131, {"geometry": "224_pad2"}),
+    ("alexnet", 3, 224, {"geometry": "224_pad2"}),
     ("alexnet", 3, 128, {"pooling": "non_overlapping"}),
 ]
 
