@@ -1,0 +1,24 @@
+"""Settings of `cnnlab convert`."""
+
+from dataclasses import dataclass
+
+from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.schema import setting
+
+
+@dataclass(kw_only=True)
+class ConvertConfig:
+    """`cnnlab convert`: foreign weights in, cnnlab's out; the files' endings say which."""
+
+    source: str | None = setting(
+        "weights file (.pth, .pt), torchvision (by name), or a checkpoint of cnnlab"
+    )
+    output: str | None = setting("file to write: .safetensors, .pth or .onnx; must not exist yet")
+    model: ModelConfig
+    dataset: DatasetConfig
+    augment: AugmentConfig
+    class_names: str | None = setting(
+        "text file with a class name a line; null: ImageNet's where there are 1000 classes"
+    )
+    plugins: list[str] = setting("Python modules that register models of your own")
