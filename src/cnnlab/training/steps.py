@@ -4,7 +4,7 @@ The table STEPS names the ways to compute the gradients of a batch. What follows
 for all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -19,7 +19,19 @@ from cnnlab.training.losses import Loss
 
 Precision = Callable[[], AbstractContextManager]
 SeedDropout = Callable[[int], None]
+NumImages = Callable[[int, Tensor], int]
+Combine = Callable[[Sequence[Tensor], Tensor], Tensor]
 ComputeGradients = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+
+
+def own_count(step: int, labels: Tensor) -> int:
+    """Return how many images an update sees when one process sees them all."""
+    return len(labels)
+
+
+def alone(parameters: Sequence[Tensor], loss: Tensor) -> Tensor:
+    """Leave gradients and loss as they are: one process has all of them."""
+    return loss
 
 
 @dataclass(frozen=True)
@@ -27,13 +39,15 @@ class Recipe:
     """What the ways to compute gradients are built from.
 
     precision: makes the context of a forward pass. seed_dropout: takes the number of the forward
-    pass since the start of training. parts: forward passes per update.
+    pass since the start of training. parts: forward passes per update. num_images: (step, labels)
+    -> images of the whole update, of which other processes may have the rest.
     """
 
     loss: Loss
     precision: Precision
     seed_dropout: SeedDropout
     parts: int = 1
+    num_images: NumImages = own_count
 
 
 def plain(recipe: Recipe) -> ComputeGradients:
@@ -42,7 +56,7 @@ def plain(recipe: Recipe) -> ComputeGradients:
     def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
         recipe.seed_dropout(step)
         with recipe.precision():
-            loss = recipe.loss(model(images), labels) / len(labels)
+            loss = recipe.loss(model(images), labels) / recipe.num_images(step, labels)
         loss.backward()
         return loss.detach()
 
@@ -58,12 +72,12 @@ def accumulating(recipe: Recipe) -> ComputeGradients:
     """
 
     def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        losses = []
+        losses, count = [], recipe.num_images(step, labels)
         parts = zip(images.chunk(recipe.parts), labels.chunk(recipe.parts), strict=True)
         for index, (some_images, some_labels) in enumerate(parts):
             recipe.seed_dropout(step * recipe.parts + index)
             with recipe.precision():
-                loss = recipe.loss(model(some_images), some_labels) / len(labels)
+                loss = recipe.loss(model(some_images), some_labels) / count
             loss.backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -83,10 +97,12 @@ def build(
     *,
     latch: Latch,
     clip_gradient_norm: float | None = None,
+    combine: Combine = alone,
 ) -> Step:
     """Return the step that computes gradients in the way called `name` and applies them.
 
     The gradient's norm is taken over all parameters, before clipping to `clip_gradient_norm`.
+    combine: adds up gradients, in place, and the loss over the processes of a job.
     From the first non-finite loss or norm on, `latch` keeps the parameters as they are.
     """
     if name not in STEPS:
@@ -97,11 +113,12 @@ def build(
         state.optimizer.zero_grad(set_to_none=True)
         loss = compute(state.model, images, labels, state.step)
         trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+        loss = combine(trained, loss)
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
         if clip_gradient_norm is not None:
             clip_grads_with_norm_(trained, clip_gradient_norm, norm)
         latch.watch(loss, norm, state.optimizer)
         state.optimizer.step()
-        return StepReport(loss, norm, len(labels))
+        return StepReport(loss, norm, recipe.num_images(state.step, labels))
 
     return step
