@@ -1,0 +1,65 @@
+"""The same training on a CUDA device: marked gpu, skipped with a reason where there is none."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnnlab import checkpoint
+from cnnlab.cli import main
+
+pytestmark = pytest.mark.gpu
+
+FEW = ["trainer.epochs=2", "trainer.limit_train_batches=6", "logging.report=false"]
+
+
+def train(folder: Path, *words: str) -> list[float]:
+    """Train on the first GPU; return the loss of each epoch."""
+    assert main(["train", *FEW, "runtime.device=cuda", f"hydra.run.dir={folder}", *words]) == 0
+    with open(folder / "metrics.csv", newline="") as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_every_precision_starts_like_the_cpu(tmp_path: Path, precision: str) -> None:
+    words = ["trainer.epochs=1", "optimizer.learning_rate=0.01"]
+    on_gpu = train(tmp_path / "gpu", *words, f"runtime.precision={precision}")
+    assert main(["train", *FEW, *words, "runtime.device=cpu", f"hydra.run.dir={tmp_path}/cpu"]) == 0
+    with open(tmp_path / "cpu" / "metrics.csv", newline="") as file:
+        on_cpu = [float(row["train/loss"]) for row in csv.DictReader(file)]
+    tolerance = 0.03 if precision == "bf16" else 0.003  # rounding, grown over six updates
+    assert on_gpu == pytest.approx(on_cpu, rel=tolerance)
+
+
+@pytest.mark.parametrize("model", ["lenet5", "alexnet"])
+def test_deterministic_runs_agree_bit_for_bit(tmp_path: Path, model: str) -> None:
+    words = [f"model={model}", "dataset.image_size_pixels=64", "runtime.deterministic=true"]
+    few = ["trainer.batch_size=16", "model.dropout=0.5", "optimizer.learning_rate=0.01"]
+    for name in ("one", "two"):
+        train(tmp_path / name, *words, *few)
+    weights = [
+        checkpoint.read(tmp_path / n / "checkpoints/last.safetensors") for n in ("one", "two")
+    ]
+    for name, tensor in weights[0].tensors.items():
+        assert torch.equal(tensor, weights[1].tensors[name]), name
+
+
+def test_what_was_trained_on_a_gpu_evaluates_the_same_on_the_cpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(tmp_path / "run", "trainer.epochs=4", "trainer.limit_train_batches=30")
+    capsys.readouterr()
+    errors = []
+    for device in ("cuda", "cpu"):
+        words = [f"checkpoint={tmp_path}/run", f"runtime.device={device}", "format=json"]
+        assert main(["evaluate", *words]) == 0
+        errors.append(json.loads(capsys.readouterr().out)["top1_error"])
+    assert errors[0] == pytest.approx(errors[1], abs=0.003)
+
+
+@pytest.mark.parametrize("residency", ["device", "host"])
+def test_residency_does_not_change_what_is_learned(tmp_path: Path, residency: str) -> None:
+    words = [f"dataset.residency={residency}", "runtime.deterministic=true"]
+    assert train(tmp_path / "a", *words) == train(tmp_path / "b", "runtime.deterministic=true")
