@@ -1,6 +1,5 @@
 import os
 import pickle
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -88,13 +87,3 @@ def test_a_damaged_batch_is_refused_by_name(tmp_path: Path, kind: str) -> None:
     path.write_bytes(DAMAGED[kind])
     with pytest.raises(DataError, match=str(path)):
         cifar.read_batch(path, b"labels", 10)
-
-
-def test_an_archive_that_points_outside_is_refused(tmp_path: Path) -> None:
-    archive, target = tmp_path / "a.tar.gz", tmp_path / "target"
-    (tmp_path / "evil").write_text("evil")
-    with tarfile.open(archive, "w:gz") as tar:
-        tar.add(tmp_path / "evil", arcname="../escaped")
-    with pytest.raises(DataError, match="outside"):
-        cifar.unpack(archive, target)
-    assert not (tmp_path / "escaped").exists()

@@ -2,7 +2,6 @@
 
 import io
 import pickle
-import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DownloadConfig
+from cnnlab.data.archive import unpack
 from cnnlab.data.download import Remote, fetch
 from cnnlab.data.store import ArrayStore, Splits
 from cnnlab.errors import DataError
@@ -102,15 +102,6 @@ def _not_found(cifar: CifarSet, root: str | None) -> DataError:
         where,
         f"set dataset.root to the unpacked {cifar.archive.name}, or dataset.download=true",
     )
-
-
-def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a tar archive; members that point outside of `folder` are refused with DataError."""
-    try:
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise DataError(f"cannot unpack: {error}", str(archive)) from error
 
 
 def _read_files(

@@ -68,7 +68,7 @@ def otsu_threshold(ink: Tensor) -> float:
     weight = counts.cumsum(0) / counts.sum()
     mean = (counts * levels).cumsum(0) / counts.sum()
     spread = (mean[-1] * weight - mean) ** 2 / (weight * (1 - weight)).clamp_min(1e-12)
-    return float(levels[int(spread[:-1].argmax())])
+    return (int(spread[:-1].argmax()) + 1) * top / NUM_LEVELS
 
 
 def _to_working_size(image: Tensor) -> Tensor:

@@ -91,8 +91,13 @@ def load(config: DatasetConfig) -> Splits:
         for split, listing in (("train", train), ("test", test))
     ]
     for store in stores:
-        store.note = _NOTES.get(len(store), f"{len(store)} images: no published size of this set")
+        store.note = note_for(len(store))
     return Splits(stores[0], None, stores[1])
+
+
+def note_for(num_images: int) -> str:
+    """Say which of the published sets has so many images."""
+    return _NOTES.get(num_images, f"{num_images} images: no published size of this set")
 
 
 def _find(root: Path, names: tuple[str, ...]) -> Path:

@@ -1,0 +1,105 @@
+"""`cnnlab prepare` from outside: messages, exit codes, signals."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnnlab import data
+from cnnlab.app.prepare import run
+from cnnlab.config import Launch
+from cnnlab.errors import DataError, UsageError
+from tests.data.pictures import write_train_and_test
+from tests.data.settings import dataset_config, prepare_config
+
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def prepare(root: Path, output: Path, **changes) -> int:
+    dataset = dataset_config("folder", root=str(root), image_size_pixels=32)
+    config = prepare_config(dataset, output=str(output), num_threads=2, **changes)
+    return run(config, Launch(command="cnnlab prepare"))
+
+
+def test_prepare_then_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, output = write_train_and_test(tmp_path / "pictures"), tmp_path / "store"
+    assert prepare(root, output) == 0
+    said = capsys.readouterr().out
+    assert "train: 64 images" in said
+    assert f"dataset.root={output}" in said
+    assert prepare(root, output, verify=True) == 0
+    assert "every digest is right" in capsys.readouterr().out
+    shard = output / "train_00000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    with pytest.raises(DataError, match=r"train_00000\.npy"):
+        prepare(root, output, verify=True)
+
+
+def test_an_output_must_be_named(tmp_path: Path) -> None:
+    dataset = dataset_config("folder", root=str(tmp_path))
+    with pytest.raises(UsageError, match="output is missing"):
+        run(prepare_config(dataset), Launch(command="cnnlab prepare"))
+
+
+@pytest.fixture
+def three_bad(tmp_path: Path) -> Path:
+    root = write_train_and_test(tmp_path / "pictures")
+    (root / "train" / "class_0" / "0003.jpg").write_bytes(b"")
+    (root / "train" / "class_2" / "0007.jpg").write_bytes(b"<html></html>")
+    (root / "train" / "class_3" / "0001.jpg").write_bytes(b"\xff\xd8\xff\xe0 truncated")
+    return root
+
+
+BAD_PATHS = ["class_0/0003.jpg", "class_2/0007.jpg", "class_3/0001.jpg"]
+
+
+def test_bad_files_are_all_listed_and_nothing_is_published(three_bad: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="3 of 64 train files") as caught:
+        prepare(three_bad, tmp_path / "store")
+    assert all(path in caught.value.where for path in BAD_PATHS)
+    assert "class_0/0003.jpg: empty file; class_2/0007.jpg: a web page" in caught.value.where
+    assert len(str(caught.value).splitlines()) == 3
+    assert not (tmp_path / "store").exists()
+
+
+def test_skipped_files_are_recorded_up_to_the_limit(
+    three_bad: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DataError, match=r"max_bad_fraction=0\.001"):
+        prepare(three_bad, tmp_path / "store", on_bad="skip")
+    assert prepare(three_bad, tmp_path / "store", on_bad="skip", max_bad_fraction=0.05) == 0
+    assert "train: 61 images" in capsys.readouterr().out
+    manifest = json.loads((tmp_path / "store" / "manifest.json").read_text())
+    skipped = manifest["splits"]["train"]["skipped"]
+    assert [item["path"] for item in skipped] == BAD_PATHS
+    stored = data.load(dataset_config("store", root=str(tmp_path / "store"))).train
+    original = data.load(dataset_config("folder", root=str(three_bad), image_size_pixels=32)).train
+    good = [k for k, path in enumerate(original.listing.paths) if path not in BAD_PATHS]
+    assert torch.equal(stored.read(torch.arange(61)), original.read(torch.tensor(good)))
+    assert torch.equal(stored.labels, original.labels[good])
+
+
+def test_a_request_to_stop_keeps_what_is_done(tmp_path: Path) -> None:
+    root, output = write_train_and_test(tmp_path / "pictures", each=400), tmp_path / "store"
+    command = [sys.executable, "-m", "cnnlab", "prepare", f"dataset.root={root}"]
+    command += [f"output={output}", "dataset.image_size_pixels=224", "num_threads=1"]
+    command += ["shard_megabytes=1"]
+    child = subprocess.Popen(
+        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    building = tmp_path / "store.building" / "journal.npz"
+    while not building.exists() and child.poll() is None:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGTERM)
+    _, error = child.communicate(timeout=60)
+    assert child.returncode == 143, error
+    assert "go on with the same command" in error
+    assert "Traceback" not in error
+    assert building.exists()
+    assert not output.exists()
