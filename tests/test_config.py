@@ -87,7 +87,8 @@ def test_every_choice_of_training_checks(group: str) -> None:
 @pytest.mark.parametrize("verb", sorted(set(VERBS) - {"train"}))
 def test_the_other_commands_compose(verb: str) -> None:
     plain = composed(verb)
-    required = {key: ["x"] for key in ("checkpoint", "runs") if plain.get(key) == []}
+    lists = ("checkpoint", "runs", "images")
+    required = {key: ["x"] for key in lists if plain.get(key) == []}
 
     assert VERBS[verb].parse({**plain, **required})
 

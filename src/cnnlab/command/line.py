@@ -13,7 +13,7 @@ from cnnlab.config import choices
 from cnnlab.config.keys import Key, walk
 from cnnlab.errors import UsageError
 
-PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "stored"}
+PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
 """Last parts of the keys whose values are paths: any character may stand in them."""
 
 FLAGS_WITH_VALUE = {"--package", "-p", "--config-dir", "-cd", "--experimental-rerun", "--cfg", "-c"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cnnlab.config.checks import check_dataset, check_training
+from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.models import MODELS, ModelConfig
@@ -30,21 +31,27 @@ from cnnlab.config.training import (
     ScheduleConfig,
     TrainerConfig,
 )
-from cnnlab.config.verbs import EvaluateConfig, StoredDatasetConfig
+from cnnlab.config.verbs import CompareConfig, EvaluateConfig, PredictConfig, StoredDatasetConfig
 from cnnlab.config.visualization import VisualizeConfig
 from cnnlab.errors import UsageError
 
 __all__ = [
     "VARIANTS",
+    "CompareConfig",
+    "ConvertConfig",
     "EvaluateConfig",
     "Launch",
     "ListConfig",
+    "PredictConfig",
     "PrepareConfig",
     "SummaryConfig",
     "TrainConfig",
     "VisualizeConfig",
+    "parse_compare",
+    "parse_convert",
     "parse_evaluate",
     "parse_list",
+    "parse_predict",
     "parse_prepare",
     "parse_summary",
     "parse_train",
@@ -130,14 +137,35 @@ def parse_train(plain: dict[str, Any]) -> TrainConfig:
 def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
     """Check and type what `cnnlab evaluate` was given."""
     config = parse(EvaluateConfig, plain, variants=STORED_VARIANTS)
-    if not config.checkpoint:
-        raise UsageError(
-            "checkpoint is missing",
-            hint="checkpoint=PATH, checkpoint=RUN_FOLDER or checkpoint=latest",
-        )
+    _refuse_none(config.checkpoint, "checkpoint", "checkpoint=PATH, a run folder, or latest")
     if isinstance(config.dataset, DatasetConfig):
         check_dataset(config.dataset)
     return config
+
+
+def _refuse_none(given: list[str], key: str, hint: str) -> None:
+    if not given:
+        raise UsageError(f"{key} is missing", hint=hint)
+
+
+def parse_predict(plain: dict[str, Any]) -> PredictConfig:
+    """Check and type what `cnnlab predict` was given."""
+    config = parse(PredictConfig, plain, variants=VARIANTS)
+    _refuse_none(config.checkpoint, "checkpoint", "checkpoint=PATH, a run folder, or latest")
+    _refuse_none(config.images, "images", "images=FILE, images=FOLDER or several: images=[A,B]")
+    return config
+
+
+def parse_compare(plain: dict[str, Any]) -> CompareConfig:
+    """Check and type what `cnnlab compare` was given."""
+    config = parse(CompareConfig, plain)
+    _refuse_none(config.runs, "runs", "runs=[FOLDER,FOLDER]; cnnlab list runs shows them")
+    return config
+
+
+def parse_convert(plain: dict[str, Any]) -> ConvertConfig:
+    """Check and type what `cnnlab convert` was given."""
+    return parse(ConvertConfig, plain, variants=VARIANTS)
 
 
 def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
