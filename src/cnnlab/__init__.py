@@ -1,4 +1,12 @@
-"""cnnlab."""
+"""LeNet and AlexNet in PyTorch: trained, tested and looked into, from one command line.
+
+Reading order: app/assemble.py shows how the parts fit; then along the data's way data/ (store,
+stream, augment), preprocessing.py, models/ (network, lenet5, alexnet), training/ (loop, steps),
+evaluation/ (views, evaluate, metrics), visualization/ (deconvnet); then what keeps a run safe,
+checkpoint.py and run_folder/; at last config/ and command/, which turn words into all of this.
+
+Letters in shapes: N images, V views, C channels, H and W pixels, S the side of a square, K classes.
+"""
 
 import importlib
 from typing import Any
