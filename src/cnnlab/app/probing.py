@@ -9,11 +9,16 @@ from torch import Tensor, nn
 from cnnlab import images as pixels
 from cnnlab import run_folder
 from cnnlab.app.stored_network import StoredNetwork, open_network
+from cnnlab.data.decode import BadImage
+from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.data.store import Store
-from cnnlab.errors import UsageError
+from cnnlab.errors import DataError, UsageError
 from cnnlab.preprocessing import Preprocessing
+from cnnlab.printable import printable
 from cnnlab.run_folder import names
 from cnnlab.visualization.probe import Batches, ImageSet
+
+MOST_PICTURES = 256
 
 
 def as_seen(preprocessing: Preprocessing, size: int) -> Callable[[Tensor], Tensor]:
@@ -72,6 +77,19 @@ def checked_indices(indices: list[int], store: Store) -> Tensor:
                 hint=f"its images are 0 to {len(store) - 1}",
             )
     return torch.tensor(indices)
+
+
+def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: int) -> Tensor:
+    """Read picture files as the network sees them: uint8 [N,C,S,S].
+
+    Raises DataError for a path without pictures, and for the first that cannot be read.
+    """
+    seen = []
+    for path, picture in read_pictures(picture_files(given)[:MOST_PICTURES], channels):
+        if isinstance(picture, BadImage):
+            raise DataError("a picture cannot be read", printable(str(path)), picture.reason)
+        seen.append(see(picture.permute(1, 2, 0)[None]))
+    return torch.cat(seen)
 
 
 def saved_networks(

@@ -1,8 +1,10 @@
 """`cnnlab visualize`: look inside a trained network; the pictures go into its run folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cnnlab import data, run_folder, runtime
 from cnnlab.app.evaluate import dataset_config
@@ -13,6 +15,7 @@ from cnnlab.app.probing import (
     image_set,
     moment,
     pictures_folder,
+    pictures_from,
     saved_networks,
     spread,
 )
@@ -88,16 +91,12 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork, device: torch.devic
     store = split_of(splits, config.split)
     labels = as_numbered(store, stored)
     see = as_seen(stored.preprocessing, stored.network.input_size_pixels)
-    chosen = (
-        spread(labels, config.num_images)
-        if config.indices is None
-        else checked_indices(config.indices, store)
-    )
+    images, known, set_title = shown(config, store, labels, see)
     train_labels = as_numbered(splits.train, stored)
     searched = (config.batch_size, config.search_images)
     return Probe(
-        images=see(store.read(chosen)),
-        labels=labels[chosen].to(device),
+        images=images,
+        labels=None if known is None else known.to(device),
         class_names=stored.class_names,
         normalize=stored.preprocessing.normalize,
         image_set=image_set(store, labels, see, *searched),
@@ -105,13 +104,27 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork, device: torch.devic
         checkpoints=saved_networks(stored.path, device),
         model_title=str(stored.config["model"]["name"]),
         checkpoint_title=f"{stored.path.stem} ({moment(stored)})",
-        set_title=f"{store.name} {store.split}",
+        set_title=set_title,
         layer=config.layer,
         units=None if config.units is None else tuple(config.units),
         num_units=config.num_units,
         signal=config.signal,
         batch_size=config.batch_size,
     )
+
+
+def shown(
+    config: VisualizeConfig, store: Store, labels: Tensor, see: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None, str]:
+    """Return the images to look at, their labels where known, and what they are called."""
+    if config.images:
+        return pictures_from(config.images, see, store.image_shape[2]), None, "own pictures"
+    chosen = (
+        spread(labels, config.num_images)
+        if config.indices is None
+        else checked_indices(config.indices, store)
+    )
+    return see(store.read(chosen)), labels[chosen], f"{store.name} {store.split}"
 
 
 def split_of(splits: Splits, split: str) -> Store:
@@ -125,7 +138,7 @@ def split_of(splits: Splits, split: str) -> Store:
     return store
 
 
-def as_numbered(store: Store, stored: StoredNetwork) -> torch.Tensor:
+def as_numbered(store: Store, stored: StoredNetwork) -> Tensor:
     """Return the store's labels as the network numbers its classes; DataError for other classes."""
     order = match_classes(stored.class_names, store.class_names, "the checkpoint", "the data")
     return store.labels if order is None else order[store.labels]

@@ -31,6 +31,7 @@ class VisualizeConfig:
     what: list[str] = setting("pictures to draw", choices=(*PICTURE_NAMES, "all"))
     dataset: DatasetConfig | StoredDatasetConfig
     split: str = setting("images to look at", choices=("test", "validation", "train"))
+    images: list[str] = setting("picture files and folders to look at instead of the split's")
     indices: list[int] | None = setting(
         "images of the split to look at; null: the first of each class", at_least=0
     )

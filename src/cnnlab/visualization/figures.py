@@ -55,6 +55,7 @@ class Picture:
     caption: str
     figure: "Figure"
     facts: dict[str, Any] = field(default_factory=dict)
+    _rendered: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
 
 def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure":
@@ -132,7 +133,13 @@ def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> li
 
 
 def render(picture: Picture, ending: str) -> bytes:
-    """Return the bytes of the picture as png or svg."""
+    """Return the bytes of the picture as png or svg; drawn once for file and page."""
+    if ending not in picture._rendered:
+        picture._rendered[ending] = _drawn(picture, ending)
+    return picture._rendered[ending]
+
+
+def _drawn(picture: Picture, ending: str) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
