@@ -1,12 +1,22 @@
+import threading
+import time
+from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
 
+from cnnlab import data
+from cnnlab.config import DatasetConfig
+from cnnlab.data import residency
+from cnnlab.data.ahead import ahead
 from cnnlab.data.store import ArrayStore
 from cnnlab.data.stream import Batch, InOrder, Stream, in_order
-from cnnlab.errors import UsageError
+from cnnlab.errors import DataError, ResourceError, UsageError
 from cnnlab.preprocessing import Preprocessing
+from tests.data.pictures import write_train_and_test
+from tests.data.settings import dataset_config
 
 NUM_IMAGES = 23
 
@@ -42,8 +52,8 @@ def test_every_epoch_shows_every_image_once_and_uses_the_short_batch() -> None:
 
 
 def test_images_belong_to_their_labels() -> None:
-    for residency in ("device", "host", "mapped"):
-        for batch in islice(stream(residency=residency).batches(), 6):
+    for kind in ("device", "host", "mapped"):
+        for batch in islice(stream(residency=kind).batches(), 6):
             assert batch.images.shape[1:] == (1, 6, 6)
             assert torch.equal(batch.images[:, 0, 3, 3].long(), batch.labels)
 
@@ -103,3 +113,78 @@ def test_in_order_goes_through_all_images_again_and_again() -> None:
 def test_a_batch_of_nothing_is_refused() -> None:
     with pytest.raises(UsageError, match="batch_size"):
         InOrder(numbered_store(), batch_size=0, device="cpu")
+
+
+def file_config(root: Path, **changes) -> DatasetConfig:
+    return dataset_config("folder", root=str(root), image_size_pixels=24, **changes)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_train_and_test(tmp_path_factory.mktemp("pictures"), each=5)
+
+
+def test_decoding_while_training_shows_what_residence_shows(pictures: Path) -> None:
+    """1 and 4 decode threads, read ahead or not, started at once or in the middle of an epoch."""
+    settings = {"batch_size": 6, "seed": 3, "device": "cpu"}
+    resident = Stream(data.load(file_config(pictures)).train, residency="device", **settings)
+    expected = list(islice(resident.batches(), 9))
+    for num_threads in (1, 4):
+        store = data.load(file_config(pictures, num_decode_threads=num_threads)).train
+        mapped = Stream(store, residency="mapped", **settings)
+        for start in (0, 2, 5):
+            found = islice(mapped.batches(start), 9 - start)
+            for batch, wanted in zip(found, expected[start:], strict=True):
+                assert torch.equal(batch.images, wanted.images)
+                assert torch.equal(batch.labels, wanted.labels)
+                assert (batch.step, batch.epoch) == (wanted.step, wanted.epoch)
+
+
+def test_a_bad_file_ends_the_stream_with_its_path(tmp_path: Path) -> None:
+    write_train_and_test(tmp_path, each=3)
+    (tmp_path / "train" / "class_2" / "0001.jpg").write_bytes(b"")
+    store = data.load(file_config(tmp_path)).train
+    batches = Stream(store, batch_size=4, seed=0, device="cpu", residency="mapped").batches()
+    with pytest.raises(DataError, match=r"0001\.jpg: empty file"):
+        list(islice(batches, 3))
+
+
+def test_a_stream_that_is_dropped_leaves_no_thread(pictures: Path) -> None:
+    store = data.load(file_config(pictures)).train
+    batches = Stream(store, batch_size=4, seed=0, device="cpu", residency="mapped").batches()
+    next(batches)
+    assert "ahead" in {thread.name for thread in threading.enumerate()}
+    batches.close()
+    assert "ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_reading_ahead_is_bounded() -> None:
+    made = []
+
+    def count() -> Iterator[int]:
+        for item in range(1000):
+            made.append(item)
+            yield item
+
+    items = ahead(count(), depth=3)
+    assert next(items) == 0
+    time.sleep(0.3)
+    assert len(made) <= 1 + 3 + 1 + 1  # taken, queued, waiting to be queued, and being made
+    assert list(items) == list(range(1, 1000))
+
+
+def test_auto_leaves_large_sets_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residency, "free_bytes", lambda device: 23 * 36 * 2 - 1)
+    assert stream(residency="auto").residency == "mapped"
+    monkeypatch.setattr(residency, "free_bytes", lambda device: 23 * 36 * 2)
+    assert stream(residency="auto").residency == "device"
+
+
+def test_too_large_a_set_for_the_place_asked_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(residency, "_prepare_all", full)
+    with pytest.raises(ResourceError, match="828 bytes of images do not fit on cpu") as caught:
+        stream(residency="device")
+    assert "dataset.residency=mapped" in caught.value.hint

@@ -50,13 +50,17 @@ class Mapped:
 
     def __init__(self, store: Store, prepare: Prepare, device: torch.device):
         self._store, self._prepare, self._device = store, prepare, device
+        self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     def take(self, indices: Tensor) -> Tensor:
         images = self._prepare(self._store.read(indices).permute(0, 3, 1, 2))
         images = images.contiguous(memory_format=torch.channels_last)
-        if self._device.type == "cuda":
-            images = images.pin_memory().to(self._device, non_blocking=True)
-        return images
+        if self._copying is None:
+            return images
+        with torch.cuda.stream(self._copying):  # beside the computation, not between its steps
+            on_device = images.pin_memory().to(self._device, non_blocking=True)
+        self._copying.synchronize()  # waits in the thread that reads ahead
+        return on_device
 
 
 def place(store: Store, prepare: Prepare, device: torch.device, residency: str) -> Pixels:

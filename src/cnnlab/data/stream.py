@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from cnnlab.data.ahead import ahead
 from cnnlab.data.residency import Prepare, place
 from cnnlab.data.store import Store, all_indices
 from cnnlab.distributed.share import WHOLE, Part, Share
@@ -24,6 +25,20 @@ class Batch(NamedTuple):
     step: int
     epoch: int
     part: Part | None = None
+
+
+_DEPTH = 3
+"""Batches read ahead: one being used, one on its way to the device, one being decoded."""
+
+
+def received(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """Tell CUDA's allocator that this thread uses tensors that another thread brought there."""
+    for batch in batches:
+        if batch.images.is_cuda:
+            current = torch.cuda.current_stream(batch.images.device)
+            batch.images.record_stream(current)
+            batch.labels.record_stream(current)
+        yield batch
 
 
 class Stream:
@@ -67,8 +82,14 @@ class Stream:
         return min(self._batch_size, self._num_images - place * self._batch_size)
 
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
-        """Yield the batches of step start_step, start_step + 1, ... for ever."""
-        step = start_step
+        """Yield the batches of step start_step, start_step + 1, ... for ever.
+
+        Images that are read batch by batch are read ahead by a thread.
+        """
+        made = self._make(start_step)
+        return made if self.residency != "mapped" else received(ahead(made, _DEPTH))
+
+    def _make(self, step: int) -> Iterator[Batch]:
         while True:
             epoch = step // self.steps_per_epoch
             for indices in self._epoch(epoch)[step % self.steps_per_epoch :]:
@@ -121,6 +142,10 @@ class InOrder:
         return len(self._parts)
 
     def __iter__(self) -> Iterator[Batch]:
+        made = self._make()
+        return made if self.residency != "mapped" else received(ahead(made, _DEPTH))
+
+    def _make(self) -> Iterator[Batch]:
         for step, indices in enumerate(self._parts):
             start = int(indices[0])
             labels = self._labels[start : start + len(indices)]
