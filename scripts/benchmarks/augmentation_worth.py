@@ -1,0 +1,76 @@
+"""What crop, mirror and dropout are each worth to LeNet-5 on Fashion-MNIST: several seeds, a table.
+
+Trains every variant with every seed through `cnnlab train`, one run folder each, and writes a
+Markdown table of test errors. Runs that are there already are not repeated.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+VARIANTS = {
+    "nothing": ["augment=none"],
+    "crop": ["augment=crop", "augment.padding_pixels=2"],
+    "mirror": ["augment=crop_mirror", "augment.padding_pixels=0"],
+    "crop and mirror": ["augment=crop_mirror", "augment.padding_pixels=2"],
+    "dropout 0.5": ["augment=none", "model.dropout=0.5"],
+}
+T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
+"""Student's t for a 95 % interval of the mean of so many seeds."""
+
+
+def test_error(folder: Path, words: list[str]) -> float:
+    """Train if there is no finished run in `folder`; return its test error."""
+    if not _is_finished(folder):
+        command = [sys.executable, "-m", "cnnlab", "train", "experiment=lenet5_fashion", *words]
+        command += [f"hydra.run.dir={folder}", "logging.progress=false"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return float(json.loads((folder / "run.json").read_text())["test_error"])
+
+
+def _is_finished(folder: Path) -> bool:
+    try:
+        return "test_error" in json.loads((folder / "run.json").read_text())
+    except OSError:
+        return False
+
+
+def row(name: str, errors: list[float], baseline: list[float]) -> str:
+    """Return a line: mean with interval, difference to nothing seed by seed, single errors."""
+    gains = [error - base for error, base in zip(errors, baseline, strict=True)]
+    singles = ", ".join(f"{100 * error:.2f}" for error in errors)
+    gain = "" if name == "nothing" else _interval(gains, sign=True)
+    return f"| {name} | {_interval(errors)} | {gain} | {singles} |"
+
+
+def _interval(values: list[float], sign: bool = False) -> str:
+    half = T_95[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    return f"{100 * statistics.mean(values):{'+' if sign else ''}.2f} ± {100 * half:.2f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("outputs/augmentation_worth"))
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--output", type=Path, help="write the table there as well")
+    options = parser.parse_args()
+    errors: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    for seed in options.seeds:
+        for name, words in VARIANTS.items():
+            folder = options.folder / f"{name.replace(' ', '_')}_{seed}"
+            settings = [*words, f"seed={seed}", f"trainer.epochs={options.epochs}"]
+            errors[name].append(test_error(folder, settings))
+            print(f"{name}, seed {seed}: {100 * errors[name][-1]:.2f} %", flush=True)
+    lines = ["| LeNet-5 with | test error, % | against nothing | by seed |", "|---|---|---|---|"]
+    lines += [row(name, found, errors["nothing"]) for name, found in errors.items()]
+    print("\n".join(lines))
+    if options.output:
+        options.output.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
