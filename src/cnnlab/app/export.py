@@ -17,6 +17,7 @@ from cnnlab.app.stored_network import StoredNetwork
 from cnnlab.config.verbs import StoredDatasetConfig
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views
+from cnnlab.images import center_crop
 from cnnlab.preprocessing import Preprocessing
 
 NUM_CHECKED = 16
@@ -29,13 +30,20 @@ ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 class FromPixels(nn.Module):
     """A network behind its normalization: float pixels 0..255 [N,C,S,S] -> scores [N,K]."""
 
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, size_pixels: int) -> None:
         super().__init__()
-        self.network, self.preprocessing = network, preprocessing
+        self.network = network
+        mean = preprocessing.mean
+        cut = mean[:, None, None] if mean.dim() == 1 else center_crop(mean, size_pixels)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", cut.clone())
+        self.register_buffer("std", preprocessing.std[:, None, None].clone())
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalize as training did, then answer."""
-        return self.network(self.preprocessing.normalize(images))
+        scores: Tensor = self.network((images - self.mean) / self.std)
+        return scores
 
 
 def export(stored: StoredNetwork, output: Path) -> str:
@@ -102,7 +110,9 @@ def _write_onnx(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
     import onnx
     import onnxruntime
 
-    module = FromPixels(stored.network, stored.preprocessing).eval()
+    module = FromPixels(
+        stored.network, stored.preprocessing, stored.network.input_size_pixels
+    ).eval()
     pixels = images.float().contiguous()
     _quietly(
         lambda: torch.onnx.export(
