@@ -1,0 +1,86 @@
+"""LeNet-5 on Fashion-MNIST: cnnlab, its own step bare, and the peers, in one interleaved run."""
+
+import argparse
+import copy
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import ours
+import peers
+import torch
+from timing import compare, matrix_limit, row
+from work import Advance, Work, our_parts, textbook_lenet5, work_of
+
+FLOP_PER_IMAGE = 2.26e6
+"""Forward and backward of LeNet-5: 2 x (3 x 416,520 - 117,600) multiply-adds, in FLOP."""
+
+SETTINGS = (
+    "dataset=fashion_mnist",
+    "augment=none",
+    "schedule=constant",
+    "optimizer.learning_rate=0.01",
+    "optimizer.weight_decay=0",
+)
+
+
+def loops(batch_size: int, wanted: list[str]) -> dict[str, Advance]:
+    """Build every loop that is wanted; each starts from the same weights."""
+    settings = (*SETTINGS, f"trainer.batch_size={batch_size}")
+    work = work_of(our_parts(*settings))
+    built: dict[str, Advance] = {
+        "cnnlab": ours.whole_training(our_parts(*settings)),
+        "same step, bare": ours.bare_step(our_parts(*settings)),
+    }
+    for name, make in PEERS.items():
+        if name in wanted:
+            built[name] = make(copy.copy(work), textbook_lenet5)
+    return built
+
+
+PEERS: dict[str, Callable[[Work, peers.Network], Advance]] = {
+    "bare in-memory loop": peers.bare_loop,
+    "PyTorch MNIST example": peers.mnist_example,
+    "Lightning": peers.lightning,
+    "Keras 3 on torch": peers.keras,
+}
+
+
+def measure(batch_size: int, num_steps: int, rounds: int, wanted: list[str]) -> dict[str, Any]:
+    """Return the rows of one batch size as plain JSON."""
+    comparison = compare(loops(batch_size, wanted), num_steps=num_steps, rounds=rounds)
+    limit = matrix_limit()
+    rows = {n: row(comparison, n, "cnnlab", batch_size) for n in comparison.seconds}
+    for figures in rows.values():
+        flop = figures["images_per_second"] * FLOP_PER_IMAGE
+        figures["share_of_matrix_limit"] = flop / limit
+    return {
+        "batch_size": batch_size,
+        "num_threads": torch.get_num_threads(),
+        "steps_per_round": num_steps,
+        "rounds": rounds,
+        "matrix_limit_gflops": limit / 1e9,
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peers", nargs="*", default=list(PEERS))
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    warnings.filterwarnings("ignore", module="lightning")
+    for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    document = measure(given.batch_size, given.steps, given.rounds, given.peers)
+    print(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""cnnlab's own training as it runs behind `cnnlab train`, and its step in a bare loop."""
+
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F  # noqa: N812
+from work import Advance
+
+from cnnlab.app.assemble import Assembly
+from cnnlab.app.figures import Reporter
+from cnnlab.app.train import Training, claim_folder
+from cnnlab.config import Launch
+from cnnlab.console import Console
+from cnnlab.training.loop import StepReport, TrainState, fit
+
+
+def whole_training(parts: Assembly) -> Advance:
+    """The loop with every hook of a real run: figures, files, TensorBoard, the latch, signals.
+
+    Validation and checkpoints come at the end of an epoch, behind the timed steps.
+    """
+    folder = claim_folder(parts.config, Launch(command="benchmark", folder=_scratch()))
+    console = Console(progress=False)
+    training = Training(parts, folder, console, Launch(command="benchmark"))
+    training.reporter = Reporter(parts, training.progress, folder, console)
+    losses: list[torch.Tensor] = []
+
+    def note(state: TrainState, report: StepReport) -> None:
+        losses.append(report.loss)
+
+    hooks = [*training._hooks(lambda state: None), note]
+    batches, rate_at = parts.batches(), parts.schedule.rate_at
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        losses.clear()
+        started = time.perf_counter()
+        fit(
+            training.state, batches, parts.step, rate_at, hooks, training.state.step + num_steps
+        )
+        return time.perf_counter() - started, [float(loss) for loss in losses]
+
+    return advance
+
+
+def bare_step(parts: Assembly) -> Advance:
+    """The same batches, network and update as ours with nothing around them."""
+    batches, network, optimizer = parts.batches(), parts.network, parts.optimizer
+    network.train()
+    for group in optimizer.param_groups:
+        group["lr"] = group["base_rate"] * parts.schedule.rate_at(0)
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        losses, started = [], time.perf_counter()
+        for _ in range(num_steps):
+            images, labels = next(batches)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(images), labels)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        return time.perf_counter() - started, [float(loss) for loss in losses]
+
+    return advance
+
+
+def _scratch() -> str:
+    return str(Path(tempfile.mkdtemp(prefix="cnnlab-benchmark-")) / "run")

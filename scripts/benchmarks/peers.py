@@ -1,0 +1,221 @@
+"""How others train the same network on the same images: a function a peer, Work -> Advance.
+
+Each is written as its own documentation shows it, with logging, bars and checkpoints off.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+from work import Advance, Work
+
+Network = Callable[[Work], nn.Module]
+
+
+class Pictures(Dataset):  # type: ignore[type-arg]
+    """Images as torchvision's MNIST class hands them out: PIL, then a transform, one at a time."""
+
+    def __init__(self, work: Work) -> None:
+        self.images, self.labels = work.images[:, 0], work.labels
+        mean, std = (work.mean / 255).tolist(), (work.std / 255).tolist()
+        self.transform = transforms.Compose(
+            [transforms.ToTensor(), transforms.Normalize(mean, std)]
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        image = Image.fromarray(self.images[index].numpy())
+        return self.transform(image), int(self.labels[index])
+
+
+def loader(work: Work) -> DataLoader:  # type: ignore[type-arg]
+    """Return the example's DataLoader on a CPU: in this process, here in the order of `work`."""
+    return DataLoader(Pictures(work), batch_size=work.batch_size, sampler=work.order.tolist())
+
+
+def for_ever(batches: Any) -> Iterator[Any]:
+    """Go through `batches` again and again."""
+    while True:
+        yield from batches
+
+
+def mnist_example(work: Work, network: Network) -> Advance:
+    """The loop of PyTorch's MNIST example (pytorch/examples, mnist/main.py): log every 10 steps."""
+    model = network(work)
+    optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
+    batches = for_ever(loader(work))
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        losses, started = [], time.perf_counter()
+        model.train()
+        for index in range(num_steps):
+            data, target = next(batches)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(data), target)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+            if index % 10 == 0:
+                loss.item()
+        return time.perf_counter() - started, [float(loss) for loss in losses]
+
+    return advance
+
+
+def bare_loop(work: Work, network: Network) -> Advance:
+    """Everything in memory as normalized floats, nothing but the step: the hand-written ceiling."""
+    model, images = network(work), work.normalized()
+    optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
+    batches = work.batches()
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        losses, started = [], time.perf_counter()
+        for _ in range(num_steps):
+            indices = next(batches)
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(images[indices]), work.labels[indices])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+        return time.perf_counter() - started, [float(loss) for loss in losses]
+
+    return advance
+
+
+def reference_recipe(work: Work, network: Network) -> Advance:
+    """The inner loop of torchvision's references/classification, on data in memory.
+
+    Its figures of every step are kept: loss, top-1 and top-5 accuracy, each read on the host.
+    """
+    model, images = network(work), work.normalized()
+    optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
+    criterion, batches = nn.CrossEntropyLoss(), work.batches()
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        losses, started = [], time.perf_counter()
+        model.train()
+        for _ in range(num_steps):
+            indices = next(batches)
+            image, target = images[indices], work.labels[indices]
+            output = model(image)
+            loss = criterion(output, target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            hits = output.topk(5).indices == target[:, None]
+            hits[:, :1].sum().item(), hits.sum().item()
+            losses.append(loss.item())
+        return time.perf_counter() - started, losses
+
+    return advance
+
+
+WARM_STEPS = 5
+"""Steps at the start of each fit of Lightning and Keras that are not timed."""
+
+
+def lightning(work: Work, network: Network) -> Advance:
+    """Lightning with logger, bar, checkpoints and summary off."""
+    import lightning as pl
+
+    losses: list[Tensor] = []
+    times: list[float] = []
+
+    class Module(pl.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = network(work)
+
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            data, target = batch
+            loss = F.cross_entropy(self.model(data), target)
+            losses.append(loss.detach())
+            return loss
+
+        def on_train_batch_end(self, *arguments: Any) -> None:
+            times.append(time.perf_counter())
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), work.learning_rate, work.momentum)
+
+    module = Module()
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        losses.clear()
+        times.clear()
+        trainer = pl.Trainer(
+            max_steps=num_steps + WARM_STEPS,
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, loader(work))
+        return times[-1] - times[WARM_STEPS - 1], [float(loss) for loss in losses]
+
+    return advance
+
+
+def keras(work: Work, network: Network) -> Advance:
+    """Keras 3 on torch: model.fit on arrays in memory, channels last as Keras has it."""
+    os.environ["KERAS_BACKEND"] = "torch"
+    import keras as k
+
+    layers = k.layers
+    model = k.Sequential(
+        [
+            k.Input((32, 32, 1)),
+            layers.Conv2D(6, 5, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(16, 5, activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(120, 5, activation="relu"),
+            layers.Flatten(),
+            layers.Dense(84, activation="relu"),
+            layers.Dense(10),
+        ]
+    )
+    model.set_weights([_keras_layout(weight).numpy() for weight in work.weights.values()])
+    model.compile(
+        k.optimizers.SGD(work.learning_rate, work.momentum),
+        k.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    images = work.normalized()[work.order].permute(0, 2, 3, 1).contiguous().numpy()
+    labels = work.labels[work.order].numpy()
+
+    class Clock(k.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            self.times: list[float] = []
+            self.means: list[float] = []
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            self.times.append(time.perf_counter())
+            self.means.append(logs["loss"])
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        clock, num_images = Clock(), (num_steps + WARM_STEPS) * work.batch_size
+        some = images[:num_images], labels[:num_images]
+        model.fit(
+            *some, batch_size=work.batch_size, shuffle=False, verbose=0, callbacks=[clock]
+        )
+        sums = [0.0, *(mean * (i + 1) for i, mean in enumerate(clock.means))]
+        losses = [after - before for before, after in zip(sums, sums[1:], strict=False)]
+        return clock.times[-1] - clock.times[WARM_STEPS - 1], losses
+
+    return advance
+
+
+def _keras_layout(weight: Tensor) -> Tensor:
+    if weight.dim() == 4:
+        return weight.permute(2, 3, 1, 0)
+    return weight.t() if weight.dim() == 2 else weight

@@ -1,0 +1,83 @@
+"""Interleaved timing: A B C A B C ..., ratios within a round, their median and spread."""
+
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from work import Advance
+
+SAME_LOSSES = 20
+"""Losses that are compared before anything is timed."""
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Seconds a step of each peer, round by round, and how far its first losses were from ours."""
+
+    seconds: dict[str, list[float]]
+    loss_difference: dict[str, float]
+    num_steps: int
+
+    def ratio(self, peer: str, ours: str) -> dict[str, float]:
+        """Return median, least and largest of (time of `peer`) / (time of `ours`) over rounds."""
+        pairs = zip(self.seconds[peer], self.seconds[ours], strict=True)
+        ratios = [theirs / own for theirs, own in pairs]
+        return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+    def best_seconds(self, peer: str) -> float:
+        """Return the fastest round's seconds a step: what the machine allows."""
+        return min(self.seconds[peer])
+
+    def median_seconds(self, peer: str) -> float:
+        """Return the median round's seconds a step."""
+        return statistics.median(self.seconds[peer])
+
+
+def compare(loops: Mapping[str, Advance], *, num_steps: int, rounds: int) -> Comparison:
+    """Compare first losses, warm up, then time `rounds` rounds of `num_steps` steps of each.
+
+    Raises ValueError when a loop's first losses are not those of the first loop: then the work
+    is not the same.
+    """
+    names = list(loops)
+    first = {name: loops[name](SAME_LOSSES)[1][:SAME_LOSSES] for name in names}
+    difference = {name: _distance(losses, first[names[0]]) for name, losses in first.items()}
+    for name, far in difference.items():
+        if far > TOLERANCE:
+            raise ValueError(f"{name} computes other losses: {far:.1e} relative; {first}")
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for index in range(rounds):
+        order = names if index % 2 == 0 else names[::-1]
+        for name in order:
+            seconds[name].append(loops[name](num_steps)[0] / num_steps)
+    return Comparison(seconds, difference, num_steps)
+
+
+def _distance(losses: list[float], expected: list[float]) -> float:
+    return max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
+
+
+def matrix_limit(size: int = 1024, repeats: int = 5) -> float:
+    """Return the machine's best float32 matrix product in FLOP/s, with the threads in force."""
+    a, b = torch.randn(size, size), torch.randn(size, size)
+    best = float("inf")
+    for _ in range(repeats):
+        started = time.perf_counter()
+        a @ b
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
+
+
+def row(comparison: Comparison, name: str, ours: str, images_per_step: int) -> dict[str, Any]:
+    """Return the figures of one peer as plain JSON."""
+    return {
+        "images_per_second": images_per_step / comparison.median_seconds(name),
+        "milliseconds_per_step": 1e3 * comparison.median_seconds(name),
+        "ratio_to_ours": comparison.ratio(name, ours),
+        "first_losses_relative_difference": comparison.loss_difference[name],
+    }
