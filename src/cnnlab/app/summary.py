@@ -1,37 +1,64 @@
-"""`cnnlab summary`: print the lecture's table of a network."""
+"""`cnnlab summary`: print the lecture's table of a network, and how it starts."""
 
-import importlib
+import dataclasses
 import json
 
+import torch
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
-from cnnlab import models
+from cnnlab import data, models
+from cnnlab.app.stored_network import import_plugins
 from cnnlab.config import Launch, SummaryConfig
+from cnnlab.data.stats import preprocessing_for
+from cnnlab.models import Network
+from cnnlab.models.init_report import LEAST_SIGNAL, InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
+from cnnlab.runtime import make_generator
 
 TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
 """Layers that the printed table shows; the JSON document has all of them."""
 
 
 def run(config: SummaryConfig, launch: Launch) -> int:
-    """Build the network, print its table or its JSON document, return 0."""
-    for module in config.plugins:
-        importlib.import_module(module)
+    """Build the network, print its table or its JSON document, return 0.
+
+    A network of two devices is built on one: the same layers.
+    """
+    import_plugins(config.plugins)
     usual = models.USUAL_INPUT[config.model.name]
     chosen = (config.in_channels, config.input_size_pixels, config.num_classes)
     channels, size, classes = (
         own if given is None else given for given, own in zip(chosen, usual, strict=True)
     )
     network = models.build(
-        config.model, in_channels=channels, input_size_pixels=size, num_classes=classes, seed=0
+        models.on_one_device(config.model),
+        in_channels=channels,
+        input_size_pixels=size,
+        num_classes=classes,
+        seed=config.seed,
     )
     summary = summarize(network, config.model.name)
+    start = report_start(network, _real_images(config, network)) if config.init_report else None
     if config.format == "json":
-        print(json.dumps(summary.as_document(), indent=2))
-    else:
-        _print(summary)
+        document = summary.as_document()
+        print(json.dumps(document | ({"start": start.as_document()} if start else {}), indent=2))
+        return 0
+    _print(summary)
+    if start:
+        _print_start(start)
     return 0
+
+
+def _real_images(config: SummaryConfig, network: Network) -> Tensor:
+    """Return training images of the data set as the network would see them, [N, C, S, S]."""
+    dataset = dataclasses.replace(config.dataset, image_size_pixels=network.input_size_pixels)
+    train = data.build(dataset).train
+    preprocessing = preprocessing_for(train, dataset, network.in_channels)
+    order = torch.randperm(len(train), generator=make_generator(config.seed, "init_report"))
+    pixels = train.read(order[: config.num_images].sort().values).permute(0, 3, 1, 2)
+    return preprocessing.normalize(preprocessing.prepare(pixels))
 
 
 def _print(summary: Summary) -> None:
@@ -66,3 +93,25 @@ def _table(summary: Summary, rows: list[Row]) -> Table:
             str(row.jump_pixels) if row.jump_pixels else "-",
         )
     return table
+
+
+def _print_start(start: InitReport) -> None:
+    console = Console(highlight=False, soft_wrap=True)
+    title = "before the first update, on real images"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table.add_column("layer", no_wrap=True)
+    for column in ("mean", "deviation", "dead", "signal", "share"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in start.layers:
+        figures = (layer.mean, layer.std, layer.signal)
+        mean, std, signal = (f"{figure:.3g}" for figure in figures)
+        table.add_row(
+            layer.name, mean, std, f"{layer.dead_share:.0%}", signal, f"{layer.signal_share:.0%}"
+        )
+    console.print()
+    console.print(table)
+    verdict = "enough to learn from" if start.can_train else "a stall at the 2012 rates is likely"
+    console.print(
+        f"\nThe scores depend on the image by {start.score_signal:.2g} (deviation over images); "
+        f"from {LEAST_SIGNAL:g} networks were seen to train: {verdict}."
+    )

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import setting
 
@@ -14,5 +15,9 @@ class SummaryConfig:
     in_channels: int | None = setting("channels of the input; null: the model's own", at_least=1)
     input_size_pixels: int | None = setting("side of the input; null: the model's own", at_least=1)
     num_classes: int | None = setting("classes; null: the model's own", at_least=2)
+    init_report: bool = setting("also show what the network makes of real images before training")
+    dataset: DatasetConfig
+    num_images: int = setting("training images that the report looks at", at_least=2)
+    seed: int = setting("of initialization and of the images' choice", at_least=0)
     format: str = setting("of the answer", choices=("text", "json"))
     plugins: list[str] = setting("Python modules that register models of your own")

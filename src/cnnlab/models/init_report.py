@@ -1,0 +1,91 @@
+"""What a network makes of real images before its first update, and whether it can learn from it.
+
+A network stalls when its scores hardly depend on the image: the biases alone decide, every image
+gets the same answer, and the loss settles at ln(classes).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.models.network import Network
+
+LEAST_SIGNAL = 0.02
+"""Deviation of the scores over images above which networks were seen to train at the 2012 rates.
+
+A rule of thumb between measured cases, docs/papers.md; not a law.
+"""
+
+
+@dataclass(frozen=True)
+class LayerStart:
+    """One layer's output at step 0.
+
+    mean and std: over everything. dead_share: of the units that are 0 for every image. signal: how
+    much a unit depends on the image, its deviation over images, root mean square over units.
+    signal_share: signal over the root mean square of the output.
+    """
+
+    name: str
+    role: str
+    mean: float
+    std: float
+    dead_share: float
+    signal: float
+    signal_share: float
+
+
+@dataclass(frozen=True)
+class InitReport:
+    """All layers at step 0; the last one is the scores."""
+
+    layers: tuple[LayerStart, ...]
+
+    @property
+    def score_signal(self) -> float:
+        """Return how much the scores depend on the image."""
+        return self.layers[-1].signal
+
+    @property
+    def can_train(self) -> bool:
+        """Return whether the scores depend on the image enough."""
+        return self.score_signal >= LEAST_SIGNAL
+
+    def as_document(self) -> dict[str, Any]:
+        """Return the report as plain data, ready for JSON."""
+        return {
+            "score_signal": self.score_signal,
+            "can_train": self.can_train,
+            "layers": [asdict(layer) for layer in self.layers],
+        }
+
+
+@torch.no_grad()
+def report_start(network: Network, images: Tensor) -> InitReport:
+    """Return what each layer makes of `images`, which are ready for the network.
+
+    images: [N, C, S, S], N at least 2. Dropout is off; weights, mode and random state stay.
+    """
+    was_training = network.training
+    network.eval()
+    outputs = network.activations(images)
+    network.train(was_training)
+    roles = {layer.name: layer.role for layer in network.layers}
+    return InitReport(tuple(_layer(name, roles[name], maps) for name, maps in outputs.items()))
+
+
+def _layer(name: str, role: str, maps: Tensor) -> LayerStart:
+    wide = maps.double().flatten(1)  # [N, units]
+    signal = wide.var(0, correction=0).mean().sqrt().item()
+    size = wide.square().mean().sqrt().item()
+    return LayerStart(
+        name=name,
+        role=role,
+        mean=wide.mean().item(),
+        std=wide.std(correction=0).item(),
+        dead_share=(wide == 0).all(0).double().mean().item(),
+        signal=signal,
+        signal_share=signal / size if size else 0.0,
+    )
