@@ -16,6 +16,7 @@ from cnnlab.app import train
 from cnnlab.app.assemble import Assembly
 from cnnlab.app.figures import Reporter
 from cnnlab.run_folder import RunFolder
+from cnnlab.training.loop import StepReport, TrainState
 from scripts.torture import runs
 from scripts.torture.command import Outcome, call, differences, trace
 
@@ -62,7 +63,7 @@ def stop_at(step: int, monkeypatch: pytest.MonkeyPatch, number: int = signal.SIG
     """Send this process a real signal while it computes the update that makes it step `step`."""
     advance = Reporter.advance
 
-    def signalling(self: Reporter, state: train.TrainState, report: train.StepReport) -> None:
+    def signalling(self: Reporter, state: TrainState, report: StepReport) -> None:
         if state.step == step:
             os.kill(os.getpid(), number)
         advance(self, state, report)
@@ -369,7 +370,7 @@ def test_a_checkpoint_folder_deleted_during_the_run_is_named(
 ) -> None:
     folder, advance = tmp_path / "run", Reporter.advance
 
-    def deleting(self: Reporter, state: train.TrainState, report: train.StepReport) -> None:
+    def deleting(self: Reporter, state: TrainState, report: StepReport) -> None:
         if state.step == 4:
             shutil.rmtree(folder / "checkpoints")
         advance(self, state, report)

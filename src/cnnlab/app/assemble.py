@@ -9,19 +9,21 @@ from torch.optim import Optimizer
 
 from cnnlab import data, models
 from cnnlab.app.curvature import estimate_on, loss_of
+from cnnlab.app.together import STOPPED, add_up
 from cnnlab.config import TrainConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.stats import preprocessing_for, statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream, in_order
+from cnnlab.distributed import ALONE, GradientSum, Peers
 from cnnlab.evaluation import views
-from cnnlab.evaluation.evaluate import Member, Observer, evaluate
+from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
-from cnnlab.training import build_step, optimizers, schedules
+from cnnlab.training import Together, build_step, optimizers, schedules
 from cnnlab.training.latch import Latch
 from cnnlab.training.levenberg_marquardt import with_curvature
 from cnnlab.training.loop import Step
@@ -46,12 +48,13 @@ class Assembly:
     step: Step
     latch: Latch
     total_steps: int
+    peers: Peers = ALONE
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
         for batch in self.stream.batches(start_step):
             generator = make_generator(self.config.seed, "augment", batch.step)
-            pictures = self.augmentation(batch.images, generator)
+            pictures = self.augmentation(batch.images, generator, batch.part)
             yield self.preprocessing.normalize(pictures), batch.labels
 
     def member(self, views_name: str) -> Member:
@@ -69,8 +72,11 @@ class Assembly:
         return Member(self.config.model.name, self.network, self.preprocessing, cut)
 
     def in_order(self, store: Store) -> InOrder:
-        """Return the batches of `store` for evaluation, prepared for the network."""
-        return in_order(store, EVALUATION_BATCH, self.device, self.preprocessing.prepare)
+        """Return the batches of `store` for evaluation, prepared for the network: a share of it
+        where several processes judge it together."""
+        batches = in_order(store, EVALUATION_BATCH, self.device, self.preprocessing.prepare)
+        batches.take_share(self.peers.share)
+        return batches
 
     def judge(
         self,
@@ -79,17 +85,29 @@ class Assembly:
         should_stop: Callable[[], object] | None = None,
         observers: Sequence[Observer] = (),
     ) -> Tally:
-        """Count the errors of the network as it is now."""
-        return evaluate(
-            [self.member(views_name)],
-            batches,
-            num_classes=len(self.splits.train.class_names),
-            observers=observers,
-            should_stop=should_stop,
-        )
+        """Count the errors of the network as it is now; every process gets the whole count.
+
+        Raises EvaluationStopped in all of them when one was asked to stop.
+        """
+        tally: Tally | str | None = None
+        try:
+            if len(batches) or self.peers.size == 1:
+                tally = evaluate(
+                    [self.member(views_name)],
+                    batches,
+                    num_classes=len(self.splits.train.class_names),
+                    observers=observers,
+                    should_stop=should_stop,
+                )
+        except EvaluationStopped:
+            tally = STOPPED
+        total = add_up(self.peers, tally)
+        if not isinstance(total, Tally):
+            raise EvaluationStopped
+        return total
 
 
-def assemble(config: TrainConfig, device: torch.device) -> Assembly:
+def assemble(config: TrainConfig, device: torch.device, peers: Peers = ALONE) -> Assembly:
     """Build everything that `config` describes, on `device`; nothing is written anywhere.
 
     Raises DataError where the set is missing, UsageError where settings do not fit each other.
@@ -125,6 +143,7 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
     )
     if config.trainer.overfit_one_batch:
         stream.repeat_first_batch()
+    stream.take_share(peers.share)
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
     step, latch = build_step(
@@ -133,6 +152,7 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
         precision=config.runtime.precision,
         seed=config.seed,
         loss=loss_of(config.model),
+        together=share_updates(config, network, stream, peers),
     )
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
@@ -150,4 +170,15 @@ def assemble(config: TrainConfig, device: torch.device) -> Assembly:
         step=step,
         latch=latch,
         total_steps=total_steps,
+        peers=peers,
     )
+
+
+def share_updates(config: TrainConfig, network: Network, stream: Stream, peers: Peers) -> Together:
+    """Say how the processes of a job make one update; alone, nothing is shared."""
+    if peers.size == 1:
+        return Together()
+    combine = GradientSum(peers, config.distributed.compression)
+    if config.trainer.accumulate == 1:
+        combine.attach(network)
+    return Together(peers.share, combine, lambda step, labels: stream.num_images_at(step))

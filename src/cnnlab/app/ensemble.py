@@ -19,12 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from cnnlab import interrupts, run_folder, runtime
+from cnnlab import distributed, interrupts, run_folder, runtime
 from cnnlab.app import evaluate, train
 from cnnlab.app.members import MEMBERS_FOLDER
 from cnnlab.config import EvaluateConfig, Launch, TrainConfig, to_plain
 from cnnlab.console import Console
-from cnnlab.errors import CnnlabError, Interrupted, PeerLostError
+from cnnlab.errors import CnnlabError, Interrupted, PeerLostError, UsageError
 from cnnlab.run_folder import RunFolder, provenance
 
 POLL_SECONDS = 0.2
@@ -35,6 +35,11 @@ def run(config: TrainConfig, launch: Launch) -> int:
     """Train what `config` describes, or continue what it resumes; return the exit code."""
     if config.ensemble.members == 1:
         return train.run(config, launch)
+    if distributed.is_launched():
+        raise UsageError(
+            "an ensemble trains its members in processes of its own",
+            hint="cnnlab train ensemble.members=5 without torchrun",
+        )
     console = Console(progress=config.logging.progress)
     with contextlib.closing(console), interrupts.watching():
         folder = _open_folder(config, launch)

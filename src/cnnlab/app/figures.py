@@ -38,7 +38,7 @@ class Reporter:
         ]
         if parts.config.logging.tensorboard:
             writers.append(lambda: TensorboardWriter(folder.tensorboard, from_step=step))
-        self.writers = Writers(writers, console.line)
+        self.writers = Writers(writers if parts.peers.is_first else [], console.line)
         self._started = self._training_since = time.monotonic()
         self._num_images = 0
         console.start_bar(parts.total_steps, step, self._description(step))
@@ -81,6 +81,8 @@ class Reporter:
 
     def pictures(self) -> None:
         """Write an augmented input batch, the first kernels and projections of a few images."""
+        if not self.parts.peers.is_first:
+            return
         step = self.progress.state.step
         images, _ = next(self.parts.batches(step))
         pictures = positive_to_grey(images[:NUM_PICTURES])

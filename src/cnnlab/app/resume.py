@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from cnnlab import __version__, checkpoint, run_folder
+from cnnlab.app import together
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, to_plain
+from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
 from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
@@ -30,6 +32,7 @@ SAFE = (
     "dataset.residency",
     "runtime.device",
     "runtime.num_threads",
+    "runtime.profile",
     "trainer.log_every_steps",
 )
 """Sections and settings that change neither the pictures nor the updates."""
@@ -93,6 +96,26 @@ def prepare(config: TrainConfig, say: Callable[[str], None]) -> Resumption | Non
         raise
 
 
+def prepare_together(
+    config: TrainConfig, say: Callable[[str], None], peers: Peers
+) -> Resumption | None:
+    """Let the first process do what `prepare` does; the others read the checkpoint it found."""
+    found: list[Resumption | None] = []
+
+    def find() -> tuple[str, str | None] | None:
+        found.append(prepare(config, say))
+        if (own := found[0]) is None:
+            return None
+        return str(own.folder.path), None if own.path is None else str(own.path)
+
+    places = together.from_first(peers, find)
+    if found or places is None:
+        return found[0] if found else None
+    folder, path = together.FollowedRun(places[0]), places[1]
+    held = None if path is None else checkpoint.read(path)
+    return Resumption(folder, None if path is None else Path(path), held, [])
+
+
 def changes_between(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[Change]:
     """Return the differences of two configs, key by key, in the new one's order."""
     found = []
@@ -141,6 +164,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "num_threads": torch.get_num_threads(),
         "device": device.type,
+        "num_processes": int(os.environ.get("WORLD_SIZE", "1")),
     }
 
 
@@ -151,7 +175,7 @@ def environment_warnings(held: Checkpoint, device: torch.device) -> list[str]:
         return []
     return [
         f"warning: {change}: the run goes on, but not bit-identically"
-        for change in changes_between(old, environment(device))
+        for change in changes_between({"num_processes": 1} | old, environment(device))
     ]
 
 

@@ -40,9 +40,8 @@ def run(request: "Request", composed: Any) -> int:
 
 def _launch(request: "Request") -> Launch:
     hydra = HydraConfig.get()
-    launch = Launch(
-        command=request.command, overrides=list(hydra.overrides.task), folder=request.folder
-    )
+    overrides = [word.removeprefix("++") for word in hydra.overrides.task]
+    launch = Launch(command=request.command, overrides=overrides, folder=request.folder)
     if hydra.mode == RunMode.MULTIRUN:
         launch.folder, launch.sweep_folder = None, str(hydra.sweep.dir)
         launch.job = int(hydra.job.num)
@@ -72,7 +71,7 @@ def _import_task(name: str) -> Task:
 def _attempt(name: str, composed: Any, launch: Launch) -> int:
     config = None
     try:
-        config = parse(VERBS[name], composed, launch.overrides)
+        config = parse(VERBS[name], composed, list(HydraConfig.get().overrides.task))
         return _import_task(name)(config, launch)
     except BrokenPipeError:
         failures.silence_output()  # whoever read our output went away: no error of ours

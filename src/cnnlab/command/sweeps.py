@@ -22,8 +22,8 @@ exit_codes: list[int] = []
 def record(launch: Launch, code: int) -> None:
     """Append one finished job to the sweep folder."""
     assert launch.sweep_folder is not None
-    overrides = [word.removeprefix("++") for word in launch.overrides]
-    line = json.dumps({"job": launch.job, "exit_code": code, "overrides": overrides})
+    facts = {"job": launch.job, "exit_code": code, "overrides": launch.overrides}
+    line = json.dumps(facts)
     path = Path(launch.sweep_folder) / JOBS
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as log:
