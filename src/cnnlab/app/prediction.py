@@ -86,7 +86,12 @@ def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predi
     """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble."""
     given = [path] if isinstance(path, str | Path) else list(path)
     config = RuntimeConfig(
-        device=device, precision="fp32", num_threads=None, deterministic=False, channels_last=True
+        device=device,
+        precision="fp32",
+        num_threads=None,
+        deterministic=False,
+        channels_last=True,
+        profile=False,
     )
     return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), config)
 

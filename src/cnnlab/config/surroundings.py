@@ -48,6 +48,7 @@ class RuntimeConfig:
     num_threads: int | None = setting("CPU threads; null lets torch choose", at_least=1)
     deterministic: bool = setting("bit-identical runs on CUDA, slower")
     channels_last: bool = setting("memory format of the network")
+    profile: bool = setting("while training: trace 20 steps into the run folder")
 
 
 @dataclass(kw_only=True)
