@@ -7,6 +7,7 @@ from cnnlab import images as pixels
 from cnnlab.data.augment import build_augment
 from cnnlab.data.distortions import Affine, ColourShift, ResizedCrop, colour_directions
 from cnnlab.data.moments import Sums, principal_components
+from cnnlab.data.store import StoredStatistics
 from cnnlab.distributed.share import Part
 from cnnlab.errors import UsageError
 from cnnlab.runtime import make_generator
@@ -18,6 +19,14 @@ IMAGENET_COVARIANCE = torch.tensor(
     [[5092.0, 4433, 3995], [4433, 4833, 4575], [3995, 4575, 5333]], dtype=torch.float64
 )
 """Of 1.2 million training images at 0..255, as users of AlexNet computed and published it."""
+
+
+STATISTICS = StoredStatistics(
+    mean=torch.full((3,), 120.0, dtype=torch.float64),
+    std=IMAGENET_COVARIANCE.diagonal().sqrt(),
+    covariance=IMAGENET_COVARIANCE,
+    mean_image=torch.rand(9, 9, 3, dtype=torch.float64) * 255,
+)
 
 
 def random_images(num: int = 5, channels: int = 3, side: int = 9) -> Tensor:
@@ -140,7 +149,7 @@ AUGMENTS = {
 @pytest.mark.parametrize("name", AUGMENTS)
 def test_the_step_alone_decides_and_processes_agree(name: str) -> None:
     config = augment_config(name, **AUGMENTS[name])
-    augment = build_augment(config, mirror_allowed=True, covariance=lambda: IMAGENET_COVARIANCE)
+    augment = build_augment(config, mirror_allowed=True, statistics=lambda: STATISTICS)
     images = random_images(8)
     torch.manual_seed(1)
     whole = augment(images, generator(3))
@@ -150,6 +159,25 @@ def test_the_step_alone_decides_and_processes_agree(name: str) -> None:
     assert whole.shape[-1] == augment.output_size(9)
     second = augment(images[3:], generator(3), Part(first=3, total=8))
     torch.testing.assert_close(second, whole[3:], atol=1e-4, rtol=0)
+
+
+def test_the_source_of_2012_draws_once_for_32_neighbours_and_divides() -> None:
+    config = augment_config(
+        "alexnet", crop_pixels=8, images_per_draw=32, colour_divides=True, colour_strength=0.1
+    )
+    augment = build_augment(config, mirror_allowed=True, statistics=lambda: STATISTICS)
+    images = random_images(1).expand(70, -1, -1, -1)
+    found = augment(images, generator())
+    paper = augment_config("alexnet", crop_pixels=8, images_per_draw=32)
+    plain = build_augment(paper, mirror_allowed=True, statistics=lambda: STATISTICS)
+    mean = pixels.center_crop(STATISTICS.mean_image.float().permute(2, 0, 1), 8)
+    expected = mean + (plain(images, generator()) - mean) / 1.1
+    torch.testing.assert_close(found, expected)
+    none = augment_config("alexnet", crop_pixels=8, images_per_draw=32, colour_scale="none")
+    cut = build_augment(none, mirror_allowed=True)(images, generator())
+    for chunk in cut.split(32):
+        assert torch.equal(chunk, chunk[:1].expand_as(chunk))
+    assert not torch.equal(cut[0], cut[32]) or not torch.equal(cut[32], cut[64])
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resized_crop"])

@@ -119,7 +119,7 @@ def assemble(config: TrainConfig, device: torch.device, peers: Peers = ALONE) ->
     augmentation = build_augment(
         config.augment,
         mirror_allowed=train.mirror_allowed,
-        covariance=lambda: statistics_for(train, preprocessing).covariance,
+        statistics=lambda: statistics_for(train, preprocessing),
     )
     network = models.build(
         config.model,

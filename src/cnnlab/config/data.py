@@ -127,6 +127,10 @@ class AlexnetAugmentConfig(AugmentConfig):
         choices=("stdev", "eigenvalue", "none"),
     )
     colour_strength: float = setting("deviation of the drawn factors", at_least=0)
+    colour_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
+    images_per_draw: int = setting(
+        "neighbours in a batch that share crop and reflection; the 2012 source: 32", at_least=1
+    )
 
 
 @dataclass(kw_only=True)

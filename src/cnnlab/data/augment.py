@@ -23,6 +23,7 @@ from cnnlab.config.data import (
 from cnnlab.data.distortions import Affine, ColourShift, ResizedCrop, colour_directions
 from cnnlab.data.moments import principal_components
 from cnnlab.data.rows import num_drawn, own_rows
+from cnnlab.data.store import StoredStatistics
 from cnnlab.distributed.share import Part
 from cnnlab.errors import UsageError
 
@@ -66,6 +67,7 @@ class Crop:
 
     padding: int
     size: int | None
+    images_per_draw: int = 1
 
     def output_size(self, image_size: int) -> int:
         room = image_size + 2 * self.padding
@@ -79,7 +81,9 @@ class Crop:
     def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
         size = self.output_size(images.shape[-1])
         room = images.shape[-1] + 2 * self.padding - size
-        corners = draw_corners(num_drawn(images, part), room, generator)
+        num_images = num_drawn(images, part)
+        corners = draw_corners(-(-num_images // self.images_per_draw), room, generator)
+        corners = corners.repeat_interleave(self.images_per_draw, 0)[:num_images]
         corners = own_rows(corners, images, part)
         return pixels.crop(pixels.pad(images, self.padding), corners, size)
 
@@ -88,12 +92,16 @@ class Crop:
 class Mirror:
     """Left-right reflection of half of the images."""
 
+    images_per_draw: int = 1
+
     def output_size(self, image_size: int) -> int:
         return image_size
 
     def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
-        flags = own_rows(draw_flags(num_drawn(images, part), generator), images, part)
-        return pixels.mirror(images, flags)
+        num_images = num_drawn(images, part)
+        flags = draw_flags(-(-num_images // self.images_per_draw), generator)
+        flags = flags.repeat_interleave(self.images_per_draw)[:num_images]
+        return pixels.mirror(images, own_rows(flags, images, part))
 
 
 def draw_corners(num_images: int, room: int, generator: Generator) -> Tensor:
@@ -109,12 +117,12 @@ def draw_flags(num_images: int, generator: Generator, probability: float = 0.5) 
     return torch.empty(num_images).uniform_(generator=generator) < probability
 
 
-Covariance = Callable[[], Tensor]
-"""Gives the covariance [C,C] of the training pixels, in levels; called only if it is needed."""
+Statistics = Callable[[], StoredStatistics]
+"""Gives the statistics of the training pixels, in levels; called only if they are needed."""
 
 
 def build_augment(
-    config: AugmentConfig, *, mirror_allowed: bool, covariance: Covariance | None = None
+    config: AugmentConfig, *, mirror_allowed: bool, statistics: Statistics | None = None
 ) -> Augmentation:
     """Make the augmentation that `config.name` names.
 
@@ -127,10 +135,10 @@ def build_augment(
             f"augment={config.name} mirrors images, and a reflected digit or sign is another one",
             hint="augment=crop or affine, or augment.force_mirror=true if you mean it",
         )
-    return AUGMENTATIONS[config.name](config, covariance)
+    return AUGMENTATIONS[config.name](config, statistics)
 
 
-def _build_crop(config: CropConfig, _: Covariance | None) -> Augmentation:
+def _build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
     if config.padding_pixels == 0 and config.crop_pixels is None:
         raise UsageError(
             f"augment={config.name} has no effect",
@@ -140,11 +148,11 @@ def _build_crop(config: CropConfig, _: Covariance | None) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels),))
 
 
-def _build_crop_mirror(config: CropMirrorConfig, _: Covariance | None) -> Augmentation:
+def _build_crop_mirror(config: CropMirrorConfig, _: Statistics | None) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels), Mirror()))
 
 
-def _build_affine(config: AffineConfig, _: Covariance | None) -> Augmentation:
+def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
     largest = (
         config.shift_fraction,
         config.scale_fraction,
@@ -156,22 +164,25 @@ def _build_affine(config: AffineConfig, _: Covariance | None) -> Augmentation:
     return Chain((Affine(*largest),))
 
 
-def _build_alexnet(config: AlexnetAugmentConfig, covariance: Covariance | None) -> Augmentation:
-    parts: tuple[Augmentation, ...] = (Crop(0, config.crop_pixels), Mirror())
+def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -> Augmentation:
+    together = config.images_per_draw
+    parts: tuple[Augmentation, ...] = (Crop(0, config.crop_pixels, together), Mirror(together))
     if config.colour_scale != "none":
-        assert covariance is not None, "who builds colour shifts must know the set's colours"
-        values, vectors = principal_components(covariance())
+        assert statistics is not None, "who builds colour shifts must know the set's colours"
+        found = statistics()
+        values, vectors = principal_components(found.covariance)
         directions = colour_directions(values, vectors, config.colour_scale)
-        parts += (ColourShift(directions, config.colour_strength),)
+        mean = found.mean_image.float().permute(2, 0, 1) if config.colour_divides else None
+        parts += (ColourShift(directions, config.colour_strength, mean),)
     return Chain(parts)
 
 
-def _build_resized_crop(config: ResizedCropConfig, _: Covariance | None) -> Augmentation:
+def _build_resized_crop(config: ResizedCropConfig, _: Statistics | None) -> Augmentation:
     return Chain((ResizedCrop(config.crop_pixels, config.min_area_fraction), Mirror()))
 
 
-AUGMENTATIONS: dict[str, Callable[[Any, Covariance | None], Augmentation]] = {
-    "none": lambda config, covariance: Chain(),
+AUGMENTATIONS: dict[str, Callable[[Any, Statistics | None], Augmentation]] = {
+    "none": lambda config, statistics: Chain(),
     "crop": _build_crop,
     "crop_mirror": _build_crop_mirror,
     "affine": _build_affine,

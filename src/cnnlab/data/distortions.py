@@ -81,13 +81,16 @@ class ColourShift:
 
     directions: float [C,C]; column i is component i times its standard deviation (or what takes
     its place), in levels; each is multiplied with a normal number of deviation `strength`. Acts on
-    levels before the mean is subtracted, which is the same as after. Source: Krizhevsky et al.
-    2012, section 4.1, and the released convdata_jpeg.py, which multiplies deviations where the
-    paper prints eigenvalues. Departure: the release divides the result by 1.1.
+    levels before the mean is subtracted, which is the same as after. mean: [C,H,W] or None; with
+    one, the distance of each pixel from the mean's centre is divided by 1 + strength, so that
+    training and test images keep one scale. Source: Krizhevsky et al. 2012, section 4.1, and the
+    released convdata_jpeg.py, which multiplies deviations where the paper prints eigenvalues, and
+    divides, of which the paper does not speak.
     """
 
     directions: Tensor
     strength: float
+    mean: Tensor | None = None
 
     def output_size(self, image_size: int) -> int:
         return image_size
@@ -98,7 +101,11 @@ class ColourShift:
                 f"colour shifts of {len(self.directions)} channels on {images.shape[1]} channels"
             )
         shifts = self.draw(num_drawn(images, part), generator)
-        return pixels.shift_colours(images, own_rows(shifts, images, part))
+        shifted = pixels.shift_colours(images, own_rows(shifts, images, part))
+        if self.mean is None:
+            return shifted
+        mean = pixels.center_crop(self.mean, images.shape[-1]).to(images.device)
+        return mean + (shifted - mean) / (1 + self.strength)
 
     def draw(self, num_images: int, generator: Generator) -> Tensor:
         """Return float [N,C] levels."""

@@ -1,0 +1,271 @@
+"""Images per second of reading, preparing and augmenting, beside torchvision's and timm's loaders.
+
+Every round runs each contender once, in turns; what is printed are medians over the rounds and
+the ratio within a round. All make the same thing: float batches [128,3,224,224], randomly cropped
+and mirrored, normalized; or [64,1,32,32] for the small set. One core is one thread and no workers.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from photographs import write_photographs
+from PIL import Image
+
+from cnnlab import data
+from cnnlab.app.prepare import recipe_for, sources_for
+from cnnlab.config.data import CropMirrorConfig, DownloadConfig, FolderConfig
+from cnnlab.config.prepare import PrepareConfig
+from cnnlab.data.augment import build_augment
+from cnnlab.data.building import Builder, Tolerance
+from cnnlab.data.prepared import open_splits
+from cnnlab.data.stats import preprocessing_for
+from cnnlab.data.store import Store
+from cnnlab.data.stream import Stream
+from cnnlab.data.workers import Workers
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.runtime import make_generator
+
+BATCH, SMALL_BATCH = 128, 64
+Pass = Callable[[], int]
+"""Go once over the images of a contender; return how many came out."""
+
+
+def folder_config(root: Path, num_threads: int) -> FolderConfig:
+    """256 pixels, as the networks of 2012 were fed."""
+    return FolderConfig(
+        name="folder", root=str(root), image_size_pixels=256, pad_pixels=0, num_validation=0,
+        split_seed=0, channels=None, normalize="channel", permutation_seed=None,
+        residency="mapped", num_decode_threads=num_threads, num_test=0, mirror_allowed=True,
+    )  # fmt: skip
+
+
+def prepare_config(root: Path, encoding: str, num_threads: int) -> PrepareConfig:
+    """The defaults of `cnnlab prepare`."""
+    return PrepareConfig(
+        dataset=folder_config(root, num_threads), output=None, encoding=encoding,
+        side_pixels=None, kernel="bilinear", quality=95, on_bad="fail", max_bad_fraction=0,
+        max_image_pixels=50_000_000, shard_megabytes=64, num_threads=num_threads,
+        wait_seconds=0, verify=False,
+    )  # fmt: skip
+
+
+def build_store(root: Path, output: Path, encoding: str, num_threads: int = 1) -> Path:
+    """Prepare the photographs."""
+    config = prepare_config(root, encoding, num_threads)
+    sources = sources_for(data.load(config.dataset), config)
+    Builder(sources, recipe_for(config), output, Workers(num_threads)).run(Tolerance("fail", 0))
+    return output
+
+
+def our_pass(store: Store, crop_pixels: int, num_images: int, pixels: int) -> Pass:
+    """Stream, crop, mirror, normalize; made beforehand, as the peers' data sets are."""
+    channels, small = store.image_shape[2], crop_pixels < 64
+    mean, std = torch.full((channels,), 120.0), torch.full((channels,), 60.0)
+    padding = (pixels - store.image_shape[0]) // 2
+    preprocessing = Preprocessing(channels, pixels, padding, mean, std)
+    config = CropMirrorConfig(
+        name="crop_mirror", padding_pixels=4 if small else 0, crop_pixels=crop_pixels,
+        force_mirror=False,
+    )  # fmt: skip
+    augment = build_augment(config, mirror_allowed=True)
+    size = SMALL_BATCH if small else BATCH
+    stream = Stream(
+        store, batch_size=size, seed=0, device="cpu",
+        residency="device" if small else "mapped", prepare=preprocessing.prepare,
+    )  # fmt: skip
+    steps = iter(range(0, 1_000_000_000, num_images // size))
+
+    def run() -> int:
+        done = 0
+        for batch in islice(stream.batches(next(steps)), num_images // size):
+            images = augment(batch.images, make_generator(0, "augment", batch.step))
+            done += len(preprocessing.normalize(images))
+        return done
+
+    return run
+
+
+def torchvision_pass(root: Path, num_workers: int) -> Pass:
+    """ImageFolder, Resize 256, RandomCrop 224, flip, ToTensor, Normalize, DataLoader."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    steps = [transforms.Resize(256), transforms.RandomCrop(224), transforms.RandomHorizontalFlip()]
+    steps += [transforms.ToTensor(), transforms.Normalize([0.485] * 3, [0.225] * 3)]
+    images = datasets.ImageFolder(str(root / "train"), transforms.Compose(steps))
+    loader = DataLoader(images, BATCH, shuffle=True, num_workers=num_workers, drop_last=True)
+    return lambda: sum(len(labels) for _, labels in loader)
+
+
+def timm_pass(root: Path, num_workers: int) -> Pass:
+    """timm's ImageDataset and create_loader, random crop and flip as its training has them."""
+    from timm.data import ImageDataset, create_loader
+
+    loader = create_loader(
+        ImageDataset(str(root / "train")), (3, 224, 224), BATCH, is_training=True,
+        num_workers=num_workers, use_prefetcher=False, persistent_workers=False,
+        color_jitter=None, interpolation="bilinear",
+    )  # fmt: skip
+    return lambda: sum(len(labels) for _, labels in loader)
+
+
+def small_dataloader_pass(store: Store, num_workers: int, num_images: int) -> Pass:
+    """Fashion-MNIST through PIL transforms and a DataLoader, as the examples show it."""
+    from torch.utils.data import DataLoader
+    from torchvision import datasets, transforms
+
+    class Clothes(datasets.VisionDataset):
+        def __init__(self) -> None:
+            super().__init__("")
+            self.images = store.read(torch.arange(num_images))[..., 0].numpy()
+            self.labels = store.labels[:num_images].tolist()
+            steps = [transforms.Pad(2), transforms.RandomCrop(32, padding=4)]
+            steps += [transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+            self.steps = transforms.Compose([*steps, transforms.Normalize([0.2], [0.3])])
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+            return self.steps(Image.fromarray(self.images[index])), self.labels[index]
+
+    loader = DataLoader(Clothes(), SMALL_BATCH, shuffle=True, num_workers=num_workers)
+    return lambda: sum(len(labels) for _, labels in loader)
+
+
+def pillow_prepare_pass(root: Path, scratch: Path) -> Pass:
+    """The loop one writes: open, convert, resize, cut, copy, save."""
+
+    def run() -> int:
+        paths = sorted((root / "train").rglob("*.jpg"))
+        out = np.empty((len(paths), 256, 256, 3), np.uint8)
+        for place, path in enumerate(paths):
+            picture = Image.open(path).convert("RGB")
+            scale = 256 / min(picture.size)
+            size = (round(picture.width * scale), round(picture.height * scale))
+            picture = picture.resize(size, Image.Resampling.BILINEAR)
+            left, top = (size[0] - 256) // 2, (size[1] - 256) // 2
+            out[place] = np.asarray(picture.crop((left, top, left + 256, top + 256)))
+        np.save(scratch / "pillow.npy", out)
+        return len(paths)
+
+    return run
+
+
+def our_prepare_pass(root: Path, scratch: Path, num_threads: int) -> Pass:
+    """`cnnlab prepare` in full: statistics, digests, syncing, manifest."""
+    count = iter(range(1_000_000))
+
+    def run() -> int:
+        output = build_store(root, scratch / f"prepared_{next(count)}", "uint8", num_threads)
+        return sum(len(split) for split in (open_splits(output).train, open_splits(output).test))
+
+    return run
+
+
+def race(passes: dict[str, Pass], rounds: int) -> dict[str, list[float]]:
+    """Return images per second of each contender, a value a round, run in turns."""
+    rates: dict[str, list[float]] = {name: [] for name in passes}
+    for number in range(rounds):
+        order = list(passes) if number % 2 == 0 else list(passes)[::-1]
+        for name in order:
+            started = time.perf_counter()
+            num_images = passes[name]()
+            rates[name].append(num_images / (time.perf_counter() - started))
+    return rates
+
+
+def table(title: str, rates: dict[str, list[float]]) -> list[str]:
+    """Return Markdown lines; ratios are within a round, against the first contender."""
+    first = next(iter(rates))
+    lines = [
+        f"| {title} | images/s (median) | least to most | times {first} |",
+        "|---|---|---|---|",
+    ]
+    for name, found in rates.items():
+        ratios = [ours / base for ours, base in zip(found, rates[first], strict=True)]
+        spread = f"{min(found):,.0f} to {max(found):,.0f}"
+        lines.append(
+            f"| {name} | {statistics.median(found):,.0f} | {spread} |"
+            f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
+        )
+    return lines
+
+
+def reading(root: Path, scratch: Path, num_images: int, cores: int) -> dict[str, Pass]:
+    """Contenders that read photographs with one core, or with as many threads and workers."""
+    workers = 0 if cores == 1 else cores
+    uint8, jpeg = scratch / "uint8", scratch / "jpeg"
+    for output, encoding in ((uint8, "uint8"), (jpeg, "jpeg")):
+        if not output.exists():
+            build_store(root, output, encoding, cores)
+    passes: dict[str, Pass] = {"torchvision ImageFolder": torchvision_pass(root, workers)}
+    try:
+        passes["timm create_loader"] = timm_pass(root, workers)
+    except ImportError:
+        print("timm is not installed: left out")
+    files = data.load(folder_config(root, cores)).train
+    passes["cnnlab, originals"] = our_pass(files, 224, num_images, 256)
+    passes["cnnlab, JPEG Store"] = our_pass(open_splits(jpeg, cores).train, 224, num_images, 256)
+    passes["cnnlab, uint8 Store"] = our_pass(open_splits(uint8).train, 224, num_images, 256)
+    return passes
+
+
+def small_set(num_images: int) -> dict[str, Pass]:
+    """Contenders on Fashion-MNIST with crop and mirror, one core."""
+    config = DownloadConfig(
+        name="fashion_mnist", root=None, download=False, image_size_pixels=32, pad_pixels=2,
+        num_validation=0, split_seed=0, channels=None, normalize="channel",
+        permutation_seed=None, residency="auto",
+    )  # fmt: skip
+    store = data.load(config).train
+    preprocessing_for(store, config, 1)
+    return {
+        "DataLoader, 0 workers": small_dataloader_pass(store, 0, num_images),
+        "DataLoader, 2 workers": small_dataloader_pass(store, 2, num_images),
+        "cnnlab, resident": our_pass(store, 32, num_images, 32),
+    }
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--scratch", type=Path, default=Path("outputs/benchmark_data"))
+    parser.add_argument("--images", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", choices=("read1", "read2", "small", "prepare"), nargs="*")
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    root = write_photographs(options.scratch / "photographs", options.images)
+    size = sum(path.stat().st_size for path in (root / "train").rglob("*.jpg")) / options.images
+    print(f"{options.images} photographs of {size / 1000:.0f} kB; {os.cpu_count()} cores")
+    contests: dict[str, Callable[[], dict[str, Pass]]] = {
+        "read1": lambda: reading(root, options.scratch, options.images, 1),
+        "read2": lambda: reading(root, options.scratch, options.images, 2),
+        "small": lambda: small_set(19_200),
+        "prepare": lambda: {
+            "Pillow loop": pillow_prepare_pass(root, options.scratch),
+            "cnnlab prepare, 1 thread": our_prepare_pass(root, options.scratch, 1),
+            "cnnlab prepare, 2 threads": our_prepare_pass(root, options.scratch, 2),
+        },
+    }
+    results = {}
+    for name in options.only or contests:
+        results[name] = race(contests[name](), options.rounds)
+        print("\n".join(table(name, results[name])), flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
