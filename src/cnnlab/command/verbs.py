@@ -92,6 +92,14 @@ VERBS: dict[str, Verb] = {
         settings.VARIANTS,
         "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
     ),
+    "benchmark": Verb(
+        "time each part of a training on this machine, beside what limits it",
+        settings.BenchmarkConfig,
+        settings.parse_benchmark,
+        "cnnlab.app.benchmark:run",
+        settings.VARIANTS,
+        "cnnlab benchmark dataset=fashion_mnist trainer.batch_size=128",
+    ),
     "list": Verb(
         "list models, datasets, experiments or runs",
         settings.ListConfig,

@@ -37,6 +37,7 @@ from cnnlab.errors import UsageError
 
 __all__ = [
     "VARIANTS",
+    "BenchmarkConfig",
     "CompareConfig",
     "ConvertConfig",
     "EvaluateConfig",
@@ -47,6 +48,7 @@ __all__ = [
     "SummaryConfig",
     "TrainConfig",
     "VisualizeConfig",
+    "parse_benchmark",
     "parse_compare",
     "parse_convert",
     "parse_evaluate",
@@ -117,6 +119,14 @@ class TrainConfig:
 
 
 @dataclass(kw_only=True)
+class BenchmarkConfig(TrainConfig):
+    """`cnnlab benchmark`: the training that is measured, and how long to look."""
+
+    seconds_per_part: float = setting("time spent on each part", above=0)
+    format: str = setting("of the answer", choices=("text", "json"))
+
+
+@dataclass(kw_only=True)
 class ListConfig:
     """`cnnlab list`."""
 
@@ -130,6 +140,13 @@ def parse_train(plain: dict[str, Any]) -> TrainConfig:
     if stored:
         raise UsageError("dataset=checkpoint is for evaluating", hint="name the set to train on")
     config = parse(TrainConfig, plain, variants=VARIANTS)
+    check_training(config)
+    return config
+
+
+def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:
+    """Check and type what `cnnlab benchmark` was given."""
+    config = parse(BenchmarkConfig, plain, variants=VARIANTS)
     check_training(config)
     return config
 
