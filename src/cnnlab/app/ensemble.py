@@ -223,8 +223,8 @@ def epochs_of(path: Path) -> float:
 def _failure(path: Path, code: int, said: str) -> CnnlabError:
     """Return an error that ends the ensemble with the member's own exit code and words."""
     lines = said.removeprefix("cnnlab: ").splitlines() or [f"ended with code {code}"]
-    where = lines[1].strip() if len(lines) > 1 else ""
-    error = PeerLostError(f"{path.name}: {lines[0]}", where, f"its log: {path / 'train.log'}")
+    where, hint, *_ = [*(line.strip() for line in lines[1:]), "", ""]
+    error = PeerLostError(f"{path.name}: {lines[0]}", where, hint or f"its folder: {path}")
     if code > 0:
         error.exit_code = code
     return error

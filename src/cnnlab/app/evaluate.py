@@ -52,7 +52,8 @@ def measure(config: EvaluateConfig, folder: Path | None = None) -> Answer:
     """
     device = runtime.select_device(config.runtime.device)
     _configure(config, device)
-    networks = open_networks(checkpoint_files(config.checkpoint), device, config.runtime)
+    files, layout = checkpoint_files(config.checkpoint), config.runtime.channels_last
+    networks = open_networks(files, device, channels_last=layout)
     dataset = dataset_config(config.dataset, networks[0])
     store = split_of(dataset, config.split)
     members = [

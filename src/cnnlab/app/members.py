@@ -7,7 +7,7 @@ import torch
 
 from cnnlab import run_folder
 from cnnlab.app.stored_network import StoredNetwork, open_network
-from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig, RuntimeConfig
+from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
@@ -46,10 +46,10 @@ def _run_of(where: str) -> Path | None:
 
 
 def open_networks(
-    paths: Sequence[Path], device: torch.device, runtime: RuntimeConfig
+    paths: Sequence[Path], device: torch.device, *, channels_last: bool
 ) -> list[StoredNetwork]:
     """Open every checkpoint. Raises CheckpointError when they do not name the same classes."""
-    networks = [open_network(p, device, channels_last=runtime.channels_last) for p in paths]
+    networks = [open_network(p, device, channels_last=channels_last) for p in paths]
     first = networks[0]
     for other in networks[1:]:
         try:

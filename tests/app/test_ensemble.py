@@ -1,0 +1,115 @@
+"""Ensembles as a person starts them: by the command line, in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnnlab import checkpoint
+from cnnlab.app.ensemble import epochs_of, member_overrides
+
+SHORT = [
+    "trainer.epochs=6",
+    "trainer.limit_train_batches=12",
+    "logging.report=false",
+    "logging.tensorboard=false",
+    "runtime.device=cpu",
+]
+
+
+def start(*words: str, cwd: Path) -> subprocess.Popen:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "cnnlab", *words],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen, code: int = 0) -> str:
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == code, err
+    return out + err
+
+
+def assert_same_network(a: Path, b: Path) -> None:
+    first, second = (checkpoint.read(path / "checkpoints" / "last.safetensors") for path in (a, b))
+    assert first.document["step"] == second.document["step"]
+    names = [name for name in first.tensors if name.startswith(("model.", "optimizer."))]
+    assert names
+    for name in names:
+        assert torch.equal(first.tensors[name], second.tensors[name]), name
+
+
+@pytest.fixture(scope="module")
+def ensemble(tmp_path_factory) -> tuple[Path, str, str]:
+    """An ensemble of two, stopped in the middle by a request to terminate, and continued."""
+    home = tmp_path_factory.mktemp("ensemble")
+    process = start("train", "ensemble.members=2", "hydra.run.dir=pair", *SHORT, cwd=home)
+    members = [home / "pair" / "members" / name for name in ("00_seed0", "01_seed1")]
+    deadline = time.monotonic() + 120
+    while min(map(epochs_of, members)) < 2 and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    stopped = finish(process, 143)
+    done = finish(start("train", "resume=pair", cwd=home))
+    return home, stopped, done
+
+
+def test_a_stopped_ensemble_says_how_to_go_on(ensemble):
+    _, stopped, _ = ensemble
+    assert "continue with: cnnlab train resume=pair" in stopped
+
+
+def test_members_stopped_and_resumed_equal_single_runs_of_their_seeds(ensemble):
+    home, _, _ = ensemble
+    single = ["train", "seed=1", "runtime.num_threads=1", "hydra.run.dir=single", *SHORT]
+    finish(start(*single, cwd=home))
+    assert_same_network(home / "pair" / "members" / "01_seed1", home / "single")
+
+
+def test_members_differ(ensemble):
+    home, _, _ = ensemble
+    with pytest.raises(AssertionError):
+        assert_same_network(*sorted((home / "pair" / "members").iterdir()))
+
+
+def test_the_ensemble_ends_with_its_members_and_subsets(ensemble):
+    home, _, done = ensemble
+    assert "ensembles by size" in done
+    answer = json.loads((home / "pair" / "evaluation_test_center.json").read_text())
+    assert [subset["size"] for subset in answer["subsets"]] == [1, 2]
+    assert answer["subsets"][1]["mean_top1_error"] == answer["top1_error"]
+    alone = [member["top1_error"] for member in answer["members"]]
+    assert answer["subsets"][0]["mean_top1_error"] == pytest.approx(sum(alone) / 2)
+    status = json.loads((home / "pair" / "run.json").read_text())
+    assert (status["status"], status["test_error"]) == ("done", answer["top1_error"])
+
+
+def test_a_finished_ensemble_is_evaluated_by_its_folder(ensemble):
+    home, _, _ = ensemble
+    said = finish(start("evaluate", "checkpoint=pair", "format=json", cwd=home))
+    answer = json.loads(said)
+    assert len(answer["checkpoints"]) == len(answer["members"]) == 2
+
+
+def test_a_member_that_fails_ends_the_ensemble_with_its_code(tmp_path):
+    process = start("train", "ensemble.members=2", "dataset=mnist", cwd=tmp_path)
+    said = finish(process, 3)
+    assert "00_seed0" in said or "01_seed1" in said
+    assert "Traceback" not in said
+
+
+def test_what_a_resuming_command_changes_reaches_the_members():
+    given = ["resume=pair", "trainer.epochs=9", "ensemble.members=3", "hydra.run.dir=x"]
+    assert member_overrides(given) == ["trainer.epochs=9"]

@@ -1,0 +1,170 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import cnnlab
+from cnnlab import checkpoint as files
+from cnnlab import data
+from cnnlab.app import predict as verb
+from cnnlab.app.prediction import as_images, load
+from cnnlab.config import VARIANTS, DatasetConfig, Launch
+from cnnlab.config.schema import parse
+from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
+from cnnlab.config.verbs import PredictConfig
+from cnnlab.data.digits import like_mnist
+from cnnlab.errors import DataError
+from tests.app.test_evaluate import choice, write_checkpoint
+
+PHOTOGRAPH = Path(__file__).parents[2] / "docs" / "images" / "handwritten_digit.jpg"
+
+
+def templates() -> torch.Tensor:
+    """Return the mean picture of each digit, float [10,28,28]."""
+    store = mnist5k().train
+    images = store.read(torch.arange(len(store)))[..., 0].float()
+    return torch.stack([images[store.labels == k].mean(0) for k in range(10)])
+
+
+def mnist5k():
+    return data.build(parse(DatasetConfig, choice("dataset", "mnist5k"), "dataset", VARIANTS))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    """A linear network whose weights are the digits' mean pictures: right four times in five."""
+    path = tmp_path_factory.mktemp("linear") / "a.safetensors"
+    write_checkpoint(path)
+    held = files.read(path)
+    means = templates() / 255
+    side = held.document["model"]["input_size_pixels"]
+    border = (side - 28) // 2
+    weight = torch.nn.functional.pad(means, (border,) * 4).flatten(1)
+    names = [name for name in held.tensors if name.startswith("model.")]
+    weights = {name: tensor.clone() for name, tensor in held.tensors.items()}
+    mean, std = held.tensors["input.mean"], held.tensors["input.std"]
+    # scores = (2 m.x - m.m) / 8 on pixels x = (std * input + mean) / 255
+    scale = float(std[0]) / 255
+    for name in names:
+        if name.endswith("weight"):
+            weights[name] = 2 * weight * scale / 8
+        else:
+            offset = 2 * weight.sum(1) * float(mean.mean()) / 255 - (weight**2).sum(1)
+            weights[name] = offset / 8
+    files.write(path, weights, dict(held.document))
+    return path
+
+
+def config_for(checkpoint: Path, *images: object, **changes: object) -> PredictConfig:
+    values = {
+        "checkpoint": [str(checkpoint)],
+        "images": [str(image) for image in images],
+        "evaluation": EvaluationConfig(name="center"),
+        "runtime": parse(RuntimeConfig, choice("runtime", "auto") | {"device": "cpu"}, "runtime"),
+        "pictures": "auto",
+        "top": 3,
+        "format": "json",
+        "plugins": [],
+    }
+    return PredictConfig(**(values | changes))
+
+
+def run(config: PredictConfig) -> int:
+    return verb.run(config, Launch(command=""))
+
+
+def test_the_photographed_digit_is_named(checkpoint, capsys):
+    assert run(config_for(checkpoint, PHOTOGRAPH)) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["images"]
+    best = answer["predictions"][0]
+    assert best["class"] == "3"
+    assert len(answer["predictions"]) == 3
+
+
+def test_as_is_takes_the_photograph_without_the_rule(checkpoint, capsys):
+    run(config_for(checkpoint, PHOTOGRAPH, pictures="as_is"))
+    plain = json.loads(capsys.readouterr().out)["images"][0]["predictions"]
+    run(config_for(checkpoint, PHOTOGRAPH))
+    assert json.loads(capsys.readouterr().out)["images"][0]["predictions"] != plain
+
+
+def test_bad_files_are_named_and_the_rest_is_predicted(checkpoint, tmp_path, capsys):
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(tmp_path / "b.png")
+    (tmp_path / "a.png").write_text("this is no picture")
+    (tmp_path / "c.jpg").write_bytes(PHOTOGRAPH.read_bytes()[:2000])
+    (tmp_path / "notes.txt").write_text("not listed: no picture's ending")
+    assert run(config_for(checkpoint, tmp_path)) == 3
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert [Path(image["path"]).name for image in found["images"]] == ["b.png"]
+    assert [Path(bad["path"]).name for bad in found["failed"]] == ["a.png", "c.jpg"]
+    assert len(printed.err.splitlines()) == 2
+
+
+def test_csv_has_one_row_a_rank(checkpoint, capsys):
+    run(config_for(checkpoint, PHOTOGRAPH, format="csv"))
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [row["rank"] for row in rows] == ["1", "2", "3"]
+    assert rows[0]["class"] == "3"
+
+
+def test_the_table_names_the_picture_and_its_classes(checkpoint, capsys):
+    run(config_for(checkpoint, PHOTOGRAPH, format="text"))
+    printed = capsys.readouterr().out
+    assert "handwritten_digit.jpg" in printed
+    assert "probability" in printed
+
+
+def test_missing_files_and_empty_folders_are_refused(checkpoint, tmp_path):
+    with pytest.raises(DataError, match="no such picture"):
+        run(config_for(checkpoint, tmp_path / "absent.png"))
+    with pytest.raises(DataError, match="no pictures in this folder"):
+        run(config_for(checkpoint, tmp_path))
+
+
+def test_load_gives_python_the_same_answers(checkpoint):
+    store = mnist5k().test
+    images = store.read(torch.arange(200))
+    predictor = cnnlab.load(checkpoint, device="cpu")
+    assert predictor.class_names == store.class_names
+    as_tensor = predictor.predict(images)
+    assert as_tensor.probabilities.shape == (200, 10)
+    assert torch.equal(as_tensor.probabilities, predictor.predict(images.numpy()).probabilities)
+    as_list = predictor.predict([Image.fromarray(i[..., 0].numpy()) for i in images[:5]])
+    assert torch.allclose(as_list.probabilities, as_tensor.probabilities[:5], atol=1e-6)
+    right = sum(
+        int(a) == b for a, b in zip(as_tensor.names, store.labels.tolist()[:200], strict=True)
+    )
+    assert right > 140
+
+
+def test_an_ensemble_can_be_loaded(checkpoint):
+    one, two = load(checkpoint, "cpu"), load([checkpoint, checkpoint], "cpu")
+    image = like_mnist(torch.zeros(1, 28, 28, dtype=torch.uint8))[None]
+    assert torch.allclose(one.predict(image).probabilities, two.predict(image).probabilities)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((5, 7), (1, 1, 5, 7)), ((4, 5, 7), (4, 1, 5, 7)), ((4, 5, 7, 3), (4, 3, 5, 7)),
+     ((4, 3, 5, 7), (4, 3, 5, 7))],
+)  # fmt: skip
+def test_shapes_that_people_use_are_understood(shape, expected):
+    (batch,) = as_images(np.zeros(shape, np.uint8))
+    assert tuple(batch.shape) == expected
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 5, 5)), np.zeros((1, 2, 9, 9), np.uint8), "a.png"])
+def test_what_are_no_images_is_refused(images):
+    with pytest.raises(DataError):
+        as_images(images)
+
+
+def test_no_images_are_refused(checkpoint):
+    with pytest.raises(DataError, match="no images"):
+        load(checkpoint, "cpu").predict(torch.zeros(0, 28, 28, 1, dtype=torch.uint8))
