@@ -1,0 +1,86 @@
+"""Draw what each augmentation does to a digit and to a photograph: the picture in docs/data.md."""
+
+import sys
+from pathlib import Path
+
+import matplotlib
+import torch
+import yaml
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from cnnlab import data
+from cnnlab.config import DatasetConfig
+from cnnlab.config.data import AUGMENTS, DATASETS
+from cnnlab.config.schema import parse
+from cnnlab.data.augment import Augmentation, build_augment
+from cnnlab.data.decode import read_image
+from cnnlab.data.moments import Sums
+from cnnlab.images import pad, resize, resize_shorter_side
+from cnnlab.runtime import make_generator
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+TILE, GAP, LABEL, STEPS = 72, 4, 110, 8
+ROWS = (
+    ("digit", "crop", {"padding_pixels": 4}),
+    ("digit", "affine", {}),
+    ("photograph", "crop", {"padding_pixels": 0, "crop_pixels": 56}),
+    ("photograph", "crop_mirror", {"padding_pixels": 8}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "none"}),
+    ("photograph", "alexnet", {"crop_pixels": 56}),
+    ("photograph", "resized_crop", {"crop_pixels": 56}),
+    ("permuted", "none", {}),
+)
+
+
+def dataset(name: str, **changes: object) -> DatasetConfig:
+    plain = yaml.safe_load((CONFIGS / "dataset" / f"{name}.yaml").read_text())
+    return parse(DATASETS[name], {**plain, **changes})
+
+
+def augmentation(name: str, changes: dict, sums: Sums) -> Augmentation:
+    plain = yaml.safe_load((CONFIGS / "augment" / f"{name}.yaml").read_text())
+    config = parse(AUGMENTS[name], {**plain, **changes})
+    return build_augment(config, mirror_allowed=True, statistics=sums.statistics)
+
+
+def photograph() -> Tensor:
+    """Return uint8 [1,3,64,64]: Grace Hopper by the US Navy, public domain, out of matplotlib."""
+    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return resize_shorter_side(read_image(path, 3)[None], 64)
+
+
+def tile(image: Tensor) -> Image.Image:
+    """Show [1,C,h,w] levels as a tile; values outside of 0..255 are clipped for showing only."""
+    levels = image.float().round().clamp(0, 255).to(torch.uint8)
+    square = resize(levels, TILE)[0].expand(3, -1, -1)
+    return Image.fromarray(square.permute(1, 2, 0).numpy())
+
+
+def draw(path: Path, picture: Tensor) -> None:
+    plain, moved = data.load(dataset("mnist5k")), data.build(dataset("mnist5k", permutation_seed=0))
+    index = torch.tensor([2000])
+    pictures = {
+        "digit": pad(plain.train.read(index).permute(0, 3, 1, 2), 2),
+        "permuted": torch.cat([moved.train.read(torch.arange(0, 3500, 440)).permute(0, 3, 1, 2)]),
+        "photograph": picture,
+    }
+    sums = Sums.empty((64, 64, 3))
+    sums.add(picture.permute(0, 2, 3, 1))
+    width, height = LABEL + (STEPS + 1) * (TILE + GAP), len(ROWS) * (TILE + GAP)
+    sheet = Image.new("RGB", (width, height), "white")
+    pen = ImageDraw.Draw(sheet)
+    for row, (kind, name, changes) in enumerate(ROWS):
+        augment, top = augmentation(name, changes, sums), row * (TILE + GAP)
+        words = [kind, name, *(f"{key.split('_')[-1]}={value}" for key, value in changes.items())]
+        pen.multiline_text((2, top + 4), "\n".join(words), "black")
+        for step in range(-1, STEPS):
+            shown = pictures[kind][max(step, 0) % len(pictures[kind])][None]
+            if step >= 0:
+                shown = augment(shown, make_generator(0, "augment", step))
+            sheet.paste(tile(shown), (LABEL + (step + 1) * (TILE + GAP), top))
+    sheet.quantize(200).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]), photograph())

@@ -1,0 +1,28 @@
+"""What is there of a set: counts, classes and digests, or what is missing and where."""
+
+from typing import Any
+
+from cnnlab import data
+from cnnlab.config import DatasetConfig
+from cnnlab.errors import CnnlabError
+
+
+def look(config: DatasetConfig) -> dict[str, Any]:
+    """Return plain facts of a set as it is found now; a missing set is a fact, not an error.
+
+    Present: num_train, num_validation, num_test, image_shape, class_names and the digest of each
+    split. Missing: the words of the error that training would end with.
+    """
+    try:
+        splits = data.build(config)
+    except CnnlabError as error:
+        return {"present": False, "missing": str(error)}
+    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
+    stores = {name: store for name, store in parts.items() if store is not None}
+    return {
+        "present": True,
+        **{f"num_{name}": len(store) for name, store in stores.items()},
+        "image_shape": list(splits.train.image_shape),
+        "class_names": list(splits.train.class_names),
+        "digests": {name: store.digest for name, store in stores.items()},
+    }
