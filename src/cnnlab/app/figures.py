@@ -98,7 +98,8 @@ class Reporter:
         self.console.line(
             f"{time.monotonic() - self._started:.0f} s in all, {seconds:.1f} s of it testing"
         )
-        self.console.line(f"everything is in {self.folder.path}; try next:")
+        page = ", report.html to begin with" if (self.folder.path / "report.html").is_file() else ""
+        self.console.line(f"everything is in {self.folder.path}{page}; try next:")
         for command in display.next_commands(self.folder):
             self.console.line(f"  {command}")
         figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}

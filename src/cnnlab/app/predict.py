@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cnnlab import runtime
 from cnnlab.app.answer import percent
 from cnnlab.app.prediction import Predictor, open_predictor
 from cnnlab.config import Launch
@@ -26,7 +27,13 @@ Top = list[tuple[str, float]]
 def run(config: PredictConfig, launch: Launch) -> int:
     """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
     files = picture_files(config.images)
-    predictor = open_predictor(config.checkpoint, config.evaluation, config.runtime)
+    device = runtime.select_device(config.runtime.device)
+    predictor = open_predictor(
+        config.checkpoint,
+        config.evaluation,
+        device,
+        channels_last=config.runtime.channels_last,
+    )
     found: list[tuple[Path, Top]] = []
     bad: list[BadImage] = []
     for start in range(0, len(files), CHUNK_PICTURES):

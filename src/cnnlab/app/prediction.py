@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnlab import images as pixels
 from cnnlab import runtime
 from cnnlab.app.members import as_member, checkpoint_files, open_networks
-from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
+from cnnlab.config.surroundings import EvaluationConfig
 from cnnlab.data import digits
 from cnnlab.errors import DataError
 from cnnlab.evaluation.evaluate import Member, answer, combine, evaluating
@@ -85,23 +85,19 @@ class Predictor:
 def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
     """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble."""
     given = [path] if isinstance(path, str | Path) else list(path)
-    config = RuntimeConfig(
-        device=device,
-        precision="fp32",
-        num_threads=None,
-        deterministic=False,
-        channels_last=True,
-        profile=False,
-    )
-    return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), config)
+    chosen = runtime.select_device(device)
+    return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), chosen)
 
 
 def open_predictor(
-    given: Sequence[str], evaluation: EvaluationConfig, config: RuntimeConfig
+    given: Sequence[str],
+    evaluation: EvaluationConfig,
+    device: torch.device,
+    *,
+    channels_last: bool = True,
 ) -> Predictor:
     """Open checkpoints as one predictor; views that mirror need networks trained with mirrors."""
-    device = runtime.select_device(config.device)
-    networks = open_networks(checkpoint_files(given), device, config)
+    networks = open_networks(checkpoint_files(given), device, channels_last=channels_last)
     names = networks[0].class_names
     members = [
         as_member(

@@ -27,16 +27,14 @@ MADE_BY = ("device", "started", "ended", "host", "platform", "num_processors", "
 def finish(
     parts: Assembly, folder: RunFolder, reporter: Reporter, tally: Tally, misses: Sequence[Miss]
 ) -> None:
-    """Write the page and TensorBoard's pictures; what cannot be written does not fail the run."""
+    """Write the page and TensorBoard's pictures; what cannot be drawn is a line, not a failure."""
     store, step = parts.splits.test, reporter.progress.state.step
     try:
-        page = write(folder, parts.network, store, tally, misses)
+        write(folder, parts.network, store, tally, misses)
         for tag, pixels in pictures_of_test(store, tally, misses):
             reporter.writers.images(step, tag, pixels)
     except Exception as error:  # the run is done and saved whatever a drawing library does
         reporter.console.line(f"warning: no report: {type(error).__name__}: {error}")
-    else:
-        reporter.console.line(f"report: {page}")
 
 
 def write(

@@ -246,7 +246,7 @@ class Training:
         started = time.monotonic()
         batches, misses = self.parts.in_order(store), WorstMisses(NUM_MISSES)
         tally = self.parts.judge(batches, views, interrupts.requested, [misses])
-        self.reporter.test(tally, store, chosen, time.monotonic() - started)
+        seconds = time.monotonic() - started
         found = together.worst_of_all(self.peers, misses.misses, len(store), NUM_MISSES)
         self.folder.update_status(
             status="done",
@@ -257,3 +257,4 @@ class Training:
         )
         if self.parts.config.logging.report and self.peers.is_first:
             run_page.finish(self.parts, self.folder, self.reporter, tally, found)
+        self.reporter.test(tally, store, chosen, seconds)
