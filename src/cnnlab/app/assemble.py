@@ -121,28 +121,9 @@ def assemble(config: TrainConfig, device: torch.device, peers: Peers = ALONE) ->
         mirror_allowed=train.mirror_allowed,
         statistics=lambda: statistics_for(train, preprocessing),
     )
-    network = models.build(
-        config.model,
-        in_channels=preprocessing.channels,
-        input_size_pixels=augmentation.output_size(preprocessing.image_size_pixels),
-        num_classes=len(train.class_names),
-        seed=config.seed,
-    )
-    network.to(device=device)
+    network = _network(config, preprocessing, augmentation, len(train.class_names)).to(device)
     device = models.home_device(network, device)
-    if config.runtime.channels_last:
-        network.to(memory_format=torch.channels_last)
-    stream = Stream(
-        train,
-        batch_size=config.trainer.batch_size,
-        seed=config.seed,
-        device=device,
-        residency=config.dataset.residency,
-        limit_batches=config.trainer.limit_train_batches,
-        prepare=preprocessing.prepare,
-    )
-    if config.trainer.overfit_one_batch:
-        stream.repeat_first_batch()
+    stream = _stream(config, train, preprocessing, device)
     stream.take_share(peers.share)
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
@@ -172,6 +153,40 @@ def assemble(config: TrainConfig, device: torch.device, peers: Peers = ALONE) ->
         total_steps=total_steps,
         peers=peers,
     )
+
+
+def _stream(
+    config: TrainConfig, train: Store, preprocessing: Preprocessing, device: torch.device
+) -> Stream:
+    """Return the endless batches of the training images."""
+    stream = Stream(
+        train,
+        batch_size=config.trainer.batch_size,
+        seed=config.seed,
+        device=device,
+        residency=config.dataset.residency,
+        limit_batches=config.trainer.limit_train_batches,
+        prepare=preprocessing.prepare,
+    )
+    if config.trainer.overfit_one_batch:
+        stream.repeat_first_batch()
+    return stream
+
+
+def _network(
+    config: TrainConfig, preprocessing: Preprocessing, augmentation: Augmentation, num_classes: int
+) -> Network:
+    """Return the network for images as augmentation hands them over, in its memory layout."""
+    network = models.build(
+        config.model,
+        in_channels=preprocessing.channels,
+        input_size_pixels=augmentation.output_size(preprocessing.image_size_pixels),
+        num_classes=num_classes,
+        seed=config.seed,
+    )
+    if config.runtime.channels_last:
+        network.to(memory_format=torch.channels_last)
+    return network
 
 
 def share_updates(config: TrainConfig, network: Network, stream: Stream, peers: Peers) -> Together:
