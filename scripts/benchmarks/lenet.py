@@ -68,18 +68,20 @@ def measure(batch_size: int, num_steps: int, rounds: int, wanted: list[str]) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128])
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    document = measure(given.batch_size, given.steps, given.rounds, given.peers)
-    print(json.dumps(document, indent=1))
+    documents = [
+        measure(size, given.steps, given.rounds, given.peers) for size in given.batch_sizes
+    ]
+    print(json.dumps({"lenet5": documents}))
 
 
 if __name__ == "__main__":

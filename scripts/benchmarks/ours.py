@@ -1,16 +1,16 @@
 """cnnlab's own training as it runs behind `cnnlab train`, and its step in a bare loop."""
 
 import tempfile
-import time
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F  # noqa: N812
-from work import Advance
+from torch.nn import functional as F
+from work import Advance, clock
 
 from cnnlab.app.assemble import Assembly
 from cnnlab.app.figures import Reporter
-from cnnlab.app.train import Training, claim_folder
+from cnnlab.app.train import claim_folder
+from cnnlab.app.training_run import Training
 from cnnlab.config import Launch
 from cnnlab.console import Console
 from cnnlab.training.loop import StepReport, TrainState, fit
@@ -35,11 +35,9 @@ def whole_training(parts: Assembly) -> Advance:
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         losses.clear()
-        started = time.perf_counter()
-        fit(
-            training.state, batches, parts.step, rate_at, hooks, training.state.step + num_steps
-        )
-        return time.perf_counter() - started, [float(loss) for loss in losses]
+        started = clock()
+        fit(training.state, batches, parts.step, rate_at, hooks, training.state.step + num_steps)
+        return clock() - started, [float(loss) for loss in losses]
 
     return advance
 
@@ -52,7 +50,7 @@ def bare_step(parts: Assembly) -> Advance:
         group["lr"] = group["base_rate"] * parts.schedule.rate_at(0)
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], time.perf_counter()
+        losses, started = [], clock()
         for _ in range(num_steps):
             images, labels = next(batches)
             optimizer.zero_grad()
@@ -60,7 +58,7 @@ def bare_step(parts: Assembly) -> Advance:
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
-        return time.perf_counter() - started, [float(loss) for loss in losses]
+        return clock() - started, [float(loss) for loss in losses]
 
     return advance
 

@@ -3,18 +3,18 @@
 Each is written as its own documentation shows it, with logging, bars and checkpoints off.
 """
 
+import itertools
 import os
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
-from work import Advance, Work
+from work import Advance, Work, clock
 
 Network = Callable[[Work], nn.Module]
 
@@ -55,7 +55,7 @@ def mnist_example(work: Work, network: Network) -> Advance:
     batches = for_ever(loader(work))
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], time.perf_counter()
+        losses, started = [], clock()
         model.train()
         for index in range(num_steps):
             data, target = next(batches)
@@ -66,7 +66,7 @@ def mnist_example(work: Work, network: Network) -> Advance:
             losses.append(loss.detach())
             if index % 10 == 0:
                 loss.item()
-        return time.perf_counter() - started, [float(loss) for loss in losses]
+        return clock() - started, [float(loss) for loss in losses]
 
     return advance
 
@@ -78,7 +78,7 @@ def bare_loop(work: Work, network: Network) -> Advance:
     batches = work.batches()
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], time.perf_counter()
+        losses, started = [], clock()
         for _ in range(num_steps):
             indices = next(batches)
             optimizer.zero_grad()
@@ -86,7 +86,7 @@ def bare_loop(work: Work, network: Network) -> Advance:
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
-        return time.perf_counter() - started, [float(loss) for loss in losses]
+        return clock() - started, [float(loss) for loss in losses]
 
     return advance
 
@@ -101,7 +101,7 @@ def reference_recipe(work: Work, network: Network) -> Advance:
     criterion, batches = nn.CrossEntropyLoss(), work.batches()
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], time.perf_counter()
+        losses, started = [], clock()
         model.train()
         for _ in range(num_steps):
             indices = next(batches)
@@ -114,7 +114,7 @@ def reference_recipe(work: Work, network: Network) -> Advance:
             hits = output.topk(5).indices == target[:, None]
             hits[:, :1].sum().item(), hits.sum().item()
             losses.append(loss.item())
-        return time.perf_counter() - started, losses
+        return clock() - started, losses
 
     return advance
 
@@ -142,7 +142,7 @@ def lightning(work: Work, network: Network) -> Advance:
             return loss
 
         def on_train_batch_end(self, *arguments: Any) -> None:
-            times.append(time.perf_counter())
+            times.append(clock())
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), work.learning_rate, work.momentum)
@@ -199,17 +199,15 @@ def keras(work: Work, network: Network) -> Advance:
             self.means: list[float] = []
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self.times.append(time.perf_counter())
+            self.times.append(clock())
             self.means.append(logs["loss"])
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         clock, num_images = Clock(), (num_steps + WARM_STEPS) * work.batch_size
         some = images[:num_images], labels[:num_images]
-        model.fit(
-            *some, batch_size=work.batch_size, shuffle=False, verbose=0, callbacks=[clock]
-        )
+        model.fit(*some, batch_size=work.batch_size, shuffle=False, verbose=0, callbacks=[clock])
         sums = [0.0, *(mean * (i + 1) for i, mean in enumerate(clock.means))]
-        losses = [after - before for before, after in zip(sums, sums[1:], strict=False)]
+        losses = [after - before for before, after in itertools.pairwise(sums)]
         return clock.times[-1] - clock.times[WARM_STEPS - 1], losses
 
     return advance

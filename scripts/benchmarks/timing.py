@@ -1,18 +1,15 @@
 """Interleaved timing: A B C A B C ..., ratios within a round, their median and spread."""
 
 import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from work import Advance
-
-SAME_LOSSES = 20
-"""Losses that are compared before anything is timed."""
+from work import Advance, clock
 
 TOLERANCE = 1e-4
+"""Relative difference of losses up to which work counts as the same."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +35,16 @@ class Comparison:
         return statistics.median(self.seconds[peer])
 
 
-def compare(loops: Mapping[str, Advance], *, num_steps: int, rounds: int) -> Comparison:
-    """Compare first losses, warm up, then time `rounds` rounds of `num_steps` steps of each.
+def compare(
+    loops: Mapping[str, Advance], *, num_steps: int, rounds: int, same_losses: int = 20
+) -> Comparison:
+    """Compare `same_losses` first losses, then time `rounds` rounds of `num_steps` steps of each.
 
     Raises ValueError when a loop's first losses are not those of the first loop: then the work
     is not the same.
     """
     names = list(loops)
-    first = {name: loops[name](SAME_LOSSES)[1][:SAME_LOSSES] for name in names}
+    first = {name: loops[name](same_losses)[1][:same_losses] for name in names}
     difference = {name: _distance(losses, first[names[0]]) for name, losses in first.items()}
     for name, far in difference.items():
         if far > TOLERANCE:
@@ -67,9 +66,9 @@ def matrix_limit(size: int = 1024, repeats: int = 5) -> float:
     a, b = torch.randn(size, size), torch.randn(size, size)
     best = float("inf")
     for _ in range(repeats):
-        started = time.perf_counter()
+        started = clock()
         a @ b
-        best = min(best, time.perf_counter() - started)
+        best = min(best, clock() - started)
     return 2 * size**3 / best
 
 

@@ -1,5 +1,6 @@
-"""The same work for every peer: images, order, weights, rate; and the networks as textbooks write them."""
+"""The same work for every peer: images, order, weights, rate; and networks as in textbooks."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,15 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 Advance = Callable[[int], tuple[float, list[float]]]
 """num_steps -> (seconds that these steps took, the loss of each)."""
+
+
+def clock() -> float:
+    """Return seconds: of processor time on one thread, of wall-clock time on several.
+
+    Processor time does not see what else runs on a shared machine; with several threads it would
+    count their waiting for each other as work.
+    """
+    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 @dataclass(frozen=True)

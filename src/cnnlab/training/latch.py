@@ -1,5 +1,7 @@
 """Notice a non-finite loss or gradient on the device, without waiting for it at every step."""
 
+from math import isfinite
+
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -17,31 +19,32 @@ class Latch:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._closed = torch.zeros((), device=device)
-        self._good_steps = torch.zeros((), device=device)
-        self._loss = torch.zeros((), device=device)
-        self._rates: list[float] = []
+        self._poison = torch.zeros((), device=device)  # 0, from the first bad figure on nan
+        self._history: list[tuple[Tensor, Tensor, float]] = []
 
     def watch(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
         """Take in one step's figures; call it before the update. Nothing waits for the device."""
-        self._loss = torch.where(self._closed > 0, self._loss, loss)
-        finite = torch.isfinite(loss + gradient_norm)
-        self._closed = torch.where(finite, self._closed, 1.0)
-        self._good_steps += 1 - self._closed
-        self._rates.append(optimizer.param_groups[0]["lr"])
-        if optimizer.param_groups[0].get("fused"):
-            optimizer.grad_scale, optimizer.found_inf = None, self._closed  # type: ignore[attr-defined]
+        group, figure = optimizer.param_groups[0], loss + gradient_norm
+        self._poison += figure - figure
+        self._history.append((loss, gradient_norm, group["lr"]))
+        if group.get("fused"):
+            closed = (self._poison != 0).float()
+            optimizer.grad_scale, optimizer.found_inf = None, closed  # type: ignore[attr-defined]
 
     def check(self, state: TrainState) -> None:
         """Wait for the device; raise NumericsError with step, loss and rate when closed."""
-        rates, self._rates = self._rates, []
-        good_steps = int(self._good_steps)
-        self._good_steps.zero_()
-        if good_steps == len(rates):
+        history, self._history = self._history, []
+        if float(self._poison) == 0:
             return
-        step = state.step - len(rates) + good_steps
+        bad = (
+            (place, float(loss), rate)
+            for place, (loss, norm, rate) in enumerate(history)
+            if not isfinite(loss + norm)
+        )
+        place, loss, rate = next(bad)
         raise NumericsError(
-            f"the loss or its gradient is not finite at step {step}: loss {float(self._loss):g}",
-            f"learning rate {rates[good_steps]:g}",
+            "the loss or its gradient is not finite "
+            f"at step {state.step - len(history) + place}: loss {loss:g}",
+            f"learning rate {rate:g}",
             "lower optimizer.learning_rate, or set trainer.clip_gradient_norm",
         )

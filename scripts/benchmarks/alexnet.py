@@ -1,0 +1,85 @@
+"""AlexNet at 224 pixels against torchvision's reference loop on data in memory, interleaved."""
+
+import argparse
+import copy
+import json
+from functools import partial
+from typing import Any
+
+import ours
+import peers
+import torch
+import torchvision
+from timing import compare, matrix_limit, row
+from torch import nn
+from work import Work, our_parts, take_weights, textbook_alexnet, work_of
+
+SETTINGS = (
+    "dataset=synthetic",
+    "dataset.image_size_pixels=224",
+    "dataset.num_train=400",
+    "augment=none",
+    "schedule=constant",
+    "optimizer.learning_rate=0.001",
+    "optimizer.weight_decay=0",
+    "model.dropout=0",
+    "model.initialization=kaiming",
+)
+"""Without dropout, whose masks no two frameworks draw alike; ten classes instead of 1,000."""
+
+FLOP_PER_IMAGE = {"alexnet": 6.60e9, "alexnet_2014": 4.14e9}
+"""Forward and backward with 1,000 classes; ten are 0.4 % less."""
+
+
+def torchvision_alexnet(work: Work) -> nn.Module:
+    """Return torchvision's own AlexNet with our weights."""
+    network = torchvision.models.alexnet(num_classes=10, dropout=0.0)
+    return take_weights(network, work)  # type: ignore[arg-type]
+
+
+NETWORKS = {
+    "alexnet": partial(textbook_alexnet, response_norm=True, num_classes=10),
+    "alexnet_2014": torchvision_alexnet,
+}
+
+
+def measure(model: str, batch_size: int, num_steps: int, rounds: int) -> dict[str, Any]:
+    """Return the rows of one network as plain JSON."""
+    settings = (*SETTINGS, f"model={model}", f"trainer.batch_size={batch_size}")
+    work = work_of(our_parts(*settings))
+    loops = {
+        "cnnlab": ours.whole_training(our_parts(*settings)),
+        "torchvision reference loop": peers.reference_recipe(copy.copy(work), NETWORKS[model]),
+    }
+    comparison = compare(loops, num_steps=num_steps, rounds=rounds, same_losses=2)
+    limit = matrix_limit()
+    rows = {name: row(comparison, name, "cnnlab", batch_size) for name in loops}
+    for figures in rows.values():
+        flop = figures["images_per_second"] * FLOP_PER_IMAGE[model]
+        figures["share_of_matrix_limit"] = flop / limit
+    return {
+        "model": model,
+        "batch_size": batch_size,
+        "num_threads": torch.get_num_threads(),
+        "steps_per_round": num_steps,
+        "rounds": rounds,
+        "matrix_limit_gflops": limit / 1e9,
+        "rows": rows,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", default=list(NETWORKS))
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    documents = [measure(m, given.batch_size, given.steps, given.rounds) for m in given.models]
+    print(json.dumps({"alexnet": documents}))
+
+
+if __name__ == "__main__":
+    main()
