@@ -86,7 +86,7 @@ def test_skipped_files_are_recorded_up_to_the_limit(
 
 
 def test_a_request_to_stop_keeps_what_is_done(tmp_path: Path) -> None:
-    root, output = write_train_and_test(tmp_path / "pictures", each=400), tmp_path / "store"
+    root, output = write_train_and_test(tmp_path / "pictures", each=120), tmp_path / "store"
     command = [sys.executable, "-m", "cnnlab", "prepare", f"dataset.root={root}"]
     command += [f"output={output}", "dataset.image_size_pixels=224", "num_threads=1"]
     command += ["shard_megabytes=1"]

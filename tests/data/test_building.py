@@ -230,14 +230,13 @@ def start(root: Path, output: Path, wait_seconds: float = 0) -> multiprocessing.
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-def test_twenty_kills_at_random_moments_leave_a_byte_identical_store(
-    root: Path, finished: Path, tmp_path: Path
-) -> None:
-    output, moments = tmp_path / "store", random.Random(0)
+def test_twenty_kills_at_random_moments_leave_a_byte_identical_store(tmp_path: Path) -> None:
+    root, output, moments = tmp_path / "pictures", tmp_path / "store", random.Random(0)
+    write_train_and_test(root, each=4)
     started = time.monotonic()
-    builder(root, tmp_path / "clock").run(STRICT)
+    builder(root, tmp_path / "whole").run(STRICT)
     whole_seconds = time.monotonic() - started
-    num_killed = 0
+    expected, num_killed = contents(tmp_path / "whole"), 0
     for _ in range(200):
         child = start(root, output)
         child.join(moments.uniform(0, whole_seconds))
@@ -245,13 +244,13 @@ def test_twenty_kills_at_random_moments_leave_a_byte_identical_store(
         child.join()
         num_killed += child.exitcode == -signal.SIGKILL
         if output.exists():  # whole from the moment that it has its name
-            assert contents(output) == contents(finished)
+            assert contents(output) == expected
             shutil.rmtree(output)
         if num_killed >= 20:
             break
     assert num_killed >= 20
     builder(root, output).run(STRICT)
-    assert contents(output) == contents(finished)
+    assert contents(output) == expected
     assert not list(tmp_path.glob("store.building*"))
 
 

@@ -4,12 +4,13 @@ import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
-from cnnlab.data.augment import build_augment
+from cnnlab.data.augment import Crop, build_augment, draw_corners
 from cnnlab.data.distortions import Affine, ColourShift, ResizedCrop, colour_directions
 from cnnlab.data.moments import Sums, principal_components
 from cnnlab.data.store import StoredStatistics
 from cnnlab.distributed.share import Part
 from cnnlab.errors import UsageError
+from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 from tests.data.settings import augment_config
 from tests.reference import images as reference
@@ -178,6 +179,18 @@ def test_the_source_of_2012_draws_once_for_32_neighbours_and_divides() -> None:
     for chunk in cut.split(32):
         assert torch.equal(chunk, chunk[:1].expand_as(chunk))
     assert not torch.equal(cut[0], cut[32]) or not torch.equal(cut[32], cut[64])
+
+
+def test_the_mean_under_the_crop_is_subtracted_where_that_is_asked_for() -> None:
+    mean = torch.rand(3, 9, 9) * 255
+    images = random_images(6)
+    preprocessing = Preprocessing(3, 9, 0, mean, torch.ones(3))
+    corners = draw_corners(6, 4, generator())
+    cropped = preprocessing.normalize(Crop(0, 5, mean=mean)(images, generator()))
+    expected = reference.crop((images - mean).numpy(), corners.tolist(), 5)
+    np.testing.assert_allclose(cropped, expected, atol=1e-3)
+    central = preprocessing.normalize(Crop(0, 5)(images, generator()))
+    assert (central - cropped).abs().max() > 10
 
 
 @pytest.mark.parametrize("name", ["alexnet", "resized_crop"])

@@ -26,9 +26,18 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
         console.line(f"warning: {warning}")
     console.line(f"run folder  {folder.path}")
     console.line(f"data        {describe_data(parts)}")
+    for line in remarks(parts):
+        console.line(f"            {line}")
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
     model_table(console, parts)
+
+
+_PLACES = {
+    "device": "kept on the device",
+    "host": "kept in host memory",
+    "mapped": "read batch by batch",
+}
 
 
 def describe_data(parts: Assembly) -> str:
@@ -40,8 +49,16 @@ def describe_data(parts: Assembly) -> str:
     note = " (a subset of MNIST, not the benchmark)" if splits.train.name == "mnist5k" else ""
     return (
         f"{splits.train.name}{note}: {counts} images, {len(splits.train.class_names)} classes, "
-        f"{height}x{width}x{channels} -> {size}x{size}, kept on the {parts.stream.residency}"
+        f"{height}x{width}x{channels} -> {size}x{size}, {_PLACES[parts.stream.residency]}"
     )
+
+
+def remarks(parts: Assembly) -> list[str]:
+    """Return what the sources noticed about their images, and what would be faster."""
+    stores = (parts.splits.train, parts.splits.validation, parts.splits.test)
+    notes = [f"{store.split}: {store.note}" for store in stores if store and store.note]
+    advice = parts.stream.advice()
+    return [*notes, advice] if advice else notes
 
 
 def model_table(console: Console, parts: Assembly) -> None:

@@ -66,9 +66,9 @@ def _source(store: Store, config: PrepareConfig) -> Source:
         max_pixels=config.max_image_pixels,
         num_threads=config.num_threads or len(os.sched_getaffinity(0)),
     )
-    return FileSource(
-        FileStore(store.name, store.split, store.listing, asked, store.mirror_allowed)
-    )
+    files = FileStore(store.name, store.split, store.listing, asked, store.mirror_allowed)
+    files.note = store.note
+    return FileSource(files)
 
 
 def recipe_for(config: PrepareConfig) -> Recipe:

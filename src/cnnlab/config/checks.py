@@ -2,7 +2,12 @@
 
 from typing import Any
 
-from cnnlab.config.data import AugmentConfig, CropConfig, DatasetConfig
+from cnnlab.config.data import (
+    AlexnetAugmentConfig,
+    AugmentConfig,
+    CropConfig,
+    DatasetConfig,
+)
 from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
 from cnnlab.errors import UsageError
 
@@ -19,7 +24,9 @@ def check_dataset(dataset: DatasetConfig) -> None:
 
 
 def check_augment(augment: AugmentConfig, dataset: DatasetConfig) -> None:
-    """Raise UsageError where a crop is larger than what it is cut from."""
+    """Raise UsageError where a crop is larger than what it is cut from, or lacks its mean."""
+    if isinstance(augment, AlexnetAugmentConfig):
+        _check_mean(augment, dataset)
     if not isinstance(augment, CropConfig) or augment.crop_pixels is None:
         return
     room = dataset.image_size_pixels + 2 * augment.padding_pixels
@@ -27,6 +34,23 @@ def check_augment(augment: AugmentConfig, dataset: DatasetConfig) -> None:
         raise UsageError(
             f"augment.crop_pixels={augment.crop_pixels} does not fit into {room} pixels",
             "dataset.image_size_pixels + 2 * augment.padding_pixels",
+        )
+
+
+def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
+    wanted = [
+        f"augment.{key}"
+        for key, asked in (
+            ("mean_position=cropped", augment.mean_position == "cropped"),
+            ("colour_divides=true", augment.colour_divides),
+        )
+        if asked
+    ]
+    if wanted and dataset.normalize != "pixel":
+        raise UsageError(
+            f"{wanted[0]} needs the mean image",
+            f"dataset.normalize={dataset.normalize}",
+            "dataset.normalize=pixel subtracts it",
         )
 
 

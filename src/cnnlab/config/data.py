@@ -128,6 +128,10 @@ class AlexnetAugmentConfig(AugmentConfig):
     )
     colour_strength: float = setting("deviation of the drawn factors", at_least=0)
     colour_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
+    mean_position: str = setting(
+        "the mean image's part under a crop: its centre, as the 2012 source, or where the crop is",
+        choices=("central", "cropped"),
+    )
     images_per_draw: int = setting(
         "neighbours in a batch that share crop and reflection; the 2012 source: 32", at_least=1
     )

@@ -61,13 +61,19 @@ class Chain:
         return images
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Crop:
-    """A window of `size` pixels (null: the image's side) anywhere in image plus border."""
+    """A window of `size` pixels (null: the image's side) anywhere in image plus border.
+
+    images_per_draw neighbours share a window. mean: [C,S,S] or None; normalization subtracts the
+    centre of a mean image, so with one the difference to its part under the window is taken off
+    here, and in the end what was subtracted is the mean where the crop lay.
+    """
 
     padding: int
     size: int | None
     images_per_draw: int = 1
+    mean: Tensor | None = None
 
     def output_size(self, image_size: int) -> int:
         room = image_size + 2 * self.padding
@@ -85,7 +91,12 @@ class Crop:
         corners = draw_corners(-(-num_images // self.images_per_draw), room, generator)
         corners = corners.repeat_interleave(self.images_per_draw, 0)[:num_images]
         corners = own_rows(corners, images, part)
-        return pixels.crop(pixels.pad(images, self.padding), corners, size)
+        crops = pixels.crop(pixels.pad(images, self.padding), corners, size)
+        if self.mean is None:
+            return crops
+        mean = pixels.pad(self.mean.to(images.device), self.padding)
+        under = pixels.crop(mean.expand(len(images), -1, -1, -1), corners, size)
+        return crops - under + pixels.center_crop(mean, size)
 
 
 @dataclass(frozen=True)
@@ -165,15 +176,21 @@ def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
 
 
 def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -> Augmentation:
-    together = config.images_per_draw
-    parts: tuple[Augmentation, ...] = (Crop(0, config.crop_pixels, together), Mirror(together))
-    if config.colour_scale != "none":
+    cropped = config.mean_position == "cropped"
+    if config.colour_scale == "none" and not cropped:
+        found = None
+    else:
         assert statistics is not None, "who builds colour shifts must know the set's colours"
         found = statistics()
+    mean = None if found is None else found.mean_image.float().permute(2, 0, 1)
+    together = config.images_per_draw
+    crop = Crop(0, config.crop_pixels, together, mean if cropped else None)
+    parts: tuple[Augmentation, ...] = (crop, Mirror(together))
+    if found is not None and config.colour_scale != "none":
         values, vectors = principal_components(found.covariance)
         directions = colour_directions(values, vectors, config.colour_scale)
-        mean = found.mean_image.float().permute(2, 0, 1) if config.colour_divides else None
-        parts += (ColourShift(directions, config.colour_strength, mean),)
+        divided_from = mean if config.colour_divides else None
+        parts += (ColourShift(directions, config.colour_strength, divided_from),)
     return Chain(parts)
 
 

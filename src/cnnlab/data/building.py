@@ -220,7 +220,7 @@ class Builder:
             if store.groups is not None:
                 files.append(write_array(self.folder / f"{split}_groups.npy", store.groups[good]))
             skipped = [{key: item[key] for key in ("path", "reason")} for item in progress.bad]
-            splits[split] = SplitEntry(int(good.sum()), progress.shards, skipped)
+            splits[split] = SplitEntry(int(good.sum()), progress.shards, skipped, store.note)
         statistics = journal.sums.statistics()
         files.append(write_array(self.folder / MEAN_IMAGE, statistics.mean_image))
         values, vectors = principal_components(statistics.covariance)

@@ -74,7 +74,3 @@ class FileStore(Store):
 
     def _digest(self) -> str:
         return self.listing.digest()
-
-    def describe(self) -> str:
-        gain = "decoded from files: `cnnlab prepare` once makes later epochs 10 times faster"
-        return f"{super().describe()} ({gain})"

@@ -29,11 +29,12 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class SplitEntry:
-    """A split: its shards in order, and the source files that were left out, with the reason."""
+    """A split: its shards in order, the source files left out with the reason, and its note."""
 
     num_images: int
     shards: list[FileEntry]
     skipped: list[dict[str, str]] = field(default_factory=list)
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,10 @@ def _seal(document: dict[str, Any]) -> str:
 def _from_plain(document: dict[str, Any]) -> Manifest:
     splits = {
         name: SplitEntry(
-            split["num_images"], [FileEntry(**e) for e in split["shards"]], split["skipped"]
+            split["num_images"],
+            [FileEntry(**entry) for entry in split["shards"]],
+            split["skipped"],
+            split["note"],
         )
         for name, split in document.pop("splits").items()
     }

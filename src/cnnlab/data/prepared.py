@@ -39,6 +39,7 @@ class PreparedStore(Store):
         self.image_shape = (height, width, channels)
         self.encoding = manifest.recipe["encoding"]
         self._folder, self._entry = folder, manifest.splits[split]
+        self.note, self.decodes = self._entry.note, self.encoding == "jpeg"
         self.labels = torch.from_numpy(np.load(folder / f"{split}_labels.npy", allow_pickle=False))
         check_labels(self.labels, self.class_names, str(folder))
         self.groups = self._load_groups()

@@ -63,10 +63,19 @@ class Stream:
         whole = -(-len(store) // batch_size)
         self.steps_per_epoch = min(whole, limit_batches or whole)
         self._num_images, self._batch_size, self._seed = len(store), batch_size, seed
-        self._one_batch, self._share = False, WHOLE
+        self._one_batch, self._share, self._decodes = False, WHOLE, store.decodes
         self._pixels = place(store, prepare, device, residency)
         self._labels = store.labels.to(device)
         self.residency = self._pixels.residency
+
+    def advice(self) -> str | None:
+        """Say what would be faster, where images are decoded again in every epoch."""
+        if self.residency != "mapped" or not self._decodes:
+            return None
+        return (
+            "every epoch decodes its images again; `cnnlab prepare` once, then"
+            " dataset.root=STORE, reads them many times faster (docs/data.md)"
+        )
 
     def repeat_first_batch(self) -> None:
         """From now on show the first batch of the first epoch for ever: it must be learned."""
