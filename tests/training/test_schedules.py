@@ -13,6 +13,7 @@ from cnnlab.config.training import (
     PlateauScheduleConfig,
     ScheduleConfig,
     StepScheduleConfig,
+    TableScheduleConfig,
 )
 from cnnlab.training import schedules
 
@@ -23,6 +24,7 @@ CONFIGS: dict[str, ScheduleConfig] = {
     "one_cycle": OneCycleScheduleConfig(
         name="one_cycle", peak_fraction=0.3, start_fraction=0.1, final_fraction=0.0
     ),
+    "table": TableScheduleConfig(name="table", at_epochs=[2, 3], fractions=[1.0, 0.4, 0.1]),
     "plateau": PlateauScheduleConfig(name="plateau", factor=0.5, patience_epochs=1, max_drops=2),
 }
 
