@@ -61,9 +61,9 @@ def test_within_map_norm_equals_the_loop_and_passes_gradcheck():
 
 def test_half_precision_is_normalized_in_float32():
     maps = maps_like_the_network().bfloat16()
-    layer = LocalResponseNorm(5, 1e-4)
-    assert layer(maps).dtype == torch.bfloat16
-    assert torch.equal(layer(maps), layer(maps.float()).bfloat16())
+    for layer in (LocalResponseNorm(5, 1e-4), WithinMapNorm(5, 1e-3 / 25)):
+        assert layer(maps).dtype == torch.bfloat16
+        assert torch.equal(layer(maps), layer(maps.float()).bfloat16())
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])

@@ -26,7 +26,7 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized maps; half-precision input is normalized in float32."""
-        wide = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+        wide = _widened(maps)
         towers = wide.unflatten(1, (self.groups, -1))  # [N, towers, C / towers, H, W]
         normalized = _AcrossMaps.apply(towers, self.size, self.alpha, self.beta, self.k)
         return normalized.flatten(1, 2).to(maps.dtype)
@@ -95,6 +95,11 @@ def window_sum(maps: Tensor, size: int) -> Tensor:
     return total
 
 
+def _widened(maps: Tensor) -> Tensor:
+    """Return half-precision maps as float32: k + a small sum needs more than their digits."""
+    return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
+
+
 def _power(divisor: Tensor, beta: float) -> Tensor:
     """Return divisor ** -beta in a new tensor; pow is several times as slow as two roots."""
     if beta != 0.75:
@@ -116,9 +121,10 @@ class WithinMapNorm(nn.Module):
         self.window = Window(size, padding=size // 2)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the normalized maps."""
-        sums = F.avg_pool2d(maps.square(), self.size, 1, self.size // 2, divisor_override=1)
-        return maps * _power(self.k + self.alpha * sums, self.beta)
+        """Return the normalized maps; half-precision input is normalized in float32."""
+        wide = _widened(maps)
+        sums = F.avg_pool2d(wide.square(), self.size, 1, self.size // 2, divisor_override=1)
+        return (wide * _power(self.k + self.alpha * sums, self.beta)).to(maps.dtype)
 
     def extra_repr(self) -> str:
         """Return the constants for printing."""
