@@ -46,6 +46,24 @@ def test_normalize_equals_the_formula(dtype: torch.dtype) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+@pytest.mark.parametrize("mean_shape", [(3,), (3, 12, 12)])
+@pytest.mark.parametrize("divides", [True, False])
+def test_both_memory_orders_give_the_same_numbers(
+    dtype: torch.dtype, mean_shape: tuple[int, ...], divides: bool
+) -> None:
+    std = torch.tensor([60.0, 50.0, 55.0]) if divides else torch.ones(3)
+    whole = Preprocessing(3, 12, 0, torch.rand(mean_shape) * 255, std)
+    images = random_images(4, 3, 8, 8).to(dtype)
+    last = images.contiguous(memory_format=torch.channels_last)
+    expected = whole.normalize(images)
+    for given in (images, last):
+        out = torch.empty_like(given, dtype=torch.float32)
+        for found in (whole.normalize(given), whole.normalize(given, out=out), out):
+            assert torch.equal(found, expected)
+    assert torch.equal(last, images)
+
+
 def test_normalize_changes_nothing_in_place() -> None:
     images = random_images(3, 1, 8, 8).float()
     before = images.clone()
