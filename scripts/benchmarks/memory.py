@@ -11,7 +11,8 @@ STAND_IN = (
     "dataset=synthetic",
     "dataset.image_size_pixels=256",
     "dataset.num_classes=1000",
-    "dataset.num_train=400",
+    "dataset.num_train=1200",
+    "dataset.num_test=1000",
 )
 """For sets that are not on this machine: made-up images of ImageNet's stored size."""
 
