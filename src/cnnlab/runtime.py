@@ -1,5 +1,6 @@
 """The machine: device, precision, threads, random numbers; alone in setting torch-global state."""
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -105,6 +106,7 @@ def configure(
     num_threads: null gives what torch chose when the process began. deterministic: CUDA kernels
     that repeat bit for bit, and an error for those that cannot; a CPU always repeats.
     """
+    keep_freed_memory()
     torch.set_num_threads(num_threads or _first_num_threads())
     tf32 = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = tf32
@@ -120,6 +122,26 @@ def configure(
     torch.set_default_dtype(torch.float32)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep freed memory for the next batch; say whether it agreed.
+
+    Its default gives activations back to the system after each batch and faults every page in
+    again with the next: 2,500 faults and 8 ms a batch of 256 for LeNet, whose forward pass takes
+    12. Other C libraries are left alone. Up to 256 MB stay with the process.
+    """
+    try:
+        adjust = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):
+        return False  # not glibc
+    trimmed = adjust(_M_TRIM_THRESHOLD, 256 << 20)
+    return bool(trimmed and adjust(_M_MMAP_THRESHOLD, 32 << 20))
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+"""Source: malloc.h of glibc."""
 
 
 @cache

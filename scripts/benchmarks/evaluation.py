@@ -1,0 +1,138 @@
+"""Evaluation beside what a user would write: ten views against a TenCrop loop, and its overhead.
+
+    python scripts/benchmarks/evaluation.py [rounds]
+
+Ratios are medians over interleaved rounds, with the range; seconds are those of this machine.
+"""
+
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms import v2
+
+from cnnlab import models
+from cnnlab.config import VARIANTS
+from cnnlab.config.choices import configs_folder
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.schema import parse
+from cnnlab.evaluation import views
+from cnnlab.evaluation.evaluate import Member, answer, evaluate, evaluating
+from cnnlab.files.plain_yaml import load_plain
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.runtime import configure, processor_name
+
+CASES = (  # model, channels, image, crop, images, batch
+    ("lenet5", 1, 36, 32, 512, 256),
+    ("alexnet", 3, 256, 224, 8, 8),
+)
+
+
+def network_of(name: str, channels: int, size: int, classes: int = 10) -> nn.Module:
+    """Build an untrained network as evaluation gets it."""
+    plain = load_plain(configs_folder() / "model" / f"{name}.yaml")
+    config = parse(ModelConfig, plain, "model", VARIANTS)
+    sizes = {"in_channels": channels, "input_size_pixels": size, "num_classes": classes}
+    network = models.build(config, **sizes, seed=0)
+    return network.to(memory_format=torch.channels_last).eval()
+
+
+def member_of(network: nn.Module, channels: int, image: int, crop: int, name: str) -> Member:
+    """Put the network behind plain normalization and views."""
+    mean, std = torch.full((channels,), 120.0), torch.full((channels,), 60.0)
+    preprocessing = Preprocessing(channels, image, 0, mean, std)
+    return Member("network", network, preprocessing, views.build(name, crop_pixels=crop))
+
+
+def ten_crop_loop(network: nn.Module, images: Tensor, crop: int) -> Tensor:
+    """What torchvision's documentation shows: TenCrop of each image, one forward pass an image."""
+    cut = v2.TenCrop(crop)
+    answers = []
+    with torch.no_grad():
+        for image in images:
+            stacked = torch.stack([(view.float() - 120) / 60 for view in cut(image)])
+            answers.append(network(stacked).softmax(1).mean(0))
+    return torch.stack(answers)
+
+
+def ten_views(member: Member, images: Tensor, batch: int) -> Tensor:
+    """The same answers by cnnlab."""
+    with evaluating([member]):
+        parts = [answer([member], part).mean((1, 2)) for part in images.split(batch)]
+    return torch.cat(parts)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long one call takes."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def ratios(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> list[float]:
+    """Return slow / fast of each round; both run once before."""
+    slow(), fast()
+    return [seconds(slow) / seconds(fast) for _ in range(rounds)]
+
+
+def described(found: list[float]) -> str:
+    """Return median and range."""
+    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+
+
+def random_images(number: int, channels: int, side: int) -> Tensor:
+    """Return uint8 [N,C,S,S], channels last as a Store's are."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (number, side, side, channels)
+    pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+    return pixels.permute(0, 3, 1, 2)
+
+
+def compare_ten_views(rounds: int) -> None:
+    """Print how much faster ten views are than the loop, and how far the answers are apart."""
+    for name, channels, side, crop, number, batch in CASES:
+        network = network_of(name, channels, crop)
+        member = member_of(network, channels, side, crop, "ten_view")
+        images = random_images(number, channels, side)
+        loop = lambda n=network, i=images, c=crop: ten_crop_loop(n, i, c)  # noqa: E731
+        ours = lambda m=member, i=images, b=batch: ten_views(m, i, b)  # noqa: E731
+        apart = float((loop() - ours()).abs().max())
+        print(f"ten views of {name}, {number} images: {described(ratios(loop, ours, rounds))} x,"
+              f" answers apart by {apart:.1e}")  # fmt: skip
+
+
+def measure_overhead(rounds: int) -> None:
+    """Print what evaluating costs over the network's own forward time at batch 256."""
+    network = network_of("lenet5", 1, 32)
+    member = member_of(network, 1, 32, 32, "center")
+    images = random_images(10 * 256, 1, 32)
+    batches = [(part, torch.zeros(len(part), dtype=torch.int64)) for part in images.split(256)]
+    ready = [member.preprocessing.normalize(part) for part, _ in batches]
+
+    def forward() -> None:
+        with torch.inference_mode():
+            for part in ready:
+                network(part)
+
+    def whole() -> None:
+        evaluate([member], batches, num_classes=10)
+
+    print(f"evaluation / forward, lenet5, batch 256: {described(ratios(whole, forward, rounds))}")
+
+
+def main() -> None:
+    """Print the machine, then each figure."""
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    configure(torch.device("cpu"))
+    threads = torch.get_num_threads()
+    print(f"{processor_name()}, {threads} threads; torch {torch.__version__}, {platform.system()}")
+    measure_overhead(rounds)
+    compare_ten_views(rounds)
+
+
+if __name__ == "__main__":
+    main()
