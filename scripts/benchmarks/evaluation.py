@@ -5,6 +5,7 @@
 Ratios are medians over interleaved rounds, with the range; seconds are those of this machine.
 """
 
+import copy
 import platform
 import statistics
 import sys
@@ -12,8 +13,9 @@ import time
 from collections.abc import Callable
 
 import torch
+from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms import v2
+from torchvision import transforms
 
 from cnnlab import models
 from cnnlab.config import VARIANTS
@@ -48,15 +50,21 @@ def member_of(network: nn.Module, channels: int, image: int, crop: int, name: st
     return Member("network", network, preprocessing, views.build(name, crop_pixels=crop))
 
 
-def ten_crop_loop(network: nn.Module, images: Tensor, crop: int) -> Tensor:
-    """What torchvision's documentation shows: TenCrop of each image, one forward pass an image."""
-    cut = v2.TenCrop(crop)
+def ten_crop_loop(network: nn.Module, images: list[Image.Image], crop: int) -> Tensor:
+    """What torchvision's documentation shows: TenCrop of each PIL image, one forward pass each."""
+    cut, to_tensor = transforms.TenCrop(crop), transforms.PILToTensor()
     answers = []
     with torch.no_grad():
         for image in images:
-            stacked = torch.stack([(view.float() - 120) / 60 for view in cut(image)])
+            stacked = torch.stack([(to_tensor(view).float() - 120) / 60 for view in cut(image)])
             answers.append(network(stacked).softmax(1).mean(0))
     return torch.stack(answers)
+
+
+def as_pil(images: Tensor) -> list[Image.Image]:
+    """Return the images as torchvision's data sets give them."""
+    arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
+    return [Image.fromarray(a[..., 0] if a.shape[2] == 1 else a) for a in arrays]
 
 
 def ten_views(member: Member, images: Tensor, batch: int) -> Tensor:
@@ -98,7 +106,9 @@ def compare_ten_views(rounds: int) -> None:
         network = network_of(name, channels, crop)
         member = member_of(network, channels, side, crop, "ten_view")
         images = random_images(number, channels, side)
-        loop = lambda n=network, i=images, c=crop: ten_crop_loop(n, i, c)  # noqa: E731
+        plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+        pictures = as_pil(images)
+        loop = lambda n=plain, i=pictures, c=crop: ten_crop_loop(n, i, c)  # noqa: E731
         ours = lambda m=member, i=images, b=batch: ten_views(m, i, b)  # noqa: E731
         apart = float((loop() - ours()).abs().max())
         print(f"ten views of {name}, {number} images: {described(ratios(loop, ours, rounds))} x,"

@@ -1,0 +1,67 @@
+import json
+
+import pytest
+
+from cnnlab.app import compare as verb
+from cnnlab.config import Launch
+from cnnlab.config.verbs import CompareConfig
+from cnnlab.errors import UsageError
+from cnnlab.run_folder import claim, find_run
+
+
+def make_run(path, rate: float, error: float):
+    """Write what a training leaves behind: config, status and one line an epoch."""
+    run = claim("", exact=path)
+    run.write_config({"seed": 0, "optimizer": {"name": "sgd", "learning_rate": rate}})
+    run.update_status(status="done", seed=0, test_error=error, best_validation_error=error)
+    rows = [f"{10 * e},{e},{error + 1 / e},{error + 0.1 / e}" for e in (1, 2, 3)]
+    header = "step,epoch,validation/loss,validation/top1_error"
+    (path / "metrics.csv").write_text("\n".join([header, *rows]) + "\n")
+    run.release()
+    return path
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return [make_run(tmp_path / "a", 0.1, 0.02), make_run(tmp_path / "<b>", 0.05, 0.03)]
+
+
+def config_for(runs, **changes) -> CompareConfig:
+    return CompareConfig(
+        **({"runs": [str(run) for run in runs], "output": None, "format": "json"} | changes)
+    )
+
+
+def test_only_settings_that_differ_are_listed(runs, capsys):
+    assert verb.run(config_for(runs), Launch(command="")) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["settings"] == [{"name": "optimizer.learning_rate", "values": [0.1, 0.05]}]
+    figures = {row["name"]: row["values"] for row in found["figures"]}
+    assert figures["test_error"] == [0.02, 0.03]
+
+
+def test_the_table_shows_errors_in_percent(runs, capsys):
+    verb.run(config_for(runs, format="text"), Launch(command=""))
+    printed = capsys.readouterr().out
+    assert "2.00 %" in printed
+    assert "optimizer.learning_rate" in printed
+
+
+def test_the_page_overlays_the_curves_and_escapes_names(runs, tmp_path):
+    page = tmp_path / "compare.html"
+    verb.run(config_for(runs, output=str(page)), Launch(command="cnnlab compare <x>"))
+    text = page.read_text()
+    assert text.count("<img") == 2
+    assert "<b>" not in text
+    assert "&lt;b&gt;" in text
+
+
+def test_curves_are_one_a_run(runs):
+    drawn = {name: lines for name, _, lines in verb.overlaid([find_run(run) for run in runs])}
+    assert set(drawn["error"]) == {"a", "<b>"}
+    assert [x for x, _ in drawn["error"]["a"]] == [1, 2, 3]
+
+
+def test_one_run_cannot_be_compared(runs):
+    with pytest.raises(UsageError, match="two runs"):
+        verb.run(config_for([runs[0], runs[0]]), Launch(command=""))
