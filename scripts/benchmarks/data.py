@@ -1,14 +1,16 @@
 """Images per second of reading, preparing and augmenting, beside torchvision's and timm's loaders.
 
-Every round runs each contender once, in turns; what is printed are medians over the rounds and
-the ratio within a round. All make the same thing: float batches [128,3,224,224], randomly cropped
-and mirrored, normalized; or [64,1,32,32] for the small set. One core is one thread and no workers.
+Every round runs each contender once, in turns; what is printed are medians over the rounds, by
+the clock and by processor time, and the ratios within a round. All make the same thing: float
+batches [128,3,224,224], randomly cropped and mirrored, normalized; or [64,1,32,32] for the small
+set. One core is one thread and no workers.
 Ours normalizes into the memory of the last batch.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import time
 import warnings
@@ -82,14 +84,14 @@ def our_pass(store: Store, crop_pixels: int, num_images: int, pixels: int) -> Pa
         store, batch_size=size, seed=0, device="cpu",
         residency="device" if small else "mapped", prepare=preprocessing.prepare,
     )  # fmt: skip
-    steps = iter(range(0, 1_000_000_000, num_images // size))
+    batches = stream.batches()
 
     out: torch.Tensor | None = None
 
     def run() -> int:
         nonlocal out
         done = 0
-        for batch in islice(stream.batches(next(steps)), num_images // size):
+        for batch in islice(batches, num_images // size):
             images = augment(batch.images, make_generator(0, "augment", batch.step))
             fits = out is not None and out.shape == images.shape
             out = preprocessing.normalize(images, out=out if fits else None)
@@ -177,32 +179,47 @@ def our_prepare_pass(root: Path, scratch: Path, num_threads: int) -> Pass:
     return run
 
 
-def race(passes: dict[str, Pass], rounds: int) -> dict[str, list[float]]:
-    """Return images per second of each contender, a value a round, run in turns."""
-    rates: dict[str, list[float]] = {name: [] for name in passes}
+Rates = dict[str, list[tuple[float, float]]]
+"""Images per second of the clock and per second of the processor, a pair a round."""
+
+
+def race(passes: dict[str, Pass], rounds: int) -> Rates:
+    """Run the contenders in turns, each once before anything is timed."""
+    rates: Rates = {name: [] for name in passes}
+    for run in passes.values():
+        run()
     for number in range(rounds):
         order = list(passes) if number % 2 == 0 else list(passes)[::-1]
         for name in order:
-            started = time.perf_counter()
+            clock, processor = time.perf_counter(), processor_seconds()
             num_images = passes[name]()
-            rates[name].append(num_images / (time.perf_counter() - started))
+            clock, processor = time.perf_counter() - clock, processor_seconds() - processor
+            rates[name].append((num_images / clock, num_images / processor))
     return rates
 
 
-def table(title: str, rates: dict[str, list[float]]) -> list[str]:
-    """Return Markdown lines; ratios are within a round, against the first contender."""
+def processor_seconds() -> float:
+    """Return what this process and its workers have used: other jobs' load does not count."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(part.ru_utime + part.ru_stime for part in used)
+
+
+def table(title: str, rates: Rates) -> list[str]:
+    """Return Markdown lines; ratios are medians within a round, against the first contender."""
     first = next(iter(rates))
     lines = [
-        f"| {title} | images/s (median) | least to most | times {first} |",
-        "|---|---|---|---|",
+        f"| {title} | images/s | images per processor second | times {first}: clock | processor |",
+        "|---|---|---|---|---|",
     ]
     for name, found in rates.items():
-        ratios = [ours / base for ours, base in zip(found, rates[first], strict=True)]
-        spread = f"{min(found):,.0f} to {max(found):,.0f}"
-        lines.append(
-            f"| {name} | {statistics.median(found):,.0f} | {spread} |"
-            f" {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |"
-        )
+        words = [f"{statistics.median(values):,.0f}" for values in zip(*found, strict=True)]
+        for kind in (0, 1):
+            pairs = zip(found, rates[first], strict=True)
+            ratios = [ours[kind] / base[kind] for ours, base in pairs]
+            words.append(
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            )
+        lines.append(f"| {name} | {' | '.join(words)} |")
     return lines
 
 

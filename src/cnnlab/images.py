@@ -55,9 +55,10 @@ def mirror(images: Tensor, flags: Tensor) -> Tensor:
     if images.device.type != "cpu":
         return torch.where(flags[:, None, None, None], images.flip(-1), images)
     lines, flagged = images.permute(0, 2, 3, 1), flags.nonzero()[:, 0]
-    result = lines.clone()
-    result.index_copy_(0, flagged, lines.index_select(0, flagged).flip(2))
-    return result.permute(0, 3, 1, 2)
+    order = torch.arange(len(images))
+    order[flagged] = torch.arange(len(images), len(images) + len(flagged))
+    both = torch.cat([lines, lines.index_select(0, flagged).flip(2)])
+    return both.index_select(0, order).permute(0, 3, 1, 2)
 
 
 def resize(images: Tensor, size: int | tuple[int, int], kernel: str = "bilinear") -> Tensor:

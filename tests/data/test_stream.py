@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -156,6 +158,20 @@ def test_a_stream_that_is_dropped_leaves_no_thread(pictures: Path) -> None:
     assert "ahead" in {thread.name for thread in threading.enumerate()}
     batches.close()
     assert "ahead" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_a_process_that_ends_in_the_middle_ends_quietly(pictures: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from tests.data.test_stream import Stream, data, file_config\n"
+        "store = data.load(file_config(Path(sys.argv[1]))).train\n"
+        "batches = Stream(store, batch_size=4, seed=0, device='cpu', residency='mapped').batches()\n"
+        "next(batches)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(pictures)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_reading_ahead_is_bounded() -> None:

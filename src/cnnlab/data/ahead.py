@@ -1,5 +1,6 @@
 """Make the next few items of an iterator in a thread of its own while the last one is used."""
 
+import atexit
 import queue
 import threading
 from collections.abc import Iterator
@@ -37,8 +38,13 @@ def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
         except BaseException as error:  # told to the one who waits, whatever it is
             put(False, error)
 
+    def close() -> None:
+        closed.set()
+        thread.join()
+
     thread = threading.Thread(target=make, name="ahead", daemon=True)
     thread.start()
+    atexit.register(close)  # an interpreter that ends under a decoding thread aborts
     try:
         while True:
             is_item, value = _take(made, thread)
@@ -49,8 +55,8 @@ def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
             else:
                 raise value
     finally:
-        closed.set()
-        thread.join()
+        close()
+        atexit.unregister(close)
 
 
 def _take(made: "queue.Queue[tuple[bool, Any]]", thread: threading.Thread) -> tuple[bool, Any]:
