@@ -1,7 +1,6 @@
 """AlexNet at 224 pixels against torchvision's reference loop on data in memory, interleaved."""
 
 import argparse
-import copy
 import json
 from functools import partial
 from typing import Any
@@ -10,9 +9,10 @@ import ours
 import peers
 import torch
 import torchvision
+from serving import serve, start
 from timing import compare, matrix_limit, row
 from torch import nn
-from work import Work, our_parts, take_weights, textbook_alexnet, work_of
+from work import Advance, Work, our_parts, take_weights, textbook_alexnet, work_of
 
 SETTINGS = (
     "dataset=synthetic",
@@ -43,14 +43,22 @@ NETWORKS = {
 }
 
 
+PEER = "torchvision reference loop"
+
+
+def loop(name: str, model: str, batch_size: int) -> Advance:
+    """Build the loop called `name`; both start from the same weights."""
+    settings = (*SETTINGS, f"model={model}", f"trainer.batch_size={batch_size}")
+    if name == "cnnlab":
+        return ours.whole_training(our_parts(*settings))
+    return peers.reference_recipe(work_of(our_parts(*settings, configured=False)), NETWORKS[model])
+
+
 def measure(model: str, batch_size: int, num_steps: int, rounds: int) -> dict[str, Any]:
     """Return the rows of one network as plain JSON."""
-    settings = (*SETTINGS, f"model={model}", f"trainer.batch_size={batch_size}")
-    work = work_of(our_parts(*settings))
-    loops = {
-        "cnnlab": ours.whole_training(our_parts(*settings)),
-        "torchvision reference loop": peers.reference_recipe(copy.copy(work), NETWORKS[model]),
-    }
+    words = ("--models", model, "--batch-size", str(batch_size))
+    words += ("--threads", str(torch.get_num_threads()))
+    loops = {name: start(__file__, name, *words) for name in ("cnnlab", PEER)}
     comparison = compare(loops, num_steps=num_steps, rounds=rounds, same_losses=2)
     limit = matrix_limit()
     rows = {name: row(comparison, name, "cnnlab", batch_size) for name in loops}
@@ -75,8 +83,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if given.serve:
+        serve(loop(given.serve, given.models[0], given.batch_size))
+        return
     documents = [measure(m, given.batch_size, given.steps, given.rounds) for m in given.models]
     print(json.dumps({"alexnet": documents}))
 

@@ -1,7 +1,6 @@
 """LeNet-5 on Fashion-MNIST: cnnlab, its own step bare, and the peers, in one interleaved run."""
 
 import argparse
-import copy
 import json
 import logging
 import warnings
@@ -11,6 +10,7 @@ from typing import Any
 import ours
 import peers
 import torch
+from serving import serve, start
 from timing import compare, matrix_limit, row
 from work import Advance, Work, our_parts, textbook_lenet5, work_of
 
@@ -26,19 +26,15 @@ SETTINGS = (
 )
 
 
-def loops(batch_size: int, wanted: list[str]) -> dict[str, Advance]:
-    """Build every loop that is wanted; each starts from the same weights."""
+def loop(name: str, batch_size: int) -> Advance:
+    """Build the loop called `name`; each starts from the same weights."""
     settings = (*SETTINGS, f"trainer.batch_size={batch_size}")
-    work = work_of(our_parts(*settings))
-    built: dict[str, Advance] = {
-        "cnnlab": ours.whole_training(our_parts(*settings)),
-        "same step, bare": ours.bare_step(our_parts(*settings)),
-    }
-    for name, make in PEERS.items():
-        if name in wanted:
-            built[name] = make(copy.copy(work), textbook_lenet5)
-    return built
+    if name in OURS:
+        return OURS[name](our_parts(*settings))
+    return PEERS[name](work_of(our_parts(*settings, configured=False)), textbook_lenet5)
 
+
+OURS = {"cnnlab": ours.whole_training, "same step, bare": ours.bare_step}
 
 PEERS: dict[str, Callable[[Work, peers.Network], Advance]] = {
     "bare in-memory loop": peers.bare_loop,
@@ -50,7 +46,12 @@ PEERS: dict[str, Callable[[Work, peers.Network], Advance]] = {
 
 def measure(batch_size: int, num_steps: int, rounds: int, wanted: list[str]) -> dict[str, Any]:
     """Return the rows of one batch size as plain JSON."""
-    comparison = compare(loops(batch_size, wanted), num_steps=num_steps, rounds=rounds)
+    threads = str(torch.get_num_threads())
+    loops = {
+        name: start(__file__, name, "--batch-sizes", str(batch_size), "--threads", threads)
+        for name in [*OURS, *wanted]
+    }
+    comparison = compare(loops, num_steps=num_steps, rounds=rounds)
     limit = matrix_limit()
     rows = {n: row(comparison, n, "cnnlab", batch_size) for n in comparison.seconds}
     for figures in rows.values():
@@ -72,12 +73,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    if given.serve:
+        serve(loop(given.serve, given.batch_sizes[0]))
+        return
     documents = [
         measure(size, given.steps, given.rounds, given.peers) for size in given.batch_sizes
     ]

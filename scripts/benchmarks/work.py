@@ -64,11 +64,12 @@ def configure(*overrides: str) -> TrainConfig:
     return parse_train(OmegaConf.to_container(composed, resolve=True))
 
 
-def our_parts(*overrides: str) -> Assembly:
-    """Put a training run of cnnlab together on the CPU."""
+def our_parts(*overrides: str, configured: bool = True) -> Assembly:
+    """Put a training run of cnnlab together on the CPU; for peers without its process settings."""
     config = configure(*overrides)
     device = runtime.select_device("cpu")
-    runtime.configure(device, num_threads=torch.get_num_threads())
+    if configured:
+        runtime.configure(device, num_threads=torch.get_num_threads())
     return assemble(config, device)
 
 

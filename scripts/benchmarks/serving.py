@@ -1,0 +1,43 @@
+"""A loop in a process of its own, so that no peer lives under another's process-wide settings."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from work import Advance
+
+MARK = "@"
+
+
+def serve(advance: Advance) -> None:
+    """Answer each number of steps on stdin with seconds and losses on stdout, until it closes."""
+    print(f"{MARK}ready", flush=True)
+    for line in sys.stdin:
+        print(MARK + json.dumps(advance(int(line))), flush=True)
+
+
+def start(script: str, *words: str) -> Advance:
+    """Start `script` as a process that serves a loop, and return the loop."""
+    command = [sys.executable, str(Path(script).resolve()), "--serve", *words]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asked, answers = process.stdin, process.stdout
+
+    def answer() -> str:
+        for line in answers:
+            if line.startswith(MARK):
+                return line[len(MARK) :]
+        raise RuntimeError(f"a benchmark process ended: {' '.join(command)}")
+
+    answer()
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        print(num_steps, file=asked, flush=True)
+        seconds, losses = json.loads(answer())
+        return seconds, losses
+
+    return advance
