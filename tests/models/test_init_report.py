@@ -55,6 +55,6 @@ def test_reporting_changes_neither_weights_nor_mode_nor_random_state(build):
 
 def test_document_is_plain_and_complete(build):
     document = report_start(build("lenet5"), torch.randn(4, 1, 32, 32)).as_document()
-    assert list(document) == ["score_signal", "can_train", "layers"]
+    assert list(document) == ["score_signal", "score_share", "can_train", "layers"]
     assert document["layers"][-1]["name"] == "output"
     assert document["score_signal"] == document["layers"][-1]["signal"]

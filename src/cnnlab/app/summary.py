@@ -13,7 +13,7 @@ from cnnlab.app.stored_network import import_plugins
 from cnnlab.config import Launch, SummaryConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.models import Network
-from cnnlab.models.init_report import LEAST_SIGNAL, InitReport, report_start
+from cnnlab.models.init_report import LEAST_SHARE, InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
 from cnnlab.runtime import make_generator
 
@@ -112,6 +112,6 @@ def _print_start(start: InitReport) -> None:
     console.print(table)
     verdict = "enough to learn from" if start.can_train else "a stall at the 2012 rates is likely"
     console.print(
-        f"\nThe scores depend on the image by {start.score_signal:.2g} (deviation over images); "
-        f"from {LEAST_SIGNAL:g} networks were seen to train: {verdict}."
+        f"\n{start.score_share:.1%} of the scores' size depends on the image; networks with more "
+        f"than {LEAST_SHARE:.0%} are known to train: {verdict}."
     )

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from cnnlab.models.network import Network
 
-LEAST_SIGNAL = 0.02
-"""Deviation of the scores over images above which networks were seen to train at the 2012 rates.
+LEAST_SHARE = 0.03
+"""Share of the scores' size that depends on the image, above which networks are known to train.
 
 A rule of thumb between measured cases, docs/papers.md; not a law.
 """
@@ -49,14 +49,20 @@ class InitReport:
         return self.layers[-1].signal
 
     @property
+    def score_share(self) -> float:
+        """Return which share of the scores' size that is, 0..1."""
+        return self.layers[-1].signal_share
+
+    @property
     def can_train(self) -> bool:
         """Return whether the scores depend on the image enough."""
-        return self.score_signal >= LEAST_SIGNAL
+        return self.score_share >= LEAST_SHARE
 
     def as_document(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""
         return {
             "score_signal": self.score_signal,
+            "score_share": self.score_share,
             "can_train": self.can_train,
             "layers": [asdict(layer) for layer in self.layers],
         }
