@@ -155,5 +155,10 @@ figcaption { font-size: .9rem; color: #444; max-width: 45rem; overflow-wrap: any
 .gallery figure { margin: 0; }
 .gallery img { width: 100%; max-width: 9rem; image-rendering: pixelated; background: #eee; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .75rem; font-size: .85rem; line-height: 1.4; }
+@media (max-width: 500px) {
+  main { padding: .5rem .6rem 3rem; }
+  table { font-size: .8rem; }
+  th, td { padding-right: .45rem; }
+}
 @media print { details { display: block; } }
 """
