@@ -31,7 +31,9 @@ def finish(
     store, step = parts.splits.test, reporter.progress.state.step
     try:
         write(folder, parts.network, store, tally, misses)
-        for tag, pixels in pictures_of_test(store, tally, misses):
+        with sections.unknown_letters_as_boxes():
+            pictures = pictures_of_test(store, tally, misses)
+        for tag, pixels in pictures:
             reporter.writers.images(step, tag, pixels)
     except Exception as error:  # the run is done and saved whatever a drawing library does
         reporter.console.line(f"warning: no report: {type(error).__name__}: {error}")

@@ -1,7 +1,9 @@
 """The parts of a report page, from figures and pictures to sections."""
 
+import contextlib
 import io
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +40,16 @@ def figures(tally: Tally) -> Table:
 
 def drawn(picture: Picture) -> Figure:
     """Return a picture as a figure of the page."""
-    return Figure(render(picture, "png"), picture.caption, picture.title)
+    with unknown_letters_as_boxes():
+        return Figure(render(picture, "png"), picture.caption, picture.title)
+
+
+@contextlib.contextmanager
+def unknown_letters_as_boxes() -> Iterator[None]:
+    """Let class names in scripts that the font lacks be drawn as boxes, without a warning each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
 
 
 def confusion(tally: Tally, class_names: Sequence[str]) -> Section:

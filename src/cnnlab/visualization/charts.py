@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from cnnlab.printable import printable
 from cnnlab.visualization.figures import BLUE, HEAT_MAP, LINES, ORANGE, Picture, new_figure, show
 
 MOST_CLASSES = 43
@@ -50,6 +51,7 @@ def curves(
 def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture:
     """Draw int64 [K,K] as shares of each true class; cells of up to 12 classes hold the counts."""
     num = len(class_names)
+    class_names = [printable(name) for name in class_names]
     side = max(4.0, min(9.0, 0.38 * num + 1.2))
     figure = new_figure(side, side, title)
     axes = figure.add_subplot()
@@ -125,5 +127,7 @@ def captioned(name: str, title: str, images: Tensor, captions: Sequence[str]) ->
         axes.set_axis_off()
     for axes, image, caption in zip(grid.flat, images, captions, strict=False):
         show(axes, image / 255)
-        axes.set_title(caption.replace(", ", ",\n", 1), fontsize=7, pad=2, parse_math=False)
+        axes.set_title(
+            printable(caption).replace(", ", ",\n", 1), fontsize=7, pad=2, parse_math=False
+        )
     return Picture(name, title, "", figure)
