@@ -165,7 +165,8 @@ def test_a_process_that_ends_in_the_middle_ends_quietly(pictures: Path) -> None:
         "import sys; from pathlib import Path\n"
         "from tests.data.test_stream import Stream, data, file_config\n"
         "store = data.load(file_config(Path(sys.argv[1]))).train\n"
-        "batches = Stream(store, batch_size=4, seed=0, device='cpu', residency='mapped').batches()\n"
+        "stream = Stream(store, batch_size=4, seed=0, device='cpu', residency='mapped')\n"
+        "batches = stream.batches()\n"
         "next(batches)\n"
     )
     done = subprocess.run(

@@ -10,6 +10,12 @@ from cnnlab.data.store import StoredStatistics
 _BLOCK_PIXELS = 256
 """255 * 255 * 256 is below 2^24: a float32 sum of so many products of levels is exact."""
 
+_EXACT_IMAGES = 60_000
+"""255 * 60,000 is below 2^24: a float32 sum of so many levels is exact."""
+
+_CACHED_VALUES = 1_500_000
+"""Few enough that their float32 copy is made in memory that was just used."""
+
 
 @dataclass(eq=False)
 class Sums:
@@ -30,10 +36,18 @@ class Sums:
         )
 
     def add(self, images: Tensor) -> None:
-        """Add uint8 [N,H,W,C]; changes this object."""
+        """Add uint8 [N,H,W,C]; changes this object.
+
+        Both sums are taken from float32, in parts so small that nothing is rounded.
+        """
         self.num_images += len(images)
-        self.pixel += images.sum(0, dtype=torch.int64)
-        self.product += sum_products(images)
+        for part in images.split(_EXACT_IMAGES):
+            pixel = torch.zeros_like(self.pixel, dtype=torch.float32)
+            for few in part.split(max(1, _CACHED_VALUES // self.pixel.numel())):
+                levels = few.float()
+                pixel += levels.sum(0)
+                self.product += sum_products(levels)
+            self.pixel += pixel.long()
 
     def statistics(self) -> StoredStatistics:
         """Return mean and deviation a channel, covariance of the channels, and the mean image."""
@@ -45,16 +59,17 @@ class Sums:
         return StoredStatistics(mean, std, covariance, self.pixel.double() / self.num_images)
 
 
-def sum_products(images: Tensor) -> Tensor:
-    """Return int64 [C,C], the products of every two channels summed over all pixels, exactly."""
-    channels = images.shape[-1]
+def sum_products(levels: Tensor) -> Tensor:
+    """Return int64 [C,C], the products of every two channels summed over all pixels, exactly.
+
+    levels: float32 [N,H,W,C], whole numbers in 0..255.
+    """
+    channels = levels.shape[-1]
+    flat = levels.reshape(-1, channels)
+    whole = len(flat) - len(flat) % _BLOCK_PIXELS
     total = torch.zeros((channels, channels), dtype=torch.float64)
-    for image in images.split(64):
-        flat = image.reshape(-1, channels)
-        whole = len(flat) - len(flat) % _BLOCK_PIXELS
-        for part in (flat[:whole].view(-1, _BLOCK_PIXELS, channels), flat[whole:][None]):
-            levels = part.float()
-            total += torch.bmm(levels.transpose(1, 2), levels).sum(0, dtype=torch.float64)
+    for part in (flat[:whole].view(-1, _BLOCK_PIXELS, channels), flat[whole:][None]):
+        total += torch.bmm(part.transpose(1, 2), part).sum(0, dtype=torch.float64)
     return total.round().long()
 
 
