@@ -26,8 +26,17 @@ def models() -> Rows:
 
 
 def datasets() -> Rows:
-    """Return each set that can be trained on with the first line of its file."""
-    return [row for row in _group("dataset") if row["name"] != "checkpoint"]
+    """Return each set that can be trained on, and what is there of it on this machine."""
+    from cnnlab.config.data import DATASETS, DatasetConfig  # here: `list models` needs no torch
+    from cnnlab.config.schema import parse
+    from cnnlab.data.inventory import look
+
+    def facts(name: str) -> dict[str, Any]:
+        plain = choices.read(choices.configs_folder() / "dataset" / f"{name}.yaml")
+        config: DatasetConfig = parse(DATASETS[name], plain)
+        return look(config)
+
+    return [{**row, **facts(row["name"])} for row in _group("dataset") if row["name"] in DATASETS]
 
 
 def experiments() -> Rows:
@@ -89,7 +98,20 @@ def _item(row: dict[str, Any], width: int) -> list[str]:
     for word in ("command", "published", "measured"):
         if row.get(word):
             lines.append(f"{'':<{width}}    {word}: {row[word]}")
+    if "present" in row:
+        lines.append(f"{'':<{width}}    {_what_is_there(row)}")
     return lines
+
+
+def _what_is_there(row: dict[str, Any]) -> str:
+    """Return counts, classes and digests of a set, or the first line of what is missing."""
+    if not row["present"]:
+        return f"not here: {row['missing'].splitlines()[0]}"
+    counts = " + ".join(f"{row[f'num_{split}']:,} {split}" for split in row["digests"])
+    names, digests = row["class_names"], row["digests"].items()
+    classes = f"{len(names)} classes: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}"
+    marks = ", ".join(f"{split} {digest[:12]}" for split, digest in digests)
+    return f"here: {counts}; {classes}; sha256 {marks}"
 
 
 def _errors(row: dict[str, Any]) -> str:
