@@ -28,6 +28,8 @@ def measure(experiment: str) -> str:
     try:
         parts = our_parts(*settings)
     except DataError:
+        if not experiment.startswith("alexnet"):
+            raise
         parts, images = our_parts(*settings, *STAND_IN), "made-up images"
     state = TrainState(parts.network, parts.optimizer)
     fit(state, parts.batches(), parts.step, parts.schedule.rate_at, [], 1)
@@ -45,7 +47,8 @@ def main() -> None:
         command = [sys.executable, __file__, path.stem]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         said = answer.stdout.strip().splitlines() or answer.stderr.strip().splitlines() or ["?"]
-        found[path.stem] = said[-1]
+        failed = "not measured: " if answer.returncode else ""
+        found[path.stem] = failed + said[-1].strip()
     print(json.dumps({"memory": found}))
 
 

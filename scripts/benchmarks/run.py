@@ -97,7 +97,8 @@ def loop_table(part: dict[str, Any], name: str) -> list[str]:
     lines = [
         f"**{title}, batch {part['batch_size']}, {part['num_threads']} thread(s)**, "
         f"{part['rounds']} rounds of {part['steps_per_round']} steps; matrix product "
-        f"{part['matrix_limit_gflops']:.0f} GFLOP/s",
+        f"{part['matrix_limit_gflops']:.0f} GFLOP/s"
+        + (f"; {part['note']}" if "note" in part else ""),
         "",
         "| loop | images/s | ms a step | its time / ours: median (spread) | of the limit |",
         "|---|---|---|---|---|",
@@ -128,7 +129,11 @@ def memory_lines(part: dict[str, Any] | None) -> list[str]:
     """Return the table of peak memory."""
     if part is None:
         return []
-    lines = ["", "| experiment | peak memory of the process after one update, on a CPU |", "|---|---|"]
+    lines = [
+        "",
+        "| experiment | peak memory of the process after one update, on a CPU |",
+        "|---|---|",
+    ]
     return lines + [f"| {name} | {text} |" for name, text in part.items()]
 
 
