@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from cnnlab import checkpoint
-from cnnlab.app.ensemble import epochs_of, member_overrides
+from cnnlab.app import evaluate
+from cnnlab.app.ensemble import epochs_of, failure, member_overrides
+from tests.app.test_evaluate import config_for
 
 SHORT = [
     "trainer.epochs=6",
@@ -98,11 +100,20 @@ def test_the_ensemble_ends_with_its_members_and_subsets(ensemble):
 
 def test_a_finished_ensemble_is_evaluated_by_its_folder(ensemble):
     home, _, _ = ensemble
-    said = finish(start("evaluate", "checkpoint=pair", "format=json", cwd=home))
-    answer = json.loads(said)
-    assert len(answer["checkpoints"]) == len(answer["members"]) == 2
+    answer = evaluate.measure(config_for(home / "pair"))
+    assert [member.name.split("/")[-3] for member in answer.members] == ["00_seed0", "01_seed1"]
 
 
+def test_a_failed_members_words_and_code_become_the_ensembles(tmp_path):
+    error = failure(tmp_path / "01_seed1", 3, "cnnlab: no files\n  looked here\n  do this\n")
+    assert error.exit_code == 3
+    assert str(error).split("\n") == ["01_seed1: no files", "  looked here", "  do this"]
+    silent = failure(tmp_path / "01_seed1", -9, "")
+    assert silent.exit_code == 7
+    assert "ended with code -9" in str(silent)
+
+
+@pytest.mark.slow
 def test_a_member_that_fails_ends_the_ensemble_with_its_code(tmp_path):
     process = start("train", "ensemble.members=2", "dataset=mnist", cwd=tmp_path)
     said = finish(process, 3)

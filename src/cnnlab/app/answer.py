@@ -107,7 +107,9 @@ def show(console: Console, answer: Answer) -> None:
     console.line(f"{tally.top1_errors:,} of {tally.num_images:,} images wrong")
     if answer.chances is not None:
         console.table(*member_table(answer), title="members")
-        console.table(*subset_table(answer), title="ensembles by size")
+        console.table(
+            *subset_table(answer), title="ensembles by size, top-1 error: mean, lowest, highest"
+        )
     if answer.note:
         console.line(answer.note)
 
@@ -142,13 +144,13 @@ def member_table(answer: Answer) -> Table:
 
 def subset_table(answer: Answer) -> Table:
     """Return one row an ensemble size: mean and range of the errors over all such subsets."""
-    columns = ["networks", "subsets", f"{answer.views} mean", "lowest", "highest"]
+    columns = ["networks", "subsets", answer.views, "lowest", "highest"]
     rows = [
         [str(s.size), str(s.num_subsets), percent(s.mean), percent(s.lowest), percent(s.highest)]
         for s in answer.subsets
     ]
     if answer.center_subsets:
-        columns += ["center mean", "lowest", "highest"]
+        columns += ["center", "lowest", "highest"]
         for row, s in zip(rows, answer.center_subsets, strict=True):
             row += [percent(s.mean), percent(s.lowest), percent(s.highest)]
     return columns, rows

@@ -70,7 +70,13 @@ def _ensemble(answer: Answer) -> list[Section]:
     numbers = [str(i + 1) for i in range(len(names))]
     return [
         Section("Members", [Table(*member_table(answer))]),
-        Section("Ensembles by size", [Table(*subset_table(answer))]),
+        Section(
+            "Ensembles by size",
+            [
+                Text("Top-1 error of every subset of that size: mean, lowest, highest."),
+                Table(*subset_table(answer)),
+            ],
+        ),
         Section(
             "Disagreement",
             [

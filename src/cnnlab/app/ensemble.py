@@ -188,7 +188,7 @@ class Crew:
 
     def _finish(self, path: Path, code: int, said: str) -> None:
         if code != 0:
-            raise _failure(path, code, said)
+            raise failure(path, code, said)
         error = RunFolder(path).status().get("test_error")
         shown = f", test error {error:.2%}" if isinstance(error, float) else ""
         self.console.line(f"{path.name}: done{shown}")
@@ -220,7 +220,7 @@ def epochs_of(path: Path) -> float:
         return 0.0
 
 
-def _failure(path: Path, code: int, said: str) -> CnnlabError:
+def failure(path: Path, code: int, said: str) -> CnnlabError:
     """Return an error that ends the ensemble with the member's own exit code and words."""
     lines = said.removeprefix("cnnlab: ").splitlines() or [f"ended with code {code}"]
     where, hint, *_ = [*(line.strip() for line in lines[1:]), "", ""]
