@@ -31,9 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(interruption: BaseException) -> int:
-    from cnnlab.command.failures import complain
+    from cnnlab.command.failures import complain_once
 
-    complain(getattr(interruption, "message", "") or "interrupted")
+    complain_once(getattr(interruption, "message", "") or "interrupted")
     return int(getattr(interruption, "exit_code", INTERRUPTED))
 
 

@@ -120,7 +120,8 @@ class Watch(threading.Thread):
         time.sleep(0.2 * self._rank)  # one speaks first
         if self._own_store.add(f"told/lost {rank}", 1) == 1:
             message = self._blame(rank, cause, self._own_read)
-            print(f"cnnlab: {message}", file=sys.stderr, flush=True)
+            sys.stderr.write(f"cnnlab: {message}\n")
+            sys.stderr.flush()
         os._exit(PeerLostError.exit_code)
 
     def _blame(self, rank: int, cause: str, read: Any = None) -> PeerLostError:
