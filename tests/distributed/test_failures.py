@@ -42,7 +42,7 @@ def trained(folder: Path, name: str, fault: str) -> tuple[int, str, float]:
 @pytest.mark.parametrize(
     ("how", "cause", "most_seconds"),
     [
-        ("kill", "killed", 15.0),
+        pytest.param("kill", "killed", 15.0, marks=pytest.mark.slow),
         pytest.param("raise", "RuntimeError: a fault on purpose", 15.0, marks=pytest.mark.slow),
         pytest.param("hang", "no progress for 5 s", TIMEOUT_SECONDS + 10, marks=pytest.mark.slow),
     ],
