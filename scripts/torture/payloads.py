@@ -1,0 +1,157 @@
+"""25 files that run a command when unpickled, given to every verb that takes a path.
+
+The command creates a marker file; the marker must never appear, and each answer must be clean.
+"""
+
+import io
+import os
+import pickle
+import pickletools
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from scripts.torture import command
+from scripts.torture.mutations import sample, seal
+
+REFUSED = (2, 3, 4)
+
+
+class Attack:
+    """Calls `function(*arguments)` while it is unpickled."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+def attacks(marker: Path) -> dict[str, Attack]:
+    """Return the ways to make the marker by unpickling."""
+    code = f"open({str(marker)!r}, 'w').close()"
+    return {
+        "os_system": Attack(os.system, f"touch '{marker}'"),
+        "eval": Attack(eval, f"open({str(marker)!r}, 'w')"),
+        "exec": Attack(exec, code),
+        "open": Attack(open, str(marker), "w"),
+    }
+
+
+def files(folder: Path, marker: Path) -> list[Path]:
+    """Write the 25 files and return them."""
+    made: dict[str, bytes] = {}
+    for name, attack in attacks(marker).items():
+        state = {"model": {"weight": torch.ones(2)}, "optimizer": attack}
+        made[f"{name}.pkl"] = pickle.dumps(attack)
+        made[f"{name}_zip.pt"] = _saved(attack)
+        made[f"{name}_legacy.pt"] = _saved(attack, legacy=True)
+        made[f"{name}_in_state.pt"] = _saved(state)
+    attack = attacks(marker)["os_system"]
+    for protocol in (0, 2):
+        made[f"protocol_{protocol}.pth"] = pickle.dumps(attack, protocol)
+    made["optimized.pth"] = pickletools.optimize(pickle.dumps(attack))
+    made["nested.pt"] = _saved({"a": [{"b": ("c", {"rng": attack})}]})
+    made["archive.tar"] = _tar(pickle.dumps(attack))
+    made["renamed.safetensors"] = _saved(attack)
+    made["in_document.safetensors"] = _forged(
+        {"config": {"_target_": "os.system", "x": str(marker)}}
+    )
+    made["in_config.safetensors"] = _forged(
+        {"config": {"model": {"name": f"!!python/object/apply:os.system ['touch {marker}']"}}}
+    )
+    made["polyglot.safetensors"] = _forged({}) + _saved(attack)
+    for name, content in made.items():
+        (folder / name).write_bytes(content)
+    return [folder / name for name in made]
+
+
+def attack_all(folder: Path) -> dict[str, Any]:
+    """Give each file to each command; count executions, tracebacks and files that were accepted."""
+    marker = folder / "marker"
+    paths = files(folder, marker)
+    executed, unclean, accepted, tried = [], [], [], 0
+    for path in paths:
+        for words in commands(path):
+            outcome = command.call(*words)
+            tried += 1
+            label = f"{words[0]} {path.name}"
+            if marker.exists():
+                executed.append(label)
+                marker.unlink()
+            if not outcome.is_clean:
+                unclean.append(f"{label}: {outcome.errors[:300]}")
+            if outcome.code not in REFUSED:
+                accepted.append(f"{label}: {outcome.code}")
+    counts = {"files": len(paths), "commands": tried}
+    return counts | {"executed": executed, "unclean": unclean, "accepted": accepted}
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Return every command that opens a checkpoint or a file of weights, aimed at `path`."""
+    checkpoint = f"checkpoint={path}"
+    aimed = [
+        ["evaluate", checkpoint],
+        ["train", f"resume={path}"],
+        ["visualize", checkpoint, f"output={path.parent / 'pictures'}"],
+        ["predict", checkpoint, f"images={path}"],
+    ]
+    from cnnlab.command.verbs import VERBS
+
+    if "convert" in VERBS:
+        output = path.parent / "converted.safetensors"
+        aimed.append(["convert", f"source={path}", "model=alexnet", f"output={output}"])
+    return aimed
+
+
+def proof_that_they_bite(folder: Path) -> bool:
+    """Unpickle one of the files for real: the payloads do work where somebody opens them."""
+    marker = folder / "marker"
+    with open(folder / "os_system.pkl", "rb") as file:
+        pickle.load(file)
+    bitten = marker.exists()
+    marker.unlink(missing_ok=True)
+    return bitten
+
+
+def _saved(value: Any, *, legacy: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer, _use_new_zipfile_serialization=not legacy)
+    return buffer.getvalue()
+
+
+def _tar(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        info = tarfile.TarInfo("pickle")
+        info.size = len(content)
+        tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _forged(document: dict[str, Any]) -> bytes:
+    """Return a well-formed, sealed checkpoint with a document of the attacker's."""
+    from cnnlab.files import tensor_header
+
+    tensors, honest = sample(1)
+    entries = [tensor_header.Entry("model.w", "F32", (2,))]
+    header = tensor_header.build(entries, honest | document | {"format_version": 1})
+    del tensors
+    return seal(len(header).to_bytes(8, "little") + header + bytes(8))
+
+
+def bomb(folder: Path) -> Path:
+    """Write a torch file of a few KB that claims 400 MB of zeros, deflated."""
+    path = folder / "bomb.pt"
+    plain = _saved({"w": torch.zeros(100_000_000)})
+    with (
+        zipfile.ZipFile(io.BytesIO(plain)) as source,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for item in source.infolist():
+            target.writestr(item.filename, source.read(item))
+    return path
