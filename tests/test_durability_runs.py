@@ -77,8 +77,8 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_resumed_from_any_step_a_run_is_the_run_that_was_never_stopped(tmp_path: Path) -> None:
-    found = runs.resume_from_each_step(tmp_path, call, [1, 7, 8, 9, 23])
-    assert found["identical"] == 5, found
+    found = runs.resume_from_each_step(tmp_path, call, [1, 8, 23])
+    assert found["identical"] == 3, found
 
 
 @pytest.mark.slow

@@ -42,6 +42,8 @@ def call(*arguments: str) -> Outcome:
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
             code = cli.main(list(arguments))
+        except SystemExit as error:  # Hydra's own --help, --version and the like
+            code = int(error.code or 0)
         except BaseException as error:  # nothing may escape: count it as a traceback
             code = 1
             print(f"Traceback: {type(error).__name__}: {error}", file=errors)

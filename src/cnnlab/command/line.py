@@ -20,6 +20,7 @@ FLAGS_WITH_VALUE = {"--package", "-p", "--config-dir", "-cd", "--experimental-re
 FLAGS_WITH_OPTIONAL_VALUE = {"--info", "-i"}
 REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
 SWEEP_FLAGS = {"--multirun", "-m"}
+OTHER_FLAGS = {"--run", "-r", "--resolve", "--hydra-help", "--version", "--shell-completion", "-sc"}
 
 
 @dataclass(kw_only=True)
@@ -77,6 +78,8 @@ def _separate(arguments: list[str], request: Request) -> None:
                 f"{name} would replace the settings of '{request.verb}'",
                 hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
             )
+        if name not in FLAGS_WITH_VALUE | FLAGS_WITH_OPTIONAL_VALUE | SWEEP_FLAGS | OTHER_FLAGS:
+            raise UsageError(f"no option '{name}'", hint="settings have no dashes: key=value")
         request.flags.append(word)
         if name in FLAGS_WITH_VALUE and not value and arguments:
             value = arguments.pop(0)

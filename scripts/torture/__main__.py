@@ -1,0 +1,191 @@
+"""The release gate of durability: every part, its figures, and whether they hold.
+
+python -m scripts.torture [--quick] [--only PART ...] [--record FILE]; about 30 minutes whole.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cnnlab import __version__, checkpoint
+from cnnlab.run_folder import provenance
+from scripts.torture import command, figures, mutations, payloads, runs, settings
+
+ROOT = Path(__file__).resolve().parents[2]
+Part = Callable[[Path, bool], dict[str, Any]]
+
+
+def writers(folder: Path, quick: bool) -> dict[str, Any]:
+    """180 writers killed with -9 in the middle of their work."""
+    found = _script("writers.py", folder, 10 if quick else 180, 0)
+    return found | {"holds": found["unreadable"] == found["saves_lost"] == 0}
+
+
+def crash_points(folder: Path, quick: bool) -> dict[str, Any]:
+    """A crash at each system call of a save."""
+    found = _script("crash_points.py", folder)
+    bad = [e for e in found if e["unreadable"] or e["step"] not in (3, 4)]
+    return {"crashes": sum(e["died"] for e in found), "bad": bad, "holds": not bad}
+
+
+def whole_runs(folder: Path, quick: bool) -> dict[str, Any]:
+    """20 whole runs, each killed with -9 twice and continued to its end."""
+    num_runs = 1 if quick else 20
+    found = runs.kill_runs(folder, num_runs, seed=0)
+    holds = found["unreadable"] == 0 and found["identical"] == num_runs
+    return found | {"holds": holds}
+
+
+def each_step(folder: Path, quick: bool) -> dict[str, Any]:
+    """A 24-step run resumed from each of its steps."""
+    steps = [1, 8, 23] if quick else list(range(1, 24))
+    found = runs.resume_from_each_step(folder, command.call, steps)
+    return found | {"holds": found["identical"] == len(steps)}
+
+
+def terminations(folder: Path, quick: bool) -> dict[str, Any]:
+    """30 SIGTERMs at random moments of a run, start-up included."""
+    found = runs.terminate_runs(folder, 2 if quick else 30, seed=0)
+    began = found["stopped"] - found["before_the_run_began"]
+    saved = found["saved"] == found["identical"] == began
+    clean = found["with_143"] == found["stopped"] and not found["problems"]
+    in_time = found["slowest_stop_seconds"] <= runs.STOP_SECONDS
+    return found | {"holds": saved and clean and in_time}
+
+
+def mutated(folder: Path, quick: bool) -> dict[str, Any]:
+    """2,000 damaged or forged checkpoints."""
+    found = mutations.mutate(folder, 200 if quick else 2000, seed=0)
+    tracebacks = [name for name in found if name.startswith("traceback")]
+    return found | {"holds": not tracebacks and found["silent"] == found["slow"] == 0}
+
+
+def attacked(folder: Path, quick: bool) -> dict[str, Any]:
+    """25 files that run a command when unpickled, through every verb that takes a path."""
+    found = payloads.attack_all(folder)
+    bite = payloads.proof_that_they_bite(folder)
+    holds = bite and not (found["executed"] or found["unclean"] or found["accepted"])
+    return found | {"payloads_work_when_unpickled": bite, "holds": holds}
+
+
+def malformed(folder: Path, quick: bool) -> dict[str, Any]:
+    """500 malformed configs and overrides."""
+    found = settings.malform(folder, 20 if quick else 500, seed=0)
+    return found | {"holds": not found["unclean"]}
+
+
+def costs(folder: Path, quick: bool) -> dict[str, Any]:
+    """What a save costs beside writing the bytes, and beside an epoch."""
+    found = _script("figures.py", folder) | _interval_cost(folder / "run")
+    holds = (
+        found["save_over_write_and_sync"] <= 1.3
+        and found["verify_megabytes_per_second"] >= 500
+        and found["memory_above_start_megabytes"] <= 50
+        and found["save_share_of_an_epoch_of_60000_images"] <= 0.05
+    )
+    return found | {"holds": holds}
+
+
+def _interval_cost(folder: Path) -> dict[str, Any]:
+    """Compare a LeNet-5 save with an epoch of 60,000 images at the rate of a run on mnist5k."""
+    words = ("train", "trainer.epochs=3", "runtime.device=cpu", "logging.report=false")
+    outcome = command.call(*words, "logging.progress=false", f"hydra.run.dir={folder}")
+    assert outcome.code == 0, outcome.errors
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    rates = [json.loads(line).get("speed/images_per_second") for line in lines]
+    rate = max(rate for rate in rates if rate)
+    held = checkpoint.read(folder / "checkpoints" / "last.safetensors")
+    path = folder / "again.safetensors"
+    times = [
+        figures.seconds(lambda: checkpoint.write(path, held.tensors, held.document))
+        for _ in range(20)
+    ]
+    save = statistics.median(times)
+    return {
+        "lenet5_save_milliseconds": round(1000 * save, 2),
+        "lenet5_images_per_second": round(rate),
+        "save_share_of_an_epoch_of_60000_images": round(save / (60_000 / rate), 5),
+    }
+
+
+PARTS: dict[str, Part] = {
+    "mutated": mutated,
+    "writers": writers,
+    "crash_points": crash_points,
+    "each_step": each_step,
+    "attacked": attacked,
+    "malformed": malformed,
+    "terminations": terminations,
+    "whole_runs": whole_runs,
+    "costs": costs,
+}
+
+
+def main() -> int:
+    """Run the parts asked for, print each result as it comes, record all; 1 when one fails."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a few of each: two minutes")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--record", type=Path, help="JSON file for the results")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    results: dict[str, Any] = {}
+    for name in options.only:
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix=f"cnnlab-{name}-") as folder:
+            results[name] = _attempt(PARTS[name], Path(folder), options.quick)
+        results[name]["seconds"] = round(time.perf_counter() - started, 1)
+        print(f"{name}: {json.dumps(results[name])}", flush=True)
+    holds = all(result["holds"] for result in results.values())
+    if options.record is not None:
+        options.record.write_text(json.dumps(_machine() | {"parts": results}, indent=2) + "\n")
+    print("everything holds" if holds else "NOT everything holds")
+    return 0 if holds else 1
+
+
+def _attempt(part: Part, folder: Path, quick: bool) -> dict[str, Any]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        return part(folder, quick)
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        return {"holds": False, "error": f"{type(error).__name__}: {str(error)[:1000]}"}
+    finally:
+        os.chdir(before)
+
+
+def _script(name: str, *arguments: object) -> Any:
+    """Run a part that forks or measures memory in a process of its own."""
+    words = [sys.executable, str(ROOT / "scripts" / "torture" / name), *map(str, arguments)]
+    search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": search}
+    done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    return json.loads(done.stdout)
+
+
+def _machine() -> dict[str, Any]:
+    facts = provenance.describe()
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cnnlab": __version__,
+        "processors": os.cpu_count(),
+        "machine": platform.machine(),
+        "versions": facts["versions"],
+        "git": facts["git"],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
