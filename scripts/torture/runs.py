@@ -39,7 +39,13 @@ STEPS_24 = (
     "saving.keep=1000",
     "logging.tensorboard=false",
 )
-LONGER = ("trainer.epochs=6", "trainer.batch_size=64", "saving.every_steps=7", "schedule=one_cycle")
+LONGER = (
+    "trainer.epochs=3",
+    "trainer.batch_size=64",
+    "trainer.limit_train_batches=40",
+    "saving.every_steps=7",
+    "schedule=one_cycle",
+)
 PATIENCE_SECONDS = 120
 STOP_SECONDS = 10
 Run = Callable[..., Outcome]
