@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Draw docs/gallery: train three small nets where they are not there yet, then look inside them.
+# usage: scripts/gallery.sh [folder of the runs, default outputs/gallery]
+# Wants Fashion-MNIST (docs/data.md); two to ten minutes on two cores.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cnnlab="${CNNLAB:-.venv/bin/cnnlab}"
+runs="${1:-outputs/gallery}"
+pictures="docs/gallery"
+
+train() { # name, then the words of cnnlab train; every epoch's checkpoint stays
+    [ -d "$runs/$1" ] || "$cnnlab" train "${@:2}" saving.keep=40 hydra.run.dir="$runs/$1"
+}
+draw() { # name of the run, prefix of the files, then the words of cnnlab visualize
+    "$cnnlab" visualize checkpoint="$runs/$1" output="$runs/$2" formats=png "${@:3}"
+    for file in "$runs/$2"/*.png; do cp "$file" "$pictures/$2_$(basename "$file")"; done
+}
+
+mkdir -p "$pictures"
+train fashion experiment=lenet5_fashion
+train digits experiment=quickstart
+train templates model=linear dataset=fashion_mnist augment=none optimizer.learning_rate=0.005 \
+    trainer.epochs=3
+
+draw fashion fashion what=filters,filter_evolution,top9,evolution,occlusion,equivariance,invariance,neighbours,predictions
+draw fashion boot what=activations,deconvnet indices=0
+draw fashion gradient what=deconvnet indices=0 signal=gradient
+draw fashion guided what=deconvnet indices=0 signal=guided
+draw fashion kernels what=filters layer=c3
+draw digits digits what=top9,neighbours,predictions
+draw templates templates what=filters
