@@ -30,7 +30,6 @@ ALLOWED = {
     ("command/verbs.py", "importlib.import_module"): "the table of verbs, written in that file",
     ("command/plugins.py", "importlib.import_module"): "plugins=[module] of the command line",
     ("app/stored_network.py", "importlib.import_module"): "plugins=[module] of the command line",
-    ("app/summary.py", "importlib.import_module"): "plugins=[module] of the command line",
 }
 
 
