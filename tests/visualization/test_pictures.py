@@ -36,7 +36,8 @@ def test_the_settings_and_the_table_know_the_same_names():
 
 @pytest.mark.parametrize("name", PICTURE_NAMES)
 def test_every_picture_of_lenet_is_drawn_bounded_and_titled(lenet, name):
-    pictures = PICTURES[name](lenet, probe_with_checkpoints(lenet))
+    few = {"activations": 1, "occlusion": 2}.get(name, 12)
+    pictures = PICTURES[name](lenet, probe_with_checkpoints(lenet, num_images=few))
     assert pictures
     for picture in pictures:
         png, svg = render(picture, "png"), render(picture, "svg")
@@ -51,7 +52,9 @@ def test_every_picture_of_lenet_is_drawn_bounded_and_titled(lenet, name):
 @pytest.mark.parametrize("name", ["filters", "activations", "deconvnet", "top9", "evolution"])
 def test_pictures_of_alexnet_are_bounded(name):
     net = network("alexnet_two_tower", channels=3, size=67, initialization="kaiming", **LIGHT_HEAD)
-    probe = probe_with_checkpoints(net.float(), num_images=5, num_units=16)
+    probe = probe_with_checkpoints(
+        net.float(), num_images=1 if name == "activations" else 5, num_units=16
+    )
     for picture in PICTURES[name](net, probe):
         png, svg = render(picture, "png"), render(picture, "svg")
         assert max(size_of(png)) <= LARGEST_SIDE_PIXELS
