@@ -1,11 +1,13 @@
 """A network out of its checkpoint, with everything it was saved with."""
 
 import importlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnlab import checkpoint, models
 from cnnlab.config import VARIANTS
@@ -14,6 +16,8 @@ from cnnlab.config.schema import parse
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
+
+_ALWAYS_ALLOWED = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -41,13 +45,15 @@ def open_network(
     Raises CheckpointError for a file that is missing, damaged, or whose parts do not fit.
     """
     held = checkpoint.read(path)
+    weights = checkpoint.section(held.tensors, "model.")
     try:
-        network = _network(held.document)
+        with _NothingLargerThan(sum(weight.numel() for weight in weights.values())):
+            network = _network(held.document)
         names = tuple(str(name) for name in held.document["class_names"])
         preprocessing = Preprocessing.from_state(held.tensors, held.document["input"])
         config = dict(held.document["config"])
         config["augment"].get("padding_pixels")
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"the checkpoint's description is incomplete ({error!r})", printable(str(path))
         ) from error
@@ -55,7 +61,6 @@ def open_network(
         raise CheckpointError(
             "the checkpoint's model cannot be built", printable(str(path)), error.what
         ) from error
-    weights = checkpoint.section(held.tensors, "model.")
     checkpoint.copy_into(dict(network.state_dict()), weights, path)
     if len(names) != network.num_classes:
         raise CheckpointError(
@@ -75,6 +80,24 @@ def import_plugins(modules: list[str]) -> None:
             importlib.import_module(module)
         except ImportError as error:
             raise UsageError(f"plugins: {module} cannot be imported", hint=str(error)) from error
+
+
+class _NothingLargerThan(TorchDispatchMode):
+    """Refuse to make a tensor larger than all weights of the file together, before it is made.
+
+    A few forged numbers could otherwise ask for any amount of memory.
+    """
+
+    def __init__(self, num_values: int) -> None:
+        super().__init__()
+        self.num_values = max(num_values, _ALWAYS_ALLOWED)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        size = args[0] if args else ()
+        is_size = isinstance(size, list | tuple) and all(isinstance(side, int) for side in size)
+        if is_size and math.prod(size) > self.num_values:
+            raise ValueError(f"a layer of {math.prod(size):,} values, which the file lacks")
+        return func(*args, **(kwargs or {}))
 
 
 def _network(document: dict[str, Any]) -> models.Network:

@@ -70,9 +70,12 @@ def is_interrupt(error: BaseException | None) -> bool:
 def is_out_of_memory(error: Exception) -> bool:
     """Say whether the machine or the device had no memory left; torch need not be loaded."""
     torch: Any = sys.modules.get("torch")
-    return isinstance(error, MemoryError) or (
-        torch is not None and isinstance(error, torch.OutOfMemoryError)
-    )
+    if isinstance(error, MemoryError):
+        return True
+    if torch is None or not isinstance(error, RuntimeError):
+        return False
+    on_host = "DefaultCPUAllocator" in str(error)  # torch has no class of its own for it
+    return on_host or isinstance(error, torch.OutOfMemoryError)
 
 
 def memory_hint(config: Any) -> str:

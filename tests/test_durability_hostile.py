@@ -1,0 +1,205 @@
+"""Files and words of strangers: refused in words, never executed, never shown raw."""
+
+import shutil
+import tracemalloc
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnnlab import checkpoint
+from cnnlab.errors import CheckpointError
+from cnnlab.printable import printable
+from scripts.torture import payloads, runs, settings
+from scripts.torture.command import Outcome, call
+from scripts.torture.mutations import seal
+
+NASTY = "cat\x1b]0;owned\x07\r\n\x1b[2J\u202edog"
+SETTINGS = (*runs.SHORT, *runs.STEPS_24, "trainer.epochs=1")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint of a short run."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    outcome = call(*SETTINGS, f"hydra.run.dir={folder}")
+    assert outcome.code == 0, outcome.errors
+    return folder / "checkpoints" / "last.safetensors"
+
+
+def forge(trained: Path, path: Path, **changes: object) -> Path:
+    """Write the checkpoint anew, properly, with a document of the attacker's."""
+    held = checkpoint.read(trained)
+    checkpoint.write(path, held.tensors, held.document | changes)
+    return path
+
+
+def evaluate(path: Path, *words: str) -> Outcome:
+    return call("evaluate", f"checkpoint={path}", "runtime.device=cpu", *words)
+
+
+def test_no_pickle_is_opened_by_any_command(tmp_path: Path) -> None:
+    marker = tmp_path / "marker"
+    chosen = payloads.files(tmp_path, marker)
+    assert len(chosen) == 25
+    assert payloads.proof_that_they_bite(tmp_path)
+    for path in chosen[::8]:
+        for words in payloads.commands(path):
+            outcome = call(*words)
+            assert not marker.exists(), words
+            assert outcome.is_clean, outcome.errors
+            assert outcome.code in payloads.REFUSED, (words, outcome)
+
+
+@pytest.mark.slow
+def test_none_of_25_payloads_is_opened_by_any_command(tmp_path: Path) -> None:
+    found = payloads.attack_all(tmp_path)
+    assert found["executed"] == found["unclean"] == found["accepted"] == []
+
+
+def test_malformed_settings_get_an_answer_and_no_traceback(tmp_path: Path) -> None:
+    found = settings.malform(tmp_path, 30, seed=3)
+    assert found["first_run"] == 0
+    assert found["unclean"] == []
+
+
+@pytest.mark.slow
+def test_500_malformed_settings_get_an_answer_and_no_traceback(tmp_path: Path) -> None:
+    assert settings.malform(tmp_path, 500, seed=4)["unclean"] == []
+
+
+def test_a_deflated_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    bomb = tmp_path / "bomb.pt"
+    bomb.write_bytes(b"PK\x03\x04" + bytes(500_000))
+    tracemalloc.start()
+    with pytest.raises(CheckpointError):
+        checkpoint.read(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"_target_": "os.system", "_args_": ["touch marker"]},
+        {"model": {"_target_": "os.system"}},
+        {"model": "!!python/object/apply:os.system ['touch marker']"},
+        {"model": {"name": "${oc.env:HOME}"}},
+        {"model": {"name": "hydra:runtime.cwd"}},
+        {"model": {"name": "os.system"}},
+        {"model": {"name": "../../etc/passwd"}},
+        {"model": {"name": ["lenet5"]}},
+        {"model": []},
+        [],
+        None,
+    ],
+)
+def test_a_strangers_config_is_data_and_refused_as_such(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: object
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/a/secret/place")
+    forged = forge(trained, tmp_path / "forged.safetensors", config=config)
+    for outcome in (evaluate(forged), call("visualize", f"checkpoint={forged}")):
+        assert outcome.code == 4, outcome.errors
+        assert outcome.is_clean
+        assert "secret" not in outcome.output + outcome.errors
+    assert not (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("key", ["model", "class_names", "input", "config", "data_digest"])
+@pytest.mark.parametrize("value", [None, "x", {"a": 1}, [[[]]], -1])
+def test_any_part_of_a_document_may_be_nonsense(
+    trained: Path, tmp_path: Path, key: str, value: object
+) -> None:
+    forged = forge(trained, tmp_path / "forged.safetensors", **{key: value})
+    outcome = evaluate(forged)
+    if key != "data_digest":  # evaluation does not ask which images the network was trained on
+        assert outcome.code in (3, 4), (outcome.code, outcome.errors)
+    assert outcome.is_clean, outcome.errors
+
+
+@pytest.mark.parametrize("num_classes", [10**8, 10**12, 10**30, -1, 0])
+def test_a_model_of_absurd_size_is_refused_before_it_is_built(
+    trained: Path, tmp_path: Path, num_classes: int
+) -> None:
+    held = checkpoint.read(trained).document
+    sizes = held["model"] | {"num_classes": num_classes}
+    forged = forge(trained, tmp_path / "forged.safetensors", model=sizes)
+    outcome = evaluate(forged)
+    assert outcome.code == 4, outcome.errors
+    assert outcome.is_clean
+
+
+def test_class_names_with_control_characters_are_kept_and_shown_escaped(
+    trained: Path, tmp_path: Path
+) -> None:
+    names = [f"{NASTY}{k}" for k in range(10)]
+    forged = forge(trained, tmp_path / "forged.safetensors", class_names=names)
+    assert checkpoint.read(forged).document["class_names"] == names
+    for outcome in (evaluate(forged), evaluate(forged, "evaluation=five_crop")):
+        shown = outcome.output + outcome.errors
+        assert "\x1b" not in shown
+        assert "\x07" not in shown
+        assert "\u202e" not in shown
+        assert outcome.is_clean, outcome.errors
+
+
+@pytest.mark.parametrize("verb", ["evaluate checkpoint", "train resume", "train dataset.root"])
+def test_messages_hold_no_control_characters(tmp_path: Path, verb: str) -> None:
+    words = [*verb.split()[:-1], f"{verb.split()[-1]}={tmp_path}/{NASTY}"]
+    outcome = call(*words)
+    assert outcome.code in (2, 3, 4), outcome
+    assert outcome.is_clean
+    assert all(line.isprintable() for line in outcome.errors.split("\n")), outcome.errors
+
+
+def test_letters_of_every_script_stay_what_they_are() -> None:
+    assert printable("Zürich, 北京, naïve café") == "Zürich, 北京, naïve café"
+    assert printable("a\tb\n\x7f\x85\u2028") == r"a\tb\n\x7f\x85\u2028"
+
+
+def test_a_strangers_run_folder_is_not_resolved(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET_OF_MINE", "hunter2")
+    folder = tmp_path / "run"
+    shutil.copytree(trained.parent.parent, folder)
+    config = (folder / "config.yaml").read_text()
+    (folder / "config.yaml").write_text(
+        config.replace("seed: 0", "seed: ${oc.env:SECRET_OF_MINE}", 1)
+    )
+    outcome = call("train", f"resume={folder}", "trainer.epochs=2")
+    assert outcome.code == 2
+    assert outcome.is_clean
+    assert "hunter2" not in outcome.output + outcome.errors
+
+
+def test_a_page_of_a_run_escapes_what_it_shows(trained: Path) -> None:
+    from cnnlab import report
+
+    page = trained.parent / "page.html"
+    part = report.Text("<script>alert(1)</script>")
+    report.write(page, "<img src=x onerror=alert(1)>", [report.Section("<b>", [part])])
+    text = page.read_text()
+    assert "<script>alert(1)" not in text
+    assert "<img src=x" not in text
+
+
+def test_a_forged_digest_alone_does_not_make_a_checkpoint(trained: Path, tmp_path: Path) -> None:
+    data = bytearray(trained.read_bytes())
+    data[120:160] = b" " * 40
+    (tmp_path / "a").write_bytes(seal(bytes(data)))
+    outcome = evaluate(tmp_path / "a")
+    assert outcome.code == 4
+    assert outcome.is_clean
+
+
+def test_nan_weights_are_refused_by_evaluation_too(trained: Path, tmp_path: Path) -> None:
+    data = bytearray(trained.read_bytes())
+    data[-4:] = torch.tensor([float("inf")]).numpy().tobytes()
+    (tmp_path / "a").write_bytes(seal(bytes(data)))
+    outcome = evaluate(tmp_path / "a")
+    assert outcome.code == 4
+    assert "impossible values" in outcome.errors
