@@ -176,6 +176,25 @@ def test_a_strangers_run_folder_is_not_resolved(
     assert "hunter2" not in outcome.output + outcome.errors
 
 
+def test_modules_named_in_a_strangers_run_folder_are_not_imported(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text("open('marker', 'w').close()")
+    folder = tmp_path / "run"
+    shutil.copytree(trained.parent.parent, folder)
+    text = (folder / "config.yaml").read_text()
+    assert "plugins: []" in text
+    (folder / "config.yaml").write_text(text.replace("plugins: []", "plugins: [evil]"))
+    for words in (
+        ["train", f"resume={folder}", "trainer.epochs=2"],
+        ["evaluate", f"checkpoint={folder}"],
+    ):
+        outcome = call(*words)
+        assert outcome.code == 0, outcome.errors
+    assert not (tmp_path / "marker").exists()
+
+
 def test_a_page_of_a_run_escapes_what_it_shows(trained: Path) -> None:
     from cnnlab import report
 

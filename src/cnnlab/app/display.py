@@ -2,6 +2,8 @@
 
 import platform
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
@@ -104,6 +106,12 @@ def next_commands(folder: RunFolder) -> list[str]:
     ]
 
 
-def resume_command(folder: RunFolder) -> str:
-    """Return what continues a stopped run."""
-    return f"cnnlab train resume={shlex.quote(str(folder.path))}"
+def resume_command(folder: Path, plugins: Sequence[str]) -> str:
+    """Return what continues a stopped run; its modules must be named by whoever runs them."""
+    words = [f"resume={folder}", *plugin_words(plugins)]
+    return f"cnnlab train {shlex.join(words)}"
+
+
+def plugin_words(plugins: Sequence[str]) -> list[str]:
+    """Return the override that names modules of one's own, or nothing."""
+    return [f"plugins=[{','.join(plugins)}]"] if plugins else []

@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import IO
 
 from cnnlab import distributed, interrupts, run_folder, runtime
 from cnnlab.app import evaluate, train
+from cnnlab.app.display import plugin_words, resume_command
 from cnnlab.app.members import MEMBERS_FOLDER
 from cnnlab.config import EvaluateConfig, Launch, TrainConfig, to_plain
 from cnnlab.console import Console
@@ -166,6 +166,8 @@ class Crew:
 
     def _start(self, path: Path) -> None:
         words = ["train", f"resume={path}", *self.overrides]
+        if not any(word.startswith("plugins=") for word in words):
+            words += plugin_words(self.config.plugins)
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _finish
         process = subprocess.Popen(
             [sys.executable, "-m", "cnnlab", *words], stdout=subprocess.DEVNULL, stderr=errors
@@ -206,8 +208,8 @@ class Crew:
         return sum(epochs_of(path) for path in self.folders)
 
     def _how_to_go_on(self) -> str:
-        folder = shlex.quote(str(self.folders[0].parent.parent))
-        return f"stopped; everything is saved\n  continue with: cnnlab train resume={folder}"
+        go_on = resume_command(self.folders[0].parent.parent, self.config.plugins)
+        return f"stopped; everything is saved\n  continue with: {go_on}"
 
 
 def epochs_of(path: Path) -> float:

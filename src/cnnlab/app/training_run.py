@@ -229,9 +229,10 @@ class Training:
         if (number := self._asked()) == 0:
             return
         epoch_steps = self.parts.stream.steps_per_epoch
+        go_on = display.resume_command(self.folder.path, self.parts.config.plugins)
         message = (
             f"stopped after step {self.state.step} (epoch {self.state.step / epoch_steps:.2f}); "
-            f"everything is saved\n  continue with: {display.resume_command(self.folder)}"
+            f"everything is saved\n  continue with: {go_on}"
         )
         self.console.record(message)
         raise Interrupted(interrupts.exit_code(number), message)

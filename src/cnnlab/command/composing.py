@@ -101,7 +101,8 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
     """Return the config of the run to continue, with this command's settings in it.
 
     asked: the values of this command, already resolved. What the run's own file holds is taken as
-    it is: a stranger's config.yaml is neither resolved nor interpreted.
+    it is: a stranger's config.yaml is neither resolved nor interpreted, and the modules it names
+    in `plugins` are not imported: only this command's are.
     Raises UsageError for a group choice: another model or set is another run.
     """
     run = find_run(where)
@@ -118,6 +119,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
                 "change single settings, or start a run of its own",
             )
         _put(config, key, value)
+    config["plugins"] = asked.get("plugins") or []
     return {**config, "resume": str(run.path) if where == "latest" else where}
 
 
