@@ -1,9 +1,11 @@
 """Whole runs, stopped in every way and continued: they must equal the run that never stopped."""
 
+import json
 import os
 import random
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +42,7 @@ STEPS_24 = (
     "logging.tensorboard=false",
 )
 LONGER = (
-    "trainer.epochs=3",
+    "trainer.epochs=5",
     "trainer.batch_size=64",
     "trainer.limit_train_batches=40",
     "saving.every_steps=7",
@@ -74,13 +76,12 @@ def kill_runs(base: Path, num_runs: int, seed: int, kills_each: int = 2) -> dict
     """Kill -9 whole runs at random moments and continue them until they are done."""
     draw, whole = random.Random(seed), _uninterrupted(base)
     unreadable = kills = identical = 0
-    longest = _seconds_of_a_run(base)
     for number in range(num_runs):
         folder = base / f"killed_{number}"
         words = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
         for _ in range(kills_each):
             process = command.start(*words)
-            time.sleep(draw.uniform(0.3 * longest, 1.1 * longest))
+            _sleep_to_a_moment(base, folder, process, draw, in_training=draw.random() < 0.8)
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
@@ -94,15 +95,17 @@ def kill_runs(base: Path, num_runs: int, seed: int, kills_each: int = 2) -> dict
 
 
 def terminate_runs(base: Path, num_runs: int, seed: int) -> dict[str, Any]:
-    """Send SIGTERM to the process group at random moments of a run, then continue it."""
+    """Send SIGTERM to the process group at random moments of a run, then continue it.
+
+    A third of the moments lie in the start-up, the others behind the first figures.
+    """
     draw, whole = random.Random(seed), _uninterrupted(base)
-    longest = _seconds_of_a_run(base)
     counts = {"stopped": 0, "with_143": 0, "saved": 0, "before_the_run_began": 0, "identical": 0}
     slowest, problems = 0.0, []
     while counts["stopped"] < num_runs:
         folder = base / "terminated"
         process = command.start(*SHORT, *LONGER, f"hydra.run.dir={folder}")
-        time.sleep(draw.uniform(0.05 * longest, 1.0 * longest))
+        _sleep_to_a_moment(base, folder, process, draw, in_training=counts["stopped"] % 3 > 0)
         asked = time.perf_counter()
         os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate(timeout=PATIENCE_SECONDS)
@@ -147,13 +150,38 @@ def _uninterrupted(base: Path) -> Path:
     whole = base / "uninterrupted"
     if not whole.exists():
         started = time.perf_counter()
-        _expect_done(_finish((*SHORT, *LONGER, f"hydra.run.dir={whole}")))
-        (base / "seconds").write_text(str(time.perf_counter() - started))
+        process = command.start(*SHORT, *LONGER, f"hydra.run.dir={whole}")
+        _wait_for_figures(process, whole)
+        began = time.perf_counter()
+        output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+        _expect_done(Outcome(process.returncode, output, errors, 0.0))
+        spans = {"start": began - started, "training": time.perf_counter() - began}
+        (base / "seconds.json").write_text(json.dumps(spans))
     return whole
 
 
-def _seconds_of_a_run(base: Path) -> float:
-    return float((base / "seconds").read_text())
+def _sleep_to_a_moment(
+    base: Path,
+    folder: Path,
+    process: "subprocess.Popen[str]",
+    draw: random.Random,
+    *,
+    in_training: bool,
+) -> None:
+    """Wait until a random moment of the start-up, or of what follows the first figures."""
+    spans = json.loads((base / "seconds.json").read_text())
+    if in_training:
+        _wait_for_figures(process, folder)
+        time.sleep(draw.uniform(0, spans["training"]))
+    else:
+        time.sleep(draw.uniform(0.02, 1.0) * spans["start"])
+
+
+def _wait_for_figures(process: "subprocess.Popen[str]", folder: Path) -> None:
+    """Wait until the run has written a figure, or is over."""
+    figures = folder / "metrics.jsonl"
+    while process.poll() is None and not (figures.is_file() and figures.stat().st_size):
+        time.sleep(0.01)
 
 
 def _finish(words: tuple[str, ...]) -> Outcome:
