@@ -148,11 +148,17 @@ def main() -> int:
             results[name] = _attempt(PARTS[name], Path(folder), options.quick)
         results[name]["seconds"] = round(time.perf_counter() - started, 1)
         print(f"{name}: {json.dumps(results[name])}", flush=True)
+        if options.record is not None:
+            _record(options.record, results)
     holds = all(result["holds"] for result in results.values())
-    if options.record is not None:
-        options.record.write_text(json.dumps(_machine() | {"parts": results}, indent=2) + "\n")
     print("everything holds" if holds else "NOT everything holds")
     return 0 if holds else 1
+
+
+def _record(path: Path, results: dict[str, Any]) -> None:
+    """Write what is known so far; parts of earlier calls stay until they are done again."""
+    earlier = json.loads(path.read_text())["parts"] if path.exists() else {}
+    path.write_text(json.dumps(_machine() | {"parts": earlier | results}, indent=2) + "\n")
 
 
 def _attempt(part: Part, folder: Path, quick: bool) -> dict[str, Any]:

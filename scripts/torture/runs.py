@@ -178,9 +178,12 @@ def _sleep_to_a_moment(
 
 
 def _wait_for_figures(process: "subprocess.Popen[str]", folder: Path) -> None:
-    """Wait until the run has written a figure, or is over."""
+    """Wait until the run has written to its figures, or is over."""
     figures = folder / "metrics.jsonl"
-    while process.poll() is None and not (figures.is_file() and figures.stat().st_size):
+    before = figures.stat().st_size if figures.is_file() else 0
+    while process.poll() is None:
+        if figures.is_file() and figures.stat().st_size != before:
+            return
         time.sleep(0.01)
 
 
