@@ -54,7 +54,9 @@ def test_a_runs_report_holds_every_section_and_no_markup_of_strangers(tmp_path, 
     store = store_of(NASTY)
     misses = [Miss(3, 3, 0, 0.9, 0.05), Miss(1, 1, 4, 0.8, 0.1)]
     run = finished_run(tmp_path / "run")
-    text = run_page.write(run, network, store, tally_of(store), misses).read_text()
+    text = run_page.write(
+        run, store, tally_of(store), misses, [sections.kernels(network)]
+    ).read_text()
     for heading in ("Test figures", "Curves", "Confusion", "Worst misses", "Calibration",
                     "First-layer kernels", "Settings", "Made by"):  # fmt: skip
         assert f"<h2>{heading}" in text

@@ -18,8 +18,8 @@ from cnnlab.visualization.hook import PictureHook, WriteImage
 from cnnlab.visualization.probe import Probe
 
 WHILE_TRAINING = ("filters", "deconvnet")
-IN_REPORTS = ("filters", "top9", "neighbours", "predictions", "invariance")
-NUM_IMAGES, NUM_UNITS, NUM_SEARCHED, BATCH = 32, 6, 2000, 256
+IN_REPORTS = ("top9", "neighbours", "predictions", "invariance")
+NUM_IMAGES, NUM_UNITS, NUM_SEARCHED, BATCH = 32, 8, 500, 125
 
 
 def draw_while_training(parts: Assembly, write_image: WriteImage, step: int) -> None:

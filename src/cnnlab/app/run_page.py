@@ -11,10 +11,10 @@ from cnnlab.app import sections
 from cnnlab.app.answer import percent
 from cnnlab.app.assemble import Assembly
 from cnnlab.app.figures import Reporter
+from cnnlab.app.pictures import sections_of_run
 from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import Miss
-from cnnlab.models import Network
 from cnnlab.report import Section, Text
 from cnnlab.run_folder import RunFolder
 from cnnlab.visualization import charts
@@ -30,9 +30,10 @@ def finish(
     """Write the page and TensorBoard's pictures; what cannot be drawn is a line, not a failure."""
     store, step = parts.splits.test, reporter.progress.state.step
     try:
-        write(folder, parts.network, store, tally, misses)
         with sections.unknown_letters_as_boxes():
+            inside = sections_of_run(parts, f"step {step}")
             pictures = pictures_of_test(store, tally, misses)
+        write(folder, store, tally, misses, [*inside, sections.kernels(parts.network)])
         for tag, pixels in pictures:
             reporter.writers.images(step, tag, pixels)
     except Exception as error:  # the run is done and saved whatever a drawing library does
@@ -40,9 +41,16 @@ def finish(
 
 
 def write(
-    folder: RunFolder, network: Network, store: Store, tally: Tally, misses: Sequence[Miss]
+    folder: RunFolder,
+    store: Store,
+    tally: Tally,
+    misses: Sequence[Miss],
+    inside: Sequence[Section],
 ) -> Path:
-    """Write report.html from the run's own files and its test; return its path."""
+    """Write report.html from the run's own files and its test; return its path.
+
+    inside: the sections that look into the network.
+    """
     facts = folder.status()
     first: list[report.Part] = [
         Text(f"{store.describe()}; seed {facts.get('seed')}"),
@@ -58,7 +66,7 @@ def write(
         sections.misses(misses, store),
         sections.classes(tally, store.class_names),
         sections.calibration(tally),
-        sections.kernels(network),
+        *inside,
         sections.settings(folder.read_config()),
         sections.environment(
             {key: facts[key] for key in MADE_BY if key in facts}, str(facts.get("command", ""))
