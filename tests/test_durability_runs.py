@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from cnnlab import checkpoint
-from cnnlab.app import train
+from cnnlab.app import train, training_run
 from cnnlab.app.assemble import Assembly
 from cnnlab.app.figures import Reporter
 from cnnlab.run_folder import RunFolder
@@ -146,6 +146,28 @@ def test_a_stop_while_testing_loses_nothing(
     assert resume(folder).code == 0
     assert differences(whole, folder) == []
     assert RunFolder(folder).status()["test_error"] == RunFolder(whole).status()["test_error"]
+
+
+def test_an_early_stop_stays_one_when_the_run_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = training_run.Training._test
+    words = [*SETTINGS, "trainer.early_stop_epochs=1", "optimizer.learning_rate=1e-12"]
+    folder = tmp_path / "run"
+
+    def signalling(self: training_run.Training) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        test(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training_run.Training, "_test", signalling)
+        assert call(*words, f"hydra.run.dir={folder}").code == 143
+    assert RunFolder(folder).checkpoint_file(16).is_file()  # best at 8, one epoch of patience
+    assert resume(folder).code == 0
+    assert "no better validation error" in RunFolder(folder).status()["stop_reason"]
+    assert max(line["step"] for line in trace(folder)) == 16
+    assert resume(folder, "trainer.epochs=4", "trainer.early_stop_epochs=1").code == 0
+    assert max(line["step"] for line in trace(folder)) > 16
 
 
 def test_after_three_stops_each_step_is_logged_once_and_the_curves_do_not_overlap(

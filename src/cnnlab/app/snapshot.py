@@ -17,6 +17,9 @@ from cnnlab.training.hooks import Best, RunningLoss
 from cnnlab.training.loop import TrainState
 from cnnlab.training.optimizers import load_optimizer_tensors, optimizer_tensors
 
+INTERRUPTED = "interrupted"
+"""The reason to stop that a resumed run forgets; others, an early stop, it keeps."""
+
 
 @dataclass
 class Progress:
@@ -44,7 +47,7 @@ def tensors_of(parts: Assembly, progress: Progress) -> dict[str, Tensor]:
 def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
     """Return everything else as plain JSON."""
     network = parts.network
-    step = progress.state.step
+    step, reason = progress.state.step, progress.state.stop_reason
     return {
         "config": to_plain(parts.config) | {"resume": None, "allow_changes": []},
         "environment": environment(parts.device),
@@ -64,6 +67,7 @@ def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
         "schedule": parts.schedule.state_dict(),
         "best": progress.best.state_dict(),
         "validation_due": progress.validation_due,
+        "stop_reason": None if reason == INTERRUPTED else reason,
     }
 
 
@@ -81,7 +85,8 @@ def restore(held: Checkpoint, path: Path, parts: Assembly, progress: Progress) -
         parts.schedule.load_state_dict(held.document["schedule"])
         progress.figures.update(held.document["metrics"])
         progress.state.step = int(held.document["step"])
-        progress.validation_due = bool(held.document["validation_due"])
+        progress.validation_due = bool(held.document.get("validation_due"))
+        progress.state.stop_reason = held.document.get("stop_reason")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint lacks {error}, so no run can go on from it", str(path)

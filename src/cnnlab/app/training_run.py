@@ -10,7 +10,14 @@ from cnnlab.app.assemble import Assembly
 from cnnlab.app.figures import Reporter
 from cnnlab.app.profiling import Profile
 from cnnlab.app.resume import Resumption
-from cnnlab.app.snapshot import Progress, document_of, restore, restore_weights, tensors_of
+from cnnlab.app.snapshot import (
+    INTERRUPTED,
+    Progress,
+    document_of,
+    restore,
+    restore_weights,
+    tensors_of,
+)
 from cnnlab.config import Launch
 from cnnlab.console import Console
 from cnnlab.errors import Interrupted, NumericsError
@@ -32,6 +39,9 @@ from cnnlab.training.loop import Hook, StepReport, TrainState, fit
 
 ASK_STEPS = 10
 """On a device, updates between two questions whether any process was asked to stop."""
+
+LENGTH_KEYS = ("trainer.epochs", "trainer.early_stop_epochs")
+"""Settings whose change lets a run go on behind an early stop."""
 
 
 class Training:
@@ -91,6 +101,8 @@ class Training:
             digest = self.parts.splits.train.digest
             resume.check_data(held, digest, self.parts.config.allow_changes)
             restore(held, path, self.parts, self.progress)
+            if any(change.within(LENGTH_KEYS) for change in resumption.changes):
+                self.state.stop_reason = None  # an early stop holds only for the length asked for
             self._put_checkpoints_in_order()
         resume.record(resumption, self.parts.config, self.state.step)
         self.console.line(f"continuing after step {self.state.step} from {path or 'the start'}")
@@ -223,7 +235,7 @@ class Training:
         # a question to the other processes makes the host wait: on a device not at every step
         every_steps = 1 if self.parts.device.type == "cpu" or self.peers.size == 1 else ASK_STEPS
         if state.step % every_steps == 0 and self._asked():
-            state.stop_reason = "interrupted"
+            state.stop_reason = INTERRUPTED
 
     def _leave_if_asked(self) -> None:
         if (number := self._asked()) == 0:
