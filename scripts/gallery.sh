@@ -18,7 +18,7 @@ draw() { # name of the run, prefix of the files, then the words of cnnlab visual
 
 mkdir -p "$pictures"
 train fashion experiment=lenet5_fashion
-train digits experiment=quickstart
+train digits experiment=quickstart model.dropout=0.2 optimizer.learning_rate=0.1
 train templates model=linear dataset=fashion_mnist augment=none optimizer.learning_rate=0.005 \
     trainer.epochs=3
 
