@@ -1,4 +1,4 @@
-"""Write the list of source files into docs/architecture.md, a sentence a file, from their docstrings.
+"""Write the list of source files into docs/architecture.md: from each docstring, its first line.
 
 usage: python scripts/house.py            rewrites the list
        python scripts/house.py --check    exits 1 when it is out of date

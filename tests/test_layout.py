@@ -1,6 +1,8 @@
 """The house plan holds: imports run downwards, rooms stay apart, nothing grows out of hand."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -144,3 +146,9 @@ def test_nothing_below_the_command_line_ends_the_process_or_prints() -> None:
                 assert name != "sys.exit" or part == "__main__", f"{path}:{node.lineno}"
                 speaks = part in FACE | {"app", "console"}
                 assert name != "print" or speaks, f"{path}:{node.lineno} prints"
+
+
+def test_the_architecture_page_lists_every_file() -> None:
+    house = SOURCE.parent / "scripts" / "house.py"
+    check = subprocess.run([sys.executable, str(house), "--check"], check=False)
+    assert check.returncode == 0, "docs/architecture.md is out of date: python scripts/house.py"
