@@ -82,7 +82,8 @@ def kill_runs(base: Path, num_runs: int, seed: int, kills_each: int = 2) -> dict
         for _ in range(kills_each):
             process = command.start(*words)
             _sleep_to_a_moment(base, folder, process, draw, in_training=draw.random() < 0.8)
-            os.killpg(process.pid, signal.SIGKILL)
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
             unreadable += _num_unreadable(folder)
@@ -107,7 +108,8 @@ def terminate_runs(base: Path, num_runs: int, seed: int) -> dict[str, Any]:
         process = command.start(*SHORT, *LONGER, f"hydra.run.dir={folder}")
         _sleep_to_a_moment(base, folder, process, draw, in_training=counts["stopped"] % 3 > 0)
         asked = time.perf_counter()
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         _, errors = process.communicate(timeout=PATIENCE_SECONDS)
         if process.returncode == 0:  # it was done before the signal came
             shutil.rmtree(folder)
