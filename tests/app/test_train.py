@@ -12,6 +12,7 @@ from cnnlab import checkpoint
 from cnnlab.cli import main
 
 FEW = ["trainer.epochs=2", "trainer.limit_train_batches=4", "runtime.num_threads=1"]
+LEAN = ["logging.report=false", "logging.images_every_epochs=null"]  # pictures take seconds
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tupl
 
     def run(*words: str, name: str = "run") -> tuple[int, Path]:
         folder = tmp_path / name
-        return main(["train", *FEW, f"hydra.run.dir={folder}", *words]), folder
+        return main(["train", *FEW, *LEAN, f"hydra.run.dir={folder}", *words]), folder
 
     return run
 
@@ -38,7 +39,7 @@ def losses(folder: Path) -> list[str]:
 
 
 def test_a_run_folder_explains_itself(train: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    code, folder = train("seed=3")
+    code, folder = train("seed=3", "logging.report=true", "logging.images_every_epochs=1")
     assert code == 0
     told = facts(folder)
     assert told["status"] == "done"
@@ -54,6 +55,7 @@ def test_a_run_folder_explains_itself(train: Any, capsys: pytest.CaptureFixture[
     assert document["class_names"] == list("0123456789")
     assert (folder / "config.yaml").is_file()
     assert list((folder / "tensorboard").iterdir())
+    assert (folder / "report.html").is_file()
     out = capsys.readouterr().out
     assert "61,706" in out
     assert "epoch   2/2" in out
