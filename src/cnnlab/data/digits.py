@@ -80,8 +80,10 @@ def _to_working_size(image: Tensor) -> Tensor:
 
 
 def _wide_mean(grey: Tensor, radius: int) -> Tensor:
-    padded = F.pad(grey[None, None], (radius,) * 4, mode="replicate")
-    return F.avg_pool2d(padded, 2 * radius + 1, stride=1)[0, 0]
+    """Average the square around each pixel: across, then down, which is the same in fewer sums."""
+    padded, width = F.pad(grey[None, None], (radius,) * 4, mode="replicate"), 2 * radius + 1
+    across = F.avg_pool2d(padded, (1, width), stride=1)
+    return F.avg_pool2d(across, (width, 1), stride=1)[0, 0]
 
 
 def _centred(strokes: Tensor) -> Tensor:
