@@ -1,5 +1,6 @@
 """Ensembles as a person starts them: by the command line, in processes of their own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,15 +15,12 @@ import torch
 from cnnlab import checkpoint
 from cnnlab.app import evaluate
 from cnnlab.app.ensemble import epochs_of, failure, member_overrides
+from cnnlab.cli import main
 from tests.app.test_evaluate import config_for
 
-SHORT = [
-    "trainer.epochs=6",
-    "trainer.limit_train_batches=12",
-    "logging.report=false",
-    "logging.tensorboard=false",
-    "runtime.device=cpu",
-]
+LEAN = ["logging.report=false", "logging.tensorboard=false", "runtime.device=cpu"]
+SHORT = [*LEAN, "trainer.epochs=2", "trainer.limit_train_batches=3"]
+LONG_ENOUGH_TO_STOP = [*LEAN, "trainer.epochs=6", "trainer.limit_train_batches=12"]
 
 
 def start(*words: str, cwd: Path) -> subprocess.Popen:
@@ -53,55 +51,65 @@ def assert_same_network(a: Path, b: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def ensemble(tmp_path_factory) -> tuple[Path, str, str]:
-    """An ensemble of two, stopped in the middle by a request to terminate, and continued."""
+def ensemble(tmp_path_factory) -> Path:
+    """The folder of a trained ensemble of two; its members are processes of their own."""
     home = tmp_path_factory.mktemp("ensemble")
-    process = start("train", "ensemble.members=2", "hydra.run.dir=pair", *SHORT, cwd=home)
-    members = [home / "pair" / "members" / name for name in ("00_seed0", "01_seed1")]
+    with contextlib.chdir(home):
+        assert main(["train", "ensemble.members=2", "hydra.run.dir=pair", *SHORT]) == 0
+    return home / "pair"
+
+
+def members_of(folder: Path) -> list[Path]:
+    return [folder / "members" / name for name in ("00_seed0", "01_seed1")]
+
+
+def test_a_member_equals_the_single_run_of_its_seed(ensemble, tmp_path):
+    single = tmp_path / "single"
+    words = ["train", "seed=1", "runtime.num_threads=1", f"hydra.run.dir={single}", *SHORT]
+    with contextlib.chdir(tmp_path):
+        assert main(words) == 0
+    assert_same_network(members_of(ensemble)[1], single)
+
+
+def test_members_differ(ensemble):
+    with pytest.raises(AssertionError):
+        assert_same_network(*members_of(ensemble))
+
+
+def test_the_ensemble_ends_with_its_members_and_subsets(ensemble):
+    log = (ensemble / "train.log").read_text()
+    assert "2 members trained" in log
+    assert "subsets" in log
+    answer = json.loads((ensemble / "evaluation_test_center.json").read_text())
+    assert [subset["size"] for subset in answer["subsets"]] == [1, 2]
+    assert answer["subsets"][1]["mean_top1_error"] == answer["top1_error"]
+    alone = [member["top1_error"] for member in answer["members"]]
+    assert answer["subsets"][0]["mean_top1_error"] == pytest.approx(sum(alone) / 2)
+    status = json.loads((ensemble / "run.json").read_text())
+    assert (status["status"], status["test_error"]) == ("done", answer["top1_error"])
+
+
+def test_a_finished_ensemble_is_evaluated_by_its_folder(ensemble):
+    answer = evaluate.measure(config_for(ensemble))
+    assert [member.name.split("/")[-3] for member in answer.members] == ["00_seed0", "01_seed1"]
+
+
+@pytest.mark.slow
+def test_members_stopped_and_resumed_equal_single_runs_of_their_seeds(tmp_path):
+    words = ["train", "ensemble.members=2", "hydra.run.dir=pair", *LONG_ENOUGH_TO_STOP]
+    process = start(*words, cwd=tmp_path)
+    members = members_of(tmp_path / "pair")
     deadline = time.monotonic() + 120
     while min(map(epochs_of, members)) < 2 and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
-    stopped = finish(process, 143)
-    done = finish(start("train", "resume=pair", cwd=home))
-    return home, stopped, done
-
-
-def test_a_stopped_ensemble_says_how_to_go_on(ensemble):
-    _, stopped, _ = ensemble
-    assert "continue with: cnnlab train resume=pair" in stopped
-
-
-def test_members_stopped_and_resumed_equal_single_runs_of_their_seeds(ensemble):
-    home, _, _ = ensemble
-    single = ["train", "seed=1", "runtime.num_threads=1", "hydra.run.dir=single", *SHORT]
-    finish(start(*single, cwd=home))
-    assert_same_network(home / "pair" / "members" / "01_seed1", home / "single")
-
-
-def test_members_differ(ensemble):
-    home, _, _ = ensemble
-    with pytest.raises(AssertionError):
-        assert_same_network(*sorted((home / "pair" / "members").iterdir()))
-
-
-def test_the_ensemble_ends_with_its_members_and_subsets(ensemble):
-    home, _, done = ensemble
-    assert "ensembles by size" in done
-    answer = json.loads((home / "pair" / "evaluation_test_center.json").read_text())
-    assert [subset["size"] for subset in answer["subsets"]] == [1, 2]
-    assert answer["subsets"][1]["mean_top1_error"] == answer["top1_error"]
-    alone = [member["top1_error"] for member in answer["members"]]
-    assert answer["subsets"][0]["mean_top1_error"] == pytest.approx(sum(alone) / 2)
-    status = json.loads((home / "pair" / "run.json").read_text())
-    assert (status["status"], status["test_error"]) == ("done", answer["top1_error"])
-
-
-def test_a_finished_ensemble_is_evaluated_by_its_folder(ensemble):
-    home, _, _ = ensemble
-    answer = evaluate.measure(config_for(home / "pair"))
-    assert [member.name.split("/")[-3] for member in answer.members] == ["00_seed0", "01_seed1"]
+    assert "continue with: cnnlab train resume=pair" in finish(process, 143)
+    assert max(map(epochs_of, members)) < 6
+    assert "ensembles by size" in finish(start("train", "resume=pair", cwd=tmp_path))
+    single = ["train", "seed=1", "runtime.num_threads=1", "hydra.run.dir=single"]
+    finish(start(*single, *LONG_ENOUGH_TO_STOP, cwd=tmp_path))
+    assert_same_network(members[1], tmp_path / "single")
 
 
 def test_a_failed_members_words_and_code_become_the_ensembles(tmp_path):
