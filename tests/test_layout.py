@@ -1,6 +1,7 @@
 """The house plan holds: imports run downwards, rooms stay apart, nothing grows out of hand."""
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,9 +44,14 @@ def level_of(part: str) -> int:
     return 1
 
 
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
     """Yield each module of ours that a file imports, wherever the statement stands."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from ((a.name, node) for a in node.names if a.name.split(".")[0] == "cnnlab")
         elif isinstance(node, ast.ImportFrom):
@@ -58,7 +64,7 @@ def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
 
 def is_for_types_only(path: Path, wanted: ast.AST) -> bool:
     """Say whether an import stands below `if TYPE_CHECKING`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
             if wanted.lineno in lines:
@@ -117,7 +123,7 @@ def test_files_and_functions_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_every_file_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))), path
+    assert ast.get_docstring(tree_of(path)), path
 
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "common", "misc", "base", "manager"])
@@ -140,7 +146,7 @@ def test_nothing_below_the_command_line_ends_the_process_or_prints() -> None:
     """`print` is for the face, the verbs and the console; `sys.exit` for the scripts alone."""
     for path in FILES:
         part = part_of(module_of(path))
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree_of(path)):
             if isinstance(node, ast.Call):
                 name = ast.unparse(node.func)
                 assert name != "sys.exit" or part == "__main__", f"{path}:{node.lineno}"
