@@ -115,7 +115,8 @@ def configure(
     strict = deterministic and device.type == "cuda"
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(strict)
+    if torch.are_deterministic_algorithms_enabled() != strict:
+        torch.use_deterministic_algorithms(strict)  # imports torch's compiler: a second
     torch.backends.cudnn.deterministic = strict
     torch.backends.cudnn.benchmark = not strict
     torch.set_grad_enabled(True)
