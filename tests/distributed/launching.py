@@ -6,20 +6,65 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+WORKER = str(ROOT / "tests" / "distributed" / "worker.py")
+PLUGIN = [
+    "--config-dir",
+    str(ROOT / "tests" / "distributed" / "configs"),
+    "plugins=[tests.distributed.faulty_model]",
+]
+TIMEOUT_SECONDS = 5.0
+SETTINGS = [
+    "train",
+    *PLUGIN,
+    "model=faulty",
+    "experiment=debug",
+    "dataset=synthetic",
+    "dataset.num_train=96",
+    "dataset.num_validation=17",
+    "dataset.num_test=61",
+    "logging.report=false",
+    "logging.tensorboard=false",
+    "logging.images_every_epochs=null",
+    "saving.every_steps=1",
+    f"distributed.timeout_seconds={TIMEOUT_SECONDS}",
+]
+"""Six updates of a small network that can be made to fail, each saved."""
 
 
 def torchrun(
-    *words: str, folder: Path, num_processes: int = 2, **variables: str
+    *words: str,
+    folder: Path,
+    num_processes: int = 2,
+    flags: tuple[str, ...] = ("--standalone",),
+    **variables: str,
 ) -> subprocess.Popen[str]:
     """Start `python <words>` in several processes; one thread each."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [sys.executable, "-m", "torch.distributed.run", *flags]
     command += [f"--nproc-per-node={num_processes}", *words]
-    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **variables},
+        env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+    )
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Return the variables of a process that finds the tests' modules, with one thread."""
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths, **variables}
+
+
+def in_one_process(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command without torchrun."""
+    return subprocess.run(
+        [sys.executable, "-m", "cnnlab", *words],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )

@@ -1,10 +1,14 @@
 """One of the processes that tests start with torchrun: trains and evaluates, alone and together.
 
-The first process writes what it found to the file named in the first argument.
+    worker.py FILE [commands] CASE ...
+
+Process 0 writes what it found to 0_FILE, and so on.
 """
 
 import json
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,16 +18,15 @@ from cnnlab import data, distributed, models
 from cnnlab.config import MODELS, choices
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import build_augment
-from cnnlab.data.stream import InOrder, Stream
+from cnnlab.data.stream import Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers
-from cnnlab.evaluation import views
-from cnnlab.evaluation.evaluate import Member, evaluate
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 from cnnlab.training import steps
 from cnnlab.training.latch import Latch
 from cnnlab.training.loop import TrainState, fit
 from tests.data.settings import augment_config, dataset_config
+from tests.distributed import commands
 
 NUM_STEPS, SEED, CPU = 20, 5, torch.device("cpu")
 CASES: dict[str, dict[str, Any]] = {
@@ -101,60 +104,72 @@ def steps_loss(scores: Tensor, labels: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
 
 
-def counted(peers: Peers) -> dict[str, Any]:
-    """Judge 61 images, this process its share; return the sums of all."""
-    config = dataset_config("synthetic", num_test=61, image_size_pixels=32, pad_pixels=0)
-    batches = InOrder(data.build(config).test, batch_size=7, device=CPU)
-    batches.take_share(peers.share)
-    scale = Preprocessing(3, 32, 0, torch.full((3,), 127.0), torch.full((3,), 64.0))
-    cut = views.build("five_crop", crop_pixels=32, padding_pixels=2)
-    member = Member("lenet5", network("lenet5", 32), scale, cut)
-    tally = sum_of(peers.gather(evaluate([member], batches, num_classes=10)))
-    return {
-        "num_images": tally.num_images,
-        "top1_errors": tally.top1_errors,
-        "top5_errors": tally.top5_errors,
-        "confusion": tally.confusion.tolist(),
-        "cross_entropy": tally.cross_entropy,
-    }
-
-
-def sum_of(tallies: list[Any]) -> Any:
-    total = tallies[0]
-    for tally in tallies[1:]:
-        total = total + tally
-    return total
-
-
-def traffic(peers: Peers, compression: str) -> tuple[int, int]:
-    """Return bytes sent for one backward pass, and the number of parameters."""
+def gradient_of(peers: Peers, compression: str) -> tuple[Tensor, int]:
+    """Return the gradient of a batch of all processes, and the bytes that this one sent for it."""
     model = network("lenet5", 32)
     combine = GradientSum(peers, compression)
     combine.attach(model)
-    loss = model(torch.ones(2, 3, 32, 32)).sum()
+    images = torch.rand(4, 3, 32, 32, generator=make_generator(SEED, "images"))
+    loss = model(images[peers.share.rows(4)]).square().sum()
     loss.backward()
     combine(list(model.parameters()), loss.detach())
-    return combine.num_bytes, sum(p.numel() for p in model.parameters())
+    gradients = [p.grad for p in model.parameters()]
+    return torch.cat([g.flatten() for g in gradients if g is not None]), combine.num_bytes
+
+
+def compressed(peers: Peers) -> dict[str, Any]:
+    """Return bytes by kind of compression, and what rounding does to the gradient."""
+    (exact, exact_bytes), (rounded, rounded_bytes) = (
+        gradient_of(peers, name) for name in ("none", "bf16")
+    )
+    whole, _ = gradient_of(ALONE, "none")
+    same = all(torch.equal(rounded, other) for other in peers.gather(rounded))
+    return {
+        "num_parameters": len(exact),
+        "num_bytes": {"none": exact_bytes, "bf16": rounded_bytes},
+        "apart": {name: apart(g, whole) for name, g in (("none", exact), ("bf16", rounded))},
+        "same_everywhere": same,
+    }
+
+
+def apart(found: Tensor, wanted: Tensor) -> float:
+    return float((found - wanted).norm() / wanted.norm())
+
+
+def listening() -> list[str]:
+    """Return the addresses this process listens on, as /proc writes them."""
+    own = {os.stat(f"/proc/self/fd/{fd}").st_ino for fd in descriptors()}
+    rows = [
+        row.split()
+        for table in ("tcp", "tcp6")
+        for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
+    ]
+    return [row[1].split(":")[0] for row in rows if row[3] == "0A" and int(row[9]) in own]
+
+
+def descriptors() -> list[str]:
+    return [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
 
 
 def main() -> None:
     torch.set_num_threads(1)
+    file, *asked = sys.argv[1:]
     found: dict[str, Any] = {}
     with distributed.joined(CPU, timeout_seconds=60) as peers:
-        for case in CASES:
+        for case in [name for name in CASES if name in asked]:
             together = trained(case, peers)
             assert all(torch.equal(together, other) for other in peers.gather(together))
             if peers.is_first:
                 alone = trained(case, ALONE)
-                found[case] = float((together - alone).norm() / alone.norm())
+                found[case] = apart(together, alone)
                 found[f"{case} moved"] = moved(case, alone)
-        found["together"], found["alone"] = counted(peers), counted(ALONE)
-        found["traffic"] = [traffic(peers, name) for name in ("none", "bf16")]
+        found["gradients"] = compressed(peers)
+        found["listening"] = peers.gather(listening())
         found["largest"] = peers.largest(peers.rank)
         found["broadcast"] = peers.broadcast(f"of {peers.rank}")
-        if peers.is_first:
-            with open(sys.argv[1], "w", encoding="utf-8") as file:
-                json.dump(found, file)
+    if "commands" in asked:
+        found["commands"] = commands.run()
+    Path(f"{peers.rank}_{file}").write_text(json.dumps(found))
 
 
 def weights_of(model: models.Network) -> list[Tensor]:

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from cnnlab import data, models
 from cnnlab.app.curvature import estimate_on, loss_of
-from cnnlab.app.together import STOPPED, add_up
+from cnnlab.app.together import judged
 from cnnlab.config import TrainConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
@@ -18,7 +18,7 @@ from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream, in_order
 from cnnlab.distributed import ALONE, GradientSum, Peers
 from cnnlab.evaluation import views
-from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
+from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
@@ -89,22 +89,17 @@ class Assembly:
 
         Raises EvaluationStopped in all of them when one was asked to stop.
         """
-        tally: Tally | str | None = None
-        try:
-            if len(batches) or self.peers.size == 1:
-                tally = evaluate(
-                    [self.member(views_name)],
-                    batches,
-                    num_classes=len(self.splits.train.class_names),
-                    observers=observers,
-                    should_stop=should_stop,
-                )
-        except EvaluationStopped:
-            tally = STOPPED
-        total = add_up(self.peers, tally)
-        if not isinstance(total, Tally):
-            raise EvaluationStopped
-        return total
+        return judged(
+            self.peers,
+            len(batches),
+            lambda: evaluate(
+                [self.member(views_name)],
+                batches,
+                num_classes=len(self.splits.train.class_names),
+                observers=observers,
+                should_stop=should_stop,
+            ),
+        )
 
 
 def assemble(config: TrainConfig, device: torch.device, peers: Peers = ALONE) -> Assembly:

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab import data, interrupts, runtime
+from cnnlab import data, distributed, interrupts, runtime
+from cnnlab.app import together
 from cnnlab.app.answer import Answer, document, show
 from cnnlab.app.answer_page import write
 from cnnlab.app.members import as_member, checkpoint_files, open_networks, output_folder
@@ -19,21 +20,36 @@ from cnnlab.config.schema import parse
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.data.stream import InOrder
+from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import NUM_MISSES, MemberChances, SavedProbabilities, WorstMisses
 
+STANDSTILL_SECONDS = 600.0
+"""Of several processes: how long none of them may finish a batch before the job ends."""
+
 
 def run(config: EvaluateConfig, launch: Launch) -> int:
-    """Evaluate the checkpoints on the chosen split, print the answer, return 0."""
+    """Evaluate the checkpoints on the chosen split, print the answer, return 0.
+
+    Several processes judge a share of the images each; the first one prints and writes.
+    """
     folder = output_folder(config.checkpoint, config.output)
     if config.save_probabilities and folder is None:
         raise UsageError(
             "save_probabilities needs a folder: these checkpoints lie in no one run folder",
             hint="name one: output=FOLDER",
         )
-    answer = measure(config, folder)
+    device = runtime.select_device(distributed.device_name(config.runtime.device))
+    with interrupts.watching(), distributed.joined(device, STANDSTILL_SECONDS) as peers:
+        answer = measure(config, folder, device, peers)
+    return tell(answer, folder, launch) if peers.is_first else 0
+
+
+def tell(answer: Answer, folder: Path | None, launch: Launch) -> int:
+    """Print the answer, write its report into `folder`, return 0."""
+    config = answer.config
     if config.format == "json":
         print(json.dumps(document(answer), indent=2))
     else:
@@ -45,13 +61,19 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
     return 0
 
 
-def measure(config: EvaluateConfig, folder: Path | None = None) -> Answer:
+def measure(
+    config: EvaluateConfig,
+    folder: Path | None = None,
+    device: torch.device | None = None,
+    peers: Peers = ALONE,
+) -> Answer:
     """Show every image of the split to the members once, and return all that was learned.
 
     folder: where probabilities are saved if they are asked for. Raises Interrupted on Ctrl-C.
     """
-    device = runtime.select_device(config.runtime.device)
+    device = device or runtime.select_device(config.runtime.device)
     _configure(config, device)
+    together.check_evaluation(peers, config)
     files, layout = checkpoint_files(config.checkpoint), config.runtime.channels_last
     networks = open_networks(files, device, channels_last=layout)
     dataset = dataset_config(config.dataset, networks[0])
@@ -72,9 +94,12 @@ def measure(config: EvaluateConfig, folder: Path | None = None) -> Answer:
     observers: list[Observer] = [misses] if chances is None else [misses, chances]
     with saved(config, folder, len(store), observers):
         batches = in_order(members, store, dataset, config, device)
+        batches.take_share(peers.share)
         classes, precision = len(store.class_names), config.runtime.precision
-        tally = judge(members, batches, classes, precision, observers)
-    return Answer(config, store, networks, members, tally, misses.misses, chances)
+        tally = judge(members, batches, classes, precision, observers, peers)
+    found = together.worst_of_all(peers, misses.misses, len(store), NUM_MISSES)
+    chances = chances and together.chances_of_all(peers, chances)
+    return Answer(config, store, networks, members, tally, found, chances)
 
 
 def weigh(members: Sequence[Member], weights: Sequence[float] | None) -> None:
@@ -127,22 +152,26 @@ def judge(
     num_classes: int,
     precision: str,
     observers: Sequence[Observer] = (),
+    peers: Peers = ALONE,
 ) -> Tally:
-    """Count the members' errors on the batches. Raises Interrupted on Ctrl-C."""
+    """Count the members' errors on the batches of all processes. Raises Interrupted on Ctrl-C."""
     device = members[0].preprocessing.mean.device
-    forward = runtime.forward_precision(precision, device)
+
+    def count() -> Tally:
+        with runtime.forward_precision(precision, device)():
+            return evaluate(
+                members,
+                batches,
+                num_classes=num_classes,
+                observers=observers,
+                should_stop=together.asked_to_stop(peers),
+            )
+
     with interrupts.watching():
         try:
-            with forward():
-                return evaluate(
-                    members,
-                    batches,
-                    num_classes=num_classes,
-                    observers=observers,
-                    should_stop=interrupts.requested,
-                )
+            return together.judged(peers, len(batches), count)
         except EvaluationStopped:
-            number = interrupts.requested() or signal.SIGINT
+            number = peers.largest(interrupts.requested() or 0) or signal.SIGINT
             raise Interrupted(interrupts.exit_code(number)) from None
 
 

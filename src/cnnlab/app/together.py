@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnnlab import run_folder
-from cnnlab.config import TrainConfig
+from cnnlab import interrupts, run_folder
+from cnnlab.config import EvaluateConfig, TrainConfig
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
 from cnnlab.errors import CnnlabError, UsageError
+from cnnlab.evaluation.evaluate import EvaluationStopped
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.observers import Miss
+from cnnlab.evaluation.observers import MemberChances, Miss
 from cnnlab.run_folder import RunFolder
 
 Result = TypeVar("Result")
@@ -84,19 +85,43 @@ def check_alone(peers: Peers, num_devices: int) -> None:
         )
 
 
-def add_up(peers: Peers, tally: Tally | str | None) -> Tally | str | None:
-    """Return the sum of the processes' tallies, `STOPPED` if one was stopped, None without images.
+def check_evaluation(peers: Peers, config: EvaluateConfig) -> None:
+    """Raise UsageError for what an evaluation by several processes cannot do."""
+    if peers.size > 1 and config.save_probabilities:
+        raise UsageError(
+            "save_probabilities writes one file, image by image: one process does that",
+            f"torchrun started {peers.size}",
+            "cnnlab evaluate without torchrun",
+        )
 
-    tally: this process's own; None when it had no image.
+
+def judged(peers: Peers, num_batches: int, judge: Callable[[], Tally]) -> Tally:
+    """Return the sum of what all processes count, each in its share of the images.
+
+    judge: counts this process's share, of num_batches. Raises EvaluationStopped in all processes
+    when one of them was asked to stop.
     """
-    found = peers.gather(tally)
+    own: Tally | str | None = None
+    try:
+        if num_batches or peers.size == 1:
+            own = judge()
+    except EvaluationStopped:
+        own = STOPPED
+    found = peers.gather(own)
     if STOPPED in [one for one in found if isinstance(one, str)]:
-        return STOPPED
-    total: Tally | None = None
-    for one in found:
-        if isinstance(one, Tally):
-            total = one if total is None else total + one
-    return total
+        raise EvaluationStopped
+    first, *others = [one for one in found if isinstance(one, Tally)]
+    return sum(others, start=first)
+
+
+def asked_to_stop(peers: Peers) -> Callable[[], int | None]:
+    """Return what says between batches whether to stop, and that this process still works."""
+
+    def ask() -> int | None:
+        peers.note_progress()
+        return interrupts.requested()
+
+    return ask
 
 
 def worst_of_all(peers: Peers, misses: Sequence[Miss], num_images: int, number: int) -> list[Miss]:
@@ -105,6 +130,13 @@ def worst_of_all(peers: Peers, misses: Sequence[Miss], num_images: int, number: 
     own = [dataclasses.replace(miss, index=miss.index + first) for miss in misses]
     found = [miss for part in peers.gather(own) for miss in part]
     return sorted(found, key=lambda miss: (-miss.confidence, miss.index))[:number]
+
+
+def chances_of_all(peers: Peers, chances: MemberChances) -> MemberChances:
+    """Return the members' answers to all images, in order; shares are contiguous."""
+    if peers.size == 1:
+        return chances
+    return MemberChances.of(peers.gather(chances))
 
 
 def launch_name() -> str | None:

@@ -56,7 +56,7 @@ def train_together(
         launch.log = str(folder.log_file)
         if peers.is_first:
             console.log_to(folder.log_file)
-        peers.report_to(str(folder.path))
+        peers.report_to(str(folder.path), lambda message: failed(folder.path, message))
         with recorded(folder):
             Training(parts, folder, console, launch).run(resumption)
 
@@ -85,6 +85,11 @@ def claim_folder(config: TrainConfig, launch: Launch) -> RunFolder:
     folder = run_folder.claim(name, exact=exact)
     folder.write_config(to_plain(config))
     return folder
+
+
+def failed(path: Path, message: str) -> None:
+    """Write into run.json that the run failed; the first process may be the one that is lost."""
+    RunFolder(path).update_status(status="failed", ended=run_folder.now(), error=message)
 
 
 @contextlib.contextmanager

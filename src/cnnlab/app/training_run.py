@@ -182,7 +182,7 @@ class Training:
 
         def measure(_: object) -> dict[str, float]:
             self.progress.validation_due = True
-            tally = self.parts.judge(batches, "center", interrupts.requested)
+            tally = self.parts.judge(batches, "center", together.asked_to_stop(self.peers))
             self.progress.validation_due = False
             return {
                 "top1_error": tally.top1_error,
@@ -258,7 +258,7 @@ class Training:
         store = self.parts.splits.test
         started = time.monotonic()
         batches, misses = self.parts.in_order(store), WorstMisses(NUM_MISSES)
-        tally = self.parts.judge(batches, views, interrupts.requested, [misses])
+        tally = self.parts.judge(batches, views, together.asked_to_stop(self.peers), [misses])
         seconds = time.monotonic() - started
         found = together.worst_of_all(self.peers, misses.misses, len(store), NUM_MISSES)
         self.folder.update_status(

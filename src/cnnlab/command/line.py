@@ -1,5 +1,6 @@
 """What was typed after the verb: Hydra's flags, and key=value words checked and quoted for it."""
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ from cnnlab.errors import UsageError
 
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
 """Last parts of the keys whose values are paths: any character may stand in them."""
+
+PATH_KEYS = {"model.weights"}
+"""Keys of which only the whole says so; `weights` alone are numbers of an ensemble."""
 
 FLAGS_WITH_VALUE = {"--package", "-p", "--config-dir", "-cd", "--experimental-rerun", "--cfg", "-c"}
 FLAGS_WITH_OPTIONAL_VALUE = {"--info", "-i"}
@@ -48,6 +52,7 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     """
     request = Request(verb=verb, command=shlex.join(["cnnlab", verb, *arguments]))
     _separate(list(arguments), request)
+    _refuse_several_processes(request)
     if verb == "list" and request.words and "=" not in request.words[0]:
         request.words[0] = f"what={request.words[0]}"
     _load_plugins(request.words)
@@ -56,6 +61,18 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
         _refuse_spaces(word, request.words[position + 1 :], position)
         _add_override(word, keys, request)
     return request
+
+
+def _refuse_several_processes(request: Request) -> None:
+    """Refuse what torchrun cannot share out: other commands, and sweeps."""
+    num_processes = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ else "1"
+    if num_processes == "1" or (VERBS[request.verb].is_shared and not request.is_sweep):
+        return
+    what = "a sweep starts its jobs" if request.is_sweep else f"'{request.verb}' works"
+    raise UsageError(
+        f"{what} in one process, torchrun started {num_processes}",
+        hint=f"cnnlab {request.verb} ... without torchrun",
+    )
 
 
 def _load_plugins(words: list[str]) -> None:
@@ -126,7 +143,7 @@ def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
     if key in groups:
         request.overrides.append(f"{key}={value}")
         return
-    if key.rsplit(".", 1)[-1] in PATH_NAMES and key in keys:
+    if (key in PATH_KEYS or key.rsplit(".", 1)[-1] in PATH_NAMES) and key in keys:
         value = quote_paths(value, keys[key].is_list, request.is_sweep)
     elif key in keys and keys[key].is_list:
         value = bracket(value, request.is_sweep)

@@ -17,7 +17,10 @@ Task = Callable[[Any, settings.Launch], int]
 
 @dataclass(frozen=True)
 class Verb:
-    """One command. task: "module:function", called with the checked config and a Launch."""
+    """One command. task: "module:function", called with the checked config and a Launch.
+
+    is_shared: several processes under torchrun do its work together; others refuse that.
+    """
 
     help: str
     config_class: type
@@ -25,6 +28,7 @@ class Verb:
     task: str
     variants: Variants
     example: str
+    is_shared: bool = False
 
 
 VERBS: dict[str, Verb] = {
@@ -35,6 +39,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.ensemble:run",
         settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
+        is_shared=True,
     ),
     "evaluate": Verb(
         "measure the error of one checkpoint, or of several as an ensemble",
@@ -43,6 +48,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.evaluate:run",
         settings.STORED_VARIANTS,
         "cnnlab evaluate checkpoint=latest evaluation=five_crop",
+        is_shared=True,
     ),
     "summary": Verb(
         "print a network layer by layer: sizes, parameters, operations, receptive fields",

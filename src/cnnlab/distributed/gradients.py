@@ -32,7 +32,7 @@ class GradientSum:
     def attach(self, model: nn.Module) -> None:
         """Start sums during the backward pass of `model`: one backward pass an update."""
         self._overlaps = True
-        for parameter in model.parameters():
+        for parameter in (p for p in model.parameters() if p.requires_grad):
             parameter.register_post_accumulate_grad_hook(self._start)
 
     def __call__(self, parameters: Sequence[Tensor], loss: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Join the other processes of a job that torchrun started, and part from them in every way."""
 
 import datetime
+import itertools
 import os
 import threading
 import time
@@ -13,12 +14,15 @@ import torch.distributed as dist
 from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.distributed.share import Share
 from cnnlab.distributed.watch import Watch
-from cnnlab.errors import CnnlabError, ResourceError
+from cnnlab.errors import CnnlabError, Interrupted, ResourceError
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 SPEAK_SECONDS = 1.0
 LEAVE_SECONDS = 5.0
 """After a failure, how long the clean-up may take before the process ends anyway."""
+
+_numbers = itertools.count()
+"""How often this process joined; the processes of a job join equally often."""
 
 
 def is_launched() -> bool:
@@ -57,11 +61,18 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
     watch, peers = _start(share, device, timeout_seconds)
     try:
         yield peers
+    except Interrupted:  # all processes agreed on it, and saved
+        _part(watch)
+        raise
     except BaseException as error:
         watch.fail(error)
         _leave_soon(error)
         _let_one_speak(error, watch)
         raise
+    _part(watch)
+
+
+def _part(watch: Watch) -> None:
     watch.stop()
     dist.destroy_process_group()
 
@@ -70,11 +81,12 @@ def _start(share: Share, device: torch.device, timeout_seconds: float) -> tuple[
     if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(name, "lo")  # one machine: nothing listens to the network
-    # torch's own limit comes second: the watch says who is missing
-    limit = datetime.timedelta(seconds=timeout_seconds + 30)
-    store, rank, size = next(dist.rendezvous("env://", timeout=limit))
+    # torch's own limit comes late: the watch says who is missing, and knows who still works
+    limit = datetime.timedelta(seconds=timeout_seconds + 3600)
+    launched, rank, size = next(dist.rendezvous("env://", timeout=limit))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    watch = Watch(dist.PrefixStore(f"cnnlab/{attempt}", store), rank, size, timeout_seconds)
+    store = dist.PrefixStore(f"cnnlab/{attempt}/{next(_numbers)}", launched)
+    watch = Watch(store, rank, size, timeout_seconds)
     on_cuda = device.type == "cuda"
     if on_cuda:
         torch.cuda.set_device(device)

@@ -1,6 +1,6 @@
 """What the processes of one job tell one another; alone, everything is the identity."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -18,11 +18,14 @@ class Blame(Protocol):
     def enter(self) -> None:
         """Note that this process takes part in one more exchange."""
 
+    def note_progress(self) -> None:
+        """Note that this process works, where it enters no exchange for long."""
+
     def lost(self, error: Exception) -> PeerLostError:
         """Say which process was lost, and why as far as it said so."""
 
-    def report_to(self, folder: str) -> None:
-        """Write error.json into this folder when a process is lost."""
+    def report_to(self, folder: str, record: Callable[[str], None]) -> None:
+        """Write error.json into this folder and call `record` when a process is lost."""
 
 
 class Peers:
@@ -99,10 +102,18 @@ class Peers:
         with self.exchange():
             work.wait()
 
-    def report_to(self, folder: str) -> None:
-        """From now on a failure is written to error.json in this folder."""
+    def note_progress(self) -> None:
+        """Say that this process works: needed where it enters no exchange for long."""
         if self._blame is not None:
-            self._blame.report_to(folder)
+            self._blame.note_progress()
+
+    def report_to(self, folder: str, record: Callable[[str], None]) -> None:
+        """From now on a failure goes to error.json in this folder, and in words to `record`.
+
+        One process does both, whichever notices first.
+        """
+        if self._blame is not None:
+            self._blame.report_to(folder, record)
 
 
 ALONE = Peers()

@@ -8,12 +8,16 @@ live but never come to the exchange that the others wait in.
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from cnnlab.errors import CnnlabError, PeerLostError
 from cnnlab.printable import printable
@@ -23,22 +27,27 @@ DEAD_AFTER_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 """How long a failing process is given to say why before its silence is the cause."""
 
-
 DONE = "done"
+LAUNCHER = -1
+"""The rank of what started the processes, where it is to blame."""
+
+Record = Callable[[str], None]
+"""Takes what happened, in words: writes it down where the run keeps its status."""
 
 
 class Watch(threading.Thread):
     """Beats for this process; ends it when another one is dead or the job stands still.
 
-    store: a client of its own. timeout_seconds: how long no process may enter an exchange.
+    store: a client of its own. timeout_seconds: how long no process may make progress.
     """
 
     def __init__(self, store: Any, rank: int, size: int, timeout_seconds: float) -> None:
         super().__init__(name="watch", daemon=True)
         self._store, self._own_store = store, store.clone()
         self._rank, self._size, self._timeout_seconds = rank, size, timeout_seconds
-        self._num_entered = 0
+        self._num_entered = self._num_notes = 0
         self._folder: Path | None = None
+        self._record: Record = lambda message: None
         self._stopping = threading.Event()
         self._store.set(f"who/{rank}", json.dumps([socket.gethostname(), os.getpid()]))
 
@@ -46,29 +55,34 @@ class Watch(threading.Thread):
         """Note that this process takes part in one more exchange."""
         self._num_entered += 1
 
-    def report_to(self, folder: str) -> None:
-        """Write error.json into this folder; an old one is of an earlier attempt."""
-        self._folder = Path(folder)
+    def note_progress(self) -> None:
+        """Note that this process works, where it enters no exchange for long."""
+        self._num_notes += 1
+
+    def report_to(self, folder: str, record: Record) -> None:
+        """Write error.json into this folder and call `record`, in one process of those that notice.
+
+        An old error.json is of an earlier attempt.
+        """
+        self._folder, self._record = Path(folder), record
         if self._rank == 0:
             (self._folder / "error.json").unlink(missing_ok=True)
 
     def stop(self) -> None:
         """Say that this process ends as it should."""
         self._stopping.set()
-        self._store.set(f"ended/{self._rank}", DONE)
+        self._tell(DONE)
 
     def fail(self, error: BaseException) -> None:
         """Say why this process ends, for the others and in error.json."""
         self._stopping.set()
         if isinstance(error, PeerLostError):
-            self._store.set(f"ended/{self._rank}", DONE)  # somebody else is the cause
+            self._tell(DONE)  # somebody else is the cause
             return
-        cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if not isinstance(error, CnnlabError | KeyboardInterrupt):
-            cause = f"{type(error).__name__}: {cause}"
-        self._store.set(f"ended/{self._rank}", cause)
+        cause = cause_of(error)
+        self._tell(cause)
         if not isinstance(error, KeyboardInterrupt):
-            self._write(self._rank, cause)
+            self._write(self._rank, cause, f"process {self._rank} of {self._size}: {cause}")
 
     def is_told(self, message: str) -> bool:
         """Say whether another process has shown this very message already."""
@@ -91,65 +105,103 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Beat and look until told to stop."""
         seen: dict[int, tuple[str, float]] = {}
-        moved: tuple[list[int], float] = ([], time.monotonic())
+        moved: tuple[list[list[str]], float] = ([], time.monotonic())
+        reached = time.monotonic()
         while not self._stopping.wait(BEAT_SECONDS):
+            now = time.monotonic()
             try:
-                now = time.monotonic()
-                self._own_store.set(f"beat/{self._rank}", f"{now} {self._num_entered}")
-                beats = {rank: self._look(rank) for rank in range(self._size)}
+                beat = f"{now} {self._num_entered} {self._num_notes}"
+                self._own_store.set(f"beat/{self._rank}", beat)
+                beats = {rank: self._own_read(f"beat/{rank}") for rank in range(self._size)}
+                ended = [self._own_read(f"ended/{rank}") for rank in range(self._size)]
             except Exception:
-                continue  # the launcher's store is gone: the exchanges will fail by themselves
-            for rank, beat in beats.items():
-                if beat is not None and seen.get(rank, ("", 0.0))[0] != beat:
-                    seen[rank] = (beat, now)
-            self._leave_if_dead(seen, now)
-            counts = [int(beat.split()[1]) if beat else 0 for beat in beats.values()]
-            if counts != moved[0]:
+                self._leave_if_orphaned(now - reached)
+                continue
+            reached = now
+            for rank, beat_read in beats.items():
+                if beat_read is not None and seen.get(rank, ("", 0.0))[0] != beat_read:
+                    seen[rank] = (beat_read, now)
+            self._leave_if_dead(seen, ended, now)
+            counts = [(beat_read or "0 0 0").split()[1:] for beat_read in beats.values()]
+            if counts != moved[0] or DONE in ended:  # one at its end: no exchange is to come
                 moved = (counts, now)
             elif now - moved[1] > self._timeout_seconds:
-                rank = counts.index(min(counts))
-                self._leave(rank, f"no progress for {self._timeout_seconds:g} s")
+                entered = [int(count[0]) for count in counts]
+                cause = f"no progress for {self._timeout_seconds:g} s"
+                self._leave(entered.index(min(entered)), cause)
 
-    def _leave_if_dead(self, seen: dict[int, tuple[str, float]], now: float) -> None:
+    def _leave_if_orphaned(self, seconds: float) -> None:
+        """End this process when nobody is left who would end it with the others."""
+        if seconds > DEAD_AFTER_SECONDS:
+            message = "what started the processes of this job is gone (torchrun)"
+            self._write(LAUNCHER, "gone", message)
+            self._say(f"cnnlab: {message}\n  {self._go_on()}\n")
+            os._exit(PeerLostError.exit_code)
+
+    def _leave_if_dead(
+        self, seen: dict[int, tuple[str, float]], ended: list[str | None], now: float
+    ) -> None:
         for rank, (_, since) in seen.items():
-            if now - since > DEAD_AFTER_SECONDS and self._own_read(f"ended/{rank}") is None:
-                self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s")
+            if now - since > DEAD_AFTER_SECONDS and ended[rank] is None:
+                self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s", kill=True)
 
-    def _leave(self, rank: int, cause: str) -> None:
-        """End this process: its main thread waits in an exchange that will never be complete."""
+    def _leave(self, rank: int, cause: str, kill: bool = False) -> None:
+        """End this process: its main thread waits in an exchange that will never be complete.
+
+        kill: end the other one too if it is on this machine; frozen, it would hear nothing else.
+        """
         time.sleep(0.2 * self._rank)  # one speaks first
         if self._own_store.add(f"told/lost {rank}", 1) == 1:
-            message = self._blame(rank, cause, self._own_read)
-            sys.stderr.write(f"cnnlab: {message}\n")
-            sys.stderr.flush()
+            self._say(f"cnnlab: {self._blame(rank, cause, self._own_read)}\n")
+            host, pid = self._who(rank, self._own_read)
+            if kill and host == socket.gethostname():
+                with contextlib.suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
         os._exit(PeerLostError.exit_code)
 
     def _blame(self, rank: int, cause: str, read: Any = None) -> PeerLostError:
-        host, pid = json.loads((read or self._read)(f"who/{rank}") or '["?", 0]')
-        self._write(rank, cause)
-        return PeerLostError(
-            f"process {rank} of {self._size} was lost: {cause}",
-            f"pid {pid} on {host}",
-            "go on from the last checkpoint: cnnlab train resume=" + str(self._folder or "latest"),
-        )
+        host, pid = self._who(rank, read or self._read)
+        what = f"process {rank} of {self._size} was lost: {cause}"
+        self._write(rank, cause, what)
+        return PeerLostError(what, f"pid {pid} on {host}", self._go_on())
 
-    def _write(self, rank: int, cause: str) -> None:
-        """Make error.json, unless somebody was faster."""
+    def _go_on(self) -> str:
+        where = self._folder or "latest"
+        return f"go on from the last checkpoint: cnnlab train resume={where}"
+
+    def _write(self, rank: int, cause: str, message: str) -> None:
+        """Make error.json and record the failure, unless somebody was faster."""
         if self._folder is None:
             return
         facts = {"rank": rank, "size": self._size, "cause": cause, "told_by_rank": self._rank}
-        with (
-            contextlib.suppress(OSError),
-            open(self._folder / "error.json", "x", encoding="utf-8") as file,
-        ):
-            json.dump(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}, file, indent=2)
+        try:
+            with open(self._folder / "error.json", "x", encoding="utf-8") as file:
+                json.dump(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}, file, indent=2)
+        except OSError:
+            return
+        with contextlib.suppress(CnnlabError, OSError):
+            self._record(message)
+
+    def _tell(self, how: str) -> None:
+        """Tell the others how this process ended; without the launcher's store nobody listens."""
+        with contextlib.suppress(RuntimeError):
+            self._store.set(f"ended/{self._rank}", how)
+
+    def _say(self, message: str) -> None:
+        sys.stderr.write(message)
+        sys.stderr.flush()
 
     def _others(self) -> list[int]:
         return [rank for rank in range(self._size) if rank != self._rank]
 
+    def _who(self, rank: int, read: Callable[[str], str | None]) -> tuple[str, int]:
+        """Return host and pid of a process, as it said itself."""
+        host, pid = json.loads(read(f"who/{rank}") or '["?", 0]')
+        return host, pid
+
     def _is_gone(self, rank: int) -> bool:
         """Say whether a process of this very machine is no more."""
-        host, pid = json.loads(self._read(f"who/{rank}") or '["", 0]')
+        host, pid = self._who(rank, self._read)
         if host != socket.gethostname():
             return False
         try:
@@ -160,11 +212,18 @@ class Watch(threading.Thread):
         except OSError:
             return False  # not ours to ask, or a system without /proc
 
-    def _look(self, rank: int) -> str | None:
-        return self._own_read(f"beat/{rank}")
-
     def _read(self, key: str) -> str | None:
         return str(self._store.get(key).decode()) if self._store.check([key]) else None
 
     def _own_read(self, key: str) -> str | None:
         return str(self._own_store.get(key).decode()) if self._own_store.check([key]) else None
+
+
+def cause_of(error: BaseException) -> str:
+    """Say in one line why a process fails."""
+    said = printable((str(error).splitlines() or [""])[0])
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in said:
+        return f"out of memory{': ' if said else ''}{said}"
+    if isinstance(error, CnnlabError | KeyboardInterrupt):
+        return said or type(error).__name__
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

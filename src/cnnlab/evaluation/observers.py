@@ -1,5 +1,6 @@
 """What an evaluation keeps beside its counts: answers by member, worst misses, everything."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,16 @@ class MemberChances:
         self._views.append(chances.mean(2).cpu())
         if chances.shape[2] > 1:
             self._center.append(chances[:, :, CENTER_VIEW].cpu())
+
+    @classmethod
+    def of(cls, parts: Sequence["MemberChances"]) -> "MemberChances":
+        """Join what was kept of consecutive parts of the images."""
+        joined = cls()
+        for part in parts:
+            joined._views += part._views
+            joined._center += part._center
+            joined._labels += part._labels
+        return joined
 
     @property
     def labels(self) -> Tensor:

@@ -1,0 +1,69 @@
+"""What a user types, one command after another in the processes that torchrun started.
+
+Python and torch are imported once for all of them; a command joins and leaves the job by itself.
+"""
+
+import contextlib
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from cnnlab import cli
+from cnnlab.distributed.joining import LAUNCHED
+from tests.distributed.launching import PLUGIN, SETTINGS
+
+EVALUATE = ["evaluate", "checkpoint=[run,alone]", *PLUGIN, "format=json", "batch_size=7"]
+"""An ensemble in two run folders: its report has no place, so none is drawn."""
+
+
+def run() -> dict[str, Any]:
+    """Train with a signal to process 1 in step 4, go on, evaluate; the same in one process.
+
+    Return exit codes and what was printed by this process, by command.
+    """
+    found: dict[str, Any] = {}
+    with setting(FAULT="term 1 4"):
+        found["stopped"] = command([*SETTINGS, "hydra.run.dir=run"])
+    found["resumed"] = command(["train", "resume=run", *PLUGIN])
+    with alone() as is_first:
+        if is_first:
+            found["alone"] = command([*SETTINGS, "hydra.run.dir=alone"])
+            found["evaluated_alone"] = command(EVALUATE)
+    found["evaluated"] = command(EVALUATE)
+    return found
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[bool]:
+    """Let commands of the first process work as if torchrun had not started it."""
+    is_first = os.environ["RANK"] == "0"
+    with setting(**dict.fromkeys(LAUNCHED)):
+        yield is_first
+
+
+def command(words: list[str]) -> tuple[int, str, str]:
+    """Return exit code, output and errors."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        code = cli.main(words)
+    return code, output.getvalue(), errors.getvalue()
+
+
+@contextlib.contextmanager
+def setting(**variables: str | None) -> Iterator[None]:
+    """Set variables of the environment inside the block; None: remove."""
+    before = {name: os.environ.get(name) for name in variables}
+    _put(variables)
+    try:
+        yield
+    finally:
+        _put(before)
+
+
+def _put(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value

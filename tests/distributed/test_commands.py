@@ -1,0 +1,92 @@
+"""Commands that two processes carry out together, and what they find, against one process."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from cnnlab import checkpoint, cli
+from cnnlab.app import together
+from cnnlab.checkpoint import Checkpoint
+from cnnlab.distributed import Peers, Share
+from cnnlab.errors import UsageError
+
+
+def last_of(folder: Path) -> Checkpoint:
+    return checkpoint.read(folder / "checkpoints" / "last.safetensors")
+
+
+def test_a_signal_to_one_process_stops_all_at_the_same_step(
+    started: Path, found: dict[str, Any]
+) -> None:
+    code, _, errors = found["commands"]["stopped"]
+
+    assert code == 143
+    assert errors.count("stopped after step 4") == 1
+    resumed = json.loads((started / "run" / "run.json").read_text())["resumed"]
+    assert [entry["step"] for entry in resumed] == [4]
+
+
+def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not(
+    started: Path, found: dict[str, Any]
+) -> None:
+    code, output, _ = found["commands"]["resumed"]
+
+    assert code == 0
+    assert "not bit-identically" not in output
+    check_same_weights(last_of(started / "run"), last_of(started / "alone"))
+
+
+def check_same_weights(found: Checkpoint, wanted: Checkpoint) -> None:
+    assert found.document["step"] == wanted.document["step"] == 6
+    for name, tensor in wanted.tensors.items():
+        if name.startswith("model."):
+            # float32, six steps: sums in another order, and nothing else, tell them apart
+            torch.testing.assert_close(found.tensors[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_two_processes_count_61_images_as_one_does(started: Path, found: dict[str, Any]) -> None:
+    code, output, _ = found["commands"]["evaluated"]
+    together = json.loads(output)
+    alone = json.loads(found["commands"]["evaluated_alone"][1])
+
+    assert code == 0
+    assert together["num_images"] == 61
+    for name in ("num_images", "top1_error", "top5_error", "subsets"):
+        assert together[name] == alone[name]
+    assert together["cross_entropy"] == pytest.approx(alone["cross_entropy"], rel=1e-6)
+    for one, other in zip(together["members"], alone["members"], strict=True):
+        assert (one["top1_error"], one["disagreement"]) == (
+            other["top1_error"],
+            other["disagreement"],
+        )
+
+
+def test_only_the_first_process_speaks(said_by_the_other: dict[str, Any]) -> None:
+    assert said_by_the_other == {
+        "stopped": [143, "", ""],
+        "resumed": [0, "", ""],
+        "evaluated": [0, "", ""],
+    }
+
+
+def test_probabilities_are_saved_by_one_process_alone() -> None:
+    asked: Any = SimpleNamespace(save_probabilities=True)
+
+    together.check_evaluation(Peers(Share(0, 1)), asked)
+    with pytest.raises(UsageError, match="one process does that"):
+        together.check_evaluation(Peers(Share(1, 2)), asked)
+
+
+@pytest.mark.parametrize("words", [["predict"], ["prepare"], ["visualize"], ["train", "-m"]])
+def test_what_cannot_be_shared_is_refused_under_torchrun(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    assert cli.main([*words, "seed=1"]) == 2
+    assert "in one process, torchrun started 2" in capsys.readouterr().err
