@@ -115,8 +115,7 @@ def configure(
     strict = deterministic and device.type == "cuda"
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    if torch.are_deterministic_algorithms_enabled() != strict:
-        torch.use_deterministic_algorithms(strict)  # imports torch's compiler: a second
+    torch.use_deterministic_algorithms(strict)
     torch.backends.cudnn.deterministic = strict
     torch.backends.cudnn.benchmark = not strict
     torch.set_grad_enabled(True)
