@@ -130,3 +130,13 @@ def test_nothing_is_changed_in_place() -> None:
     pixels.pad(images, 1)
     pixels.resize_shorter_side(images, 5)
     assert torch.equal(images, before)
+
+
+def test_an_image_becomes_a_batch_in_its_own_memory_order() -> None:
+    turned = random_images(1, 3, 50, 70)[0].permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    batch = pixels.as_batch(turned)
+    assert torch.equal(batch, turned[None])
+    assert batch.data_ptr() == turned.data_ptr()
+    resized = pixels.resize(batch, 32)
+    assert resized.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(resized, pixels.resize(turned.contiguous()[None], 32))

@@ -9,6 +9,7 @@ import json
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 VARIANTS = {
@@ -22,12 +23,12 @@ T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 """Student's t for a 95 % interval of the mean of so many seeds."""
 
 
-def test_error(folder: Path, words: list[str]) -> float:
+def test_error(folder: Path, words: list[str], before: list[str]) -> float:
     """Train if there is no finished run in `folder`; return its test error."""
     if not _is_finished(folder):
-        command = [sys.executable, "-m", "cnnlab", "train", "experiment=lenet5_fashion", *words]
-        command += [f"hydra.run.dir={folder}", "logging.progress=false"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        command = [*before, sys.executable, "-m", "cnnlab", "train", "experiment=lenet5_fashion"]
+        command += [*words, f"hydra.run.dir={folder}", "logging.progress=false"]
+        subprocess.run([*command, "logging.report=false"], check=True, stdout=subprocess.DEVNULL)
     return float(json.loads((folder / "run.json").read_text())["test_error"])
 
 
@@ -54,17 +55,24 @@ def _interval(values: list[float], sign: bool = False) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("outputs/augmentation_worth"))
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--at-once", type=int, default=1, help="trainings beside one another")
+    parser.add_argument("--before", default="", help="a command in front of each, such as nice")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--output", type=Path, help="write the table there as well")
     options = parser.parse_args()
-    errors: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    for seed in options.seeds:
-        for name, words in VARIANTS.items():
-            folder = options.folder / f"{name.replace(' ', '_')}_{seed}"
-            settings = [*words, f"seed={seed}", f"trainer.epochs={options.epochs}"]
-            errors[name].append(test_error(folder, settings))
-            print(f"{name}, seed {seed}: {100 * errors[name][-1]:.2f} %", flush=True)
+
+    def train(seed: int, name: str) -> float:
+        folder = options.folder / f"{name.replace(' ', '_')}_{seed}"
+        settings = [*VARIANTS[name], f"seed={seed}", f"trainer.epochs={options.epochs}"]
+        error = test_error(folder, settings, options.before.split())
+        print(f"{name}, seed {seed}: {100 * error:.2f} %", flush=True)
+        return error
+
+    jobs = [(seed, name) for seed in options.seeds for name in VARIANTS]
+    with ThreadPoolExecutor(options.at_once) as pool:
+        done = dict(zip(jobs, pool.map(lambda job: train(*job), jobs), strict=True))
+    errors = {name: [done[seed, name] for seed in options.seeds] for name in VARIANTS}
     lines = ["| LeNet-5 with | test error, % | against nothing | by seed |", "|---|---|---|---|"]
     lines += [row(name, found, errors["nothing"]) for name, found in errors.items()]
     print("\n".join(lines))

@@ -16,6 +16,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from cnnlab.config.data import CropMirrorConfig, DownloadConfig, FolderConfig
 from cnnlab.config.prepare import PrepareConfig
 from cnnlab.data.augment import build_augment
 from cnnlab.data.building import Builder, Tolerance
+from cnnlab.data.inputs import Inputs
 from cnnlab.data.prepared import open_splits
 from cnnlab.data.store import Store, SubsetStore
 from cnnlab.data.stream import Batch, InOrder, Stream
@@ -69,13 +71,8 @@ def build_store(root: Path, output: Path, encoding: str, num_threads: int = 1) -
     return output
 
 
-def our_pass(
-    store: Store, crop_pixels: int, num_images: int, pixels: int, keep: bool = False
-) -> Pass:
-    """Stream, crop, mirror, normalize; made beforehand, as the peers' data sets are.
-
-    keep: normalize into the memory of the last batch.
-    """
+def our_pass(store: Store, crop_pixels: int, num_images: int, pixels: int) -> Pass:
+    """Stream, crop, mirror, normalize as training does; made beforehand, as the peers' sets are."""
     channels, small = store.image_shape[2], crop_pixels < 64
     mean, std = torch.full((channels,), 120.0), torch.full((channels,), 60.0)
     padding = (pixels - store.image_shape[0]) // 2
@@ -84,20 +81,13 @@ def our_pass(
         name="crop_mirror", padding_pixels=4 if small else 0, crop_pixels=crop_pixels,
         force_mirror=False,
     )  # fmt: skip
-    augment = build_augment(config, mirror_allowed=True)
+    inputs = Inputs(build_augment(config, mirror_allowed=True), preprocessing)
     batches = _epochs(store, preprocessing, num_images, small)
-
-    kept: list[torch.Tensor] = []
 
     def run() -> int:
         done = 0
         for batch in next(batches):
-            images = augment(batch.images, make_generator(0, "augment", batch.step))
-            out = kept.pop() if kept else None
-            ready = preprocessing.normalize(images, out=out)
-            done += len(ready)
-            if keep:
-                kept.append(ready)
+            done += len(inputs(batch.images, partial(make_generator, 0, "augment", batch.step)))
         return done
 
     return run
@@ -262,9 +252,7 @@ def reading(root: Path, scratch: Path, num_images: int, cores: int) -> dict[str,
     files = data.load(folder_config(root, cores)).train
     passes["cnnlab, originals"] = our_pass(files, 224, num_images, 256)
     passes["cnnlab, JPEG Store"] = our_pass(open_splits(jpeg, cores).train, 224, num_images, 256)
-    for keep, words in ((False, ""), (True, ", memory reused")):
-        store = open_splits(uint8).train
-        passes[f"cnnlab, uint8 Store{words}"] = our_pass(store, 224, num_images, 256, keep)
+    passes["cnnlab, uint8 Store"] = our_pass(open_splits(uint8).train, 224, num_images, 256)
     return passes
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from cnnlab.app.together import judged
 from cnnlab.config import TrainConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
+from cnnlab.data.inputs import Inputs
 from cnnlab.data.stats import preprocessing_for, statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream, in_order
@@ -52,10 +54,10 @@ class Assembly:
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
+        inputs = Inputs(self.augmentation, self.preprocessing)
         for batch in self.stream.batches(start_step):
-            generator = make_generator(self.config.seed, "augment", batch.step)
-            pictures = self.augmentation(batch.images, generator, batch.part)
-            yield self.preprocessing.normalize(pictures), batch.labels
+            generator = partial(make_generator, self.config.seed, "augment", batch.step)
+            yield inputs(batch.images, generator, batch.part), batch.labels
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""

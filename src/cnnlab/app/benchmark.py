@@ -5,6 +5,7 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from cnnlab.app.assemble import EVALUATION_BATCH, Assembly, assemble
 from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
+from cnnlab.data.inputs import Inputs
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models.summary import summarize
 from cnnlab.runtime import configure, describe_device, make_generator, select_device
@@ -101,11 +103,11 @@ class Bench:
     def _augmentation(self) -> Part:
         parts = self.assembly
         batch = next(parts.stream.batches())
-        pixels = batch.images
+        pixels, inputs = batch.images, Inputs(parts.augmentation, parts.preprocessing)
 
         def change() -> torch.Tensor:
-            generator = make_generator(parts.config.seed, "augment")
-            return parts.preprocessing.normalize(parts.augmentation(pixels, generator, batch.part))
+            generator = partial(make_generator, parts.config.seed, "augment")
+            return inputs(pixels, generator, batch.part)
 
         num_bytes = pixels.nbytes + change().nbytes
         return self._copying("augmentation", change, len(pixels), num_bytes)

@@ -27,6 +27,7 @@ from cnnlab.data.shards import Source, shard_ranges, write_array, write_jpegs, w
 from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, DataError, ResourceError
 from cnnlab.files.atomic import sweep, sync_folder
+from cnnlab.kept_memory import KeptMemory
 from cnnlab.printable import printable
 
 _SHOWN = 20
@@ -76,6 +77,7 @@ class Builder:
         self.sources, self.recipe, self.output = sources, recipe, output
         self.folder = output.with_name(f"{output.name}.building")
         self._workers, self._progress, self._num_done = workers, progress, 0
+        self._memory = KeptMemory()
         first, _ = sources["train"].read_good(torch.zeros(1, dtype=torch.int64))
         height, width, channels = first.shape[1:]
         self.image_shape = (height, width, channels)
@@ -178,19 +180,22 @@ class Builder:
 
     def _read(self, split: str, indices: Tensor, progress: SplitProgress) -> Tensor:
         """Return the good images of a shard and note the bad ones."""
-        source, parts, bad_places = self.sources[split], [], []
+        source, num_good, bad_places = self.sources[split], 0, []
+        shard = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
         for part in indices.split(16 * self._workers.num_threads):
             images, bad = source.read_good(part)
             bad_places += [(int(part[place]), error) for place, error in bad]
             good = torch.ones(len(part), dtype=torch.bool)
             good[[place for place, _ in bad]] = False
-            parts.append(images if not bad else images[good])
+            images = images if not bad else images[good]
+            shard[num_good : num_good + len(images)] = images
+            num_good += len(images)
             self._count(len(part))
         root = getattr(getattr(source.store, "listing", None), "root", None)
         for index, error in bad_places:
             path = os.path.relpath(error.path, root) if root else str(error.path)
             progress.bad.append({"index": index, "path": path, "reason": error.reason})
-        return torch.cat(parts)
+        return shard[:num_good]
 
     def _count(self, num_images: int) -> None:
         self._num_done += num_images

@@ -11,6 +11,7 @@ from cnnlab.data.listing import Listing
 from cnnlab.data.store import Store, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError
+from cnnlab.kept_memory import KeptMemory
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class FileStore(Store):
         self.labels, self.class_names = listing.labels, listing.class_names
         self.groups = listing.groups
         self.listing, self.decoding, self.decodes = listing, decoding, True
-        self._workers = Workers(decoding.num_threads)
+        self._workers, self._memory = Workers(decoding.num_threads), KeptMemory()
         self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)
 
     def read(self, indices: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ class FileStore(Store):
 
         What lies at the place of a bad file is undefined.
         """
-        images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
+        images = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
         where = indices.tolist()
 
         def decode_part(places: range) -> list[tuple[int, BadImage]]:
@@ -69,8 +70,9 @@ class FileStore(Store):
         options = self.decoding
         path = self.listing.path(index)
         image = decode(read_file(path), path, options.channels, options.max_pixels)
+        batch = pixels.as_batch(image)
         side = options.side_pixels
-        return pixels.resize_shorter_side(image[None], side, options.kernel)[0].permute(1, 2, 0)
+        return pixels.resize_shorter_side(batch, side, options.kernel)[0].permute(1, 2, 0)
 
     def _digest(self) -> str:
         return self.listing.digest()

@@ -16,6 +16,7 @@ from cnnlab.data.manifest import FileEntry, Manifest
 from cnnlab.data.store import Splits, Store, StoredStatistics, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError
+from cnnlab.kept_memory import KeptMemory
 
 MEAN_IMAGE = "mean_image.npy"
 
@@ -44,14 +45,14 @@ class PreparedStore(Store):
         check_labels(self.labels, self.class_names, str(folder))
         self.groups = self._load_groups()
         self._starts = self._first_images()
-        self._workers = Workers(num_threads)
+        self._workers, self._memory = Workers(num_threads), KeptMemory()
         if split == "train":
             self.statistics = _read_statistics(folder, manifest)
 
     def read(self, indices: Tensor) -> Tensor:
         if self.encoding == "uint8":
             return self._read_uint8(indices)
-        images = torch.empty((len(indices), *self.image_shape), dtype=torch.uint8)
+        images = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
         where = indices.tolist()
 
         def decode_part(places: range) -> list[Any]:
@@ -64,11 +65,12 @@ class PreparedStore(Store):
 
     def _read_uint8(self, indices: Tensor) -> Tensor:
         """Copy image by image: each is one run of the mapped file."""
-        out = np.empty((len(indices), *self.image_shape), dtype=np.uint8)
+        images = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
+        out = images.numpy()
         for place, index in enumerate(indices.tolist()):
             shard = bisect.bisect_right(self._starts, index) - 1
             out[place] = self._arrays[shard][index - self._starts[shard]]
-        return torch.from_numpy(out)
+        return images
 
     def _read_jpeg(self, index: int) -> Tensor:
         shard = bisect.bisect_right(self._starts, index) - 1

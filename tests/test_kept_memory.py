@@ -1,0 +1,69 @@
+import gc
+import threading
+
+import pytest
+import torch
+
+from cnnlab.kept_memory import KeptMemory
+
+LARGE = (2, 1024, 1024)
+
+
+@pytest.mark.parametrize("shape", [LARGE, (3, 5), (0, 4)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_it_lends_what_was_asked_for(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    found = KeptMemory().empty(shape, dtype)
+    assert (tuple(found.shape), found.dtype, found.is_contiguous()) == (shape, dtype, True)
+
+
+def test_memory_is_used_again_when_its_tensor_is_gone() -> None:
+    memory = KeptMemory()
+    first = memory.empty(LARGE, torch.uint8)
+    place = first.data_ptr()
+    assert place % 64 == 0
+    del first
+    assert memory.empty(LARGE, torch.uint8).data_ptr() == place
+    assert memory.empty((1, 1024, 1024), torch.uint8).data_ptr() == place  # a shorter last batch
+
+
+def test_memory_that_anybody_looks_at_is_left_alone() -> None:
+    memory = KeptMemory()
+    row = memory.empty(LARGE, torch.uint8).fill_(7)[1, 5]  # a view alone remains
+    assert memory.empty(LARGE, torch.uint8).fill_(9).sum() == 9 * 2 * 1024 * 1024
+    assert (row == 7).all()
+
+
+def test_memory_that_a_backward_pass_needs_is_left_alone() -> None:
+    memory, weight = KeptMemory(), torch.ones(1, requires_grad=True)
+    images = memory.empty(LARGE, torch.float32).fill_(2)
+    loss = (images * weight).sum()
+    del images
+    gc.collect()
+    memory.empty(LARGE, torch.float32).fill_(5)
+    loss.backward()
+    assert weight.grad == 2 * torch.Size(LARGE).numel()
+
+
+def test_smaller_blocks_make_room_for_a_larger_one() -> None:
+    memory = KeptMemory()
+    memory.empty(LARGE, torch.uint8)
+    memory.empty(LARGE, torch.float32)
+    assert [block.nbytes for block in memory._free] == [4 * 2 * 1024 * 1024 + 64]
+
+
+def test_threads_never_share_a_block() -> None:
+    memory, wrong = KeptMemory(), []
+
+    def use(number: int) -> None:
+        for _ in range(50):
+            mine = memory.empty(LARGE, torch.uint8).fill_(number)
+            if not (mine == number).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=use, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert len(memory._free) <= 2 * len(threads)  # each holds one while it asks for the next
