@@ -183,13 +183,14 @@ class Builder:
         source, num_good, bad_places = self.sources[split], 0, []
         shard = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
         for part in indices.split(16 * self._workers.num_threads):
-            images, bad = source.read_good(part)
+            room = shard[num_good : num_good + len(part)]
+            _, bad = source.read_good(part, out=room)
             bad_places += [(int(part[place]), error) for place, error in bad]
-            good = torch.ones(len(part), dtype=torch.bool)
-            good[[place for place, _ in bad]] = False
-            images = images if not bad else images[good]
-            shard[num_good : num_good + len(images)] = images
-            num_good += len(images)
+            if bad:  # the good ones move together
+                good = torch.ones(len(part), dtype=torch.bool)
+                good[[place for place, _ in bad]] = False
+                room[: len(part) - len(bad)] = room[good]
+            num_good += len(part) - len(bad)
             self._count(len(part))
         root = getattr(getattr(source.store, "listing", None), "root", None)
         for index, error in bad_places:

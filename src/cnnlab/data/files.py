@@ -45,12 +45,15 @@ class FileStore(Store):
             raise DataError("a file holds no usable image", str(bad[0][1]), "see docs/data.md")
         return images
 
-    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]:
+    def read_good(
+        self, indices: Tensor, out: Tensor | None = None
+    ) -> tuple[Tensor, list[tuple[int, BadImage]]]:
         """Return uint8 [n,H,W,C] and, for each bad file, its place in `indices` and the reason.
 
-        What lies at the place of a bad file is undefined.
+        What lies at the place of a bad file is undefined. out: written and returned.
         """
-        images = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
+        shape = (len(indices), *self.image_shape)
+        images = self._memory.empty(shape, torch.uint8) if out is None else out
         where = indices.tolist()
 
         def decode_part(places: range) -> list[tuple[int, BadImage]]:

@@ -17,8 +17,8 @@ _PIXELS_A_ROW = 4
 """Products of so many neighbours are taken together, and those of one pixel picked out: a matrix
 of three columns takes twice as long as one of twelve."""
 
-_CACHED_VALUES = 400_000
-"""Few enough that their float32 copy is made in memory that was just used."""
+_CACHED_VALUES = 65_536
+"""Few enough that their float32 copy stays in the cache of one core."""
 
 
 @dataclass(eq=False)
@@ -48,10 +48,16 @@ class Sums:
         for part in images.split(_EXACT_IMAGES):
             pixel = torch.zeros_like(self.pixel, dtype=torch.float32)
             for few in part.split(max(1, _CACHED_VALUES // self.pixel.numel())):
-                levels = few.float()
-                pixel += levels.sum(0)
-                self.product += sum_products(levels)
+                self._add_few(few, pixel)
             self.pixel += pixel.long()
+
+    def _add_few(self, images: Tensor, pixel: Tensor) -> None:
+        """Add images to `pixel` and to the products, some lines at a time where they are large."""
+        lines = max(1, _CACHED_VALUES // (len(images) * pixel[0].numel()))
+        for part, total in zip(images.split(lines, 1), pixel.split(lines), strict=True):
+            levels = part.float()
+            total += levels.sum(0) if len(levels) > 1 else levels[0]
+            self.product += sum_products(levels)
 
     def statistics(self) -> StoredStatistics:
         """Return mean and deviation a channel, covariance of the channels, and the mean image."""

@@ -26,7 +26,9 @@ class Source(Protocol):
     @property
     def store(self) -> Store: ...
 
-    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]: ...
+    def read_good(
+        self, indices: Tensor, out: Tensor | None = None
+    ) -> tuple[Tensor, list[tuple[int, BadImage]]]: ...
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,11 @@ class FileSource:
 
     store: FileStore
 
-    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]:
+    def read_good(
+        self, indices: Tensor, out: Tensor | None = None
+    ) -> tuple[Tensor, list[tuple[int, BadImage]]]:
         """Return uint8 [n,S,S,C] of what could be read, and the places that could not."""
-        return self.store.read_good(indices)
+        return self.store.read_good(indices, out)
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,15 @@ class ResizedSource:
     side_pixels: int | None
     kernel: str
 
-    def read_good(self, indices: Tensor) -> tuple[Tensor, list[tuple[int, BadImage]]]:
+    def read_good(
+        self, indices: Tensor, out: Tensor | None = None
+    ) -> tuple[Tensor, list[tuple[int, BadImage]]]:
         """Return uint8 [n,S,S,C]."""
         images = self.store.read(indices)
-        if self.side_pixels is None:
-            return images, []
-        planes = resize_shorter_side(images.permute(0, 3, 1, 2), self.side_pixels, self.kernel)
-        return planes.permute(0, 2, 3, 1).contiguous(), []
+        if self.side_pixels is not None:
+            planes = resize_shorter_side(images.permute(0, 3, 1, 2), self.side_pixels, self.kernel)
+            images = planes.permute(0, 2, 3, 1).contiguous()
+        return images if out is None else out.copy_(images), []
 
 
 def write_uint8(path: Path, images: Tensor) -> FileEntry:
