@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,15 +11,15 @@ from cnnlab.data.store import StoredStatistics
 _BLOCK_ROWS = 256
 """255 * 255 * 256 is below 2^24: a float32 sum of so many products of levels is exact."""
 
-_EXACT_IMAGES = 60_000
-"""255 * 60,000 is below 2^24: a float32 sum of so many levels is exact."""
-
 _PIXELS_A_ROW = 4
 """Products of so many neighbours are taken together, and those of one pixel picked out: a matrix
 of three columns takes twice as long as one of twelve."""
 
-_CACHED_VALUES = 65_536
-"""Few enough that their float32 copy stays in the cache of one core."""
+_PIXELS_AT_ONCE = 65_536
+"""Few enough that their float32 copy is made in memory that was just used."""
+
+_IMAGES_AT_ONCE = 257
+"""255 * 257 is below 2^16: a 16-bit sum of so many levels is exact, and four times as fast."""
 
 
 @dataclass(eq=False)
@@ -40,24 +41,13 @@ class Sums:
         )
 
     def add(self, images: Tensor) -> None:
-        """Add uint8 [N,H,W,C]; changes this object.
-
-        Both sums are taken from float32, in parts so small that nothing is rounded.
-        """
+        """Add uint8 [N,H,W,C]; changes this object. Nothing is rounded."""
         self.num_images += len(images)
-        for part in images.split(_EXACT_IMAGES):
-            pixel = torch.zeros_like(self.pixel, dtype=torch.float32)
-            for few in part.split(max(1, _CACHED_VALUES // self.pixel.numel())):
-                self._add_few(few, pixel)
-            self.pixel += pixel.long()
-
-    def _add_few(self, images: Tensor, pixel: Tensor) -> None:
-        """Add images to `pixel` and to the products, some lines at a time where they are large."""
-        lines = max(1, _CACHED_VALUES // (len(images) * pixel[0].numel()))
-        for part, total in zip(images.split(lines, 1), pixel.split(lines), strict=True):
-            levels = part.float()
-            total += levels.sum(0) if len(levels) > 1 else levels[0]
-            self.product += sum_products(levels)
+        for part in images.split(_IMAGES_AT_ONCE):
+            levels = np.add.reduce(part.numpy(), axis=0, dtype=np.uint16)
+            self.pixel += torch.from_numpy(levels.astype(np.int64))
+        for pixels in images.reshape(-1, images.shape[-1]).split(_PIXELS_AT_ONCE):
+            self.product += sum_products(pixels.float())
 
     def statistics(self) -> StoredStatistics:
         """Return mean and deviation a channel, covariance of the channels, and the mean image."""
@@ -72,16 +62,16 @@ class Sums:
 def sum_products(levels: Tensor) -> Tensor:
     """Return int64 [C,C], the products of every two channels summed over all pixels, exactly.
 
-    levels: float32 [N,H,W,C], whole numbers in 0..255.
+    levels: float32 [pixels,C], whole numbers in 0..255.
     """
-    channels = levels.shape[-1]
-    flat = levels.reshape(-1, channels)
-    whole = len(flat) - len(flat) % (_BLOCK_ROWS * _PIXELS_A_ROW)
-    together, few = flat[:whole].view(-1, _BLOCK_ROWS, _PIXELS_A_ROW * channels), flat[whole:]
+    channels = levels.shape[1]
+    whole = len(levels) - len(levels) % (_BLOCK_ROWS * _PIXELS_A_ROW)
+    together = levels[:whole].view(-1, _BLOCK_ROWS, _PIXELS_A_ROW * channels)
     products = _sum_of_blocks(together).view(_PIXELS_A_ROW, channels, _PIXELS_A_ROW, channels)
-    rest = few.split(_BLOCK_ROWS) if len(few) else ()
-    total = sum((_sum_of_blocks(part[None]) for part in rest), torch.zeros(channels, channels))
-    return (products.diagonal(dim1=0, dim2=2).sum(-1) + total).round().long()
+    total = products.diagonal(dim1=0, dim2=2).sum(-1)
+    for few in levels[whole:].split(_BLOCK_ROWS) if whole < len(levels) else ():
+        total += _sum_of_blocks(few[None])
+    return total.round().long()
 
 
 def _sum_of_blocks(blocks: Tensor) -> Tensor:
