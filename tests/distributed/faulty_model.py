@@ -17,7 +17,8 @@ class Fault:
     def __init__(self) -> None:
         how, rank, step = os.environ.get("FAULT", "none 0 0").split()
         self.how, self.step, self.num_passes = how, int(step), 0
-        self.is_here = rank == os.environ.get("RANK", "0")
+        first_attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+        self.is_here = first_attempt and rank == os.environ.get("RANK", "0")
 
     def __call__(self, module: object, inputs: tuple[Tensor, ...]) -> None:
         self.num_passes += bool(getattr(module, "training", False))

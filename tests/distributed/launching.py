@@ -30,6 +30,13 @@ SETTINGS = [
 ]
 """Six updates of a small network that can be made to fail, each saved."""
 
+LOOPBACK_FLAGS = (
+    "--rdzv-backend=c10d",
+    "--rdzv-conf=store_type=file",
+    "--rdzv-endpoint=meeting",
+)
+"""With these and a variable torchrun itself listens on no port."""
+
 
 def torchrun(
     *words: str,
@@ -39,6 +46,8 @@ def torchrun(
     **variables: str,
 ) -> subprocess.Popen[str]:
     """Start `python <words>` in several processes; one thread each."""
+    if flags == LOOPBACK_FLAGS:
+        variables["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     command = [sys.executable, "-m", "torch.distributed.run", *flags]
     command += [f"--nproc-per-node={num_processes}", *words]
     return subprocess.Popen(

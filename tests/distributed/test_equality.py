@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.distributed.launching import WORKER, torchrun
+from tests.distributed.launching import LOOPBACK_FLAGS, WORKER, torchrun
+
+LOOPBACK_V4 = {"0100007F"}
+LOOPBACK = LOOPBACK_V4 | {"00000000000000000000000001000000"}
+"""127.0.0.1 and ::1 as /proc writes them."""
 
 
 @pytest.mark.parametrize("case", ["lenet5", "lenet5 in parts"])
@@ -48,8 +52,18 @@ def test_the_first_process_decides_and_any_may_ask(found: dict[str, Any]) -> Non
 
 
 def test_processes_of_one_machine_listen_on_loopback_alone(found: dict[str, Any]) -> None:
-    loopback = ("0100007F", "00000000000000000000000001000000")
-
     for addresses in found["listening"]:
         assert addresses
-        assert set(addresses) <= set(loopback)
+        assert set(addresses) <= LOOPBACK
+
+
+@pytest.mark.slow
+def test_with_flags_for_it_nobody_listens_to_the_network(tmp_path: Path) -> None:
+    process = torchrun(WORKER, "found.json", folder=tmp_path, flags=LOOPBACK_FLAGS)
+    _, errors = process.communicate(timeout=100)
+
+    assert process.returncode == 0, errors
+    found = json.loads((tmp_path / "0_found.json").read_text())
+    assert found["launcher_listening"] == []
+    for addresses in found["listening"]:
+        assert set(addresses) == LOOPBACK_V4

@@ -136,19 +136,17 @@ def apart(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).norm() / wanted.norm())
 
 
-def listening() -> list[str]:
-    """Return the addresses this process listens on, as /proc writes them."""
-    own = {os.stat(f"/proc/self/fd/{fd}").st_ino for fd in descriptors()}
+def listening(pid: int) -> list[str]:
+    """Return the addresses a process listens on, as /proc writes them."""
+    folder = f"/proc/{pid}/fd"
+    descriptors = [f"{folder}/{name}" for name in os.listdir(folder)]
+    own = {os.stat(path).st_ino for path in descriptors if os.path.exists(path)}
     rows = [
         row.split()
         for table in ("tcp", "tcp6")
         for row in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
     ]
     return [row[1].split(":")[0] for row in rows if row[3] == "0A" and int(row[9]) in own]
-
-
-def descriptors() -> list[str]:
-    return [fd for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")]
 
 
 def main() -> None:
@@ -164,7 +162,8 @@ def main() -> None:
                 found[case] = apart(together, alone)
                 found[f"{case} moved"] = moved(case, alone)
         found["gradients"] = compressed(peers)
-        found["listening"] = peers.gather(listening())
+        found["listening"] = peers.gather(listening(os.getpid()))
+        found["launcher_listening"] = listening(os.getppid())
         found["largest"] = peers.largest(peers.rank)
         found["broadcast"] = peers.broadcast(f"of {peers.rank}")
     if "commands" in asked:

@@ -145,9 +145,14 @@ def launch_name() -> str | None:
     return None if run is None else f"{run} {socket.gethostname()} {os.getppid()}"
 
 
-def earlier_attempt() -> str | None:
-    """Return the run folder of the attempt that torchrun restarts, if there is one."""
+def earlier_attempt(folder: str | None) -> str | None:
+    """Return the run folder of the attempt that torchrun restarts, if there is one.
+
+    folder: where the command line wants the run; None: anywhere under outputs/.
+    """
     if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
         return None
+    if folder is not None:
+        return folder if RunFolder(folder).status().get("launch") == launch_name() else None
     runs = [facts for facts in run_folder.list_runs() if facts.get("launch") == launch_name()]
     return str(runs[-1]["path"]) if runs else None

@@ -32,7 +32,7 @@ def run(config: TrainConfig, launch: Launch) -> int:
         distributed.joined(device, config.distributed.timeout_seconds) as peers,
         contextlib.closing(together.console_of(peers, config)) as console,
     ):
-        attempt = together.from_first(peers, together.earlier_attempt)
+        attempt = together.from_first(peers, lambda: together.earlier_attempt(launch.folder))
         if config.resume is None and attempt is not None:
             config = dataclasses.replace(config, resume=attempt)
         train_together(config, launch, device, console, peers)

@@ -1,8 +1,10 @@
 """Join the other processes of a job that torchrun started, and part from them in every way."""
 
 import datetime
+import functools
 import itertools
 import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +19,7 @@ from cnnlab.distributed.watch import Watch
 from cnnlab.errors import CnnlabError, Interrupted, ResourceError
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+LOOPBACK = "127.0.0.1"
 SPEAK_SECONDS = 1.0
 LEAVE_SECONDS = 5.0
 """After a failure, how long the clean-up may take before the process ends anyway."""
@@ -78,24 +81,59 @@ def _part(watch: Watch) -> None:
 
 
 def _start(share: Share, device: torch.device, timeout_seconds: float) -> tuple[Watch, Peers]:
-    if os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]:
+    if _is_one_machine():
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
-            os.environ.setdefault(name, "lo")  # one machine: nothing listens to the network
+            os.environ.setdefault(name, "lo")  # nothing listens to the network
     # torch's own limit comes late: the watch says who is missing, and knows who still works
     limit = datetime.timedelta(seconds=timeout_seconds + 3600)
-    launched, rank, size = next(dist.rendezvous("env://", timeout=limit))
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.PrefixStore(f"cnnlab/{attempt}/{next(_numbers)}", launched)
-    watch = Watch(store, rank, size, timeout_seconds)
+    store = dist.PrefixStore(f"cnnlab/{attempt}/{next(_numbers)}", _store(share, limit))
+    host = None if _launcher_hosts() else 0
+    watch = Watch(store, share, timeout_seconds, host)
     on_cuda = device.type == "cuda"
     if on_cuda:
         torch.cuda.set_device(device)
     dist.init_process_group(
-        "nccl" if on_cuda else "gloo", store=store, rank=rank, world_size=size, timeout=limit
+        "nccl" if on_cuda else "gloo",
+        store=store,
+        rank=share.rank,
+        world_size=share.size,
+        timeout=limit,
     )
     control = dist.new_group(backend="gloo", timeout=limit) if on_cuda else None
     watch.start()
     return watch, Peers(share, control, watch)
+
+
+def _is_one_machine() -> bool:
+    return os.environ.get("LOCAL_WORLD_SIZE") == os.environ["WORLD_SIZE"]
+
+
+def _launcher_hosts() -> bool:
+    """Say whether torchrun holds the store in which the processes meet; else the first one does."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+
+
+def _store(share: Share, limit: datetime.timedelta) -> dist.Store:
+    if _is_one_machine() and not _launcher_hosts():
+        return _loopback_store(share, int(os.environ["MASTER_PORT"]), limit)
+    store: dist.Store
+    store, _, _ = next(dist.rendezvous("env://", timeout=limit))
+    return store
+
+
+@functools.cache
+def _loopback_store(share: Share, port: int, limit: datetime.timedelta) -> dist.Store:
+    """Return a store that the first process holds until it ends; only this machine reaches it."""
+    listening = socket.create_server((LOOPBACK, port)).detach() if share.rank == 0 else None
+    return dist.TCPStore(
+        LOOPBACK,
+        port,
+        world_size=share.size,
+        is_master=share.rank == 0,
+        timeout=limit,
+        master_listen_fd=listening,
+    )
 
 
 def _let_one_speak(error: BaseException, watch: Watch) -> None:

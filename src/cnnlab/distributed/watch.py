@@ -1,6 +1,7 @@
 """Who fell silent: each process beats in the store of the launcher, and looks at the others' beats.
 
-The store outlives the processes, so what a failing one said can be read after it is gone. A broken
+The store outlives the processes, so what a failing one said can be read after it is gone; where the
+first process holds it, that one's word is read in error.json. A broken
 connection is noticed by the exchange itself; this thread notices frozen processes, and those that
 live but never come to the exchange that the others wait in.
 """
@@ -19,6 +20,7 @@ from typing import Any
 
 import torch
 
+from cnnlab.distributed.share import Share
 from cnnlab.errors import CnnlabError, PeerLostError
 from cnnlab.printable import printable
 
@@ -38,18 +40,23 @@ Record = Callable[[str], None]
 class Watch(threading.Thread):
     """Beats for this process; ends it when another one is dead or the job stands still.
 
-    store: a client of its own. timeout_seconds: how long no process may make progress.
+    store: a client of its own. timeout_seconds: how long no process may make progress. host: the
+    process that holds the store, None for the launcher.
     """
 
-    def __init__(self, store: Any, rank: int, size: int, timeout_seconds: float) -> None:
+    def __init__(
+        self, store: Any, share: Share, timeout_seconds: float, host: int | None = None
+    ) -> None:
         super().__init__(name="watch", daemon=True)
-        self._store, self._own_store = store, store.clone()
-        self._rank, self._size, self._timeout_seconds = rank, size, timeout_seconds
+        self._store, self._own_store, self._host = store, store.clone(), host
+        self._rank, self._size, self._timeout_seconds = share.rank, share.size, timeout_seconds
         self._num_entered = self._num_notes = 0
+        self._people: dict[int, tuple[str, int]] = {}
         self._folder: Path | None = None
         self._record: Record = lambda message: None
         self._stopping = threading.Event()
-        self._store.set(f"who/{rank}", json.dumps([socket.gethostname(), os.getpid()]))
+        who = json.dumps([socket.gethostname(), os.getpid()])
+        self._store.set(f"who/{self._rank}", who)
 
     def enter(self) -> None:
         """Note that this process takes part in one more exchange."""
@@ -92,15 +99,24 @@ class Watch(threading.Thread):
         """Return who was lost: a process that said why it failed, else one that is gone."""
         until = time.monotonic() + SETTLE_SECONDS
         while time.monotonic() < until:
-            for rank in self._others():
-                cause = self._read(f"ended/{rank}")
-                if cause is None and self._is_gone(rank):
-                    cause = "killed"
-                if cause not in (None, DONE):
-                    return self._blame(rank, str(cause))
+            try:
+                found = self._find_lost()
+            except RuntimeError:
+                return self._without_store()
+            if found is not None:
+                return self._blame(*found)
             time.sleep(0.05)
         first_line = (str(error).splitlines() or [""])[0]
         return PeerLostError("the other processes cannot be reached", printable(first_line))
+
+    def _find_lost(self) -> tuple[int, str] | None:
+        for rank in self._others():
+            cause = self._read(f"ended/{rank}")
+            if cause is None and self._is_gone(rank):
+                cause = "killed"
+            if cause not in (None, DONE):
+                return rank, str(cause)
+        return None
 
     def run(self) -> None:
         """Beat and look until told to stop."""
@@ -114,6 +130,8 @@ class Watch(threading.Thread):
                 self._own_store.set(f"beat/{self._rank}", beat)
                 beats = {rank: self._own_read(f"beat/{rank}") for rank in range(self._size)}
                 ended = [self._own_read(f"ended/{rank}") for rank in range(self._size)]
+                for rank in beats:
+                    self._who(rank, self._own_read)  # kept for when the store is gone
             except Exception:
                 self._leave_if_orphaned(now - reached)
                 continue
@@ -133,28 +151,43 @@ class Watch(threading.Thread):
     def _leave_if_orphaned(self, seconds: float) -> None:
         """End this process when nobody is left who would end it with the others."""
         if seconds > DEAD_AFTER_SECONDS:
-            message = "what started the processes of this job is gone (torchrun)"
-            self._write(LAUNCHER, "gone", message)
-            self._say(f"cnnlab: {message}\n  {self._go_on()}\n")
+            self._say(f"cnnlab: {self._without_store()}\n")
             os._exit(PeerLostError.exit_code)
+
+    def _without_store(self) -> PeerLostError:
+        """Say that the store went with whoever held it."""
+        if self._host is not None:
+            return self._blame(self._host, self._written_cause() or "killed")
+        what = "what started the processes of this job is gone (torchrun)"
+        self._write(LAUNCHER, "gone", what)
+        return PeerLostError(what, hint=self._go_on())
+
+    def _written_cause(self) -> str | None:
+        """Return what a failing process wrote into error.json."""
+        if self._folder is None:
+            return None
+        try:
+            return str(json.loads((self._folder / "error.json").read_bytes())["cause"])
+        except (OSError, ValueError, KeyError):
+            return None
 
     def _leave_if_dead(
         self, seen: dict[int, tuple[str, float]], ended: list[str | None], now: float
     ) -> None:
         for rank, (_, since) in seen.items():
             if now - since > DEAD_AFTER_SECONDS and ended[rank] is None:
-                self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s", kill=True)
+                self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s")
 
-    def _leave(self, rank: int, cause: str, kill: bool = False) -> None:
+    def _leave(self, rank: int, cause: str) -> None:
         """End this process: its main thread waits in an exchange that will never be complete.
 
-        kill: end the other one too if it is on this machine; frozen, it would hear nothing else.
+        The one that is missing is killed if it is on this machine: frozen, it hears nothing else.
         """
         time.sleep(0.2 * self._rank)  # one speaks first
         if self._own_store.add(f"told/lost {rank}", 1) == 1:
             self._say(f"cnnlab: {self._blame(rank, cause, self._own_read)}\n")
             host, pid = self._who(rank, self._own_read)
-            if kill and host == socket.gethostname():
+            if rank != self._rank and host == socket.gethostname():
                 with contextlib.suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
         os._exit(PeerLostError.exit_code)
@@ -196,8 +229,13 @@ class Watch(threading.Thread):
 
     def _who(self, rank: int, read: Callable[[str], str | None]) -> tuple[str, int]:
         """Return host and pid of a process, as it said itself."""
-        host, pid = json.loads(read(f"who/{rank}") or '["?", 0]')
-        return host, pid
+        if rank not in self._people:
+            try:
+                host, pid = json.loads(read(f"who/{rank}") or "")
+            except (RuntimeError, ValueError):
+                return "?", 0
+            self._people[rank] = (host, pid)
+        return self._people[rank]
 
     def _is_gone(self, rank: int) -> bool:
         """Say whether a process of this very machine is no more."""
