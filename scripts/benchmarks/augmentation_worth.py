@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 VARIANTS = {
@@ -23,13 +24,25 @@ T_95 = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78}
 """Student's t for a 95 % interval of the mean of so many seeds."""
 
 
-def test_error(folder: Path, words: list[str], before: list[str]) -> float:
-    """Train if there is no finished run in `folder`; return its test error."""
+@dataclass(frozen=True)
+class Outcome:
+    """test_error: a fraction. Losses: of the last epoch's augmented images, and in the test."""
+
+    test_error: float
+    train_loss: float
+    test_loss: float
+
+
+def outcome(folder: Path, words: list[str], before: list[str]) -> Outcome:
+    """Train if there is no finished run in `folder`; return what came of it."""
     if not _is_finished(folder):
         command = [*before, sys.executable, "-m", "cnnlab", "train", "experiment=lenet5_fashion"]
         command += [*words, f"hydra.run.dir={folder}", "logging.progress=false"]
         subprocess.run([*command, "logging.report=false"], check=True, stdout=subprocess.DEVNULL)
-    return float(json.loads((folder / "run.json").read_text())["test_error"])
+    facts: dict[str, float] = {}
+    for line in (folder / "metrics.jsonl").read_text().splitlines():
+        facts |= json.loads(line)  # the last of each is what stays
+    return Outcome(facts["test/top1_error"], facts["train/loss"], facts["test/loss"])
 
 
 def _is_finished(folder: Path) -> bool:
@@ -39,12 +52,15 @@ def _is_finished(folder: Path) -> bool:
         return False
 
 
-def row(name: str, errors: list[float], baseline: list[float]) -> str:
+def row(name: str, found: list[Outcome], nothing: list[Outcome]) -> str:
     """Return a line: mean with interval, difference to nothing seed by seed, single errors."""
+    errors, baseline = ([each.test_error for each in part] for part in (found, nothing))
+    train, test = ([getattr(each, key) for each in found] for key in ("train_loss", "test_loss"))
+    losses = f"{statistics.mean(train):.3f} | {statistics.mean(test):.3f}"
     gains = [error - base for error, base in zip(errors, baseline, strict=True)]
     singles = ", ".join(f"{100 * error:.2f}" for error in errors)
     gain = "" if name == "nothing" else _interval(gains, sign=True)
-    return f"| {name} | {_interval(errors)} | {gain} | {singles} |"
+    return f"| {name} | {_interval(errors)} | {gain} | {losses} | {singles} |"
 
 
 def _interval(values: list[float], sign: bool = False) -> str:
@@ -62,19 +78,20 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write the table there as well")
     options = parser.parse_args()
 
-    def train(seed: int, name: str) -> float:
+    def train(seed: int, name: str) -> Outcome:
         folder = options.folder / f"{name.replace(' ', '_')}_{seed}"
         settings = [*VARIANTS[name], f"seed={seed}", f"trainer.epochs={options.epochs}"]
-        error = test_error(folder, settings, options.before.split())
-        print(f"{name}, seed {seed}: {100 * error:.2f} %", flush=True)
-        return error
+        found = outcome(folder, settings, options.before.split())
+        print(f"{name}, seed {seed}: {100 * found.test_error:.2f} %", flush=True)
+        return found
 
     jobs = [(seed, name) for seed in options.seeds for name in VARIANTS]
     with ThreadPoolExecutor(options.at_once) as pool:
         done = dict(zip(jobs, pool.map(lambda job: train(*job), jobs), strict=True))
-    errors = {name: [done[seed, name] for seed in options.seeds] for name in VARIANTS}
-    lines = ["| LeNet-5 with | test error, % | against nothing | by seed |", "|---|---|---|---|"]
-    lines += [row(name, found, errors["nothing"]) for name, found in errors.items()]
+    results = {name: [done[seed, name] for seed in options.seeds] for name in VARIANTS}
+    heads = ("LeNet-5 with", "test error, %", "against nothing", "training loss", "test loss")
+    lines = [f"| {' | '.join(heads)} | by seed |", "|---" * 6 + "|"]
+    lines += [row(name, found, results["nothing"]) for name, found in results.items()]
     print("\n".join(lines))
     if options.output:
         options.output.write_text("\n".join(lines) + "\n")
