@@ -9,13 +9,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cnnlab import data, models
+from cnnlab.app import fine_tuning
 from cnnlab.app.curvature import estimate_on, loss_of
 from cnnlab.app.together import judged
+from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs
-from cnnlab.data.stats import preprocessing_for, statistics_for
+from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream, in_order
 from cnnlab.distributed import ALONE, GradientSum, Peers
@@ -51,6 +53,8 @@ class Assembly:
     latch: Latch
     total_steps: int
     peers: Peers = ALONE
+    beginning: tuple[str, ...] = ()
+    """Lines that say which weights the training begins with."""
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
@@ -104,21 +108,27 @@ class Assembly:
         )
 
 
-def assemble(config: TrainConfig, device: torch.device, peers: Peers = ALONE) -> Assembly:
+def assemble(
+    config: TrainConfig,
+    device: torch.device,
+    peers: Peers = ALONE,
+    held: Checkpoint | None = None,
+) -> Assembly:
     """Build everything that `config` describes, on `device`; nothing is written anywhere.
 
+    held: the checkpoint that the run goes on from or begins with; only its preprocessing is used.
     Raises DataError where the set is missing, UsageError where settings do not fit each other.
     """
     splits = data.build(config.dataset)
     train = splits.train
-    channels = config.dataset.channels or train.image_shape[2]
-    preprocessing = preprocessing_for(train, config.dataset, channels)
+    preprocessing = fine_tuning.preprocessing_of(config.dataset, train, held)
     augmentation = build_augment(
         config.augment,
         mirror_allowed=train.mirror_allowed,
         statistics=lambda: statistics_for(train, preprocessing),
     )
     network = _network(config, preprocessing, augmentation, len(train.class_names)).to(device)
+    fine_tuning.freeze(network, config.fine_tuning.train_layers)
     device = models.home_device(network, device)
     stream = _stream(config, train, preprocessing, device)
     stream.take_share(peers.share)

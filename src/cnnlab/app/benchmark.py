@@ -10,10 +10,12 @@ from typing import Any
 
 import torch
 
+from cnnlab.app import fine_tuning
 from cnnlab.app.assemble import EVALUATION_BATCH, Assembly, assemble
 from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
 from cnnlab.data.inputs import Inputs
+from cnnlab.distributed import ALONE
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models.summary import summarize
 from cnnlab.runtime import configure, describe_device, make_generator, select_device
@@ -53,7 +55,9 @@ def run(config: BenchmarkConfig, launch: Launch) -> int:
         num_threads=config.runtime.num_threads,
         deterministic=config.runtime.deterministic,
     )
-    bench = Bench(assemble(config, device), config.seconds_per_part)
+    config, origin = fine_tuning.begin(config, launch.overrides, ALONE)
+    assembly = assemble(config, device, held=origin.held if origin else None)
+    bench = Bench(assembly, config.seconds_per_part)
     parts = bench.parts()
     if config.format == "json":
         print(json.dumps(document(config, bench, parts), indent=2))

@@ -12,6 +12,7 @@ from cnnlab.app.assemble import Assembly
 from cnnlab.config import Launch
 from cnnlab.console import Console
 from cnnlab.evaluation.metrics import Tally
+from cnnlab.models import Network
 from cnnlab.models.summary import summarize
 from cnnlab.run_folder import RunFolder
 from cnnlab.runtime import describe_device, precision_warning
@@ -30,9 +31,13 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     console.line(f"data        {describe_data(parts)}")
     for line in remarks(parts):
         console.line(f"            {line}")
+    for number, line in enumerate(parts.beginning):
+        console.line(f"{'' if number else 'weights':<12}{line}")
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
     model_table(console, parts)
+    if parts.network.frozen:
+        console.line(f"trained     {trained_layers(parts.network)}")
 
 
 _PLACES = {
@@ -72,6 +77,18 @@ def model_table(console: Console, parts: Assembly) -> None:
     ]
     rows.append([f"total {parts.config.model.name}", "", f"{summary.num_parameters:,}"])
     console.table(["layer", "output", "parameters"], rows)
+
+
+def trained_layers(network: Network) -> str:
+    """Return 'f6, f8: 11,014 of 61,706 parameters; frozen: c1, c3'."""
+    trained = [name for name in network.weighted if name not in network.frozen]
+    numbers = [p.numel() for p in network.parameters() if p.requires_grad]
+    total = sum(p.numel() for p in network.parameters())
+    frozen = [name for name in network.weighted if name in network.frozen]
+    return (
+        f"{', '.join(trained)}: {sum(numbers):,} of {total:,} parameters; "
+        f"frozen: {', '.join(frozen)}"
+    )
 
 
 def epoch_line(epoch: float, epochs: int, figures: dict[str, float], improved: bool) -> str:

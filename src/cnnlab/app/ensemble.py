@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from cnnlab import distributed, interrupts, run_folder, runtime
-from cnnlab.app import evaluate, train
+from cnnlab.app import evaluate, fine_tuning, train
 from cnnlab.app.display import plugin_words, resume_command
 from cnnlab.app.members import MEMBERS_FOLDER
 from cnnlab.config import EvaluateConfig, Launch, TrainConfig, to_plain
@@ -42,6 +42,8 @@ def run(config: TrainConfig, launch: Launch) -> int:
         )
     console = Console(progress=config.logging.progress)
     with contextlib.closing(console), interrupts.watching():
+        if config.resume is None:
+            config, _ = fine_tuning.begin(config, launch.overrides, distributed.ALONE)
         folder = _open_folder(config, launch)
         launch.log = str(folder.log_file)
         console.log_to(folder.log_file)

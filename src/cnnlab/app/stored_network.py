@@ -10,9 +10,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnlab import checkpoint, models
-from cnnlab.config import VARIANTS
-from cnnlab.config.models import ModelConfig
-from cnnlab.config.schema import parse
+from cnnlab.config import parse_model
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
@@ -102,7 +100,7 @@ class _NothingLargerThan(TorchDispatchMode):
 
 def _network(document: dict[str, Any]) -> models.Network:
     sizes = document["model"]
-    config = parse(ModelConfig, document["config"]["model"], "model", VARIANTS)
+    config = parse_model(document["config"]["model"])
     return models.build(
         models.on_one_device(config),
         in_channels=int(sizes["in_channels"]),

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 
 from cnnlab import distributed, interrupts, run_folder
-from cnnlab.app import resume, together
-from cnnlab.app.assemble import assemble
+from cnnlab.app import fine_tuning, resume, together
+from cnnlab.app.assemble import Assembly, assemble
+from cnnlab.app.fine_tuning import Origin
+from cnnlab.app.resume import Resumption
 from cnnlab.app.training_run import Training
 from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.console import Console
@@ -44,13 +46,17 @@ def train_together(
 ) -> None:
     """Train, this process its share; the first one owns the run folder."""
     with contextlib.ExitStack() as held:
-        resumption = None
-        if config.resume is not None:
+        resumption, origin = None, None
+        if config.resume is None:
+            config, origin = fine_tuning.begin(config, launch.overrides, peers)
+        else:
             resumption = resume.prepare_together(config, console.line, peers)
             if resumption is None:
                 return
             held.callback(resumption.folder.release)
-        parts = assemble(config, device, peers)
+            if resumption.held is None and config.fine_tuning.weights is not None:
+                origin = fine_tuning.read(config.fine_tuning.weights)
+        parts = build(config, device, peers, resumption, origin)
         together.check_alone(peers, len(getattr(parts.network, "devices", ())))
         folder = resumption.folder if resumption else claim_together(config, launch, peers)
         launch.log = str(folder.log_file)
@@ -59,6 +65,25 @@ def train_together(
         peers.report_to(str(folder.path), lambda message: failed(folder.path, message))
         with recorded(folder):
             Training(parts, folder, console, launch).run(resumption)
+
+
+def build(
+    config: TrainConfig,
+    device: torch.device,
+    peers: Peers,
+    resumption: Resumption | None,
+    origin: Origin | None,
+) -> Assembly:
+    """Assemble the run; at its start it gets the weights that it begins with, if there are any."""
+    held = origin.held if origin else None
+    if resumption is not None and resumption.held is not None:
+        held = resumption.held
+    parts = assemble(config, device, peers, held)
+    if origin is not None:
+        parts.beginning = fine_tuning.take_over(
+            parts.network, origin, parts.splits.train.class_names, config.fine_tuning
+        )
+    return parts
 
 
 def claim_together(config: TrainConfig, launch: Launch, peers: Peers) -> RunFolder:

@@ -5,14 +5,14 @@ several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a t
 `name` to a dataclass, so a key that has no effect in a choice does not exist there.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from cnnlab.config.checks import check_dataset, check_training
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.distributed import DistributedConfig
-from cnnlab.config.models import MODELS, ModelConfig
+from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
 from cnnlab.config.schema import Variants, parse, setting, to_plain
 from cnnlab.config.summary import SummaryConfig
@@ -53,6 +53,7 @@ __all__ = [
     "parse_convert",
     "parse_evaluate",
     "parse_list",
+    "parse_model",
     "parse_predict",
     "parse_prepare",
     "parse_summary",
@@ -102,6 +103,9 @@ class TrainConfig:
 
     seed: int = setting("of initialization, order, augmentation and dropout", at_least=0)
     model: ModelConfig
+    fine_tuning: FineTuningConfig = setting(
+        "what training begins with, and what it changes", within="model"
+    )
     dataset: DatasetConfig
     augment: AugmentConfig
     optimizer: OptimizerConfig
@@ -142,6 +146,14 @@ def parse_train(plain: dict[str, Any]) -> TrainConfig:
     config = parse(TrainConfig, plain, variants=VARIANTS)
     check_training(config)
     return config
+
+
+def parse_model(plain: Any) -> ModelConfig:
+    """Type the `model` section of a training run: the network alone, not how it was trained."""
+    own = {field.name for field in fields(FineTuningConfig)}
+    if isinstance(plain, dict):
+        plain = {key: value for key, value in plain.items() if key not in own}
+    return parse(ModelConfig, plain, "model", VARIANTS)
 
 
 def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:

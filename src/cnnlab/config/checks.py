@@ -57,10 +57,20 @@ def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
 def check_training(config: Any) -> None:
     """Raise UsageError where parts of a TrainConfig contradict each other or have no effect."""
     check_dataset(config.dataset)
+    check_normalization(config)
     check_augment(config.augment, config.dataset)
     check_trainer(config.trainer)
     check_schedule(config.schedule, config.trainer.epochs)
     check_validation(config)
+
+
+def check_normalization(config: Any) -> None:
+    """Raise UsageError where the checkpoint's normalization is asked for, and there is none."""
+    if config.dataset.normalize == "checkpoint" and config.fine_tuning.weights is None:
+        raise UsageError(
+            "dataset.normalize=checkpoint needs the checkpoint",
+            hint="model.weights=FILE, or dataset.normalize=channel",
+        )
 
 
 def check_trainer(trainer: Any) -> None:

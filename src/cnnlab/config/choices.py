@@ -48,7 +48,7 @@ def defaults(verb: str, chosen: dict[str, str]) -> dict[str, Any]:
     for group, usual in groups(verb).items():
         path = configs_folder() / group / f"{chosen.get(group, usual)}.yaml"
         if group != "experiment" and path.is_file():
-            values[group] = read(path)
+            values[group] = read(path) | values.get(group, {})
     return values
 
 

@@ -19,8 +19,8 @@ class DatasetConfig:
     channels: int | None = setting("planes the network sees, 1 or 3; null: as stored", at_least=1)
     normalize: str = setting(
         "channel: mean and deviation a channel; pixel: the mean image of 2012, no division; "
-        "lenet5_1998: background -0.1, ink 1.175",
-        choices=("channel", "pixel", "lenet5_1998"),
+        "lenet5_1998: background -0.1, ink 1.175; checkpoint: as model.weights saw its images",
+        choices=("channel", "pixel", "lenet5_1998", "checkpoint"),
     )
     permutation_seed: int | None = setting(
         "shuffle the pixels of every image in one fixed way; null: leave them", at_least=0

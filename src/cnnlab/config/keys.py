@@ -38,7 +38,8 @@ def walk(section_class: type, variants: Variants, where: str = "") -> list[Key]:
     keys: list[Key] = []
     hints = typing.get_type_hints(section_class)
     for field in dataclasses.fields(section_class):
-        name, kind = join(where, field.name), element_type(hints[field.name])
+        place = field.metadata.get("within", field.name)
+        name, kind = join(where, place), element_type(hints[field.name])
         if kind in variants:
             keys += _walk_choices(variants[kind], variants, name)
         elif dataclasses.is_dataclass(kind):

@@ -14,6 +14,28 @@ class ModelConfig:
 
 
 @dataclass(kw_only=True)
+class FineTuningConfig:
+    """What training begins with, and which layers it changes; keys of `model` in `cnnlab train`."""
+
+    weights: str | None = setting("checkpoint or run folder to begin with; null: anew")
+    replace_head: bool = setting("give the last layer new weights, for other classes")
+    train_layers: str = setting("all, head (the last layer), or from:LAYER to the end")
+
+    def __post_init__(self) -> None:
+        """Refuse a head that is new anyway, and words that choose no layers."""
+        if self.replace_head and self.weights is None:
+            raise UsageError(
+                "model.replace_head=true has no effect without model.weights",
+                hint="without weights to begin with, every layer is new",
+            )
+        chosen, _, layer = self.train_layers.partition(":")
+        if self.train_layers not in ("all", "head") and (chosen != "from" or not layer):
+            raise UsageError(
+                f"model.train_layers must be all, head or from:LAYER, got '{self.train_layers}'"
+            )
+
+
+@dataclass(kw_only=True)
 class LinearConfig(ModelConfig):
     """One fully connected layer: the scores are linear in the pixels."""
 

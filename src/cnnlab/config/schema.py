@@ -24,16 +24,17 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    within: str | None = None,
 ) -> Any:
     """Declare a required dataclass field with its help text and its range.
 
     The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
-    configs/ alone; a field without a value in the composed config is an error.
+    configs/ alone; a field without a value in the composed config is an error. within: of a field
+    that is a dataclass itself, the section among whose keys its own are written.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    return dataclasses.field(
-        metadata={"description": description, "choices": choices, "bounds": bounds}
-    )
+    metadata = {"description": description, "choices": choices, "bounds": bounds}
+    return dataclasses.field(metadata=metadata | ({"within": within} if within else {}))
 
 
 def parse(
@@ -51,22 +52,53 @@ def parse(
     chosen = _choose(section_class, plain, where, tables)
     fields = {field.name: field for field in dataclasses.fields(chosen)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(chosen)
+    plain, places = _take_out(fields, hints, plain)
     if unknown := [str(key) for key in plain if key not in fields]:
         raise _unknown(section_class, chosen, unknown[0], where, tables)
     if missing := [name for name in fields if name not in plain]:
         raise UsageError(f"'{join(where, missing[0])}' is missing from the config")
     return chosen(
         **{
-            name: _value(hints[name], field.metadata, plain[name], join(where, name), tables)
+            name: _value(
+                hints[name],
+                field.metadata,
+                plain[name],
+                join(where, places.get(name, name)),
+                tables,
+            )
             for name, field in fields.items()
         }
     )
+
+
+def _take_out(
+    fields: dict[str, Any], hints: dict[str, Any], plain: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give each `within` field a mapping of its own; return the plain data, and where each was."""
+    places = {
+        name: field.metadata["within"]
+        for name, field in fields.items()
+        if "within" in field.metadata
+    }
+    for name, section in places.items():
+        held = plain.get(section)
+        if not isinstance(held, dict):
+            continue
+        own = {field.name for field in dataclasses.fields(hints[name])}
+        plain = plain | {
+            section: {key: value for key, value in held.items() if key not in own},
+            name: {key: value for key, value in held.items() if key in own},
+        }
+    return plain, places
 
 
 def to_plain(section: Any) -> dict[str, Any]:
     """Turn a settings dataclass back into what `parse` reads; ready for JSON and YAML."""
     plain = dataclasses.asdict(section)
     assert isinstance(plain, dict)
+    for field in dataclasses.fields(section):
+        if "within" in field.metadata:
+            plain[field.metadata["within"]].update(plain.pop(field.name))
     return plain
 
 

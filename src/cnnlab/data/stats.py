@@ -24,8 +24,14 @@ def preprocessing_for(store: Store, config: DatasetConfig, channels: int) -> Pre
     the border included: with normalize=channel its input has mean 0 and deviation 1 exactly.
     pixel subtracts the mean image and divides by nothing (Source: Krizhevsky et al. 2012, section
     2); lenet5_1998 puts background at -0.1 and ink at 1.175 (Source: LeCun et al. 1998, II-B).
-    Raises UsageError when the border leaves no room for content.
+    Raises UsageError when the border leaves no room for content, and for normalize=checkpoint,
+    which no set can answer.
     """
+    if config.normalize == "checkpoint":
+        raise UsageError(
+            "dataset.normalize=checkpoint is for training that begins with model.weights",
+            hint="dataset.normalize=channel",
+        )
     size, padding = config.image_size_pixels, config.pad_pixels
     if size <= 2 * padding:
         raise UsageError(

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
 from cnnlab.geometry import ReceptiveField, whole_image
+from cnnlab.models import merged
 from cnnlab.models.layers import window_of
 
 
@@ -50,9 +51,11 @@ class Network(nn.Module):
         super().__init__()
         self.task = task
         self._roles = {layer.name: layer.role for layer in layers}
+        self._frozen: frozenset[str] = frozenset()
         assert len(self._roles) == len(layers), "layer names must differ"
         for layer in layers:
             self.add_module(layer.name, layer.module)
+        self._stretches = merged.stretches({layer.name: layer.module for layer in layers})
 
     @property
     def in_channels(self) -> int:
@@ -88,9 +91,40 @@ class Network(nn.Module):
             fields[layer.name] = field
         return fields
 
+    @property
+    def weighted(self) -> tuple[str, ...]:
+        """Return the names of the layers with parameters, in order."""
+        layers = self.layers
+        return tuple(
+            layer.name for layer in layers if next(layer.module.parameters(), None) is not None
+        )
+
+    @property
+    def frozen(self) -> frozenset[str]:
+        """Return the names of the layers that training leaves as they are."""
+        return self._frozen
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Let no training change these layers: neither parameters nor running statistics."""
+        self._frozen = frozenset(names)
+        for layer in self.layers:
+            layer.module.requires_grad_(layer.name not in self._frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Choose between training and evaluation; frozen layers always evaluate."""
+        super().train(mode)
+        for name in self._frozen:
+            self.get_submodule(name).eval()
+        return self
+
     def forward(self, images: Tensor) -> Tensor:
-        """Return the scores of the images."""
+        """Return the scores of the images; on a CPU some layers are computed together."""
         maps = self._enter(images)
+        if merged.pay(maps):
+            for names, compute in self._stretches:
+                maps = compute(maps, [self._modules[name] for name in names])  # type: ignore[misc]
+            return self._leave(maps)
         for name in self._roles:
             maps = self._modules[name](maps)  # type: ignore[misc]
         return self._leave(maps)

@@ -93,8 +93,8 @@ def summarize(network: Network, model: str = "") -> Summary:
 
 
 def num_trainable(module: nn.Module) -> int:
-    """Return the numbers that training changes."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+    """Return the numbers that training can change; frozen ones count."""
+    return sum(p.numel() for p in module.parameters())
 
 
 @torch.no_grad()

@@ -86,7 +86,10 @@ def with_curvature(step: Step, estimate: Estimate, every_steps: int) -> Step:
             found = estimate(state.model, state.step)
             named = dict(state.model.named_parameters())
             assert isinstance(state.optimizer, DiagonalLevenbergMarquardt)
-            state.optimizer.set_curvature({named[name]: h for name, h in found.items()})
+            trained: dict[Tensor, Tensor] = {
+                named[name]: h for name, h in found.items() if named[name].requires_grad
+            }
+            state.optimizer.set_curvature(trained)
         return step(state, images, labels)
 
     return curved
