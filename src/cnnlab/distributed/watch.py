@@ -93,7 +93,7 @@ class Watch(threading.Thread):
 
     def is_told(self, message: str) -> bool:
         """Say whether another process has shown this very message already."""
-        return bool(self._store.add(f"told/{message}", 1) > 1)
+        return not _is_first(self._store, f"told/{message}")
 
     def lost(self, error: Exception) -> PeerLostError:
         """Return who was lost: a process that said why it failed, else one that is gone."""
@@ -184,7 +184,7 @@ class Watch(threading.Thread):
         The one that is missing is killed if it is on this machine: frozen, it hears nothing else.
         """
         time.sleep(0.2 * self._rank)  # one speaks first
-        if self._own_store.add(f"told/lost {rank}", 1) == 1:
+        if _is_first(self._own_store, f"told/lost {rank}"):
             self._say(f"cnnlab: {self._blame(rank, cause, self._own_read)}\n")
             host, pid = self._who(rank, self._own_read)
             if rank != self._rank and host == socket.gethostname():
@@ -255,6 +255,14 @@ class Watch(threading.Thread):
 
     def _own_read(self, key: str) -> str | None:
         return str(self._own_store.get(key).decode()) if self._own_store.check([key]) else None
+
+
+def _is_first(store: Any, key: str) -> bool:
+    """Say whether no other process came here before; without a store each is the first."""
+    try:
+        return bool(store.add(key, 1) == 1)
+    except RuntimeError:
+        return True
 
 
 def cause_of(error: BaseException) -> str:
