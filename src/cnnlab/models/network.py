@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
 from cnnlab.geometry import ReceptiveField, whole_image
+from cnnlab.models import merged
 from cnnlab.models.layers import window_of
 
 
@@ -54,6 +55,7 @@ class Network(nn.Module):
         assert len(self._roles) == len(layers), "layer names must differ"
         for layer in layers:
             self.add_module(layer.name, layer.module)
+        self._stretches = merged.stretches({layer.name: layer.module for layer in layers})
 
     @property
     def in_channels(self) -> int:
@@ -117,8 +119,12 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the scores of the images."""
+        """Return the scores of the images; on a CPU some layers are computed together."""
         maps = self._enter(images)
+        if merged.pay(maps):
+            for names, compute in self._stretches:
+                maps = compute(maps, [self._modules[name] for name in names])  # type: ignore[misc]
+            return self._leave(maps)
         for name in self._roles:
             maps = self._modules[name](maps)  # type: ignore[misc]
         return self._leave(maps)
