@@ -30,6 +30,7 @@ SAFE = (
     "dataset.root",
     "dataset.download",
     "dataset.residency",
+    "dataset.num_decode_threads",
     "runtime.device",
     "runtime.num_threads",
     "runtime.profile",
