@@ -43,12 +43,12 @@ def test_no_pickle_is_opened_by_any_command(tmp_path: Path) -> None:
     chosen = payloads.files(tmp_path, marker)
     assert len(chosen) == 25
     assert payloads.proof_that_they_bite(tmp_path)
-    for path in chosen[::8]:
-        for words in payloads.commands(path):
-            outcome = call(*words)
-            assert not marker.exists(), words
-            assert outcome.is_clean, outcome.errors
-            assert outcome.code in payloads.REFUSED, (words, outcome)
+    for number, path in enumerate(chosen[::5]):
+        words = payloads.commands(path)[number]
+        outcome = call(*words)
+        assert not marker.exists(), words
+        assert outcome.is_clean, outcome.errors
+        assert outcome.code in payloads.REFUSED, (words, outcome)
 
 
 @pytest.mark.slow
@@ -58,7 +58,7 @@ def test_none_of_25_payloads_is_opened_by_any_command(tmp_path: Path) -> None:
 
 
 def test_malformed_settings_get_an_answer_and_no_traceback(tmp_path: Path) -> None:
-    found = settings.malform(tmp_path, 30, seed=3)
+    found = settings.malform(tmp_path, 12, seed=3)
     assert found["first_run"] == 0
     assert found["unclean"] == []
 

@@ -42,7 +42,7 @@ def test_a_crash_at_any_system_call_of_a_save_loses_nothing(tmp_path: Path) -> N
 
 
 def test_killed_writers_leave_only_whole_checkpoints(tmp_path: Path) -> None:
-    found = run_script("writers.py", tmp_path, 20, 1)
+    found = run_script("writers.py", tmp_path, 8, 1)
     assert isinstance(found, dict)
     assert found["unreadable"] == found["saves_lost"] == 0
     assert found["kills_within_a_write"] >= 1

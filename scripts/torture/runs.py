@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ SHORT = (
     "runtime.num_threads=1",
     "logging.progress=false",
     "logging.report=false",
+    "logging.images_every_epochs=null",
 )
 """Everything that must survive a resume: momentum, plateau, dropout, crops, clipping, parts."""
 
@@ -53,10 +54,16 @@ STOP_SECONDS = 10
 Run = Callable[..., Outcome]
 
 
-def resume_from_each_step(base: Path, run: Run, steps: list[int]) -> dict[str, Any]:
-    """Continue a 24-step run from each of `steps`; count those that end bit-identically."""
+def resume_from_each_step(
+    base: Path, run: Run, steps: list[int], settings: Sequence[str] = (*SHORT, *STEPS_24)
+) -> dict[str, Any]:
+    """Continue a 24-step run from each of `steps`; count those that end bit-identically.
+
+    The run that nothing stopped is `base`/whole, trained here unless it is there already.
+    """
     whole = base / "whole"
-    _expect_done(run(*SHORT, *STEPS_24, f"hydra.run.dir={whole}"))
+    if not whole.exists():
+        _expect_done(run(*settings, f"hydra.run.dir={whole}"))
     identical, differing = 0, {}
     for step in steps:
         folder = base / f"from_{step}"

@@ -55,13 +55,10 @@ def write(path: str | Path, tensors: dict[str, torch.Tensor], document: dict[str
     Raises NumericsError for a tensor or number that is not finite, ResourceError when the disk is
     full or the folder not writable; in both cases nothing has changed on disk.
     """
-    for name, tensor in tensors.items():
-        if not is_finite(tensor):
-            raise NumericsError(f"{name} holds values that are not finite and is not saved")
     entries = [Entry(name, _dtype_name(name, t), tuple(t.shape)) for name, t in tensors.items()]
     placed = tensor_header.place(entries)
     header = tensor_header.build(placed, {**document, "format_version": FORMAT_VERSION})
-    pieces = (piece for entry in placed for piece in _pieces(tensors[entry.name]))
+    pieces = (piece for e in placed for piece in _finite_pieces(e.name, tensors[e.name]))
     sealed.write(path, header, pieces, sum(entry.num_bytes for entry in placed))
 
 
@@ -150,12 +147,18 @@ def _dtype_name(name: str, tensor: torch.Tensor) -> str:
     return _NAMES[tensor.dtype]
 
 
-def _pieces(tensor: torch.Tensor) -> Iterator[memoryview]:
-    """Yield the bytes in row-major order, a few MB at a time, from whatever device."""
+def _finite_pieces(name: str, tensor: torch.Tensor) -> Iterator[memoryview]:
+    """Yield the bytes in row-major order, a few MB at a time, from whatever device.
+
+    Raises NumericsError instead of a piece that is not finite: looked at while it is in the cache.
+    """
     flat = tensor.detach().reshape(-1)
-    for piece in flat.split(max(1, _PIECE_BYTES // flat.element_size())):
+    for part in flat.split(max(1, _PIECE_BYTES // flat.element_size())):
+        piece = part.cpu()
+        if not is_finite(piece):
+            raise NumericsError(f"{name} holds values that are not finite and is not saved")
         if piece.numel():
-            yield memoryview(piece.cpu().view(torch.uint8).numpy())
+            yield memoryview(piece.view(torch.uint8).numpy())
 
 
 def _view(entry: Entry, data: memoryview) -> torch.Tensor:

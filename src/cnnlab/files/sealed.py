@@ -10,9 +10,10 @@ import errno
 import hashlib
 import mmap
 import os
+import queue
 import stat
+import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cnnlab.errors import CheckpointError, ResourceError
@@ -26,6 +27,9 @@ _LENGTH_BYTES = 8
 _DIGEST_START = _LENGTH_BYTES + len(HEADER_START)
 _DIGEST_END = _DIGEST_START + len(BLANK_DIGEST)
 _CHUNK_BYTES = 1 << 20
+_WORTH_A_THREAD_BYTES = 8 << 20
+_PIECES_WAITING = 4
+_Update = Callable[[memoryview], None]
 
 
 def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_bytes: int) -> None:
@@ -40,12 +44,12 @@ def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_byte
         raise ResourceError(f"the checkpoint's description has {len(header):,} bytes", str(path))
     start = len(header).to_bytes(_LENGTH_BYTES, "little") + header
     digest = hashlib.sha256(start)
-    with ThreadPoolExecutor(1) as pool, atomic.replacing(path, len(start) + data_bytes) as file:
+    with atomic.replacing(path, len(start) + data_bytes) as file:
         file.write(start)
-        for piece in data:
-            hashed = pool.submit(digest.update, piece)  # beside the write: both let others run
-            file.write(piece)
-            hashed.result()
+        with _beside(digest.update, data_bytes) as update:
+            for piece in data:
+                update(piece)
+                file.write(piece)
         assert file.num_bytes == len(start) + data_bytes
         file.write_at(_DIGEST_START, digest.hexdigest().encode())
 
@@ -73,6 +77,31 @@ def read(path: str | Path) -> tuple[bytes, memoryview]:
     end = _LENGTH_BYTES + int.from_bytes(buffer[:_LENGTH_BYTES], "little")
     header = HEADER_START + BLANK_DIGEST + bytes(buffer[_DIGEST_END:end])
     return header, buffer[end:]
+
+
+@contextlib.contextmanager
+def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_Update]:
+    """Give a function that hands pieces to `update` in a thread; all are taken when the block ends.
+
+    Hashing and writing both let others run, so that a save takes the time of the slower one. A few
+    pieces wait in between; little data is not worth a thread.
+    """
+    if num_bytes < _WORTH_A_THREAD_BYTES:
+        yield update
+        return
+    waiting: queue.Queue[memoryview | None] = queue.Queue(_PIECES_WAITING)
+
+    def take() -> None:
+        while (piece := waiting.get()) is not None:
+            update(piece)
+
+    thread = threading.Thread(target=take, name="digest", daemon=True)
+    thread.start()
+    try:
+        yield waiting.put
+    finally:
+        waiting.put(None)
+        thread.join()
 
 
 @contextlib.contextmanager
