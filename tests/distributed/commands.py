@@ -30,7 +30,10 @@ def run() -> dict[str, Any]:
         if is_first:
             found["alone"] = command([*SETTINGS, "hydra.run.dir=alone"])
             found["evaluated_alone"] = command(EVALUATE)
+            with setting(FAULT="term 0 4"):
+                found["stopped_alone"] = command([*SETTINGS, "hydra.run.dir=grown"])
     found["evaluated"] = command(EVALUATE)
+    found["grown"] = command(["train", "resume=grown", *PLUGIN])
     return found
 
 

@@ -40,6 +40,15 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not(
     check_same_weights(last_of(started / "run"), last_of(started / "alone"))
 
 
+def test_a_run_begun_by_one_process_goes_on_with_two(started: Path, found: dict[str, Any]) -> None:
+    code, output, _ = found["commands"]["grown"]
+
+    assert found["commands"]["stopped_alone"][0] == 143
+    assert code == 0
+    assert "num_processes 1 -> 2: the run goes on, but not bit-identically" in output
+    check_same_weights(last_of(started / "grown"), last_of(started / "alone"))
+
+
 def check_same_weights(found: Checkpoint, wanted: Checkpoint) -> None:
     assert found.document["step"] == wanted.document["step"] == 6
     for name, tensor in wanted.tensors.items():
@@ -70,6 +79,7 @@ def test_only_the_first_process_speaks(said_by_the_other: dict[str, Any]) -> Non
         "stopped": [143, "", ""],
         "resumed": [0, "", ""],
         "evaluated": [0, "", ""],
+        "grown": [0, "", ""],
     }
 
 

@@ -157,18 +157,19 @@ class Watch(threading.Thread):
     def _without_store(self) -> PeerLostError:
         """Say that the store went with whoever held it."""
         if self._host is not None:
-            return self._blame(self._host, self._written_cause() or "killed")
+            return self._blame(*(self._written() or (self._host, "killed")))
         what = "what started the processes of this job is gone (torchrun)"
         self._write(LAUNCHER, "gone", what)
         return PeerLostError(what, hint=self._go_on())
 
-    def _written_cause(self) -> str | None:
-        """Return what a failing process wrote into error.json."""
+    def _written(self) -> tuple[int, str] | None:
+        """Return which process failed and why, as error.json says."""
         if self._folder is None:
             return None
         try:
-            return str(json.loads((self._folder / "error.json").read_bytes())["cause"])
-        except (OSError, ValueError, KeyError):
+            facts = json.loads((self._folder / "error.json").read_bytes())
+            return int(facts["rank"]), str(facts["cause"])
+        except (OSError, ValueError, TypeError, KeyError):
             return None
 
     def _leave_if_dead(
