@@ -1,10 +1,12 @@
 """Whole runs, stopped and continued: no step lost, none repeated, every refusal said in words."""
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +14,14 @@ import pytest
 import torch
 
 from cnnlab import checkpoint
-from cnnlab.app import train, training_run
+from cnnlab.app import training_run
 from cnnlab.app.assemble import Assembly
 from cnnlab.app.figures import Reporter
 from cnnlab.run_folder import RunFolder
 from cnnlab.training.loop import StepReport, TrainState
 from scripts.torture import runs
 from scripts.torture.command import Outcome, call, differences, trace
+from tests.data.pictures import write_train_and_test
 
 SETTINGS = (*runs.SHORT, *runs.STEPS_24)
 TOTAL_STEPS = 24
@@ -113,19 +116,19 @@ def test_validations_cut_short_are_made_up_for_and_a_stop_while_testing_loses_no
     """Stopped in the first validation, in the last one behind the last step, and in the test."""
     folder, judge = tmp_path / "run", Assembly.judge
     words = [*SETTINGS, f"hydra.run.dir={folder}"]
-    judged = last = 0
+    judged = stopped_at = 0
 
     def signalling(self: Assembly, *arguments: object, **options: object) -> object:
         nonlocal judged
         judged += 1
-        if judged == last:
+        if judged == stopped_at:
             os.kill(os.getpid(), signal.SIGTERM)
         return judge(self, *arguments, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
         patched.setattr(Assembly, "judge", signalling)
-        for last, step, is_due in ((1, 8, True), (3, 24, True), (2, 24, False)):
-            judged = 0  # what was cut short is judged again first
+        for number, step, is_due in ((1, 8, True), (3, 24, True), (2, 24, False)):
+            judged, stopped_at = 0, number  # what was cut short is judged again first
             assert call(*words).code == 143
             saved = checkpoint.read(RunFolder(folder).checkpoints / "last.safetensors").document
             assert (saved["step"], saved["validation_due"]) == (step, is_due)
@@ -380,6 +383,37 @@ def test_memory_that_runs_out_names_the_batch_and_the_key_to_change(
     assert outcome.is_clean
     assert "trainer.batch_size=16" in outcome.errors
     assert "trainer.accumulate=4" in outcome.errors
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "a.jpg"), ["may have", "ulimit -n", "a.jpg"]),
+        (MemoryError(), ["out of memory", "trainer.batch_size=4"]),
+    ],
+)
+def test_a_decode_thread_that_dies_ends_the_run_with_the_cause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: list[str]
+) -> None:
+    read, reading = os.open, threading.Event()
+
+    def failing(path: object, *arguments: object, **options: object) -> int:
+        if threading.current_thread().name.startswith("decode"):
+            reading.set()
+            raise error
+        return read(path, *arguments, **options)  # type: ignore[arg-type, call-overload]
+
+    pictures = write_train_and_test(tmp_path / "pictures")
+    settings = ["dataset=folder", f"dataset.root={pictures}", "dataset.image_size_pixels=32"]
+    settings += ["dataset.num_decode_threads=2", "dataset.num_validation=8", "model=lenet5"]
+    settings += ["dataset.residency=mapped", "logging.progress=false", "trainer.batch_size=4"]
+    monkeypatch.setattr(os, "open", failing)
+    outcome = call("train", *settings, "runtime.device=cpu", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 6, outcome.errors
+    assert reading.is_set()
+    assert outcome.is_clean
+    assert all(word in outcome.errors for word in words), outcome.errors
+    assert not [t.name for t in threading.enumerate() if t.name == "ahead"]
 
 
 def test_a_checkpoint_folder_deleted_during_the_run_is_named(

@@ -21,7 +21,7 @@ import torch
 
 from cnnlab import __version__, checkpoint
 from cnnlab.run_folder import provenance
-from scripts.torture import command, figures, mutations, payloads, runs, settings
+from scripts.torture import command, decoding, figures, mutations, payloads, runs, settings
 
 ROOT = Path(__file__).resolve().parents[2]
 Part = Callable[[Path, bool], dict[str, Any]]
@@ -53,6 +53,14 @@ def each_step(folder: Path, quick: bool) -> dict[str, Any]:
     steps = [1, 8, 23] if quick else list(range(1, 24))
     found = runs.resume_from_each_step(folder, command.call, steps)
     return found | {"holds": found["identical"] == len(steps)}
+
+
+def each_decoded_step(folder: Path, quick: bool) -> dict[str, Any]:
+    """The same from a Store of JPEGs, with 1 and with 4 decode threads."""
+    steps = [8, 13] if quick else list(range(1, 24))
+    found = decoding.resume_decoding_runs(folder, steps)
+    identical = all(found[threads]["identical"] == len(steps) for threads in ("1", "4"))
+    return found | {"holds": identical and found["alike"]}
 
 
 def terminations(folder: Path, quick: bool) -> dict[str, Any]:
@@ -125,6 +133,7 @@ PARTS: dict[str, Part] = {
     "writers": writers,
     "crash_points": crash_points,
     "each_step": each_step,
+    "each_decoded_step": each_decoded_step,
     "attacked": attacked,
     "malformed": malformed,
     "terminations": terminations,

@@ -1,5 +1,6 @@
 """Tasks that end in every way a task can end; the command line runs them in place of `list`."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -45,3 +46,11 @@ def fail_in_job_1(config: Any, launch: Launch) -> int:
     facts = {"status": "done", "best_validation_error": 0.25, "test_error": 0.125}
     (folder / "run.json").write_text(json.dumps(facts))
     return 0
+
+
+def disk_full(config: Any, launch: Launch) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device", "a.txt")
+
+
+def no_thread(config: Any, launch: Launch) -> int:
+    raise RuntimeError("can't start new thread")

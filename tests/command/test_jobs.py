@@ -37,6 +37,18 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "cnnlab: bug: RuntimeError: inner workings\n  traceback in train.log\n",
         ),
         ("out_of_memory", 6, "cnnlab: out of memory\n  lower batch_size\n"),
+        (
+            "disk_full",
+            6,
+            "cnnlab: disk full or quota\n  a.txt\n"
+            "  free space, or use another disk: hydra.run.dir=X\n",
+        ),
+        (
+            "no_thread",
+            6,
+            "cnnlab: the system gives no further thread\n  decode with fewer: "
+            "dataset.num_decode_threads=1; or raise the limit: ulimit -u\n",
+        ),
     ],
 )
 def test_the_end_of_a_task(

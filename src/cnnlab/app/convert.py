@@ -16,7 +16,7 @@ from cnnlab.config import Launch, to_plain
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.models import Alexnet2014Config
 from cnnlab.errors import BusyError, CheckpointError, DataError, ResourceError, UsageError
-from cnnlab.files import atomic
+from cnnlab.files import atomic, foreign
 from cnnlab.models.alexnet_2014 import from_torchvision, to_torchvision
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
@@ -114,7 +114,9 @@ def read_torch_file(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"the weights cannot be read: {error.strerror}", where) from error
     except Exception as error:  # damaged pickles raise whatever their bytes lead to
         raise CheckpointError(
-            "not a file of plain tensors that torch.load(weights_only=True) accepts", where
+            "not a file of plain tensors that torch.load(weights_only=True) accepts",
+            where,
+            foreign.asks_for(foreign.first_bytes(path)),
         ) from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]

@@ -1,7 +1,9 @@
 """What a command that fails shows: up to three lines; the traceback goes to the run's log."""
 
 import contextlib
+import errno
 import os
+import resource
 import sys
 import time
 import traceback
@@ -70,12 +72,33 @@ def is_interrupt(error: BaseException | None) -> bool:
 def is_out_of_memory(error: Exception) -> bool:
     """Say whether the machine or the device had no memory left; torch need not be loaded."""
     torch: Any = sys.modules.get("torch")
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     if torch is None or not isinstance(error, RuntimeError):
         return False
     on_host = "DefaultCPUAllocator" in str(error)  # torch has no class of its own for it
     return on_host or isinstance(error, torch.OutOfMemoryError)
+
+
+def shortage(error: BaseException) -> str | None:
+    """Name what the system ran out of, and what to do; None if that is not what happened.
+
+    For what no place nearer to it has turned into a message of its own: it is no bug of ours.
+    """
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        hint = "decode with fewer: dataset.num_decode_threads=1; or raise the limit: ulimit -u"
+        return f"the system gives no further thread\n  {hint}"
+    if not isinstance(error, OSError):
+        return None
+    name = f"\n  {error.filename}" if error.filename else ""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"too many open files: this process may have {limit}{name}\n  ulimit -n 4096"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"disk full or quota{name}\n  free space, or use another disk: hydra.run.dir=X"
+    if error.errno == errno.EROFS:
+        return f"a read-only file system{name}\n  use another place: hydra.run.dir=X"
+    return None
 
 
 def memory_hint(config: Any) -> str:

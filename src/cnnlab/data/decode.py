@@ -6,6 +6,7 @@ file's ending. Rejected with a reason: everything else. Nothing is clipped or re
 """
 
 import contextlib
+import errno
 import io
 import os
 import stat
@@ -29,6 +30,8 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 1 << 28
 MAX_ASPECT = 20
+SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+"""What the system lacks, not the file: an image is not called bad for it."""
 
 _ORIENTATION = 0x0112
 _PLAIN_MODES = {"L", "RGB", "CMYK", "YCbCr"}
@@ -78,6 +81,8 @@ def read_file(path: Path) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
     except OSError as error:
+        if error.errno in SHORTAGES:
+            raise  # the system's fault, not the file's
         dangling = isinstance(error, FileNotFoundError) and path.is_symlink()
         reason = "dangling link" if dangling else (error.strerror or str(error)).lower()
         raise BadImage(path, reason) from error

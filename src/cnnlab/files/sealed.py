@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cnnlab.errors import CheckpointError, ResourceError
-from cnnlab.files import atomic
+from cnnlab.files import atomic, foreign
 from cnnlab.printable import printable
 
 HEADER_START = b'{"__metadata__":{"sha256":"'
@@ -145,7 +145,7 @@ def _allocate(path: str | Path, size: int) -> memoryview:
         return memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
     except (OSError, OverflowError, MemoryError, ValueError) as error:
         if size == 0:
-            raise _foreign(path, b"") from error
+            raise foreign.refusal(path, b"") from error
         message = f"{size:,} bytes of memory are needed to read the checkpoint"
         raise ResourceError(message, printable(str(path))) from error
 
@@ -156,7 +156,7 @@ def _compare(
     """Read bytes [start, end) into place(start, end), piece by piece, and compare the digest."""
     head = place(0, min(size, _DIGEST_END))
     _fill(path, descriptor, head)
-    stored = _stored_digest(path, bytes(head), size)
+    stored = _stored_digest(path, descriptor, bytes(head), size)
     digest = hashlib.sha256(bytes(head[:_DIGEST_START]) + BLANK_DIGEST)
     for start in range(_DIGEST_END, size, _CHUNK_BYTES):
         piece = place(start, min(start + _CHUNK_BYTES, size))
@@ -178,31 +178,14 @@ def _fill(path: str | Path, descriptor: int, target: memoryview) -> None:
         target = target[taken:]
 
 
-def _stored_digest(path: str | Path, head: bytes, size: int) -> bytes:
+def _stored_digest(path: str | Path, descriptor: int, head: bytes, size: int) -> bytes:
     """Return the digest of a file that begins as a sealed one of possible lengths does."""
     header_bytes = int.from_bytes(head[:_LENGTH_BYTES], "little")
     if len(head) < _DIGEST_END or head[_LENGTH_BYTES:_DIGEST_START] != HEADER_START:
-        raise _foreign(path, head)
+        raise foreign.refusal(path, os.pread(descriptor, foreign.LOOK_BYTES, 0))
     if not len(HEADER_START) < header_bytes <= min(size - _LENGTH_BYTES, MAX_HEADER_BYTES):
         raise CheckpointError(
             "the checkpoint is damaged: its first bytes give an impossible length",
             printable(str(path)),
         )
     return head[_DIGEST_START:_DIGEST_END]
-
-
-def _foreign(path: str | Path, head: bytes) -> CheckpointError:
-    """Name what the file seems to be; guesses from its first bytes, nothing is opened."""
-    what, hint = "not a checkpoint of cnnlab", ""
-    text = head.lstrip().lower()
-    if not head or not head.strip(b"\0"):
-        what = "an empty file" if not head else "a file of zeros: the disk lost its content"
-    elif head.startswith((b"PK", b"\x80", b"\x1f\x8b")):
-        what = "a zip, gzip or pickle file, not a checkpoint of cnnlab, and is not opened"
-        hint = "weights saved by torch: cnnlab convert source=FILE model=NAME output=FILE"
-    elif head[8:9] == b"{":
-        what = "a safetensors file without cnnlab's digest"
-        hint = "foreign weights: cnnlab convert source=FILE model=NAME output=FILE"
-    elif text.startswith((b"<!doctype", b"<html")):
-        what = "a web page, not a checkpoint: the download went wrong"
-    return CheckpointError(f"the file is {what}", printable(str(path)), hint)
