@@ -60,7 +60,8 @@ def shrink(pictures: Tensor, largest_side: int) -> Tensor:
         return pictures
     size = [max(1, round(one * largest_side / side)) for one in pictures.shape[-2:]]
     small = F.interpolate(pictures.float(), size, mode="bilinear", antialias=True)
-    return small.to(pictures.dtype)
+    low, high = pictures.aminmax()
+    return small.to(pictures.dtype).clamp(low, high)  # the weights' sum can be 1 and a bit
 
 
 def to_rgb(pictures: Tensor) -> Tensor:
