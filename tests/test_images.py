@@ -23,13 +23,22 @@ LAYOUTS = {
 }
 
 
+@pytest.fixture(params=["all at once", "one by one"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy as small images are copied, and as large ones are."""
+    monkeypatch.setattr(pixels, "_LARGE_BYTES", 0 if request.param == "one by one" else 1 << 40)
+
+
+@pytest.mark.usefixtures("way")
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_crop_equals_slicing_one_image_at_a_time(layout: str, dtype: torch.dtype) -> None:
     images = LAYOUTS[layout](random_images(7, 3, 12, 15)).to(dtype)
     corners = torch.tensor([[0, 0], [4, 7], [0, 7], [4, 0], [2, 3], [1, 6], [3, 1]])
     expected = reference.crop(images.numpy(), corners.tolist(), 8)
-    np.testing.assert_array_equal(pixels.crop(images, corners, 8).numpy(), expected)
+    found = pixels.crop(images, corners, 8)
+    np.testing.assert_array_equal(found.numpy(), expected)
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 @settings(max_examples=40, deadline=None)
@@ -51,11 +60,15 @@ def test_crop_reaches_every_position(
     np.testing.assert_array_equal(pixels.crop(images, torch.tensor(corners), size), expected)
 
 
+@pytest.mark.usefixtures("way")
 def test_mirror_reflects_only_the_flagged_images() -> None:
     images = random_images(5, 3, 4, 6)
     flags = [True, False, False, True, True]
     expected = reference.mirror(images.numpy(), flags)
-    np.testing.assert_array_equal(pixels.mirror(images, torch.tensor(flags)), expected)
+    for layout in ("contiguous", "channels_last"):
+        found = pixels.mirror(LAYOUTS[layout](images), torch.tensor(flags))
+        np.testing.assert_array_equal(found, expected)
+        assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_pad_puts_a_border_of_the_value_around() -> None:

@@ -1,11 +1,16 @@
 """Batch functions on pixels: [N,C,H,W] in, [N,C,H,W] out, on the device of the images.
 
-Pure: nothing is drawn here and nothing is changed in place. No function loops over images.
+Pure: nothing is drawn here and nothing is changed in place. No function loops over images, but
+where large ones are copied on a CPU: each is then a few long runs of memory.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_LARGE_BYTES = 1 << 16
+"""Of one image. Copying such images one by one is twice as fast as an index of all their rows;
+for small ones the loop is the slower."""
 
 
 def as_batch(image: Tensor) -> Tensor:
@@ -46,6 +51,10 @@ def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:
     num, channels, height, width = images.shape
     if num == 0:  # one of several processes may have no row of a short last batch
         return images.new_empty(0, channels, size, size)
+    if _are_copied_one_by_one(images, size * size):
+        places = zip(images.permute(0, 2, 3, 1), corners.tolist(), strict=True)
+        cut = [one[top : top + size, left : left + size] for one, (top, left) in places]
+        return torch.stack(cut).permute(0, 3, 1, 2)
     lines = images.permute(0, 2, 3, 1).contiguous().view(-1)
     runs = lines.unfold(0, size * channels, channels)  # a view: the run that starts at each pixel
     first_row = torch.arange(num, device=images.device) * height + corners[:, 0]
@@ -64,10 +73,19 @@ def mirror(images: Tensor, flags: Tensor) -> Tensor:
     if images.device.type != "cpu":
         return torch.where(flags[:, None, None, None], images.flip(-1), images)
     lines, flagged = images.permute(0, 2, 3, 1), flags.nonzero()[:, 0]
+    if _are_copied_one_by_one(images, lines.shape[1] * lines.shape[2]):
+        pairs = zip(lines, flags.tolist(), strict=True)
+        shown = [one.flip(1) if flag else one for one, flag in pairs]
+        return torch.stack(shown).permute(0, 3, 1, 2)
     order = torch.arange(len(images))
     order[flagged] = torch.arange(len(images), len(images) + len(flagged))
     both = torch.cat([lines, lines.index_select(0, flagged).flip(2)])
     return both.index_select(0, order).permute(0, 3, 1, 2)
+
+
+def _are_copied_one_by_one(images: Tensor, num_pixels: int) -> bool:
+    num_bytes = num_pixels * images.shape[1] * images.element_size()
+    return images.device.type == "cpu" and len(images) > 0 and num_bytes >= _LARGE_BYTES
 
 
 def resize(images: Tensor, size: int | tuple[int, int], kernel: str = "bilinear") -> Tensor:

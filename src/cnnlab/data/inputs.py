@@ -11,7 +11,7 @@ from cnnlab.distributed.share import Part
 from cnnlab.kept_memory import KeptMemory
 from cnnlab.preprocessing import Preprocessing
 
-_PART_BYTES = 4 << 20
+_PART_BYTES = 8 << 20
 """Of float pixels: so much is still in the processor's cache when the next operation reads it."""
 
 
