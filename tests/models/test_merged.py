@@ -112,3 +112,13 @@ def test_half_precision_float64_and_tracing_take_the_plain_way():
     assert not merged.pay(torch.zeros(1, 1, 4, 4, device="meta"))
     with torch.autocast("cpu", torch.bfloat16):
         assert not merged.pay(torch.zeros(1, 1, 4, 4))
+
+
+def test_training_goes_on_behind_an_evaluation_in_inference_mode():
+    modules = pooled_convolution(1, 2, 2, bias=True)
+    images = torch.randn(2, 1, 5, 5, dtype=torch.float64)
+    merged._places.cache_clear()
+    with torch.inference_mode():
+        merged.convolve_pool_rectify(images, modules)
+    merged.convolve_pool_rectify(images, modules).sum().backward()
+    assert modules[0].weight.grad is not None

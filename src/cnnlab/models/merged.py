@@ -3,12 +3,14 @@
 A convolution to a few maps leaves most lanes of a vector empty, and max pooling of a few maps runs
 one number at a time. Both end when the four places of each pooling window become four maps: a
 convolution of stride 2 whose kernel is one larger, each of its four copies shifted by a pixel,
-computes them, and pooling is the largest of four maps. A convolution of a few maps sends its
-gradient to them faster with channels first, and to its weights with channels last.
-docs/performance.md has the measurements.
+computes them, and a window's places lie as far apart as the pixels of a map, which pooling takes
+many at a time. A convolution of a few maps sends its gradient to them faster with channels first,
+and to its weights with channels last. docs/performance.md has the measurements.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from itertools import product
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
@@ -20,9 +22,6 @@ from cnnlab.models.layers import Conv2d
 
 FEW_MAPS = 8
 """Maps up to which this pays; with 16 the library's own way is faster (AVX-512, two threads)."""
-
-convolution_backward = torch.ops.aten.convolution_backward
-threshold_backward = torch.ops.aten.threshold_backward
 
 
 class Stretch(NamedTuple):
@@ -60,7 +59,7 @@ def pay(images: Tensor) -> bool:
 
 
 def convolve_pool_rectify(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
-    """Return relu(pool(convolution(maps))): [N,C,H,W] -> [N,C',h,w].
+    """Return relu(pool(convolution(maps))): [N,C,H,W] -> [N,C',h,w], channels first.
 
     Where pooling would leave a line of the convolved map out, the layers are applied in turn.
     """
@@ -69,7 +68,17 @@ def convolve_pool_rectify(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     sides = (side - k + 1 for side, k in zip(maps.shape[-2:], convolution.kernel_size, strict=True))
     if any(side % 2 for side in sides):
         return rectifier(pool(convolution(maps)))
-    return _ConvolvePoolRectify.apply(maps, convolution.weight, convolution.bias)
+    bias = convolution.bias
+    places = F.conv2d(
+        _channels_first(maps),
+        _shifted_copies(convolution.weight),
+        None if bias is None else bias[:, None].expand(-1, 4).reshape(-1),
+        stride=2,
+    )
+    num, _, height, width = places.shape
+    windows = places.contiguous().view(num * len(convolution.weight), 2, 2, height * width)
+    largest = F.max_pool2d(windows.permute(0, 3, 1, 2), 2)  # pixels are its channels, all at once
+    return rectifier(largest.view(num, -1, height, width))
 
 
 def convolve_few_maps(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
@@ -115,42 +124,6 @@ def _numbers(*settings: Any) -> set[Any]:
     return {number for pair in pairs for number in pair}
 
 
-class _ConvolvePoolRectify(torch.autograd.Function):
-    """relu(max_pool2d(conv2d(maps, weight, bias), 2)) for even sides behind the convolution.
-
-    Of equal units in a pooling window the first one gets the gradient, as in torch.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return the pooled and rectified maps; keep what they were the largest of."""
-        maps = _channels_first(maps)
-        wide = _shifted_copies(weight)
-        places = F.conv2d(maps, wide, None if bias is None else bias.repeat(4), 2)
-        num, _, height, width = places.shape
-        four = places.contiguous().view(num, 2, 2, -1)  # [N, line, column, C' h w]
-        pairs = torch.maximum(four[:, :, 0], four[:, :, 1])
-        pooled = torch.maximum(pairs[:, 0], pairs[:, 1]).clamp_min_(0)
-        pooled = pooled.view(num, len(weight), height, width)
-        ctx.save_for_backward(maps, wide, four, pairs, pooled)
-        return pooled
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        """Send each gradient to the unit that was the largest, then convolve back."""
-        maps, wide, four, pairs, pooled = ctx.saved_tensors
-        rectified = threshold_backward(gradients[0].contiguous(), pooled, 0)
-        halves, quarters = torch.empty_like(pairs), torch.empty_like(four)
-        _share_out(rectified.view(len(maps), -1), pairs, halves)
-        _share_out(halves, four, quarters)
-        places = quarters.view(len(maps), len(wide), *pooled.shape[2:])
-        wanted = [ctx.needs_input_grad[0], True, ctx.needs_input_grad[2]]
-        to_maps, to_wide, to_bias = _convolve_back(places, maps, wide, 2, wanted)
-        to_weight = _inner(to_wide.contiguous()).sum((0, 1))
-        return to_maps, to_weight, to_bias.view(4, -1).sum(0) if wanted[2] else None
-
-
 class _ConvolveFewMaps(torch.autograd.Function):
     """conv2d(maps, weight, bias) of a few maps; each gradient in the memory format it likes."""
 
@@ -166,25 +139,22 @@ class _ConvolveFewMaps(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Convolve back to the weights with channels last, to the maps with channels first."""
         maps, last, weight = ctx.saved_tensors
-        needs_maps, needs_weight, needs_bias = ctx.needs_input_grad
         to_maps = to_weight = to_bias = None
-        if needs_weight or needs_bias:
-            wanted = [False, needs_weight, needs_bias]
-            _, to_weight, to_bias = _convolve_back(gradients[0], last, weight, 1, wanted)
+        needs_maps, *needs_weights = ctx.needs_input_grad
+        if any(needs_weights):
+            wanted = [False, *needs_weights]
+            _, to_weight, to_bias = _convolve_back(gradients[0], last, weight, wanted)
         if needs_maps:
             first = gradients[0].contiguous(), maps.contiguous(), weight.contiguous()
-            to_maps, *_ = _convolve_back(*first, 1, [True, False, False])
+            to_maps, *_ = _convolve_back(*first, [True, False, False])
         return to_maps, to_weight, to_bias
 
 
-def _convolve_back(
-    gradient: Tensor, maps: Tensor, weight: Tensor, stride: int, wanted: list[bool]
-) -> Any:
+def _convolve_back(gradient: Tensor, maps: Tensor, weight: Tensor, wanted: list[bool]) -> Any:
     """Return the wanted ones of the gradients of maps, weight and bias."""
-    bias_size = [len(weight)]
-    window = ([stride, stride], [0, 0], [1, 1])
-    return convolution_backward(
-        gradient, maps, weight, bias_size, *window, False, [0, 0], 1, wanted
+    everywhere = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    return torch.ops.aten.convolution_backward(
+        gradient, maps, weight, [len(weight)], *everywhere, wanted
     )
 
 
@@ -193,25 +163,20 @@ def _channels_first(maps: Tensor) -> Tensor:
     return maps.contiguous().view(-1).view(maps.shape)
 
 
-def _share_out(gradient: Tensor, values: Tensor, out: Tensor) -> None:
-    """Write `gradient` [..., n] into the larger of each two `values` [..., 2, n], into `out`."""
-    first, second = out.unbind(-2)
-    difference = values.select(-2, 1) - values.select(-2, 0)
-    threshold_backward.grad_input(gradient, difference, 0, grad_input=second)
-    torch.sub(gradient, second, out=first)
-
-
 def _shifted_copies(weight: Tensor) -> Tensor:
-    """[C',C,k,k] -> [4C',C,k+1,k+1]: kernels shifted by (0,0), (0,1), (1,0), (1,1) among zeros."""
+    """[C',C,k,k] -> [4C',C,k+1,k+1]: each kernel at (0,0), (0,1), (1,0), (1,1) among zeros."""
     maps, channels, height, width = weight.shape
-    wide = weight.new_zeros(4 * maps, channels, height + 1, width + 1)
-    _inner(wide).copy_(weight)
-    return wide
+    places = _places(height, width, weight.dtype)
+    copies = weight.reshape(-1, height * width) @ places  # each sum has one term that is not 0
+    copies = copies.view(maps, channels, 4, -1).transpose(1, 2)
+    return copies.reshape(4 * maps, channels, height + 1, width + 1)
 
 
-def _inner(wide: Tensor) -> Tensor:
-    """Return the view [2,2,C',C,k,k] of the four copies, shifted back, in `wide`."""
-    maps, channels, height, width = wide.shape
-    *outer, line, column = wide.view(2, 2, maps // 4, channels, height, width).stride()
-    shape = (2, 2, maps // 4, channels, height - 1, width - 1)
-    return wide.as_strided(shape, (outer[0] + line, outer[1] + column, *outer[2:], line, column))
+@cache
+def _places(height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Return [height * width, 4 * (height + 1) * (width + 1)]: 1 where a weight goes."""
+    with torch.inference_mode(False):  # training may come after the evaluation that asked first
+        goes = torch.zeros(height, width, 2, 2, height + 1, width + 1, dtype=dtype)
+    for line, column, down, right in product(range(height), range(width), range(2), range(2)):
+        goes[line, column, down, right, line + down, column + right] = 1
+    return goes.view(height * width, -1)

@@ -7,6 +7,8 @@ for all.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter, itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +24,8 @@ SeedDropout = Callable[[int], None]
 NumImages = Callable[[int, Tensor], int]
 Combine = Callable[[Sequence[Tensor], Tensor], Tensor]
 ComputeGradients = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+
+PARAMETERS, DEVICE = itemgetter("params"), attrgetter("device")
 
 
 def own_count(step: int, labels: Tensor) -> int:
@@ -112,9 +116,9 @@ def build(
     def step(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
         state.optimizer.zero_grad(set_to_none=True)
         loss = compute(state.model, images, labels, state.step)
-        trained = [p for group in state.optimizer.param_groups for p in group["params"]]
+        trained = list(chain.from_iterable(map(PARAMETERS, state.optimizer.param_groups)))
         loss = combine(trained, loss)
-        norm = get_total_norm([p.grad for p in trained if p.grad is not None])
+        norm = _norm([p.grad for p in trained if p.grad is not None])
         if clip_gradient_norm is not None:
             clip_grads_with_norm_(trained, clip_gradient_norm, norm)
         latch.watch(loss, norm, state.optimizer)
@@ -122,3 +126,10 @@ def build(
         return StepReport(loss, norm, recipe.num_images(state.step, labels))
 
     return step
+
+
+def _norm(gradients: list[Tensor]) -> Tensor:
+    """Return the norm over all gradients; `get_total_norm` takes twice as long for small ones."""
+    if len(set(map(DEVICE, gradients))) > 1:
+        return get_total_norm(gradients)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
