@@ -52,6 +52,8 @@ def test_labels_follow_the_training_classes_by_name(tmp_path: Path) -> None:
     splits = load(tmp_path)
     assert torch.bincount(splits.test.labels, minlength=4).tolist() == [4, 0, 4, 4]
     assert splits.test.class_names == splits.train.class_names
+    assert splits.test.note == "no images of 1 of the training classes: class_1"
+    assert splits.train.note == ""
 
 
 def test_a_class_that_training_does_not_know_is_refused(tmp_path: Path) -> None:

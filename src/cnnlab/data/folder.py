@@ -6,7 +6,7 @@ from pathlib import Path
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig, FolderConfig
 from cnnlab.data.files import Decoding, FileStore
-from cnnlab.data.listing import Listing, list_class_folders, list_classes
+from cnnlab.data.listing import Listing, list_class_folders, list_classes, some
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
@@ -58,8 +58,12 @@ def decode_threads(config: EncodedConfig) -> int:
 
 def _store(config: FolderConfig, split: str, listing: Listing) -> FileStore:
     store = FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed)
+    notes = []
     if listing.num_ignored:
-        store.note = f"{listing.num_ignored} files ignored, not images by their ending"
+        notes.append(f"{listing.num_ignored} files ignored, not images by their ending")
+    if missing := listing.missing():
+        notes.append(f"no images of {len(missing)} of the training classes: {some(missing)}")
+    store.note = "; ".join(notes)
     return store
 
 

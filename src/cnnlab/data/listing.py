@@ -47,6 +47,11 @@ class Listing:
         """Return the whole path of one file."""
         return self.root / self.paths[index]
 
+    def missing(self) -> list[str]:
+        """Return the classes without images."""
+        counts = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+        return [name for name, num in zip(self.class_names, counts, strict=True) if num == 0]
+
     def digest(self) -> str:
         """Return the SHA-256 over class names and each file's name, label and size."""
         state = hashlib.sha256("\0".join(self.class_names).encode())
@@ -95,7 +100,7 @@ def list_class_folders(
     names = tuple(class_names) if class_names is not None else found
     if unknown := [name for name in found if name not in set(names)]:
         raise DataError(
-            f"{len(unknown)} classes that the training images do not have: {_some(unknown)}",
+            f"{len(unknown)} classes that the training images do not have: {some(unknown)}",
             printable(str(folder.absolute())),
         )
     paths: list[str] = []
@@ -110,7 +115,7 @@ def list_class_folders(
         labels += [label] * len(files)
     if empty:
         raise DataError(
-            f"{len(empty)} classes without images: {_some(empty)}",
+            f"{len(empty)} classes without images: {some(empty)}",
             printable(str(folder.absolute())),
             "every class needs at least one image; remove the folder if the class is not wanted",
         )
@@ -135,6 +140,7 @@ def _is_image(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first few names, and how many more there are."""
     shown = ", ".join(printable(name) for name in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
