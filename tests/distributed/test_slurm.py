@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.launching import ROOT, SETTINGS, environment
+from tests.distributed.launching import PLUGIN, ROOT, SETTINGS, environment
 from tests.distributed.test_failures import wait_for
 
 pytestmark = pytest.mark.slow
 SCRIPT = str(ROOT / "scripts" / "slurm.sbatch")
-LONG = [*SETTINGS[1:], "trainer.epochs=100", "distributed.timeout_seconds=60"]
+LONG = [f"--config-dir={PLUGIN[1]}", *SETTINGS[3:], "trainer.epochs=100"]
+"""The settings without the verb, the folder of configs in one word."""
 
 
 def submitted(folder: Path) -> subprocess.Popen[str]:
