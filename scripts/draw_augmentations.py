@@ -20,14 +20,15 @@ from cnnlab.images import pad, resize, resize_shorter_side
 from cnnlab.runtime import make_generator
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-TILE, GAP, LABEL, STEPS = 72, 4, 110, 8
+TILE, GAP, LABEL, STEPS = 72, 4, 150, 8
 ROWS = (
     ("digit", "crop", {"padding_pixels": 4}),
     ("digit", "affine", {}),
     ("photograph", "crop", {"padding_pixels": 0, "crop_pixels": 56}),
     ("photograph", "crop_mirror", {"padding_pixels": 8}),
     ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "none"}),
-    ("photograph", "alexnet", {"crop_pixels": 56}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "stdev"}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "eigenvalue"}),
     ("photograph", "resized_crop", {"crop_pixels": 56}),
     ("permuted", "none", {}),
 )
@@ -72,7 +73,8 @@ def draw(path: Path, picture: Tensor) -> None:
     pen = ImageDraw.Draw(sheet)
     for row, (kind, name, changes) in enumerate(ROWS):
         augment, top = augmentation(name, changes, sums), row * (TILE + GAP)
-        words = [kind, name, *(f"{key.split('_')[-1]}={value}" for key, value in changes.items())]
+        settings = [f"{key.removesuffix('_pixels')}={value}" for key, value in changes.items()]
+        words = [kind, name, *settings]
         pen.multiline_text((2, top + 4), "\n".join(words), "black")
         for step in range(-1, STEPS):
             shown = pictures[kind][max(step, 0) % len(pictures[kind])][None]

@@ -43,7 +43,7 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
     workers = Workers(config.num_threads or len(os.sched_getaffinity(0)))
     meter = Meter(console, launch.command)
     builder = Builder(sources, recipe_for(config), output, workers, meter)
-    console.start_bar(builder.num_images, 0, "preparing")
+    console.start_bar(builder.num_images, 0, "preparing", unit="images")
     found = builder.run(Tolerance(config.on_bad, config.max_bad_fraction), config.wait_seconds)
     console.stop_bar()
     report(found, output, console)
@@ -122,7 +122,7 @@ def report(found: Manifest, output: Path, console: Console) -> None:
 def _verify(output: Path, console: Console) -> None:
     found = manifest.read(output)
     total = sum(entry.num_bytes for entry in found.all_files())
-    console.start_bar(total, 0, "verifying")
+    console.start_bar(total, 0, "verifying", unit="bytes")
 
     def advance(done: int) -> None:
         console.advance_bar(done, lambda: "verifying")

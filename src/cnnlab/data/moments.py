@@ -46,7 +46,7 @@ class Sums:
         for part in images.split(_IMAGES_AT_ONCE):
             levels = np.add.reduce(part.numpy(), axis=0, dtype=np.uint16)
             self.pixel += torch.from_numpy(levels.astype(np.int64))
-        for pixels in images.reshape(-1, images.shape[-1]).split(_PIXELS_AT_ONCE):
+        for pixels in images.contiguous().view(-1, images.shape[-1]).split(_PIXELS_AT_ONCE):
             self.product += sum_products(pixels.float())
 
     def statistics(self) -> StoredStatistics:
