@@ -78,6 +78,13 @@ def test_pictures_have_words_for_those_who_do_not_see_them(page):
     assert page.count("<img") == page.count(" alt=") == 2
 
 
+def test_wide_pictures_are_moved_sideways_and_not_shrunk():
+    wide = PNG[:16] + (1000).to_bytes(4, "big") + PNG[20:]
+    shown = report.page("t", [report.Section("a", [report.Figure(wide, "c", "a")])])
+    assert '<div class="wide"><img' in shown
+    assert '<div class="wide"><img' not in report.page("t", everything())
+
+
 def test_what_is_folded_opens_without_a_script_and_empty_sections_are_left_out(page):
     assert "<details><summary><h2>folded</h2></summary>" in page
     assert "<h2>empty</h2>" not in page

@@ -2,7 +2,8 @@
 
     python scripts/benchmarks/evaluation.py [rounds]
 
-Ratios are medians over interleaved rounds, with the range; seconds are those of this machine.
+Ratios are medians over interleaved rounds, with the range. Evaluation is measured whole: reading
+the images from memory, normalization, network, probabilities, counting.
 """
 
 import copy
@@ -22,6 +23,8 @@ from cnnlab.config import VARIANTS
 from cnnlab.config.choices import configs_folder
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
+from cnnlab.data.store import ArrayStore
+from cnnlab.data.stream import InOrder, in_order
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, answer, evaluate, evaluating
 from cnnlab.files.plain_yaml import load_plain
@@ -30,7 +33,19 @@ from cnnlab.runtime import configure, processor_name
 
 CASES = (  # model, channels, image, crop, images, batch
     ("lenet5", 1, 36, 32, 512, 256),
+    ("cifar_13pct", 3, 40, 32, 256, 256),
+    ("cifar_11pct", 3, 32, 24, 256, 256),
+    ("alexnet_cifar", 3, 40, 32, 64, 64),
     ("alexnet", 3, 256, 224, 8, 8),
+)
+"""Ten views of these networks, with as many images as a round needs for a steady time."""
+
+BATCH = 256
+
+OVERHEAD_CASES = (  # model, channels, image, batches of 256
+    ("lenet5", 1, 32, 20),
+    ("cifar_13pct", 3, 32, 4),
+    ("alexnet", 3, 224, 1),
 )
 
 
@@ -116,22 +131,27 @@ def compare_ten_views(rounds: int) -> None:
 
 
 def measure_overhead(rounds: int) -> None:
-    """Print what evaluating costs over the network's own forward time at batch 256."""
-    network = network_of("lenet5", 1, 32)
-    member = member_of(network, 1, 32, 32, "center")
-    images = random_images(10 * 256, 1, 32)
-    batches = [(part, torch.zeros(len(part), dtype=torch.int64)) for part in images.split(256)]
-    ready = [member.preprocessing.normalize(part) for part, _ in batches]
+    """Print what evaluating a set costs over the networks' own forward time at batch 256."""
+    for name, channels, side, number in OVERHEAD_CASES:
+        network = network_of(name, channels, side)
+        member = member_of(network, channels, side, side, "center")
+        images = random_images(number * BATCH, channels, side)
+        labels = torch.arange(len(images)) % 10
+        names = tuple("0123456789")
+        store = ArrayStore("noise", "test", images.permute(0, 2, 3, 1), labels, names, True)
+        batches = in_order(store, BATCH, "cpu", member.preprocessing.prepare)
+        ready = [member.preprocessing.normalize(part) for part in images.split(BATCH)]
 
-    def forward() -> None:
-        with torch.inference_mode():
-            for part in ready:
-                network(part)
+        def forward(network: nn.Module = network, ready: list[Tensor] = ready) -> None:
+            with torch.inference_mode():
+                for part in ready:
+                    network(part)
 
-    def whole() -> None:
-        evaluate([member], batches, num_classes=10)
+        def whole(member: Member = member, batches: InOrder = batches) -> None:
+            evaluate([member], batches, num_classes=10)
 
-    print(f"evaluation / forward, lenet5, batch 256: {described(ratios(whole, forward, rounds))}")
+        found = ratios(whole, forward, rounds)
+        print(f"evaluation / forward, {name}, batch {BATCH}: {described(found)}")
 
 
 def main() -> None:

@@ -102,15 +102,22 @@ def _row(row: Sequence[str]) -> str:
 
 def _figure(png: bytes, caption: str, alternative: str) -> str:
     data = base64.b64encode(png).decode("ascii")
-    return (
-        f'<figure><img src="data:image/png;base64,{data}" alt="{_escaped(alternative)}">'
-        f"<figcaption>{_escaped(caption)}</figcaption></figure>"
-    )
+    image = f'<img src="data:image/png;base64,{data}" alt="{_escaped(alternative)}">'
+    if _width_pixels(png) > _NARROW_PIXELS:  # it is moved sideways where shrunk text is unreadable
+        image = f'<div class="wide">{image}</div>'
+    return f"<figure>{image}<figcaption>{_escaped(caption)}</figcaption></figure>"
+
+
+def _width_pixels(png: bytes) -> int:
+    """Return the width that a PNG's header states."""
+    return int.from_bytes(png[16:20], "big")
 
 
 def _escaped(text: str) -> str:
     return html.escape("\n".join(printable(line) for line in str(text).split("\n")))
 
+
+_NARROW_PIXELS = 640
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -140,6 +147,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 0; display: inline-block; }
 section, details { border-top: 1px solid #d0d0d0; padding: 1rem 0; }
 summary { cursor: pointer; }
+summary h2 { display: inline; }
 p { max-width: 45rem; overflow-wrap: anywhere; }
 .wide { overflow-x: auto; margin: .75rem 0; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }
@@ -150,7 +158,7 @@ tbody tr { border-bottom: 1px solid #e4e4e4; }
 figure { margin: 1rem 0; }
 img { max-width: 100%; height: auto; display: block; }
 figcaption { font-size: .9rem; color: #444; max-width: 45rem; overflow-wrap: anywhere; }
-.gallery { display: grid; gap: .75rem; }
+.gallery { display: grid; gap: .75rem; margin-top: .75rem; }
 .gallery { grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
 .gallery figure { margin: 0; }
 .gallery img { width: 100%; max-width: 9rem; image-rendering: pixelated; background: #eee; }
@@ -159,6 +167,7 @@ pre { overflow-x: auto; background: #f5f5f5; padding: .75rem; font-size: .85rem;
   main { padding: .5rem .6rem 3rem; }
   table { font-size: .8rem; }
   th, td { padding-right: .45rem; }
+  .wide img { max-width: none; width: 46rem; }
 }
 @media print { details { display: block; } }
 """

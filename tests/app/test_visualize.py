@@ -7,12 +7,13 @@ import yaml
 
 from cnnlab import checkpoint, data, models
 from cnnlab.app import visualize as verb
-from cnnlab.app.probing import spread
+from cnnlab.app.probing import image_set, spread
 from cnnlab.config import STORED_VARIANTS, VARIANTS, DatasetConfig, Launch
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
 from cnnlab.data.stats import preprocessing_for
+from cnnlab.data.store import ArrayStore
 from cnnlab.errors import CheckpointError, DataError, UsageError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -160,3 +161,14 @@ def test_images_are_chosen_class_by_class():
     labels = torch.tensor([2, 2, 0, 0, 1, 0, 2])
     assert spread(labels, 7).tolist() == [2, 4, 0, 3, 1, 5, 6]
     assert spread(labels, 2).tolist() == [2, 4]
+
+
+def test_a_limited_set_has_as_many_images_of_each_class():
+    labels = torch.arange(4).repeat_interleave(10)  # sorted by class, as folders and mnist5k are
+    pixels = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1)
+    store = ArrayStore("folder", "train", pixels, labels, tuple("abcd"), True)
+    found = image_set(store, labels, lambda images: images, 3, limit=8)
+    images, named = (torch.cat(parts) for parts in zip(*found.batches(), strict=True))
+    assert named.bincount().tolist() == [2, 2, 2, 2]
+    assert torch.equal(labels[images.flatten().long()], named)
+    assert torch.equal(found.read(torch.arange(8)), images)

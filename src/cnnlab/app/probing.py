@@ -38,19 +38,21 @@ def image_set(
     batch_size: int,
     limit: int | None = None,
 ) -> ImageSet:
-    """Return the store's images, the first `limit` of them, as pictures stream them.
+    """Return the store's images, `limit` of them and as many of each class, for pictures.
 
-    labels: of the store, as the network numbers its classes.
+    labels: of the store, as the network numbers its classes. Sets sorted by class are the reason
+    not to take the first ones.
     """
     count = len(store) if limit is None else min(limit, len(store))
+    chosen = torch.arange(count) if count == len(store) else spread(labels, count).sort().values
 
     def read(indices: Tensor) -> Tensor:
-        return see(store.read(indices.cpu()))
+        return see(store.read(chosen[indices.cpu()]))
 
     def batches() -> Batches:
         for indices in torch.arange(count).split(batch_size):
             images = read(indices)
-            yield images, labels[indices].to(images.device)
+            yield images, labels[chosen[indices]].to(images.device)
 
     return ImageSet(f"{store.name} {store.split}", count, batches, read)
 

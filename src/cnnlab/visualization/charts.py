@@ -41,6 +41,8 @@ def curves(
         )
     if logarithmic and all(y > 0 for points in lines.values() for _, y in points):
         axes.set_yscale("log")
+    if max((x for points in lines.values() for x, _ in points), default=0) >= 2:
+        axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
@@ -107,7 +109,7 @@ def reliability(
     upper.plot(means.numpy(), accuracy[filled].numpy(), "o", color=ORANGE, label="mean confidence")
     upper.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="perfect")
     upper.set_ylabel("accuracy")
-    upper.legend(fontsize=8)
+    upper.legend(fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)
     lower.bar(edges.numpy(), bin_counts.numpy(), width, align="edge", color=BLUE, edgecolor="white")
     lower.set_yscale("symlog", linthresh=1)
     lower.set_xlabel("confidence")
