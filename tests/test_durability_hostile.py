@@ -13,6 +13,8 @@ from cnnlab.app import convert
 from cnnlab.errors import CheckpointError
 from cnnlab.files import foreign
 from cnnlab.printable import printable
+from cnnlab.visualization import figures
+from cnnlab.visualization.probe import Probe
 from scripts.torture import payloads, runs, settings
 from scripts.torture.command import Outcome, call
 from scripts.torture.mutations import seal
@@ -225,6 +227,20 @@ def test_modules_named_in_a_strangers_run_folder_are_not_imported(
         outcome = call(*words)
         assert outcome.code == 0, outcome.errors
     assert not (tmp_path / "marker").exists()
+
+
+def test_names_of_any_kind_can_be_drawn() -> None:
+    """Warnings are errors here; what is no formula is not read as one."""
+    names = ("a\x1b[31m\x07b", "$\\nonsense{$", "\u5317\u4eac", "x" * 300)
+    image = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    probe = Probe(images=image, labels=None, class_names=names, normalize=torch.Tensor.float)
+    figure = figures.new_figure(3, 3, "names")
+    axes = figure.subplots()
+    axes.set_xticks(range(4), [probe.class_name(label) for label in range(4)])
+    axes.set_title(probe.class_name(1))
+    assert figures.to_pixels(figures.Picture("names", "names", "", figure)).shape[0] == 3
+    assert "\x1b" not in probe.class_name(0)
+    assert (probe.class_name(2), probe.class_name(7)) == (names[2], "7")
 
 
 def test_a_page_of_a_run_escapes_what_it_shows(trained: Path) -> None:

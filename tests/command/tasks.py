@@ -52,5 +52,9 @@ def disk_full(config: Any, launch: Launch) -> int:
     raise OSError(errno.ENOSPC, "No space left on device", "a.txt")
 
 
+def read_only(config: Any, launch: Launch) -> int:
+    raise OSError(errno.EROFS, "Read-only file system", "a.txt")
+
+
 def no_thread(config: Any, launch: Launch) -> int:
     raise RuntimeError("can't start new thread")

@@ -44,6 +44,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "  free space, or use another disk: hydra.run.dir=X\n",
         ),
         (
+            "read_only",
+            6,
+            "cnnlab: not permitted (Read-only file system)\n  a.txt\n"
+            "  use a place of your own: hydra.run.dir=X, output=X\n",
+        ),
+        (
             "no_thread",
             6,
             "cnnlab: the system gives no further thread\n  decode with fewer: "

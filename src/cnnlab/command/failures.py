@@ -96,8 +96,11 @@ def shortage(error: BaseException) -> str | None:
         return f"too many open files: this process may have {limit}{name}\n  ulimit -n 4096"
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"disk full or quota{name}\n  free space, or use another disk: hydra.run.dir=X"
-    if error.errno == errno.EROFS:
-        return f"a read-only file system{name}\n  use another place: hydra.run.dir=X"
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        reason = os.strerror(error.errno)
+        return (
+            f"not permitted ({reason}){name}\n  use a place of your own: hydra.run.dir=X, output=X"
+        )
     return None
 
 

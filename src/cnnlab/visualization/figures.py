@@ -3,8 +3,10 @@
 matplotlib is imported when the first figure is made, and always draws without a screen.
 """
 
+import contextlib
 import io
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,10 +146,11 @@ def _drawn(picture: Picture, ending: str) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(picture.figure)
-    _settle_layout(picture.figure)
     stream = io.BytesIO()
     metadata = {"Date": None} if ending == "svg" else {"Software": None}
-    with matplotlib.rc_context({"svg.hashsalt": "cnnlab", "svg.fonttype": "path"}):
+    settings = {"svg.hashsalt": "cnnlab", "svg.fonttype": "path"}
+    with matplotlib.rc_context(settings), _names_without_warnings():
+        _settle_layout(picture.figure)
         picture.figure.savefig(
             stream, format=ending, dpi=_dots_per_inch(picture.figure), metadata=metadata
         )
@@ -161,10 +164,20 @@ def to_pixels(picture: Picture) -> Tensor:
 
     canvas = FigureCanvasAgg(picture.figure)
     picture.figure.set_dpi(_dots_per_inch(picture.figure))
-    _settle_layout(picture.figure)
-    canvas.draw()
+    with _names_without_warnings():
+        _settle_layout(picture.figure)
+        canvas.draw()
     pixels = np.array(canvas.buffer_rgba())[:, :, :3]
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
+
+
+@contextlib.contextmanager
+def _names_without_warnings() -> Iterator[None]:
+    """Draw names of classes whatever they are: a letter that the font lacks is an empty box."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        warnings.filterwarnings("ignore", "constrained_layout not applied")
+        yield
 
 
 def _settle_layout(figure: "Figure") -> None:

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
+from cnnlab.printable import printable
 
 Batches = Iterator[tuple[Tensor, Tensor]]
+LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,16 @@ class Probe:
         return " · ".join(word for word in words if word)
 
     def class_name(self, label: int) -> str:
-        """Return the name of a class, or its number when the set has no names for it."""
-        return self.class_names[label] if label < len(self.class_names) else str(label)
+        """Return the name of a class as pictures show it, or its number when the set has none.
+
+        Long names are cut, control characters escaped, and so is the dollar that would begin a
+        formula.
+        """
+        if label >= len(self.class_names):
+            return str(label)
+        name = printable(self.class_names[label])
+        shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
+        return shown.replace("$", r"\$")
 
 
 def needed_set(image_set: ImageSet | None, picture: str, which: str) -> ImageSet:
