@@ -148,8 +148,8 @@ def _drawn(picture: Picture, ending: str) -> bytes:
     FigureCanvasAgg(picture.figure)
     stream = io.BytesIO()
     metadata = {"Date": None} if ending == "svg" else {"Software": None}
-    settings = {"svg.hashsalt": "cnnlab", "svg.fonttype": "path"}
-    with matplotlib.rc_context(settings), _names_without_warnings():
+    fixed = matplotlib.rc_context({"svg.hashsalt": "cnnlab", "svg.fonttype": "path"})
+    with fixed, _names_without_warnings():
         _settle_layout(picture.figure)
         picture.figure.savefig(
             stream, format=ending, dpi=_dots_per_inch(picture.figure), metadata=metadata
