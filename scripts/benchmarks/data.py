@@ -8,12 +8,8 @@ Freed memory is kept by the process, for all contenders, as `cnnlab train` does.
 """
 
 import argparse
-import json
 import os
-import resource
 import shutil
-import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -24,6 +20,7 @@ import numpy as np
 import torch
 from photographs import write_photographs
 from PIL import Image
+from rates import Pass, race, record, table
 
 from cnnlab import data
 from cnnlab.app.prepare import recipe_for, sources_for
@@ -40,8 +37,6 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import keep_freed_memory, make_generator
 
 BATCH, SMALL_BATCH = 128, 64
-Pass = Callable[[], int]
-"""Go once over the images of a contender; return how many came out."""
 
 
 def folder_config(root: Path, num_threads: int) -> FolderConfig:
@@ -193,50 +188,6 @@ def our_prepare_pass(root: Path, scratch: Path, num_threads: int) -> Pass:
     return run
 
 
-Rates = dict[str, list[tuple[float, float]]]
-"""Images per second of the clock and per second of the processor, a pair a round."""
-
-
-def race(passes: dict[str, Pass], rounds: int) -> Rates:
-    """Run the contenders in turns, each once before anything is timed."""
-    rates: Rates = {name: [] for name in passes}
-    for run in passes.values():
-        run()
-    for number in range(rounds):
-        order = list(passes) if number % 2 == 0 else list(passes)[::-1]
-        for name in order:
-            clock, processor = time.perf_counter(), processor_seconds()
-            num_images = passes[name]()
-            clock, processor = time.perf_counter() - clock, processor_seconds() - processor
-            rates[name].append((num_images / clock, num_images / processor))
-    return rates
-
-
-def processor_seconds() -> float:
-    """Return what this process and its workers have used: other jobs' load does not count."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(part.ru_utime + part.ru_stime for part in used)
-
-
-def table(title: str, rates: Rates) -> list[str]:
-    """Return Markdown lines; ratios are medians within a round, against the first contender."""
-    first = next(iter(rates))
-    lines = [
-        f"| {title} | images/s | images per processor second | times {first}: clock | processor |",
-        "|---|---|---|---|---|",
-    ]
-    for name, found in rates.items():
-        words = [f"{statistics.median(values):,.0f}" for values in zip(*found, strict=True)]
-        for kind in (0, 1):
-            pairs = zip(found, rates[first], strict=True)
-            ratios = [ours[kind] / base[kind] for ours, base in pairs]
-            words.append(
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
-        lines.append(f"| {name} | {' | '.join(words)} |")
-    return lines
-
-
 def reading(root: Path, scratch: Path, num_images: int, cores: int) -> dict[str, Pass]:
     """Contenders that read photographs with one core, or with as many threads and workers."""
     workers = 0 if cores == 1 else cores
@@ -296,12 +247,11 @@ def main() -> None:
             "cnnlab prepare, 2 threads": our_prepare_pass(root, options.scratch, 2),
         },
     }
-    results = {}
     for name in options.only or contests:
-        results[name] = race(contests[name](), options.rounds)
-        print("\n".join(table(name, results[name])), flush=True)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+        rates = race(contests[name](), options.rounds)
+        print("\n".join(table(name, rates)), flush=True)
+        if options.json:
+            record(options.json, name, rates)
 
 
 if __name__ == "__main__":
