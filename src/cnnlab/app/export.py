@@ -137,10 +137,10 @@ def _write_onnx(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
 
 
 def _write_safetensors(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save
 
     weights = {name: tensor.contiguous() for name, tensor in stored.network.state_dict().items()}
-    save_file(weights, path, metadata(stored))
+    path.write_bytes(save(weights, metadata(stored)))  # save_file's files are their owner's alone
     own = {name: tensor.clone() for name, tensor in stored.network.state_dict().items()}
     try:
         stored.network.load_state_dict(load_file(path))
@@ -154,7 +154,7 @@ def metadata(stored: StoredNetwork) -> dict[str, str]:
     """Return what a reader needs beside the weights, as text."""
     facts: dict[str, Any] = {
         "class_names": list(stored.class_names),
-        "model": stored.config["model"],
+        "model": to_plain(parse_model(stored.config["model"])),
         "input": stored.document["input"],
     }
     return {f"cnnlab.{name}": json.dumps(value) for name, value in facts.items()}
