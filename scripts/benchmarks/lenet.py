@@ -1,8 +1,10 @@
 """LeNet-5 on Fashion-MNIST: cnnlab, its own step bare, and the peers, in one interleaved run."""
 
 import argparse
+import importlib.util
 import json
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +43,20 @@ PEERS: dict[str, Callable[[Work, peers.Network], Advance]] = {
     "PyTorch MNIST example": peers.mnist_example,
     "Lightning": peers.lightning,
     "Keras 3 on torch": peers.keras,
+    "timm's train machinery": peers.timm_machinery,
 }
+
+PACKAGES = {
+    "Lightning": "lightning",
+    "Keras 3 on torch": "keras",
+    "timm's train machinery": "timm",
+}
+"""What a peer needs; a row without its package is left out."""
+
+
+def installed(name: str) -> bool:
+    """Say whether the peer's package is there."""
+    return name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]) is not None
 
 
 def measure(batch_size: int, num_steps: int, rounds: int, wanted: list[str]) -> dict[str, Any]:
@@ -49,7 +64,7 @@ def measure(batch_size: int, num_steps: int, rounds: int, wanted: list[str]) -> 
     threads = str(torch.get_num_threads())
     loops = {
         name: start(__file__, name, "--batch-sizes", str(batch_size), "--threads", threads)
-        for name in [*OURS, *wanted]
+        for name in [*OURS, *filter(installed, wanted)]
     }
     comparison = compare(loops, num_steps=num_steps, rounds=rounds)
     limit = matrix_limit()
@@ -72,7 +87,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
     given = parser.parse_args()

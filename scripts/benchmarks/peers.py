@@ -119,6 +119,59 @@ def reference_recipe(work: Work, network: Network) -> Advance:
     return advance
 
 
+def timm_machinery(work: Work, network: Network) -> Advance:
+    """The parts and the inner loop of timm's train.py (train_one_epoch), without accelerator.
+
+    Its optimizer and scheduler factories, its meters and its update of the rate after every step;
+    the loader is what its `--no-prefetcher` makes, in this process; the loss is read when it is
+    logged, every 50 steps.
+    """
+    from timm.optim import create_optimizer_v2
+    from timm.scheduler import create_scheduler_v2
+    from timm.utils import AverageMeter
+
+    model = network(work)
+    optimizer = create_optimizer_v2(
+        model, opt="momentum", lr=work.learning_rate, momentum=work.momentum, weight_decay=0.0
+    )
+    steps_per_epoch = -(-len(work.order) // work.batch_size)
+    scheduler, _ = create_scheduler_v2(
+        optimizer,
+        sched="step",
+        num_epochs=10**6,
+        decay_epochs=10**6,
+        warmup_epochs=0,
+        step_on_epochs=False,
+        updates_per_epoch=steps_per_epoch,
+    )
+    criterion, batches = nn.CrossEntropyLoss(), for_ever(loader(work))
+    losses_m, update_time_m, data_time_m = AverageMeter(), AverageMeter(), AverageMeter()
+    num_updates = 0
+
+    def advance(num_steps: int) -> tuple[float, list[float]]:
+        nonlocal num_updates
+        losses, started = [], clock()
+        model.train()
+        update_started = clock()
+        for index in range(num_steps):
+            images, target = next(batches)
+            data_time_m.update(clock() - update_started)
+            loss = criterion(model(images), target)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            num_updates += 1
+            update_time_m.update(clock() - update_started)
+            update_started = clock()
+            if index % 50 == 0:
+                losses_m.update(loss.item(), len(images))
+            scheduler.step_update(num_updates=num_updates, metric=losses_m.avg)
+            losses.append(loss.detach())
+        return clock() - started, [float(loss) for loss in losses]
+
+    return advance
+
+
 WARM_STEPS = 5
 """Steps at the start of each fit of Lightning and Keras that are not timed."""
 

@@ -1,0 +1,74 @@
+"""How cost grows here: LeNet-5's training with the batch, its testing with views and members."""
+
+import argparse
+import json
+import os
+from itertools import islice
+from typing import Any
+
+import ours
+import torch
+from lenet import SETTINGS
+from work import clock, our_parts
+
+from cnnlab.evaluation.evaluate import evaluate
+
+BATCH_SIZES = (16, 32, 64, 128, 256, 512)
+NUM_IMAGES = 8192
+"""Of each round of training: the same number of images in smaller or larger batches."""
+
+JUDGEMENTS = (("center", 1), ("ten_view", 1), ("center", 5), ("ten_view", 5))
+NUM_TEST_BATCHES = 4
+
+
+def training(batch_size: int, rounds: int) -> dict[str, Any]:
+    """Return the rate of the whole loop at one batch size: the best of some rounds."""
+    parts = our_parts(*SETTINGS, f"trainer.batch_size={batch_size}")
+    advance, num_steps = ours.whole_training(parts), NUM_IMAGES // batch_size
+    advance(max(5, num_steps // 4))
+    seconds = min(advance(num_steps)[0] for _ in range(rounds)) / num_steps
+    return {
+        "batch_size": batch_size,
+        "images_per_second": batch_size / seconds,
+        "milliseconds_per_step": 1e3 * seconds,
+    }
+
+
+def judging(views: str, num_members: int, rounds: int) -> dict[str, Any]:
+    """Return the rate of testing with these views and members: the best of some rounds."""
+    parts = our_parts(*SETTINGS)
+    store = parts.splits.test
+    batches = [(b.images, b.labels) for b in islice(parts.in_order(store), NUM_TEST_BATCHES)]
+    members = [parts.member(views)] * num_members
+    num_views = members[0].views(batches[0][0][:1]).shape[1]
+    num_images = sum(len(labels) for _, labels in batches)
+    times = []
+    for _ in range(rounds + 1):
+        started = clock()
+        evaluate(members, batches, num_classes=len(store.class_names))
+        times.append(clock() - started)
+    return {
+        "views": num_views,
+        "members": num_members,
+        "images_per_second": num_images / min(times[1:]),
+        "microseconds_per_view": 1e6 * min(times[1:]) / num_images / num_views / num_members,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    document = {
+        "num_threads": given.threads,
+        "rounds": given.rounds,
+        "training": [training(size, given.rounds) for size in BATCH_SIZES],
+        "judging": [judging(*judgement, given.rounds) for judgement in JUDGEMENTS],
+    }
+    print(json.dumps({"growth": document}))
+
+
+if __name__ == "__main__":
+    main()
