@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cnnlab.app.evaluate import dataset_config, split_of
 from cnnlab.app.stored_network import StoredNetwork
+from cnnlab.config import parse_model, to_plain
 from cnnlab.config.verbs import StoredDatasetConfig
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views
