@@ -135,3 +135,18 @@ def test_stored_values_stay_where_the_command_says_nothing() -> None:
 
     assert silent.applied_to(stored) == stored
     assert elsewhere.applied_to(stored) == {**stored, "root": "/else"}
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("benchmark", []),
+        ("evaluate", ["checkpoint=[x]"]),
+        ("predict", ["checkpoint=[x]", "images=[y]"]),
+        ("visualize", ["checkpoint=x"]),
+    ],
+)
+def test_only_training_is_profiled(verb: str, words: list[str]) -> None:
+    plain = composed(verb, "runtime.profile=true", *words)
+    with pytest.raises(UsageError, match="traces steps of training"):
+        getattr(config, f"parse_{verb}")(plain)

@@ -8,7 +8,7 @@ several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a t
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cnnlab.config.checks import check_dataset, check_training
+from cnnlab.config.checks import check_dataset, check_runtime, check_training
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.distributed import DistributedConfig
@@ -159,6 +159,7 @@ def parse_model(plain: Any) -> ModelConfig:
 def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:
     """Check and type what `cnnlab benchmark` was given."""
     config = parse(BenchmarkConfig, plain, variants=VARIANTS)
+    check_runtime(config.runtime)
     check_training(config)
     return config
 
@@ -166,6 +167,7 @@ def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:
 def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
     """Check and type what `cnnlab evaluate` was given."""
     config = parse(EvaluateConfig, plain, variants=STORED_VARIANTS)
+    check_runtime(config.runtime)
     _refuse_none(config.checkpoint, "checkpoint", "checkpoint=PATH, a run folder, or latest")
     if isinstance(config.dataset, DatasetConfig):
         check_dataset(config.dataset)
@@ -180,6 +182,7 @@ def _refuse_none(given: list[str], key: str, hint: str) -> None:
 def parse_predict(plain: dict[str, Any]) -> PredictConfig:
     """Check and type what `cnnlab predict` was given."""
     config = parse(PredictConfig, plain, variants=VARIANTS)
+    check_runtime(config.runtime)
     _refuse_none(config.checkpoint, "checkpoint", "checkpoint=PATH, a run folder, or latest")
     _refuse_none(config.images, "images", "images=FILE, images=FOLDER or several: images=[A,B]")
     return config
@@ -199,7 +202,9 @@ def parse_convert(plain: dict[str, Any]) -> ConvertConfig:
 
 def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
     """Check and type what `cnnlab visualize` was given."""
-    return parse(VisualizeConfig, plain, variants=STORED_VARIANTS)
+    config = parse(VisualizeConfig, plain, variants=STORED_VARIANTS)
+    check_runtime(config.runtime)
+    return config
 
 
 def parse_summary(plain: dict[str, Any]) -> SummaryConfig:

@@ -54,6 +54,15 @@ def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
         )
 
 
+def check_runtime(runtime: Any) -> None:
+    """Raise UsageError where a command that does not train is asked to trace training."""
+    if runtime.profile:
+        raise UsageError(
+            "runtime.profile=true traces steps of training",
+            hint="cnnlab train runtime.profile=true",
+        )
+
+
 def check_training(config: Any) -> None:
     """Raise UsageError where parts of a TrainConfig contradict each other or have no effect."""
     check_dataset(config.dataset)
