@@ -3,6 +3,8 @@
 import io
 from pathlib import Path
 
+import pytest
+
 from cnnlab.console import Console
 
 
@@ -57,3 +59,23 @@ def test_a_log_that_cannot_be_written_is_named_and_the_lines_still_show(tmp_path
     text = shown(act)
     assert "warning" in text
     assert text.endswith("going on\n")
+
+
+def test_the_bar_leaves_the_cursor_visible_whatever_happens_to_the_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    console = Console(stream=stream)
+    console.start_bar(10, 0, "training")
+    console.advance_bar(5, lambda: "training")
+    written = stream.getvalue()  # as a kill -9 would leave it
+    console.close()
+    assert "training" in written
+    assert written.rfind("\x1b[?25h") > written.rfind("\x1b[?25l")

@@ -86,6 +86,7 @@ class Console:
         )
         self._bar.add_task(description, total=total, completed=completed)
         self._bar.start()
+        self._rich.show_cursor()  # rich hides it, and a killed process could not give it back
 
     def advance_bar(self, completed: int, describe: Callable[[], str]) -> None:
         """Move the bar; cheap enough to be called after every step."""
