@@ -113,6 +113,15 @@ def test_a_deflated_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> Non
     assert peak < 3_000_000
 
 
+def test_compressed_weights_are_not_unpacked_by_convert_either(tmp_path: Path) -> None:
+    packed = payloads.bomb(tmp_path)
+    assert packed.stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match="is not unpacked"):
+        convert.read_torch_file(packed)
+    torch.save({"w": torch.zeros(3)}, tmp_path / "plain.pt")
+    assert convert.read_torch_file(tmp_path / "plain.pt")["w"].shape == (3,)
+
+
 @pytest.mark.parametrize(
     "config",
     [

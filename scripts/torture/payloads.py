@@ -144,10 +144,10 @@ def _forged(document: dict[str, Any]) -> bytes:
     return seal(len(header).to_bytes(8, "little") + header + bytes(8))
 
 
-def bomb(folder: Path) -> Path:
-    """Write a torch file of a few KB that claims 400 MB of zeros, deflated."""
+def bomb(folder: Path, num_values: int = 2_000_000) -> Path:
+    """Write a torch file of a few KB that unpacks to 4 bytes a value."""
     path = folder / "bomb.pt"
-    plain = _saved({"w": torch.zeros(100_000_000)})
+    plain = _saved({"w": torch.zeros(num_values)})
     with (
         zipfile.ZipFile(io.BytesIO(plain)) as source,
         zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target,

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -102,38 +103,64 @@ def kill_runs(base: Path, num_runs: int, seed: int, kills_each: int = 2) -> dict
     return {"runs": num_runs, "kills": kills, "unreadable": unreadable, "identical": identical}
 
 
-def terminate_runs(base: Path, num_runs: int, seed: int) -> dict[str, Any]:
-    """Send SIGTERM to the process group at random moments of a run, then continue it.
+@dataclass
+class Stops:
+    """What came of asking runs to stop."""
+
+    stopped: int = 0
+    with_143: int = 0
+    saved: int = 0
+    before_the_run_began: int = 0
+    runs: int = 0
+    identical: int = 0
+    slowest_stop_seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+
+def terminate_runs(base: Path, num_stops: int, seed: int, stops_each: int = 3) -> dict[str, Any]:
+    """Send SIGTERM to the process group at random moments of runs, and continue each to its end.
 
     A third of the moments lie in the start-up, the others behind the first figures.
     """
-    draw, whole = random.Random(seed), _uninterrupted(base)
-    counts = {"stopped": 0, "with_143": 0, "saved": 0, "before_the_run_began": 0, "identical": 0}
-    slowest, problems = 0.0, []
-    while counts["stopped"] < num_runs:
+    draw, whole, found = random.Random(seed), _uninterrupted(base), Stops()
+    while found.stopped < num_stops:
         folder = base / "terminated"
-        process = command.start(*SHORT, *LONGER, f"hydra.run.dir={folder}")
-        _sleep_to_a_moment(base, folder, process, draw, in_training=counts["stopped"] % 3 > 0)
-        asked = time.perf_counter()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
-        if process.returncode == 0:  # it was done before the signal came
-            shutil.rmtree(folder)
-            continue
-        counts["stopped"] += 1
-        slowest = max(slowest, time.perf_counter() - asked)
-        counts["with_143"] += process.returncode == 143
-        if process.returncode != 143 or "Traceback" in errors:
-            problems.append(f"rc {process.returncode}: {errors[-300:]}")
-        if (folder / "config.yaml").exists():
-            counts["saved"] += _stopped_at_a_saved_step(folder)
-            _expect_done(_finish(("train", f"resume={folder}")))
-            counts["identical"] += not command.differences(whole, folder)
-        else:
-            counts["before_the_run_began"] += 1
-        shutil.rmtree(folder, ignore_errors=True)
-    return counts | {"slowest_stop_seconds": round(slowest, 2), "problems": problems}
+        words = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
+        for _ in range(min(stops_each, num_stops - found.stopped)):
+            if not _terminate(base, folder, words, draw, found):
+                break  # it was done before the signal came
+            if (folder / "config.yaml").exists():
+                words = ("train", f"resume={folder}")
+        _expect_done(_finish(words))
+        found.runs += 1
+        found.identical += not command.differences(whole, folder)
+        shutil.rmtree(folder)
+    found.slowest_stop_seconds = round(found.slowest_stop_seconds, 2)
+    return asdict(found)
+
+
+def _terminate(
+    base: Path, folder: Path, words: tuple[str, ...], draw: random.Random, found: Stops
+) -> bool:
+    """Start a run, stop it at a random moment, and count what it left; False: it was done first."""
+    process = command.start(*words)
+    _sleep_to_a_moment(base, folder, process, draw, in_training=found.stopped % 3 > 0)
+    asked = time.perf_counter()
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    if process.returncode == 0:
+        return False
+    found.stopped += 1
+    found.slowest_stop_seconds = max(found.slowest_stop_seconds, time.perf_counter() - asked)
+    found.with_143 += process.returncode == 143
+    if process.returncode != 143 or "Traceback" in errors:
+        found.problems.append(f"rc {process.returncode}: {errors[-300:]}")
+    if (folder / "config.yaml").exists():
+        found.saved += _stopped_at_a_saved_step(folder)
+    else:
+        found.before_the_run_began += 1
+    return True
 
 
 def _stopped_at_a_saved_step(folder: Path) -> bool:

@@ -32,7 +32,7 @@ _DTYPES = {
     "F64": torch.float64,
 }
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
-_PIECE_BYTES = 4 << 20
+_PIECE_BYTES = 1 << 20
 _NUM_DIFFERENCES_SHOWN = 5
 
 

@@ -107,6 +107,10 @@ def read_torch_file(path: Path) -> dict[str, Tensor]:
     Raises CheckpointError for anything but named tensors.
     """
     where = printable(str(path))
+    if foreign.holds_more_than_it_is(path):
+        raise CheckpointError(
+            "the file is compressed, which torch's own are not, and is not unpacked", where
+        )
     try:
         with warnings.catch_warnings(action="ignore"):
             found: Any = torch.load(path, map_location="cpu", weights_only=True)

@@ -7,6 +7,7 @@ the rename the previous file is untouched; after a kill the temporary is swept b
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cnnlab.printable import printable
 
 TEMPORARY_MARK = ".tmp-"
 _COPY_BYTES = 1 << 20
+_HAND_OVER_BYTES = 4 << 20
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -27,6 +29,7 @@ class Replacement:
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._num_handed_over = 0
         self.num_bytes = 0
 
     def write(self, data: bytes | memoryview) -> None:
@@ -36,12 +39,27 @@ class Replacement:
             taken = os.write(self._descriptor, rest)
             rest = rest[taken:]
             self.num_bytes += taken
+        if self.num_bytes - self._num_handed_over >= _HAND_OVER_BYTES:
+            self._hand_over()
 
     def write_at(self, offset_bytes: int, data: bytes) -> None:
         """Overwrite bytes that were written before."""
         taken = os.pwrite(self._descriptor, data, offset_bytes)
         if taken != len(data):
             raise OSError(errno.EIO, "a short write")
+
+    def _hand_over(self) -> None:
+        """Let the disk begin with what is there, so that the sync finds most of it done.
+
+        On Linux the advice that pages will not be needed starts their writing; they stay cached
+        while they are written. It is advice: a system without it is as safe, and slower.
+        """
+        first, self._num_handed_over = self._num_handed_over, self.num_bytes
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(
+                    self._descriptor, first, self.num_bytes - first, os.POSIX_FADV_DONTNEED
+                )
 
 
 @contextlib.contextmanager

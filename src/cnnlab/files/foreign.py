@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import zipfile
 from pathlib import Path
 
 from cnnlab.errors import CheckpointError
@@ -40,6 +41,16 @@ def first_bytes(path: str | Path) -> bytes:
     with contextlib.suppress(OSError), open(path, "rb") as file:
         return file.read(LOOK_BYTES)
     return b""
+
+
+def holds_more_than_it_is(path: str | Path) -> bool:
+    """Say whether the members of a zip archive claim more bytes than the file has."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            claimed = sum(member.file_size for member in archive.infolist())
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return False
+    return claimed > Path(path).stat().st_size
 
 
 def asks_for(head: bytes) -> str:
