@@ -23,7 +23,7 @@ from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-MAX_EPOCHS = 25
+MAX_EPOCHS = 14
 MEAN, DEVIATION = 0.2860, 0.3530
 
 

@@ -1,5 +1,6 @@
 """Peak memory of a training step of every experiment, each in a process of its own."""
 
+import argparse
 import json
 import resource
 import subprocess
@@ -57,16 +58,21 @@ def measure(experiment: str) -> str:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        print(measure(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("experiments", nargs="*", help="all when none is named")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.here:
+        print(measure(given.experiments[0]))
         return
     found = {}
-    for path in sorted(EXPERIMENTS.glob("*.yaml")):
-        command = [sys.executable, __file__, path.stem]
+    for name in given.experiments or sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")):
+        command = [sys.executable, __file__, "--here", name]
         answer = subprocess.run(command, capture_output=True, text=True, check=False)
         said = answer.stdout.strip().splitlines() or answer.stderr.strip().splitlines() or ["?"]
         failed = "not measured: " if answer.returncode else ""
-        found[path.stem] = failed + said[-1].strip()
+        found[name] = failed + said[-1].strip()
+        print(name, found[name], file=sys.stderr, flush=True)
     print(json.dumps({"memory": found}))
 
 

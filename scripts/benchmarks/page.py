@@ -19,6 +19,7 @@ def render(document: dict[str, Any], source: str, page: Path) -> None:
             lines += ["", *loop_table(part, name)]
     lines += ["", *startup_lines(document.get("startup"))]
     lines += [*target_lines(document.get("target")), *growth_lines(document.get("growth"))]
+    lines += layer_lines(document.get("layers"))
     lines += memory_lines(document.get("memory"))
     text = page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
@@ -117,4 +118,29 @@ def growth_lines(part: dict[str, Any] | None) -> list[str]:
         f"| {point['views']} x {point['members']} | {point['images_per_second']:,.0f} "
         f"| {point['microseconds_per_view']:.1f} |"
         for point in judged
+    ]
+
+
+def layer_lines(part: dict[str, Any] | None) -> list[str]:
+    """Return the table of layers computed in turn and together."""
+    if part is None:
+        return []
+    parts = part["parts"]
+    rows = {
+        name.replace(" together", ""): (parts[name.replace("together", "in turn")], time)
+        for name, time in parts.items()
+        if "together" in name
+    }
+    steps = {name: (t["in turn"], t["together"]) for name, t in part.items() if "step" in name}
+    return [
+        "",
+        f"**LeNet-5's layers in turn and together**, microseconds, batch 64 where it is not said, "
+        f"{part['num_threads']} thread(s), median of {part['rounds']} rounds",
+        "",
+        "| part | in turn | together |",
+        "|---|---|---|",
+        *(
+            f"| {name} | {turn:,.0f} | {together:,.0f} |"
+            for name, (turn, together) in (rows | steps).items()
+        ),
     ]

@@ -25,8 +25,8 @@ from cnnlab.runtime import processor_name
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 
-SCRIPTS = ("lenet", "alexnet", "growth", "startup", "memory", "target")
-TAKE_THREADS = ("lenet", "alexnet", "growth", "target")
+SCRIPTS = ("layers", "lenet", "alexnet", "growth", "startup", "memory", "target")
+TAKE_THREADS = ("layers", "lenet", "alexnet", "growth", "target")
 
 
 def main() -> None:

@@ -1,0 +1,104 @@
+"""LeNet-5's first layers in turn and together (models/merged.py): the parts, and whole steps."""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lenet import SETTINGS
+from torch import Tensor, nn
+from torch.nn import functional as F
+from work import our_parts
+
+from cnnlab.models import merged
+
+Action = Callable[[], object]
+
+
+def in_turn(maps: Tensor, modules: list[nn.Module]) -> Tensor:
+    """Apply the modules one after the other."""
+    for module in modules:
+        maps = module(maps)
+    return maps
+
+
+def forward_and_back(
+    compute: Callable[[Tensor, list[nn.Module]], Tensor], maps: Tensor, modules: list[nn.Module]
+) -> tuple[Action, Action]:
+    """Return a way forward, and one back from there to weights (and maps if they want one)."""
+    result = compute(maps, modules)
+    gradient = torch.randn_like(result)
+    wanted = [*modules[0].parameters(), *([maps] if maps.requires_grad else [])]
+
+    def back() -> object:
+        return torch.autograd.grad(result, wanted, gradient, retain_graph=True)
+
+    return lambda: compute(maps, modules), back
+
+
+def parts(batch_size: int) -> dict[str, Action]:
+    """Return C1 with S2 and ReLU, and C3, forward and back, in turn and together."""
+    last = torch.channels_last
+    c1 = [nn.Conv2d(1, 6, 5).to(memory_format=last), nn.MaxPool2d(2), nn.ReLU()]
+    c3: list[nn.Module] = [nn.Conv2d(6, 16, 5).to(memory_format=last)]
+    images = torch.randn(batch_size, 32, 32, 1).permute(0, 3, 1, 2)
+    maps = torch.randn(batch_size, 6, 14, 14)
+    maps_last = maps.contiguous(memory_format=last).requires_grad_()
+    pairs = {
+        "C1, S2, ReLU in turn": forward_and_back(in_turn, images, c1),
+        "C1, S2, ReLU together": forward_and_back(merged.convolve_pool_rectify, images, c1),
+        "C3 in turn": forward_and_back(in_turn, maps_last, c3),
+        "C3 together": forward_and_back(merged.convolve_few_maps, maps.requires_grad_(), c3),
+    }
+    ways = {f"{name}, forward": forward for name, (forward, _) in pairs.items()}
+    return ways | {f"{name}, back": back for name, (_, back) in pairs.items()}
+
+
+def step(batch_size: int, together: bool) -> Action:
+    """Return a training step of cnnlab's network, bare, with the layers in turn or together."""
+    assembly = our_parts(*SETTINGS, f"trainer.batch_size={batch_size}")
+    network, optimizer, batches = assembly.network, assembly.optimizer, assembly.batches()
+    network.train()
+
+    def advance() -> None:
+        merged.pay = lambda images: together
+        images, labels = next(batches)
+        optimizer.zero_grad()
+        F.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+
+    return advance
+
+
+def time_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dict[str, float]:
+    """Return the microseconds of each action: the median over rounds that go through all."""
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for index in range(rounds + 1):
+        for name in list(actions)[:: 1 if index % 2 else -1]:
+            started = time.perf_counter()
+            for _ in range(repeats):
+                actions[name]()
+            times[name].append(1e6 * (time.perf_counter() - started) / repeats)
+    return {name: statistics.median(found[1:]) for name, found in times.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    found: dict[str, Any] = {"num_threads": given.threads, "rounds": given.rounds}
+    for size in (64, 128):
+        ways = {"in turn": step(size, together=False), "together": step(size, together=True)}
+        found[f"step of {size}"] = time_in_turns(ways, given.rounds, 60)
+    found["parts"] = time_in_turns(parts(64), given.rounds, 50)  # with memory kept, as in steps
+    print(json.dumps({"layers": found}))
+
+
+if __name__ == "__main__":
+    main()
