@@ -156,6 +156,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix=f"cnnlab-{name}-") as folder:
             results[name] = _attempt(PARTS[name], Path(folder), options.quick)
         results[name]["seconds"] = round(time.perf_counter() - started, 1)
+        results[name]["revision"] = _revision()
         print(f"{name}: {json.dumps(results[name])}", flush=True)
         if options.record is not None:
             _record(options.record, results)
@@ -188,6 +189,11 @@ def _script(name: str, *arguments: object) -> Any:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": search}
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout)
+
+
+def _revision() -> str | None:
+    source = provenance.describe()["git"]
+    return source and source["revision"][:7]
 
 
 def _machine() -> dict[str, Any]:
