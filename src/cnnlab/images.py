@@ -41,10 +41,11 @@ def center_crop(images: Tensor, size: int) -> Tensor:
     return images[..., top : top + size, left : left + size]
 
 
-def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:
-    """Cut one size×size window out of each image.
+def crop(images: Tensor, corners: Tensor, size: int, mirrored: Tensor | None = None) -> Tensor:
+    """Cut one size×size window out of each image, and reflect those that are flagged.
 
-    corners: int64 [N,2], (top, left) of each window, all inside the image. The result is in
+    corners: int64 [N,2], (top, left) of each window, all inside the image. mirrored: bool [N] or
+    None; `mirror` of the windows does the same, with one copy more. The result is in
     channels_last order. Each row of a window is one run of memory, so all rows of all windows are
     a single index_select: 15 to 40 times faster than indexing pixel by pixel.
     """
@@ -54,14 +55,15 @@ def crop(images: Tensor, corners: Tensor, size: int) -> Tensor:
     if _are_copied_one_by_one(images, size * size):
         places = zip(images.permute(0, 2, 3, 1), corners.tolist(), strict=True)
         cut = [one[top : top + size, left : left + size] for one, (top, left) in places]
-        return torch.stack(cut).permute(0, 3, 1, 2)
+        return _stack(cut, mirrored)
     lines = images.permute(0, 2, 3, 1).contiguous().view(-1)
     runs = lines.unfold(0, size * channels, channels)  # a view: the run that starts at each pixel
     first_row = torch.arange(num, device=images.device) * height + corners[:, 0]
     rows = first_row[:, None] + torch.arange(size, device=images.device)  # [N,size]
     starts = rows * width + corners[:, 1, None]
     windows = runs.index_select(0, starts.flatten())
-    return windows.view(num, size, size, channels).permute(0, 3, 1, 2)
+    windows = windows.view(num, size, size, channels).permute(0, 3, 1, 2)
+    return windows if mirrored is None else mirror(windows, mirrored)
 
 
 def mirror(images: Tensor, flags: Tensor) -> Tensor:
@@ -74,13 +76,19 @@ def mirror(images: Tensor, flags: Tensor) -> Tensor:
         return torch.where(flags[:, None, None, None], images.flip(-1), images)
     lines, flagged = images.permute(0, 2, 3, 1), flags.nonzero()[:, 0]
     if _are_copied_one_by_one(images, lines.shape[1] * lines.shape[2]):
-        pairs = zip(lines, flags.tolist(), strict=True)
-        shown = [one.flip(1) if flag else one for one, flag in pairs]
-        return torch.stack(shown).permute(0, 3, 1, 2)
+        return _stack(list(lines), flags)
     order = torch.arange(len(images))
     order[flagged] = torch.arange(len(images), len(images) + len(flagged))
     both = torch.cat([lines, lines.index_select(0, flagged).flip(2)])
     return both.index_select(0, order).permute(0, 3, 1, 2)
+
+
+def _stack(lines: list[Tensor], mirrored: Tensor | None) -> Tensor:
+    """Copy images [H,W,C] into one [N,C,H,W] in channels_last order, the flagged ones reflected."""
+    if mirrored is not None:
+        pairs = zip(lines, mirrored.tolist(), strict=True)
+        lines = [one.flip(1) if flag else one for one, flag in pairs]
+    return torch.stack(lines).permute(0, 3, 1, 2)
 
 
 def _are_copied_one_by_one(images: Tensor, num_pixels: int) -> bool:

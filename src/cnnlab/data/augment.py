@@ -65,14 +65,16 @@ class Chain:
 class Crop:
     """A window of `size` pixels (null: the image's side) anywhere in image plus border.
 
-    images_per_draw neighbours share a window. mean: [C,S,S] or None; normalization subtracts the
-    centre of a mean image, so with one the difference to its part under the window is taken off
-    here, and in the end what was subtracted is the mean where the crop lay.
+    images_per_draw neighbours share a window. mirrors: reflect half of the windows, as Mirror
+    behind it would, in one copy. mean: [C,S,S] or None; normalization subtracts the centre of a
+    mean image, so with one the difference to its part under the window is taken off here, and in
+    the end what was subtracted is the mean where the crop lay.
     """
 
     padding: int
     size: int | None
     images_per_draw: int = 1
+    mirrors: bool = False
     mean: Tensor | None = None
 
     def output_size(self, image_size: int) -> int:
@@ -91,12 +93,15 @@ class Crop:
         corners = draw_corners(-(-num_images // self.images_per_draw), room, generator)
         corners = corners.repeat_interleave(self.images_per_draw, 0)[:num_images]
         corners = own_rows(corners, images, part)
-        crops = pixels.crop(pixels.pad(images, self.padding), corners, size)
+        padded, mirror = pixels.pad(images, self.padding), Mirror(self.images_per_draw)
         if self.mean is None:
-            return crops
+            flags = mirror.draw(images, generator, part) if self.mirrors else None
+            return pixels.crop(padded, corners, size, flags)
+        crops = pixels.crop(padded, corners, size)
         mean = pixels.pad(self.mean.to(images.device), self.padding)
         under = pixels.crop(mean.expand(len(images), -1, -1, -1), corners, size)
-        return crops - under + pixels.center_crop(mean, size)
+        crops = crops - under + pixels.center_crop(mean, size)
+        return mirror(crops, generator, part) if self.mirrors else crops
 
 
 @dataclass(frozen=True)
@@ -109,10 +114,14 @@ class Mirror:
         return image_size
 
     def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
+        return pixels.mirror(images, self.draw(images, generator, part))
+
+    def draw(self, images: Tensor, generator: Generator, part: Part | None) -> Tensor:
+        """Return bool [N]: which of the images are reflected."""
         num_images = num_drawn(images, part)
         flags = draw_flags(-(-num_images // self.images_per_draw), generator)
         flags = flags.repeat_interleave(self.images_per_draw)[:num_images]
-        return pixels.mirror(images, own_rows(flags, images, part))
+        return own_rows(flags, images, part)
 
 
 def draw_corners(num_images: int, room: int, generator: Generator) -> Tensor:
@@ -160,7 +169,7 @@ def _build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
 
 
 def _build_crop_mirror(config: CropMirrorConfig, _: Statistics | None) -> Augmentation:
-    return Chain((Crop(config.padding_pixels, config.crop_pixels), Mirror()))
+    return Chain((Crop(config.padding_pixels, config.crop_pixels, mirrors=True),))
 
 
 def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
@@ -184,8 +193,8 @@ def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) 
         found = statistics()
     mean = None if found is None else found.mean_image.float().permute(2, 0, 1)
     together = config.images_per_draw
-    crop = Crop(0, config.crop_pixels, together, mean if cropped else None)
-    parts: tuple[Augmentation, ...] = (crop, Mirror(together))
+    crop = Crop(0, config.crop_pixels, together, mirrors=True, mean=mean if cropped else None)
+    parts: tuple[Augmentation, ...] = (crop,)
     if found is not None and config.colour_scale != "none":
         values, vectors = principal_components(found.covariance)
         directions = colour_directions(values, vectors, config.colour_scale)
