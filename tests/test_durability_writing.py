@@ -1,6 +1,7 @@
 """Saving under fire: crashes at every system call, kills, full disks, vanished folders."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import torch
 
 from cnnlab import checkpoint
 from cnnlab.errors import ResourceError
-from cnnlab.files import atomic
+from cnnlab.files import atomic, sealed
 from cnnlab.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -151,6 +152,26 @@ def test_an_exception_in_the_middle_of_a_write_removes_the_half_file(saved: Path
     tensors = {"a": torch.ones(300_000), "z": torch.ones(3).as_subclass(Poison)}
     with pytest.raises(KeyboardInterrupt):
         checkpoint.write(saved, tensors, {"step": 2})
+    assert_untouched(saved)
+
+
+def test_a_digest_thread_that_fails_ends_the_save_and_publishes_nothing(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def __init__(self, _: bytes) -> None:
+            self.num_pieces = 0
+
+        def update(self, _: memoryview) -> None:
+            self.num_pieces += 1
+            if self.num_pieces > 2:
+                raise MemoryError
+
+    monkeypatch.setattr(hashlib, "sha256", Failing)
+    tensors = {"a": torch.ones(2 * sealed._PIECES_WAITING * checkpoint._PIECE_BYTES // 4)}
+    with pytest.raises(MemoryError):
+        checkpoint.write(saved, tensors, {"step": 2})
+    monkeypatch.undo()
     assert_untouched(saved)
 
 

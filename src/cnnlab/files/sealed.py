@@ -90,10 +90,14 @@ def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_U
         yield update
         return
     waiting: queue.Queue[memoryview | None] = queue.Queue(_PIECES_WAITING)
+    failed: list[BaseException] = []
 
     def take() -> None:
         while (piece := waiting.get()) is not None:
-            update(piece)
+            try:
+                update(piece)
+            except BaseException as error:  # raised below; the pieces that follow are only taken
+                failed.append(error)
 
     thread = threading.Thread(target=take, name="digest", daemon=True)
     thread.start()
@@ -102,6 +106,8 @@ def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_U
     finally:
         waiting.put(None)
         thread.join()
+    if failed:
+        raise failed[0]
 
 
 @contextlib.contextmanager
