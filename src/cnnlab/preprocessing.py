@@ -54,7 +54,10 @@ class Preprocessing:
             mean = pixels.center_crop(mean, images.shape[-1])
         else:
             mean = mean[:, None, None]
-        centered = torch.sub(images.to(torch.float32), mean, out=out)
+        if out is None and images.dtype != torch.float32:
+            centered = images.to(torch.float32).sub_(mean)
+        else:
+            centered = torch.sub(images.to(torch.float32), mean, out=out)
         return centered.div_(self.std[:, None, None]) if self._divides else centered
 
     def _normalize_lines(self, images: Tensor, out: Tensor | None) -> Tensor:

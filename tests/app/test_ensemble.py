@@ -8,13 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from cnnlab import checkpoint
 from cnnlab.app import evaluate
-from cnnlab.app.ensemble import epochs_of, failure, member_overrides
+from cnnlab.app.ensemble import Crew, epochs_of, failure, member_overrides
 from cnnlab.cli import main
 from tests.app.test_evaluate import config_for
 
@@ -127,6 +128,17 @@ def test_a_member_that_fails_ends_the_ensemble_with_its_code(tmp_path):
     said = finish(process, 3)
     assert "00_seed0" in said or "01_seed1" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("members", "left", "asked", "expected"),
+    [(5, 5, None, 2), (5, 4, None, 2), (5, 3, None, 3), (4, 2, None, 2), (5, 3, 2, 2)],
+)
+def test_the_last_members_share_the_cores(tmp_path, members, left, asked, expected):
+    config = SimpleNamespace(ensemble=SimpleNamespace(at_once=asked))
+    crew = Crew([tmp_path] * members, config, None, [])
+    crew.waiting = crew.waiting[:left]
+    assert crew._room(2) == expected
 
 
 def test_what_a_resuming_command_changes_reaches_the_members():

@@ -13,10 +13,13 @@ from cnnlab.evaluation.evaluate import Member
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import MemberChances, Miss
 
-PUBLISHED_TEN_VIEWS = (
-    "compare with the published ten-view errors on this set: 40.7 / 18.2 % for one network of 2012,"
-    " 38.1 / 16.4 % for five (Krizhevsky et al. 2012, table 2)"
-)
+PUBLISHED_TEN_VIEWS = {
+    "imagenet": "compare with the published ten-view errors on these images: 40.7 / 18.2 % for one "
+    "network of 2012, 38.1 / 16.4 % for five (Krizhevsky et al. 2012, table 2)",
+    "imagenet_2010": "compare with the published ten-view errors on these images: 37.5 / 17.0 % "
+    "for one network of 2012 (Krizhevsky et al. 2012, table 1)",
+}
+"""By the set's name: what its test images gave."""
 
 
 @dataclass
@@ -69,8 +72,10 @@ class Answer:
     @property
     def note(self) -> str:
         """What the figures should be compared with, where that is known."""
-        is_imagenet = self.store.name.startswith("imagenet") and len(self.store.class_names) == 1000
-        return PUBLISHED_TEN_VIEWS if is_imagenet and self.views == "ten_view" else ""
+        is_whole = len(self.store.class_names) == 1000 and self.config.split == "test"
+        if not is_whole or self.views != "ten_view":
+            return ""
+        return PUBLISHED_TEN_VIEWS.get(self.store.name, "")
 
 
 def document(answer: Answer) -> dict[str, Any]:
@@ -108,7 +113,8 @@ def show(console: Console, answer: Answer) -> None:
     if answer.chances is not None:
         console.table(*member_table(answer), title="members")
         console.table(
-            *subset_table(answer), title="ensembles by size, top-1 error: mean, lowest, highest"
+            *subset_table(answer),
+            title="ensembles by size, equal weights: top-1 error (mean, lowest, highest)",
         )
     if answer.note:
         console.line(answer.note)

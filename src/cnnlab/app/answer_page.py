@@ -73,7 +73,9 @@ def _ensemble(answer: Answer) -> list[Section]:
         Section(
             "Ensembles by size",
             [
-                Text("Top-1 error of every subset of that size: mean, lowest, highest."),
+                Text(
+                    "Top-1 error of all subsets of that size, equal weights: mean, lowest, highest."
+                ),
                 Table(*subset_table(answer)),
             ],
         ),

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from cnnlab import data, models
 from cnnlab.app import fine_tuning
 from cnnlab.app.curvature import estimate_on, loss_of
+from cnnlab.app.members import crops_at_once
 from cnnlab.app.together import judged
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
@@ -75,7 +76,12 @@ class Assembly:
             mirror_allowed=self.splits.train.mirror_allowed,
             dataset=self.splits.train.name,
         )
-        return Member(self.config.model.name, self.network, self.preprocessing, cut)
+        name, at_once = self.config.model.name, self._crops_at_once
+        return Member(name, self.network, self.preprocessing, cut, crops_at_once=at_once)
+
+    @cached_property
+    def _crops_at_once(self) -> int | None:
+        return crops_at_once(self.network, self.device)
 
     def in_order(self, store: Store) -> InOrder:
         """Return the batches of `store` for evaluation, prepared for the network: a share of it

@@ -85,7 +85,7 @@ def _train_and_test(
 
 
 def num_at_once(config: TrainConfig) -> int:
-    """Return how many members train side by side."""
+    """Return how many members train side by side; the last ones may be a few more."""
     wanted, members = config.ensemble.at_once, config.ensemble.members
     if wanted is None:
         on_cpu = runtime.select_device(config.runtime.device).type == "cpu"
@@ -158,13 +158,20 @@ class Crew:
         self.console.start_bar(total, int(self._epochs_done()), "epochs of all members")
         try:
             while self.waiting or self.running:
-                while self.waiting and len(self.running) < at_once:
+                while self.waiting and len(self.running) < self._room(at_once):
                     self._start(self.waiting.pop(0))
                 self._look_after()
                 time.sleep(POLL_SECONDS)
         finally:
             self._stop_all()
             self.console.stop_bar()
+
+    def _room(self, at_once: int) -> int:
+        """Return how many may run now: of five on two cores the last three share the cores, since
+        two and one would leave a core idle. A number that was asked for is kept."""
+        left = len(self.waiting) + len(self.running)
+        most = at_once + len(self.folders) % at_once
+        return most if self.config.ensemble.at_once is None and left <= most else at_once
 
     def _start(self, path: Path) -> None:
         words = ["train", f"resume={path}", *self.overrides]

@@ -11,7 +11,9 @@ from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
-from cnnlab.evaluation.evaluate import Member
+from cnnlab.evaluation.evaluate import Member, crops_that_stay
+from cnnlab.models import Network
+from cnnlab.models.summary import largest_map
 
 MEMBERS_FOLDER = "members"
 """Folder of an ensemble's run folder that holds a run folder for each member."""
@@ -86,7 +88,13 @@ def as_member(
         stored.preprocessing,
         built,
         None if order is None else order.to(stored.preprocessing.mean.device),
+        crops_at_once=crops_at_once(stored.network, stored.preprocessing.mean.device),
     )
+
+
+def crops_at_once(network: Network, device: torch.device) -> int | None:
+    """Return how many crops a forward pass should have, None where any number is as good."""
+    return crops_that_stay(largest_map(network)) if device.type == "cpu" else None
 
 
 def _border_pixels(stored: StoredNetwork, evaluation: EvaluationConfig) -> int:

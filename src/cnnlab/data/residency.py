@@ -26,6 +26,10 @@ class Pixels(Protocol):
         """Return uint8 [n,C,S,S] on the device, in channels_last order, for CPU indices [n]."""
         ...
 
+    def take_run(self, start: int, stop: int) -> Tensor:
+        """Return the images from `start` to before `stop`, which nobody may write to."""
+        ...
+
 
 class Resident:
     """All images prepared once and kept on `home`; a batch is one index_select."""
@@ -37,7 +41,12 @@ class Resident:
         self._pinned = home.type == "cpu" and device.type == "cuda"
 
     def take(self, indices: Tensor) -> Tensor:
-        images = self._images.index_select(0, indices.to(self._images.device))
+        return self._handed_out(self._images.index_select(0, indices.to(self._images.device)))
+
+    def take_run(self, start: int, stop: int) -> Tensor:
+        return self._handed_out(self._images[start:stop])
+
+    def _handed_out(self, images: Tensor) -> Tensor:
         if self._pinned:
             images = images.pin_memory().to(self._device, non_blocking=True)
         return images.permute(0, 3, 1, 2)
@@ -61,6 +70,9 @@ class Mapped:
             on_device = images.pin_memory().to(self._device, non_blocking=True)
         self._copying.synchronize()  # waits in the thread that reads ahead
         return on_device
+
+    def take_run(self, start: int, stop: int) -> Tensor:
+        return self.take(torch.arange(start, stop))
 
 
 def place(store: Store, prepare: Prepare, device: torch.device, residency: str) -> Pixels:

@@ -156,9 +156,8 @@ class InOrder:
 
     def _make(self) -> Iterator[Batch]:
         for step, indices in enumerate(self._parts):
-            start = int(indices[0])
-            labels = self._labels[start : start + len(indices)]
-            yield Batch(self._pixels.take(indices), labels, step, 0)
+            start, stop = int(indices[0]), int(indices[-1]) + 1
+            yield Batch(self._pixels.take_run(start, stop), self._labels[start:stop], step, 0)
 
 
 def in_order(

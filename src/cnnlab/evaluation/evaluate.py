@@ -18,7 +18,8 @@ class Member:
     """One network of an ensemble, with everything between stored pixels and its scores.
 
     class_order: int64 [K]; entry k is this member's column for the ensemble's class k. None: the
-    columns are the ensemble's classes already.
+    columns are the ensemble's classes already. crops_at_once: the most that one forward pass
+    gets; None: as many as the batch has images, so that more views need no more memory.
     """
 
     name: str
@@ -27,6 +28,20 @@ class Member:
     views: Views
     class_order: Tensor | None = None
     weight: float = 1.0
+    crops_at_once: int | None = None
+
+
+KEPT_BYTES = 24 << 20
+"""Blocks below 32 MiB are used again by the C library; larger ones are fetched from the system,
+page by page, at every forward pass, which takes as long as computing."""
+
+
+def crops_that_stay(largest_map: int) -> int:
+    """Return how many crops a forward pass on the CPU should have.
+
+    largest_map: numbers in the network's largest map for one crop.
+    """
+    return max(1, KEPT_BYTES // (4 * largest_map))
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - a request, not a fault
@@ -45,15 +60,13 @@ def evaluate(
     batches: Batches,
     *,
     num_classes: int,
-    crops_at_once: int | None = None,
     observers: Sequence[Observer] = (),
     should_stop: Callable[[], object] | None = None,
 ) -> Tally:
     """Judge batches of images by the members' average probability.
 
     Probabilities are averaged over views, then over members by weight, in float32. The networks
-    answer in eval mode; each module's own mode is restored. crops_at_once bounds the crops in one
-    forward pass; None: as many as the batch has images, so that more views need no more memory.
+    answer in eval mode; each module's own mode is restored.
     Raises EvaluationStopped when should_stop() says so between batches, DataError where the
     batches hold no image, NumericsError where an answer is not finite.
     """
@@ -62,7 +75,7 @@ def evaluate(
         for images, labels, *_ in batches:
             if should_stop is not None and should_stop():
                 raise EvaluationStopped
-            chances = answer(members, images, crops_at_once)
+            chances = answer(members, images)
             for observer in observers:
                 observer(labels, chances)
             parts.append(judge(combine(chances, members), labels))
@@ -86,20 +99,20 @@ def evaluating(members: Sequence[Member]) -> Iterator[None]:
             module.training = mode
 
 
-def answer(members: Sequence[Member], images: Tensor, crops_at_once: int | None = None) -> Tensor:
+def answer(members: Sequence[Member], images: Tensor) -> Tensor:
     """Return each member's probabilities for each view of images [N,c,h,w]: [N,M,V,K].
 
     To be called inside `evaluating`. All members have the same number of views.
     """
     if len(members) == 1:
-        return view_chances(members[0], images, crops_at_once).unsqueeze(1)
-    return torch.stack([view_chances(m, images, crops_at_once) for m in members], dim=1)
+        return view_chances(members[0], images).unsqueeze(1)
+    return torch.stack([view_chances(m, images) for m in members], dim=1)
 
 
-def view_chances(member: Member, images: Tensor, crops_at_once: int | None = None) -> Tensor:
+def view_chances(member: Member, images: Tensor) -> Tensor:
     """Return one member's probabilities for each view of images [N,c,h,w]: float32 [N,V,K]."""
     images = member.preprocessing.prepare(images)
-    at_once = crops_at_once or len(images)
+    at_once = min(len(images), member.crops_at_once or len(images))
     chunks = images.split(max(1, at_once // member.views.num_views))
     answers = [_chunk_chances(member, chunk) for chunk in chunks]
     chances = answers[0] if len(answers) == 1 else torch.cat(answers)

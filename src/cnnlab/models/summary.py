@@ -1,5 +1,6 @@
 """The lecture's table of a network: sizes, formulas, parameters, multiply-adds, what units see."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -90,6 +91,12 @@ def summarize(network: Network, model: str = "") -> Summary:
         )
     size = network.input_size_pixels
     return Summary(model, [network.in_channels, size, size], tuple(rows))
+
+
+def largest_map(network: Network) -> int:
+    """Return how many numbers the largest of the layers' outputs has for one image."""
+    _, outputs = _shapes(network.plan)
+    return max(math.prod(size) for size in outputs.values())
 
 
 def num_trainable(module: nn.Module) -> int:
