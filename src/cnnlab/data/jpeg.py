@@ -5,6 +5,7 @@ them do not, take no lock of Python's, and are looked up once. Without them Pill
 """
 
 import io
+import re
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -44,7 +45,8 @@ def _decode_natively(content: bytes | bytearray | memoryview) -> Tensor:
     try:
         return torch.ops.image.decode_jpeg(data, _UNCHANGED, False)
     except RuntimeError as error:
-        raise ValueError(str(error).split("\n")[0].rsplit(": ", 1)[-1]) from error
+        said = re.sub(r"^.*\.cpp:\d+\W+", "", str(error).split("\n")[0])  # where, on whose machine
+        raise ValueError(said.rsplit(": ", 1)[-1]) from error
 
 
 def _encode_natively(image: Tensor, quality: int) -> bytes:
