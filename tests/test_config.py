@@ -101,6 +101,14 @@ def test_a_missing_key_is_named() -> None:
         config.parse_train(plain)
 
 
+def test_a_run_older_than_fine_tuning_can_be_continued() -> None:
+    plain = composed("train")
+    for key in ("weights", "replace_head", "train_layers"):
+        del plain["model"][key]
+
+    assert config.parse_train(config.of_earlier_run(plain)) == config.parse_train(composed("train"))
+
+
 def test_a_stored_config_of_another_model_is_refused() -> None:
     plain = composed("train")
     plain["model"]["name"] = "resnet"

@@ -16,7 +16,7 @@ import torch
 from cnnlab import __version__, checkpoint, run_folder
 from cnnlab.app import together
 from cnnlab.checkpoint import Checkpoint
-from cnnlab.config import TrainConfig, to_plain
+from cnnlab.config import TrainConfig, of_earlier_run, to_plain
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
 from cnnlab.printable import printable
@@ -227,7 +227,8 @@ def _compared(folder: RunFolder, config: TrainConfig, say: Callable[[str], None]
 
 
 def _without_resume(plain: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in plain.items() if k not in ("resume", "allow_changes")}
+    known = of_earlier_run(plain)
+    return {k: v for k, v in known.items() if k not in ("resume", "allow_changes")}
 
 
 def _listed(changes: list[Change]) -> str:

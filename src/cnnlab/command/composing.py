@@ -15,7 +15,7 @@ from cnnlab.command.line import Request
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
-from cnnlab.config import choices
+from cnnlab.config import choices, of_earlier_run
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 
@@ -106,7 +106,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
     Raises UsageError for a group choice: another model or set is another run.
     """
     run = find_run(where)
-    config = run.read_config()
+    config = of_earlier_run(run.read_config())
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group
         if _is_hydra(override) or key == "resume":

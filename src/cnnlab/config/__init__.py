@@ -12,7 +12,7 @@ from cnnlab.config.checks import check_dataset, check_runtime, check_training
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.distributed import DistributedConfig
-from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
+from cnnlab.config.models import BEFORE_FINE_TUNING, MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
 from cnnlab.config.schema import Variants, parse, setting, to_plain
 from cnnlab.config.summary import SummaryConfig
@@ -48,6 +48,7 @@ __all__ = [
     "SummaryConfig",
     "TrainConfig",
     "VisualizeConfig",
+    "of_earlier_run",
     "parse_benchmark",
     "parse_compare",
     "parse_convert",
@@ -146,6 +147,15 @@ def parse_train(plain: dict[str, Any]) -> TrainConfig:
     config = parse(TrainConfig, plain, variants=VARIANTS)
     check_training(config)
     return config
+
+
+def of_earlier_run(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return a run's config with the keys that are younger than it, at what the run did."""
+    model = plain.get("model")
+    if not isinstance(model, dict):
+        return plain
+    younger = {key: value for key, value in BEFORE_FINE_TUNING.items() if key not in model}
+    return {**plain, "model": {**model, **younger}}
 
 
 def parse_model(plain: Any) -> ModelConfig:

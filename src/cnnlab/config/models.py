@@ -35,6 +35,10 @@ class FineTuningConfig:
             )
 
 
+BEFORE_FINE_TUNING = {"weights": None, "replace_head": False, "train_layers": "all"}
+"""What runs did whose config was written before there were these keys."""
+
+
 @dataclass(kw_only=True)
 class LinearConfig(ModelConfig):
     """One fully connected layer: the scores are linear in the pixels."""
