@@ -39,6 +39,9 @@ def test_whole_map_convolution_is_the_same_convolution():
     assert torch.allclose(product(maps), convolution(maps), rtol=0, atol=1e-10)
     rows = maps.to(memory_format=torch.channels_last)
     assert torch.allclose(product(rows), convolution(maps), rtol=0, atol=1e-10)
+    product.to(memory_format=torch.channels_last)
+    for same in (maps, rows):
+        assert torch.allclose(product(same), convolution(maps), rtol=0, atol=1e-10)
 
 
 def test_uninitialized_weights_are_nan_and_leave_the_global_state_alone():

@@ -112,7 +112,8 @@ def test_the_loop_adds_few_operators_to_a_step() -> None:
     ours, bare = operators_per_step(our_loop()), operators_per_step(bare_loop())
     extra = ours - bare
     assert extra.total() <= MAX_EXTRA_OPERATORS, extra
-    assert not bare - ours, "work went missing"
+    missing = [name for name in bare - ours if not name.startswith("profiler.")]  # marks, no work
+    assert not missing, "work went missing"
 
 
 @pytest.mark.parametrize(

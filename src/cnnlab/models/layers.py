@@ -54,7 +54,10 @@ class WholeMapConv2d(Conv2d):
     def forward(self, maps: Tensor) -> Tensor:
         """Return one value a kernel and image."""
         assert maps.shape[-2:] == self.weight.shape[-2:], "the kernel must cover the map"
-        values = F.linear(maps.flatten(1), self.weight.flatten(1), self.bias)
+        weight = self.weight
+        if weight.is_contiguous(memory_format=torch.channels_last):  # lines without a copy
+            maps, weight = maps.permute(0, 2, 3, 1), weight.permute(0, 2, 3, 1)
+        values = F.linear(maps.flatten(1), weight.flatten(1), self.bias)
         return values[:, :, None, None]
 
 

@@ -114,9 +114,10 @@ def build(
     compute = STEPS[name](recipe)
 
     def step(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
-        state.optimizer.zero_grad(set_to_none=True)
-        loss = compute(state.model, images, labels, state.step)
         trained = list(chain.from_iterable(map(PARAMETERS, state.optimizer.param_groups)))
+        for parameter in trained:  # optimizer.zero_grad takes ten times as long
+            parameter.grad = None
+        loss = compute(state.model, images, labels, state.step)
         loss = combine(trained, loss)
         norm = _norm([p.grad for p in trained if p.grad is not None])
         if clip_gradient_norm is not None:
