@@ -7,6 +7,7 @@ from safetensors import safe_open
 
 from cnnlab.app import export as exporting
 from cnnlab.app.stored_network import open_network
+from cnnlab.cli import main
 from cnnlab.errors import NumericsError, UsageError
 from tests.app.test_evaluate import write_checkpoint
 
@@ -37,6 +38,27 @@ def test_an_onnx_file_gives_the_networks_answers_for_any_batch(lenet, tmp_path):
         own = lenet.network(lenet.preprocessing.normalize(pixels))
     assert torch.allclose(torch.from_numpy(scores), own, atol=1e-4)
     assert json.loads(session.get_modelmeta().custom_metadata_map["cnnlab.class_names"])[3] == "3"
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_a_trained_alexnet_answers_the_same_in_onnxruntime(tmp_path, monkeypatch, capsys):
+    import onnxruntime
+
+    monkeypatch.chdir(tmp_path)
+    few = ["trainer.epochs=1", "trainer.limit_train_batches=1", "trainer.batch_size=4"]
+    lean = ["logging.report=false", "logging.tensorboard=false", "runtime.num_threads=1"]
+    words = ["model=alexnet", "dataset.image_size_pixels=64", *few, *lean, "hydra.run.dir=run"]
+    assert main(["train", *words]) == 0
+    assert main(["convert", "source=run", "output=alexnet.onnx"]) == 0
+    assert "the same answers on 16 test images of mnist5k" in capsys.readouterr().out
+    stored = open_network(tmp_path / "run" / "checkpoints" / "best.safetensors", CPU)
+    pixels = torch.rand(3, 1, 64, 64) * 255
+    session = onnxruntime.InferenceSession("alexnet.onnx")
+    (scores,) = session.run(None, {"images": pixels.numpy()})
+    with torch.no_grad():
+        own = stored.network(stored.preprocessing.normalize(pixels))
+    assert torch.allclose(torch.from_numpy(scores), own, atol=1e-4)
 
 
 @pytest.mark.skipif(exporting.importlib.util.find_spec("onnx") is not None, reason="it is there")
