@@ -127,10 +127,11 @@ def terminate_runs(base: Path, num_stops: int, seed: int, stops_each: int = 3) -
         folder = base / "terminated"
         words = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
         for _ in range(min(stops_each, num_stops - found.stopped)):
-            if not _terminate(base, folder, words, draw, found):
-                break  # it was done before the signal came
+            was_stopped = _terminate(base, folder, words, draw, found)
             if (folder / "config.yaml").exists():
                 words = ("train", f"resume={folder}")
+            if not was_stopped:
+                break  # it was done before the signal came
         _expect_done(_finish(words))
         found.runs += 1
         found.identical += not command.differences(whole, folder)
@@ -153,10 +154,13 @@ def _terminate(
         return False
     found.stopped += 1
     found.slowest_stop_seconds = max(found.slowest_stop_seconds, time.perf_counter() - asked)
-    found.with_143 += process.returncode == 143
-    if process.returncode != 143 or "Traceback" in errors:
-        found.problems.append(f"rc {process.returncode}: {errors[-300:]}")
-    if (folder / "config.yaml").exists():
+    has_begun, code = (folder / "config.yaml").exists(), process.returncode
+    if code == -signal.SIGTERM and not has_begun:
+        code = 143  # Python did not listen yet: the system ended it, a shell shows the same
+    found.with_143 += code == 143
+    if code != 143 or "Traceback" in errors:
+        found.problems.append(f"rc {code}: {errors[-300:]}")
+    if has_begun:
         found.saved += _stopped_at_a_saved_step(folder)
     else:
         found.before_the_run_began += 1
