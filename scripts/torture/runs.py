@@ -155,8 +155,8 @@ def _terminate(
     found.stopped += 1
     found.slowest_stop_seconds = max(found.slowest_stop_seconds, time.perf_counter() - asked)
     has_begun, code = (folder / "config.yaml").exists(), process.returncode
-    if code == -signal.SIGTERM and not has_begun:
-        code = 143  # Python did not listen yet: the system ended it, a shell shows the same
+    if code == -signal.SIGTERM:
+        code = 143  # Python did not listen yet, at a start or at a continuation: nothing was done
     found.with_143 += code == 143
     if code != 143 or "Traceback" in errors:
         found.problems.append(f"rc {code}: {errors[-300:]}")
