@@ -9,6 +9,7 @@ import time
 import traceback
 from typing import Any
 
+from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED
 from cnnlab.printable import printable
 
 BUG = 1
@@ -91,12 +92,12 @@ def shortage(error: BaseException) -> str | None:
     if not isinstance(error, OSError):
         return None
     name = f"\n  {error.filename}" if error.filename else ""
-    if error.errno in (errno.EMFILE, errno.ENFILE):
+    if error.errno in NO_HANDLES:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return f"too many open files: this process may have {limit}{name}\n  ulimit -n 4096"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno in NO_SPACE:
         return f"disk full or quota{name}\n  free space, or use another disk: hydra.run.dir=X"
-    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+    if error.errno in NOT_ALLOWED:
         reason = os.strerror(error.errno)
         return (
             f"not permitted ({reason}){name}\n  use a place of your own: hydra.run.dir=X, output=X"

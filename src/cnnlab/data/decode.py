@@ -23,6 +23,7 @@ from torch import Tensor
 
 from cnnlab import images as pixels
 from cnnlab.data.jpeg import decode_jpeg
+from cnnlab.files.atomic import NO_HANDLES
 from cnnlab.printable import printable
 
 POLICY = "1: 16-bit/257, alpha over white, EXIF applied, first of several frames refused"
@@ -30,7 +31,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 1 << 28
 MAX_ASPECT = 20
-SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+SHORTAGES = NO_HANDLES | {errno.ENOMEM}
 """What the system lacks, not the file: an image is not called bad for it."""
 
 _ORIENTATION = 0x0112

@@ -18,9 +18,11 @@ TEMPORARY_MARK = ".tmp-"
 _COPY_BYTES = 1 << 20
 _HAND_OVER_BYTES = 4 << 20
 
-_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_NO_HANDLES = {errno.EMFILE, errno.ENFILE}
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+NO_HANDLES = {errno.EMFILE, errno.ENFILE}
+"""What the system reports when it lacks room, permission, or open files."""
+
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 
 
@@ -145,11 +147,11 @@ def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> ResourceE
 
 def _cause(error: OSError) -> tuple[str, str]:
     reason = os.strerror(error.errno) if error.errno else str(error)
-    if error.errno in _NO_SPACE:
+    if error.errno in NO_SPACE:
         return f"disk full or quota ({reason})", "free space, or use another disk: hydra.run.dir=X"
-    if error.errno in _NOT_ALLOWED:
+    if error.errno in NOT_ALLOWED:
         return f"not permitted ({reason})", "use a folder you may write to: hydra.run.dir=X"
-    if error.errno in _NO_HANDLES:
+    if error.errno in NO_HANDLES:
         return f"too many open files ({reason})", "raise the limit: ulimit -n 4096"
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "its folder is gone", "somebody removed or renamed it during the run"

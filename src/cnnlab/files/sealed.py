@@ -133,7 +133,7 @@ def _unreadable(where: str, error: OSError | ValueError) -> CheckpointError | Re
         return CheckpointError(
             "there is no such checkpoint", where, "`cnnlab list runs` shows some"
         )
-    if number in (errno.EMFILE, errno.ENFILE):
+    if number in atomic.NO_HANDLES:
         return ResourceError("too many open files", where, "raise the limit: ulimit -n 4096")
     reason = os.strerror(number) if number else str(error)
     return CheckpointError(f"cannot read the checkpoint: {printable(reason)}", where)
