@@ -76,9 +76,9 @@ def convolve_pool_rectify(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
         stride=2,
     )
     num, _, height, width = places.shape
-    windows = places.contiguous().view(num * len(convolution.weight), 2, 2, height * width)
+    windows = places.contiguous().view(num, -1, 2, height * width)  # a window's lines, map by map
     largest = F.max_pool2d(windows.permute(0, 3, 1, 2), 2)  # pixels are its channels, all at once
-    return rectifier(largest.view(num, -1, height, width))
+    return rectifier(largest.permute(0, 2, 3, 1).reshape(num, -1, height, width))
 
 
 def convolve_few_maps(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:

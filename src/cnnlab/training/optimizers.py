@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.sgd import sgd
 
 from cnnlab.config.training import (
@@ -18,15 +18,15 @@ from cnnlab.errors import CheckpointError
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
 
 
-class Sgd2012(Optimizer):
-    """Momentum with the learning rate inside the velocity.
+class Sgd(Optimizer):
+    """Momentum in torch's fused kernel, without the bookkeeping that torch.optim puts around it.
 
-    v' = momentum * v - lr * (weight_decay * w + gradient), w' = w + v'. Unlike torch.optim.SGD the
-    velocity keeps the rates at which it was gathered, so a drop of the rate acts with a delay.
-    The state `momentum_buffer` holds -v: what is subtracted. With `found_inf` set to 1 on the
-    device nothing changes, as in torch's fused optimizers.
-    Source: Krizhevsky et al. 2012, section 5, first two equations. The gradient is the mean over
-    the batch, as there.
+    v' = momentum * v + weight_decay * w + gradient, w' = w - lr * v'. With `rate_in_velocity`
+    v' = momentum * v + lr * (weight_decay * w + gradient), w' = w - v': the velocity keeps the
+    rates at which it was gathered, so a drop of the rate acts with a delay. The state
+    `momentum_buffer` holds v. With `found_inf` set to 1 on the device nothing changes.
+    Source of the second form: Krizhevsky et al. 2012, section 5, first two equations, -v for v. The
+    gradient is the mean over the batch, as there.
     """
 
     found_inf: Tensor | None = None
@@ -38,45 +38,62 @@ class Sgd2012(Optimizer):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         fused: bool = True,
+        rate_in_velocity: bool = False,
     ) -> None:
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "fused": fused}
         super().__init__(params, defaults)
+        self.rate_in_velocity = rate_in_velocity
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient; those of a group lie on one device."""
         for group in self.param_groups:
-            weights = [weight for weight in group["params"] if weight.grad is not None]
-            if not weights:
-                continue
-            sgd(
-                weights,
-                list(torch._foreach_mul([weight.grad for weight in weights], group["lr"])),
-                [self._descent(weight) for weight in weights],
-                weight_decay=group["lr"] * group["weight_decay"],
-                momentum=group["momentum"],
-                lr=1.0,
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
-                fused=group["fused"],
-                foreach=not group["fused"],
-                found_inf=self.found_inf,
-            )
+            weights: list[Tensor] = []
+            gradients: list[Tensor] = []
+            velocities: list[Tensor] = []
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    weights.append(weight)
+                    gradients.append(weight.grad)
+                    if group["momentum"]:
+                        velocities.append(self.state[weight]["momentum_buffer"])
+            if weights:
+                self._update(group, weights, gradients, velocities)
 
-    def _descent(self, weight: Tensor) -> Tensor:
-        state = self.state[weight]
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(weight)
-        return state["momentum_buffer"]
+    def _update(
+        self,
+        group: dict[str, Any],
+        weights: list[Tensor],
+        gradients: list[Tensor],
+        velocities: list[Tensor],
+    ) -> None:
+        rate, decay = group["lr"], group["weight_decay"]
+        if self.rate_in_velocity:
+            gradients = list(torch._foreach_mul(gradients, rate))
+            rate, decay = 1.0, rate * decay
+        settings: dict[str, Any] = {
+            "lr": rate,
+            "weight_decay": decay,
+            "momentum": group["momentum"],
+            "dampening": 0.0,
+            "nesterov": False,
+            "maximize": False,
+            "grad_scale": None,
+            "found_inf": self.found_inf,
+        }
+        if group["fused"]:
+            torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
+        else:
+            sgd(weights, gradients, [*velocities], foreach=True, **settings)
 
 
 def _sgd(config: SgdConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
-    return SGD(groups, lr=config.learning_rate, momentum=config.momentum, **_form(fused))
+    return Sgd(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
 
 
 def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
-    return Sgd2012(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
+    rate, momentum = config.learning_rate, config.momentum
+    return Sgd(groups, lr=rate, momentum=momentum, fused=fused, rate_in_velocity=True)
 
 
 def _adamw(config: AdamwConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
@@ -107,8 +124,8 @@ def build(config: OptimizerConfig, model: nn.Module, *, fused: bool = True) -> O
 
     `fused` is the one-pass implementation; the other one differs from it in the last bits, so it
     belongs to what a run records. Each group carries its `base_rate`, which the loop multiplies
-    with the schedule. The state exists from the start, filled with zeros: torch's fused SGD would
-    otherwise leave it uninitialized when its first update is skipped.
+    with the schedule. The state exists from the start, filled with zeros, also where the first
+    update is skipped.
     """
     optimizer = OPTIMIZERS[config.name](config, parameter_groups(config, model), fused)
     for group in optimizer.param_groups:
@@ -118,18 +135,21 @@ def build(config: OptimizerConfig, model: nn.Module, *, fused: bool = True) -> O
 
 
 def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str, Any]]:
-    """Return weights and biases as two groups with their own rate and decay.
+    """Return weights and biases as groups with their own rate and decay, each on one device.
 
     Biases are all parameters of one dimension: the shift and scale of norms are among them.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
-    weights = [p for p in trained if p.dim() > 1]
-    biases = [p for p in trained if p.dim() <= 1]
+    bias_rate = config.learning_rate * config.bias_rate_factor
     bias_decay = config.weight_decay if config.decay_biases else 0.0
-    groups = [
-        _group("weights", weights, config.learning_rate, config.weight_decay),
-        _group("biases", biases, config.learning_rate * config.bias_rate_factor, bias_decay),
-    ]
+    groups = []
+    for device in dict.fromkeys(p.device for p in trained):
+        weights = [p for p in trained if p.device == device and p.dim() > 1]
+        biases = [p for p in trained if p.device == device and p.dim() <= 1]
+        groups += [
+            _group("weights", weights, config.learning_rate, config.weight_decay),
+            _group("biases", biases, bias_rate, bias_decay),
+        ]
     return [group for group in groups if group["params"]]
 
 
