@@ -61,6 +61,9 @@ class Chain:
         return images
 
 
+UNCHANGED = Chain()
+
+
 @dataclass(frozen=True, eq=False)
 class Crop:
     """A window of `size` pixels (null: the image's side) anywhere in image plus border.
@@ -208,7 +211,7 @@ def _build_resized_crop(config: ResizedCropConfig, _: Statistics | None) -> Augm
 
 
 AUGMENTATIONS: dict[str, Callable[[Any, Statistics | None], Augmentation]] = {
-    "none": lambda config, statistics: Chain(),
+    "none": lambda config, statistics: UNCHANGED,
     "crop": _build_crop,
     "crop_mirror": _build_crop_mirror,
     "affine": _build_affine,

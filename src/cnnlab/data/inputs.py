@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Generator, Tensor
 
-from cnnlab.data.augment import Augmentation
+from cnnlab.data.augment import UNCHANGED, Augmentation
 from cnnlab.distributed.share import Part
 from cnnlab.kept_memory import KeptMemory
 from cnnlab.preprocessing import Preprocessing
@@ -36,18 +36,24 @@ class Inputs:
         """
         few = self._images_at_once(images)
         if images.device.type != "cpu" or len(images) <= few:
-            pictures = self.augmentation(images, generator(), part)
-            return self.preprocessing.normalize(pictures)
+            return self.preprocessing.normalize(self._augmented(images, generator, part))
         whole = part or Part(0, len(images))
         ready: Tensor | None = None
         for first in range(0, len(images), few):
             rows = Part(whole.first + first, whole.total)
-            pictures = self.augmentation(images[first : first + few], generator(), rows)
+            pictures = self._augmented(images[first : first + few], generator, rows)
             if ready is None:
                 ready = self._empty(len(images), pictures)
             self.preprocessing.normalize(pictures, out=ready[first : first + few])
         assert ready is not None, "there are more images than fit at once"
         return ready
+
+    def _augmented(
+        self, images: Tensor, generator: Callable[[], Generator], part: Part | None
+    ) -> Tensor:
+        if self.augmentation == UNCHANGED:  # a generator would be made for nothing
+            return images
+        return self.augmentation(images, generator(), part)
 
     def _images_at_once(self, images: Tensor) -> int:
         side = self.augmentation.output_size(images.shape[-1])

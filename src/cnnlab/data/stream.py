@@ -107,10 +107,11 @@ class Stream:
 
     def _batch(self, indices: Tensor, step: int, epoch: int) -> Batch:
         total = len(indices)
-        part = None if self._share.size == 1 else self._share.part(total)
-        own = indices[self._share.rows(total)]
-        labels = self._labels.index_select(0, own.to(self._labels.device))
-        return Batch(self._pixels.take(own), labels, step, epoch, part)
+        part = None
+        if self._share.size > 1:
+            part, indices = self._share.part(total), indices[self._share.rows(total)]
+        labels = self._labels.index_select(0, indices.to(self._labels.device))
+        return Batch(self._pixels.take(indices), labels, step, epoch, part)
 
     def _epoch(self, epoch: int) -> list[Tensor]:
         """Return the indices of each of the epoch's batches."""

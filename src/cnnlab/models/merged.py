@@ -16,7 +16,6 @@ from typing import Any, NamedTuple, TypeGuard
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from cnnlab.models.layers import Conv2d
 
@@ -135,7 +134,6 @@ class _ConvolveFewMaps(torch.autograd.Function):
         return F.conv2d(last, weight, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Convolve back to the weights with channels last, to the maps with channels first."""
         maps, last, weight = ctx.saved_tensors
@@ -153,7 +151,7 @@ class _ConvolveFewMaps(torch.autograd.Function):
 def _convolve_back(gradient: Tensor, maps: Tensor, weight: Tensor, wanted: list[bool]) -> Any:
     """Return the wanted ones of the gradients of maps, weight and bias."""
     everywhere = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
-    return torch.ops.aten.convolution_backward(
+    return torch.ops.aten.convolution_backward.default(
         gradient, maps, weight, [len(weight)], *everywhere, wanted
     )
 

@@ -20,16 +20,17 @@ class Latch:
 
     def __init__(self, device: torch.device) -> None:
         self._poison = torch.zeros((), device=device)  # 0, from the first bad figure on nan
+        self._closed = torch.zeros((), device=device)  # 0, then 1: what fused optimizers read
         self._history: list[tuple[Tensor, Tensor, float]] = []
 
     def watch(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
         """Take in one step's figures; call it before the update. Nothing waits for the device."""
-        group, figure = optimizer.param_groups[0], loss + gradient_norm
-        self._poison += figure - figure
+        group = optimizer.param_groups[0]
+        self._poison.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
         self._history.append((loss, gradient_norm, group["lr"]))
         if group.get("fused"):
-            closed = (self._poison != 0).float()
-            optimizer.grad_scale, optimizer.found_inf = None, closed  # type: ignore[attr-defined]
+            torch.ne(self._poison, 0, out=self._closed)
+            optimizer.grad_scale, optimizer.found_inf = None, self._closed  # type: ignore[attr-defined]
 
     def check(self, state: TrainState) -> None:
         """Wait for the device; raise NumericsError with step, loss and rate when closed."""

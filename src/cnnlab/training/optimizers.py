@@ -60,6 +60,9 @@ class Sgd(Optimizer):
             if weights:
                 self._update(group, weights, gradients, velocities)
 
+    step.hooked = True  # type: ignore[attr-defined]
+    """Keeps torch.optim from wrapping `step` with marks for a profiler and a search for hooks."""
+
     def _update(
         self,
         group: dict[str, Any],
