@@ -8,7 +8,16 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 
 from cnnlab.errors import DataError, NumericsError
-from cnnlab.evaluation.metrics import NUM_BINS, Tally, count, join, judge, wilson_interval
+from cnnlab.evaluation.metrics import (
+    JUDGED_AT_ONCE,
+    NUM_BINS,
+    Jury,
+    Tally,
+    count,
+    join,
+    judge,
+    wilson_interval,
+)
 from tests.reference import evaluation as reference
 
 
@@ -144,3 +153,24 @@ def test_wilson_interval_has_the_published_values_and_stays_inside_0_and_1():
     low, high = wilson_interval(20, 20)
     assert high == 1.0
     assert 0.83 < low < 0.84
+
+
+@pytest.mark.parametrize("batch", [1, 7, 61])
+def test_a_jury_says_what_a_judge_of_each_batch_says(batch):
+    generator = torch.Generator().manual_seed(0)
+    num_images = 3 * JUDGED_AT_ONCE // 1000 + 61 if batch == 61 else 61
+    chances = torch.rand(num_images, 1000, generator=generator).softmax(1)
+    labels = torch.randint(0, 1000, (num_images,), generator=generator)
+    jury = Jury()
+    for some_chances, some_labels in zip(chances.split(batch), labels.split(batch), strict=True):
+        jury.hear(some_chances, some_labels)
+    verdicts, expected = jury.verdicts(), judge(chances, labels)
+    assert verdicts is not None
+    for name in ("labels", "predicted", "ranks", "confidences", "label_chances"):
+        assert torch.equal(getattr(verdicts, name), getattr(expected, name))
+
+
+def test_a_jury_that_heard_nothing_has_no_verdicts():
+    jury = Jury()
+    jury.hear(torch.empty(0, 10), torch.empty(0, dtype=torch.int64))
+    assert jury.verdicts() is None

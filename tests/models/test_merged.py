@@ -43,6 +43,24 @@ def test_convolution_pooling_and_relu_together_are_those_in_turn(sizes, bias, la
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("ceil_mode", [True, False])
+def test_pooling_before_relu_changes_no_bit_and_no_gradient(ceil_mode):
+    torch.manual_seed(0)
+    modules = [nn.ReLU(), nn.MaxPool2d(3, 2, ceil_mode=ceil_mode)]
+    maps = torch.randn(4, 5, 10, 10).round(decimals=1).requires_grad_()  # rounded: equal units
+    together, expected = merged.pool_and_rectify(maps, modules), in_turn(modules, maps)
+    assert torch.equal(together, expected)
+    (mine,), (theirs,) = gradients_of(together, [maps]), gradients_of(expected, [maps])
+    assert torch.equal(mine, theirs)
+
+
+def test_pooling_goes_before_relu_where_one_follows_the_other(build):
+    names = [stretch.names for stretch in build("alexnet_2014", size=64)._stretches]
+    assert names[:2] == [("conv1",), ("relu1", "pool1")]
+    normalized = [stretch.names for stretch in build("alexnet", size=64)._stretches]
+    assert normalized[:4] == [("conv1",), ("relu1",), ("norm1",), ("pool1",)]
+
+
 def test_a_map_of_odd_sides_is_pooled_as_before():
     modules = pooled_convolution(1, 6, 3, bias=True)
     images = torch.randn(2, 1, 9, 9, dtype=torch.float64)

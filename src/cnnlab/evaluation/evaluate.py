@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import DataError
-from cnnlab.evaluation.metrics import Tally, Verdicts, count, join, judge
+from cnnlab.evaluation.metrics import Jury, Tally, count
 from cnnlab.evaluation.views import Views
 from cnnlab.preprocessing import Preprocessing
 
@@ -70,7 +70,7 @@ def evaluate(
     Raises EvaluationStopped when should_stop() says so between batches, DataError where the
     batches hold no image, NumericsError where an answer is not finite.
     """
-    parts: list[Verdicts] = []
+    jury = Jury()
     with evaluating(members):
         for images, labels, *_ in batches:
             if should_stop is not None and should_stop():
@@ -78,10 +78,11 @@ def evaluate(
             chances = answer(members, images)
             for observer in observers:
                 observer(labels, chances)
-            parts.append(judge(combine(chances, members), labels))
-    if not any(len(part.labels) for part in parts):
+            jury.hear(combine(chances, members), labels)
+        verdicts = jury.verdicts()
+    if verdicts is None:
         raise DataError("there are no images to evaluate")
-    return count(join(parts), num_classes)
+    return count(verdicts, num_classes)
 
 
 @contextmanager
@@ -113,9 +114,10 @@ def view_chances(member: Member, images: Tensor) -> Tensor:
     """Return one member's probabilities for each view of images [N,c,h,w]: float32 [N,V,K]."""
     images = member.preprocessing.prepare(images)
     at_once = min(len(images), member.crops_at_once or len(images))
-    chunks = images.split(max(1, at_once // member.views.num_views))
-    answers = [_chunk_chances(member, chunk) for chunk in chunks]
-    chances = answers[0] if len(answers) == 1 else torch.cat(answers)
+    if len(images) <= (num_images := max(1, at_once // member.views.num_views)):
+        chances = _chunk_chances(member, images)
+    else:
+        chances = torch.cat([_chunk_chances(member, c) for c in images.split(num_images)])
     return chances if member.class_order is None else chances[..., member.class_order]
 
 

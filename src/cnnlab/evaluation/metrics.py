@@ -49,6 +49,37 @@ def judge(chances: Tensor, labels: Tensor) -> Verdicts:
     return Verdicts(labels, predicted, ahead.sum(1), confidences, label_chances[:, 0])
 
 
+JUDGED_AT_ONCE = 1 << 16
+"""Probabilities: a judgement is ten small operations, which take as long for one batch."""
+
+
+class Jury:
+    """Takes answers batch by batch and judges many batches at once."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._num_waiting = 0
+        self._judged: list[Verdicts] = []
+
+    def hear(self, chances: Tensor, labels: Tensor) -> None:
+        """Take probabilities [N,K] and labels [N] of a batch."""
+        self._waiting.append((chances, labels))
+        self._num_waiting += chances.numel()
+        if self._num_waiting >= JUDGED_AT_ONCE:
+            self._judge()
+
+    def verdicts(self) -> Verdicts | None:
+        """Return what was heard, in order and on the CPU; None without an image."""
+        self._judge()
+        return join(self._judged) if any(len(part.labels) for part in self._judged) else None
+
+    def _judge(self) -> None:
+        if self._waiting:
+            chances, labels = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+            self._judged.append(judge(chances, labels))
+            self._waiting, self._num_waiting = [], 0
+
+
 def join(parts: list[Verdicts]) -> Verdicts:
     """Join the verdicts of consecutive batches, on the CPU."""
     names = Verdicts.__dataclass_fields__

@@ -34,12 +34,16 @@ class LocallyConnected2d(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the maps of all positions."""
-        window = self.window
-        patches = F.unfold(
-            maps, window.kernel, padding=window.padding, stride=window.stride
-        )  # [N, C K K, positions]
-        units = torch.bmm(patches.permute(2, 0, 1), self.weight.transpose(1, 2))
-        return units.permute(1, 2, 0).unflatten(2, self.bias.shape[1:]) + self.bias
+        window, sides = self.window, self.bias.shape[1:]
+        padded = F.pad(maps, (window.padding,) * 4)
+        windows = padded.unfold(2, window.kernel, window.stride).unfold(
+            3, window.kernel, window.stride
+        )  # [N, C, S', S', K, K]; channels last are read in runs of C numbers
+        patches = windows.permute(2, 3, 0, 4, 5, 1).flatten(3).flatten(0, 1)
+        weight = self.weight.unflatten(2, (self.in_channels, -1)).transpose(2, 3).flatten(2)
+        bias = self.bias.flatten(1).t()[:, None]
+        units = torch.baddbmm(bias, patches, weight.transpose(1, 2))  # [positions, N, C']
+        return units.unflatten(0, sides).permute(2, 3, 0, 1)
 
     def num_multiply_adds(self, output: list[int]) -> int:
         """Return one a weight: none is used twice."""

@@ -37,6 +37,8 @@ def stretches(modules: dict[str, nn.Module]) -> tuple[Stretch, ...]:
         next_three = [modules[name] for name in names[:3]]
         if _pools_few_maps(next_three):
             found.append(Stretch(tuple(names[:3]), convolve_pool_rectify))
+        elif _rectifies_and_pools(next_three[:2]):
+            found.append(Stretch(tuple(names[:2]), pool_and_rectify))
         else:
             is_first = not found  # nothing goes back to the images
             narrow = not is_first and _sees_few_maps(next_three[0])
@@ -80,6 +82,12 @@ def convolve_pool_rectify(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     return rectifier(largest.permute(0, 2, 3, 1).reshape(num, -1, height, width))
 
 
+def pool_and_rectify(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
+    """Return pool(relu(maps)), bit for bit and gradient for gradient, on a quarter of the units."""
+    rectifier, pool = modules
+    return rectifier(pool(maps))
+
+
 def convolve_few_maps(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     """Return convolution(maps), of stride 1 without padding: [N,C,H,W] -> [N,C',h,w]."""
     (convolution,) = modules
@@ -116,6 +124,10 @@ def _pools_few_maps(modules: Sequence[nn.Module]) -> bool:
         and _numbers(pool.padding) == {0}
         and isinstance(rectifier, nn.ReLU)
     )
+
+
+def _rectifies_and_pools(modules: Sequence[nn.Module]) -> bool:
+    return [type(module) for module in modules] == [nn.ReLU, nn.MaxPool2d]
 
 
 def _numbers(*settings: Any) -> set[Any]:
