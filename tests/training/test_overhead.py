@@ -29,9 +29,9 @@ MAX_EXTRA_OPERATORS = 10
 """The gradient's norm (3), the latch (3), sum over count forward and backward (2), the report (1)
 and the running loss (1): single numbers all but the norm, whatever the network."""
 
-MAX_PYTHON_CALLS = 17
+MAX_PYTHON_CALLS = 18
 """Calls of functions of cnnlab in one step: loop, step, loss, dropout seed, the share of
-other processes, latch, hooks. The update itself is part of a bare loop too."""
+other processes, latch, hooks, two comprehensions. The update itself is part of a bare loop too."""
 
 
 class Operators(TorchDispatchMode):

@@ -7,8 +7,6 @@ for all.
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from itertools import chain
-from operator import attrgetter, itemgetter
 
 import torch
 from torch import Tensor, nn
@@ -24,8 +22,6 @@ SeedDropout = Callable[[int], None]
 NumImages = Callable[[int, Tensor], int]
 Combine = Callable[[Sequence[Tensor], Tensor], Tensor]
 ComputeGradients = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
-
-PARAMETERS, DEVICE = itemgetter("params"), attrgetter("device")
 
 
 def own_count(step: int, labels: Tensor) -> int:
@@ -114,9 +110,11 @@ def build(
     compute = STEPS[name](recipe)
 
     def step(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
-        trained = list(chain.from_iterable(map(PARAMETERS, state.optimizer.param_groups)))
-        for parameter in trained:  # optimizer.zero_grad takes ten times as long
-            parameter.grad = None
+        trained = []
+        for group in state.optimizer.param_groups:
+            for parameter in group["params"]:  # optimizer.zero_grad takes ten times as long
+                parameter.grad = None
+                trained.append(parameter)
         loss = compute(state.model, images, labels, state.step)
         loss = combine(trained, loss)
         norm = _norm([p.grad for p in trained if p.grad is not None])
@@ -131,6 +129,6 @@ def build(
 
 def _norm(gradients: list[Tensor]) -> Tensor:
     """Return the norm over all gradients; `get_total_norm` takes twice as long for small ones."""
-    if len(set(map(DEVICE, gradients))) > 1:
+    if len({gradient.device for gradient in gradients}) > 1:
         return get_total_norm(gradients)
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
