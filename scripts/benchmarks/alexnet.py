@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(NETWORKS))
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parser.parse_args()
