@@ -19,7 +19,7 @@ def render(document: dict[str, Any], source: str, page: Path) -> None:
             lines += ["", *loop_table(part, name)]
     lines += ["", *startup_lines(document.get("startup"))]
     lines += [*target_lines(document.get("target")), *growth_lines(document.get("growth"))]
-    lines += layer_lines(document.get("layers"))
+    lines += layer_lines(document.get("layers")) + compiled_lines(document.get("compiled"))
     lines += memory_lines(document.get("memory"))
     text = page.read_text()
     before, after = text.split(BEGIN)[0], text.split(END)[1]
@@ -119,6 +119,28 @@ def growth_lines(part: dict[str, Any] | None) -> list[str]:
         f"| {point['microseconds_per_view']:.1f} |"
         for point in judged
     ]
+
+
+def compiled_lines(part: dict[str, Any] | None) -> list[str]:
+    """Return the table of steps with and without torch.compile."""
+    if part is None:
+        return []
+    lines = [
+        "",
+        f"**A step as it is and through torch.compile**, {part['num_threads']} thread(s), "
+        f"{part['rounds']} rounds",
+        "",
+        "| network, batch | as it is, ms | compiled, ms | as it is / compiled | compiling, s |",
+        "|---|---|---|---|---|",
+    ]
+    for row in part["rows"]:
+        ratio = row["ratio"]
+        lines.append(
+            f"| {row['model']}, {row['batch_size']} | {row['eager']:,.2f} | {row['compiled']:,.2f} "
+            f"| {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) "
+            f"| {row['compiling_seconds']:.0f} |"
+        )
+    return lines
 
 
 def layer_lines(part: dict[str, Any] | None) -> list[str]:

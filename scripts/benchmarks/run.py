@@ -25,8 +25,8 @@ from cnnlab.runtime import processor_name
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 
-SCRIPTS = ("layers", "lenet", "alexnet", "growth", "startup", "memory", "target")
-TAKE_THREADS = ("layers", "lenet", "alexnet", "growth", "target")
+SCRIPTS = ("layers", "lenet", "alexnet", "growth", "compiled", "startup", "memory", "target")
+TAKE_THREADS = ("layers", "lenet", "alexnet", "growth", "compiled", "target")
 
 
 def main() -> None:

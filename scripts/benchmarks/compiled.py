@@ -1,0 +1,85 @@
+"""A training step of cnnlab as it is and through torch.compile, in turn; needs a C++ compiler."""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import alexnet
+import lenet
+import torch
+from torch.nn import functional as F
+from work import our_parts
+
+Step = Callable[[], None]
+
+CASES = {  # (model, batch): (settings, steps of a round)
+    ("lenet5", 64): (lenet.SETTINGS, 30),
+    ("lenet5", 128): (lenet.SETTINGS, 30),
+    ("alexnet", 32): (alexnet.SETTINGS, 1),
+    ("alexnet_2014", 32): (alexnet.SETTINGS, 1),
+}
+
+
+def step(model: str, batch_size: int, settings: tuple[str, ...], compiled: bool) -> Step:
+    """Return one update; compiled: network and loss forward and back, for this batch size alone."""
+    parts = our_parts(*settings, f"model={model}", f"trainer.batch_size={batch_size}")
+    network, optimizer, batches = parts.network.train(), parts.optimizer, parts.batches()
+
+    def loss_of(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return F.cross_entropy(network(images), labels)
+
+    compute = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+
+    def advance() -> None:
+        images, labels = next(batches)
+        optimizer.zero_grad()
+        compute(images, labels).backward()
+        optimizer.step()
+
+    return advance
+
+
+def seconds(action: Step, repeats: int) -> float:
+    """Return the seconds that one call takes."""
+    started = time.perf_counter()
+    for _ in range(repeats):
+        action()
+    return (time.perf_counter() - started) / repeats
+
+
+def measure(case: tuple[str, int], rounds: int) -> dict[str, Any]:
+    """Return the seconds of compiling, milliseconds of both, and eager / compiled over rounds."""
+    model, batch_size = case
+    settings, repeats = CASES[case]
+    eager, compiled = (step(model, batch_size, settings, choice) for choice in (False, True))
+    seconds(eager, 2)
+    compiling = 2 * seconds(compiled, 2)
+    pairs = [(seconds(eager, repeats), seconds(compiled, repeats)) for _ in range(rounds)]
+    ratios = [before / after for before, after in pairs]
+    return {
+        "model": model,
+        "batch_size": batch_size,
+        "compiling_seconds": compiling,
+        "eager": 1e3 * statistics.median(before for before, _ in pairs),
+        "compiled": 1e3 * statistics.median(after for _, after in pairs),
+        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    rows = [measure(case, given.rounds) for case in CASES]
+    found = {"num_threads": given.threads, "rounds": given.rounds, "rows": rows}
+    print(json.dumps({"compiled": found}))
+
+
+if __name__ == "__main__":
+    main()
