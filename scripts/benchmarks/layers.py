@@ -86,6 +86,26 @@ def time_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dict
     return {name: statistics.median(found[1:]) for name, found in times.items()}
 
 
+def compare_steps(batch_size: int, rounds: int) -> dict[str, Any]:
+    """Return microseconds of a step both ways, and in turn / together over pairs of eight steps.
+
+    Short neighbours see the same machine, whose speed drifts by the second.
+    """
+    ways = {"in turn": step(batch_size, together=False), "together": step(batch_size, together=True)}
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for index in range(rounds + 1):
+        for name in list(ways)[:: 1 if index % 2 else -1]:
+            ways[name]()
+            started = time.perf_counter()
+            for _ in range(8):
+                ways[name]()
+            times[name].append(1e6 * (time.perf_counter() - started) / 8)
+    pairs = zip(times["in turn"][1:], times["together"][1:], strict=True)
+    low, middle, high = statistics.quantiles([turn / both for turn, both in pairs], n=4)
+    found: dict[str, Any] = {name: statistics.median(all_[1:]) for name, all_ in times.items()}
+    return found | {"ratio": {"median": middle, "quartiles": [low, high]}}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
@@ -94,8 +114,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     found: dict[str, Any] = {"num_threads": given.threads, "rounds": given.rounds}
     for size in (64, 128):
-        ways = {"in turn": step(size, together=False), "together": step(size, together=True)}
-        found[f"step of {size}"] = time_in_turns(ways, given.rounds, 60)
+        found[f"step of {size}"] = compare_steps(size, 15 * given.rounds)
     found["parts"] = time_in_turns(parts(64), given.rounds, 50)  # with memory kept, as in steps
     print(json.dumps({"layers": found}))
 

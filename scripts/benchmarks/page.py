@@ -153,16 +153,22 @@ def layer_lines(part: dict[str, Any] | None) -> list[str]:
         for name, time in parts.items()
         if "together" in name
     }
-    steps = {name: (t["in turn"], t["together"]) for name, t in part.items() if "step" in name}
-    return [
+    steps = {name: t for name, t in part.items() if name.startswith("step")}
+    lines = [
         "",
         f"**LeNet-5's layers in turn and together**, microseconds, batch 64 where it is not said, "
-        f"{part['num_threads']} thread(s), median of {part['rounds']} rounds",
+        f"{part['num_threads']} thread(s); parts: median of {part['rounds']} rounds; steps: of "
+        f"{15 * part['rounds']} pairs of eight, with quartiles",
         "",
-        "| part | in turn | together |",
-        "|---|---|---|",
-        *(
-            f"| {name} | {turn:,.0f} | {together:,.0f} |"
-            for name, (turn, together) in (rows | steps).items()
-        ),
+        "| part | in turn | together | in turn / together |",
+        "|---|---|---|---|",
     ]
+    for name, (turn, together) in rows.items():
+        lines.append(f"| {name} | {turn:,.0f} | {together:,.0f} | {turn / together:.2f} |")
+    for name, step in steps.items():
+        low, high = step["ratio"]["quartiles"]
+        lines.append(
+            f"| {name} | {step['in turn']:,.0f} | {step['together']:,.0f} "
+            f"| {step['ratio']['median']:.2f} ({low:.2f} to {high:.2f}) |"
+        )
+    return lines
