@@ -91,7 +91,10 @@ def compare_steps(batch_size: int, rounds: int) -> dict[str, Any]:
 
     Short neighbours see the same machine, whose speed drifts by the second.
     """
-    ways = {"in turn": step(batch_size, together=False), "together": step(batch_size, together=True)}
+    ways = {
+        "in turn": step(batch_size, together=False),
+        "together": step(batch_size, together=True),
+    }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for index in range(rounds + 1):
         for name in list(ways)[:: 1 if index % 2 else -1]:

@@ -31,13 +31,15 @@ TAKE_THREADS = ("layers", "lenet", "alexnet", "growth", "compiled", "target")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[*SCRIPTS, []], default=list(SCRIPTS))
+    parser.add_argument("parts", nargs="*", help=f"some of {', '.join(SCRIPTS)}; none: all")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--render-only", action="store_true", help="write the table, run nothing")
     given = parser.parse_args()
+    if unknown := [part for part in given.parts if part not in SCRIPTS]:
+        parser.error(f"there is no part {unknown[0]!r}")
     path = DOCS / "results" / f"{datetime.date.today()}-{hardware()}.json"
     document = json.loads(path.read_text()) if path.exists() else {}
-    for part in [] if given.render_only else given.parts:
+    for part in [] if given.render_only else given.parts or SCRIPTS:
         threads = ["--threads", str(given.threads)] if part in TAKE_THREADS else []
         document |= measured([f"{part}.py", *threads])
         document["machine"] = machine()
