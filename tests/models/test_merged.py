@@ -61,6 +61,19 @@ def test_pooling_goes_before_relu_where_one_follows_the_other(build):
     assert normalized[:4] == [("conv1",), ("relu1",), ("norm1",), ("pool1",)]
 
 
+@pytest.mark.parametrize("name", ["c1", "s2", "relu1", "c3"])
+def test_a_hook_sees_its_layer(build, name):
+    network = build("lenet5").to(memory_format=torch.channels_last)
+    images, seen = torch.randn(3, 1, 32, 32), []
+    expected = network(images)
+    layer = network.get_submodule(name)
+    handle = layer.register_forward_hook(lambda module, given, result: seen.append(result))
+    torch.testing.assert_close(network(images), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(seen[0], network.activations(images, [name])[name])
+    handle.remove()
+    assert torch.equal(network(images), expected)
+
+
 def test_a_map_of_odd_sides_is_pooled_as_before():
     modules = pooled_convolution(1, 6, 3, bias=True)
     images = torch.randn(2, 1, 9, 9, dtype=torch.float64)

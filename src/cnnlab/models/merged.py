@@ -8,7 +8,7 @@ many at a time. A convolution of a few maps sends its gradient to them faster wi
 and to its weights with channels last. docs/performance.md has the measurements.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import product
 from typing import Any, NamedTuple, TypeGuard
@@ -57,6 +57,19 @@ def pay(images: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()
     )
+
+
+def is_watched(modules: Iterable[nn.Module]) -> bool:
+    """Say whether somebody has hooks on one of the modules, who must see what each one does."""
+    for module in modules:
+        if (
+            module._forward_hooks
+            or module._forward_pre_hooks
+            or module._backward_hooks
+            or module._backward_pre_hooks
+        ):
+            return True
+    return False
 
 
 def convolve_pool_rectify(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:

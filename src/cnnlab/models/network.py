@@ -121,7 +121,7 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the scores of the images; on a CPU some layers are computed together."""
         maps = self._enter(images)
-        if merged.pay(maps):
+        if merged.pay(maps) and not merged.is_watched(self._modules.values()):  # type: ignore[arg-type]
             for names, compute in self._stretches:
                 maps = compute(maps, [self._modules[name] for name in names])  # type: ignore[misc]
             return self._leave(maps)

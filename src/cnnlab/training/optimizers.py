@@ -70,7 +70,9 @@ class Sgd(Optimizer):
         gradients: list[Tensor],
         velocities: list[Tensor],
     ) -> None:
-        rate, decay = group["lr"], group["weight_decay"]
+        rate, decay, found_inf = group["lr"], group["weight_decay"], self.found_inf
+        if found_inf is not None:
+            found_inf = found_inf.to(weights[0].device, non_blocking=True)
         if self.rate_in_velocity:
             gradients = list(torch._foreach_mul(gradients, rate))
             rate, decay = 1.0, rate * decay
@@ -82,7 +84,7 @@ class Sgd(Optimizer):
             "nesterov": False,
             "maximize": False,
             "grad_scale": None,
-            "found_inf": self.found_inf,
+            "found_inf": found_inf,
         }
         if group["fused"]:
             torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
