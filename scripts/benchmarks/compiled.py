@@ -1,16 +1,14 @@
 """A training step of cnnlab as it is and through torch.compile, in turn; needs a C++ compiler."""
 
-import argparse
 import json
-import os
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import alexnet
 import lenet
 import torch
+from timing import rounds_and_threads, seconds, spread
 from torch.nn import functional as F
 from work import our_parts
 
@@ -43,14 +41,6 @@ def step(model: str, batch_size: int, settings: tuple[str, ...], compiled: bool)
     return advance
 
 
-def seconds(action: Step, repeats: int) -> float:
-    """Return the seconds that one call takes."""
-    started = time.perf_counter()
-    for _ in range(repeats):
-        action()
-    return (time.perf_counter() - started) / repeats
-
-
 def measure(case: tuple[str, int], rounds: int) -> dict[str, Any]:
     """Return the seconds of compiling, milliseconds of both, and eager / compiled over rounds."""
     model, batch_size = case
@@ -59,23 +49,18 @@ def measure(case: tuple[str, int], rounds: int) -> dict[str, Any]:
     seconds(eager, 2)
     compiling = 2 * seconds(compiled, 2)
     pairs = [(seconds(eager, repeats), seconds(compiled, repeats)) for _ in range(rounds)]
-    ratios = [before / after for before, after in pairs]
     return {
         "model": model,
         "batch_size": batch_size,
         "compiling_seconds": compiling,
         "eager": 1e3 * statistics.median(before for before, _ in pairs),
         "compiled": 1e3 * statistics.median(after for _, after in pairs),
-        "ratio": {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)},
+        "ratio": spread([before / after for before, after in pairs]),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = rounds_and_threads(__doc__, 9)
     rows = [measure(case, given.rounds) for case in CASES]
     found = {"num_threads": given.threads, "rounds": given.rounds, "rows": rows}
     print(json.dumps({"compiled": found}))

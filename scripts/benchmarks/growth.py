@@ -1,14 +1,12 @@
 """How cost grows here: LeNet-5's training with the batch, its testing with views and members."""
 
-import argparse
 import json
-import os
 from itertools import islice
 from typing import Any
 
 import ours
-import torch
 from lenet import SETTINGS
+from timing import rounds_and_threads
 from work import clock, our_parts
 
 from cnnlab.evaluation.evaluate import evaluate
@@ -56,11 +54,7 @@ def judging(views: str, num_members: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = rounds_and_threads(__doc__, 4)
     document = {
         "num_threads": given.threads,
         "rounds": given.rounds,

@@ -1,15 +1,13 @@
 """LeNet-5's first layers in turn and together (models/merged.py): the parts, and whole steps."""
 
-import argparse
 import json
-import os
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from lenet import SETTINGS
+from timing import rounds_and_threads, seconds
 from torch import Tensor, nn
 from torch.nn import functional as F
 from work import our_parts
@@ -74,16 +72,22 @@ def step(batch_size: int, together: bool) -> Action:
     return advance
 
 
-def time_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dict[str, float]:
-    """Return the microseconds of each action: the median over rounds that go through all."""
+def times_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dict[str, list[float]]:
+    """Return the microseconds of each action, round by round.
+
+    A first round does not count, nor a call before each block that brings memory back.
+    """
     times: dict[str, list[float]] = {name: [] for name in actions}
     for index in range(rounds + 1):
         for name in list(actions)[:: 1 if index % 2 else -1]:
-            started = time.perf_counter()
-            for _ in range(repeats):
-                actions[name]()
-            times[name].append(1e6 * (time.perf_counter() - started) / repeats)
-    return {name: statistics.median(found[1:]) for name, found in times.items()}
+            actions[name]()
+            times[name].append(1e6 * seconds(actions[name], repeats))
+    return {name: found[1:] for name, found in times.items()}
+
+
+def medians(times: dict[str, list[float]]) -> dict[str, float]:
+    """Return the median round of each action."""
+    return {name: statistics.median(found) for name, found in times.items()}
 
 
 def compare_steps(batch_size: int, rounds: int) -> dict[str, Any]:
@@ -95,30 +99,19 @@ def compare_steps(batch_size: int, rounds: int) -> dict[str, Any]:
         "in turn": step(batch_size, together=False),
         "together": step(batch_size, together=True),
     }
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    for index in range(rounds + 1):
-        for name in list(ways)[:: 1 if index % 2 else -1]:
-            ways[name]()
-            started = time.perf_counter()
-            for _ in range(8):
-                ways[name]()
-            times[name].append(1e6 * (time.perf_counter() - started) / 8)
-    pairs = zip(times["in turn"][1:], times["together"][1:], strict=True)
+    times = times_in_turns(ways, rounds, 8)
+    pairs = zip(times["in turn"], times["together"], strict=True)
     low, middle, high = statistics.quantiles([turn / both for turn, both in pairs], n=4)
-    found: dict[str, Any] = {name: statistics.median(all_[1:]) for name, all_ in times.items()}
-    return found | {"ratio": {"median": middle, "quartiles": [low, high]}}
+    return medians(times) | {"ratio": {"median": middle, "quartiles": [low, high]}}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = rounds_and_threads(__doc__, 9)
     found: dict[str, Any] = {"num_threads": given.threads, "rounds": given.rounds}
     for size in (64, 128):
         found[f"step of {size}"] = compare_steps(size, 15 * given.rounds)
-    found["parts"] = time_in_turns(parts(64), given.rounds, 50)  # with memory kept, as in steps
+    times = times_in_turns(parts(64), given.rounds, 50)  # with memory kept, as in steps
+    found["parts"] = medians(times)
     print(json.dumps({"layers": found}))
 
 

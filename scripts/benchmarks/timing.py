@@ -1,7 +1,10 @@
 """Interleaved timing: A B C A B C ..., ratios within a round, their median and spread."""
 
+import argparse
+import os
 import statistics
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +26,7 @@ class Comparison:
     def ratio(self, peer: str, ours: str) -> dict[str, float]:
         """Return median, least and largest of (time of `peer`) / (time of `ours`) over rounds."""
         pairs = zip(self.seconds[peer], self.seconds[ours], strict=True)
-        ratios = [theirs / own for theirs, own in pairs]
-        return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+        return spread([theirs / own for theirs, own in pairs])
 
     def best_seconds(self, peer: str) -> float:
         """Return the fastest round's seconds a step: what the machine allows."""
@@ -33,6 +35,29 @@ class Comparison:
     def median_seconds(self, peer: str) -> float:
         """Return the median round's seconds a step."""
         return statistics.median(self.seconds[peer])
+
+
+def spread(ratios: list[float]) -> dict[str, float]:
+    """Return median, least and largest."""
+    return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
+
+
+def seconds(action: Callable[[], object], repeats: int) -> float:
+    """Return the wall-clock seconds that one call takes, over `repeats` in a row."""
+    started = time.perf_counter()
+    for _ in range(repeats):
+        action()
+    return (time.perf_counter() - started) / repeats
+
+
+def rounds_and_threads(description: str | None, rounds: int) -> argparse.Namespace:
+    """Read --rounds and --threads from the command line, and give torch its threads."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    return given
 
 
 def compare(

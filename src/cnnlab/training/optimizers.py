@@ -103,17 +103,14 @@ def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]], fused: bool) -> O
 
 def _adamw(config: AdamwConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
     betas = (config.beta1, config.beta2)
-    return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, **_form(fused))
+    form = {"fused": True} if fused else {"foreach": True}
+    return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, **form)
 
 
 def _levenberg_marquardt(
     config: LevenbergMarquardtConfig, groups: list[dict[str, Any]], fused: bool
 ) -> Optimizer:
     return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
-
-
-def _form(fused: bool) -> dict[str, bool]:
-    return {"fused": True} if fused else {"foreach": True}
 
 
 OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]], bool], Optimizer]] = {
