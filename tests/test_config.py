@@ -101,10 +101,11 @@ def test_a_missing_key_is_named() -> None:
         config.parse_train(plain)
 
 
-def test_a_run_older_than_fine_tuning_can_be_continued() -> None:
+def test_a_run_older_than_fine_tuning_and_compiling_can_be_continued() -> None:
     plain = composed("train")
     for key in ("weights", "replace_head", "train_layers"):
         del plain["model"][key]
+    del plain["runtime"]["compile"]
 
     assert config.parse_train(config.of_earlier_run(plain)) == config.parse_train(composed("train"))
 
@@ -154,7 +155,13 @@ def test_stored_values_stay_where_the_command_says_nothing() -> None:
         ("visualize", ["checkpoint=x"]),
     ],
 )
-def test_only_training_is_profiled(verb: str, words: list[str]) -> None:
-    plain = composed(verb, "runtime.profile=true", *words)
+def test_only_training_is_profiled_and_only_its_step_compiled(verb: str, words: list[str]) -> None:
+    parse_verb = getattr(config, f"parse_{verb}")
     with pytest.raises(UsageError, match="traces steps of training"):
-        getattr(config, f"parse_{verb}")(plain)
+        parse_verb(composed(verb, "runtime.profile=true", *words))
+    compiling = composed(verb, "runtime.compile=true", *words)
+    if verb == "benchmark":  # which measures that step
+        assert parse_verb(compiling).runtime.compile
+        return
+    with pytest.raises(UsageError, match="compiles the step of training"):
+        parse_verb(compiling)

@@ -7,10 +7,10 @@ from typing import Any
 
 import alexnet
 import lenet
-import torch
 from timing import rounds_and_threads, seconds, spread
-from torch.nn import functional as F
 from work import our_parts
+
+from cnnlab.training.loop import TrainState
 
 Step = Callable[[], None]
 
@@ -23,20 +23,13 @@ CASES = {  # (model, batch): (settings, steps of a round)
 
 
 def step(model: str, batch_size: int, settings: tuple[str, ...], compiled: bool) -> Step:
-    """Return one update; compiled: network and loss forward and back, for this batch size alone."""
-    parts = our_parts(*settings, f"model={model}", f"trainer.batch_size={batch_size}")
-    network, optimizer, batches = parts.network.train(), parts.optimizer, parts.batches()
-
-    def loss_of(images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return F.cross_entropy(network(images), labels)
-
-    compute = torch.compile(loss_of, dynamic=False) if compiled else loss_of
+    """Return one update of training with or without `runtime.compile`."""
+    switch = f"runtime.compile={compiled}"
+    parts = our_parts(*settings, f"model={model}", f"trainer.batch_size={batch_size}", switch)
+    state, batches = TrainState(parts.network.train(), parts.optimizer), parts.batches()
 
     def advance() -> None:
-        images, labels = next(batches)
-        optimizer.zero_grad()
-        compute(images, labels).backward()
-        optimizer.step()
+        parts.step(state, *next(batches))
 
     return advance
 

@@ -34,6 +34,18 @@ def test_every_precision_starts_like_the_cpu(tmp_path: Path, precision: str) -> 
 
 
 @pytest.mark.parametrize("model", ["lenet5", "alexnet"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_a_compiled_run_starts_like_the_plain_one(
+    tmp_path: Path, model: str, precision: str
+) -> None:
+    words = [f"model={model}", "dataset.image_size_pixels=64", "model.dropout=0.5"]
+    words += ["trainer.epochs=1", "optimizer.learning_rate=0.001", f"runtime.precision={precision}"]
+    plain = train(tmp_path / "plain", *words)
+    compiled = train(tmp_path / "compiled", *words, "runtime.compile=true")
+    assert compiled == pytest.approx(plain, rel=0.03 if precision == "bf16" else 0.003)
+
+
+@pytest.mark.parametrize("model", ["lenet5", "alexnet"])
 def test_deterministic_runs_agree_bit_for_bit(tmp_path: Path, model: str) -> None:
     words = [f"model={model}", "dataset.image_size_pixels=64", "runtime.deterministic=true"]
     few = ["trainer.batch_size=16", "model.dropout=0.5", "optimizer.learning_rate=0.01"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.models.normalization import LocalResponseNorm, WithinMapNorm, window_sum
+from cnnlab.models.normalization import LocalResponseNorm, WithinMapNorm, across_maps, window_sum
 from tests.reference import models as reference
 
 
@@ -24,6 +24,23 @@ def test_values_and_gradients_equal_the_plain_formula_in_float32(towers):
     slow.backward(pull.double())
     assert relative(fast, slow) < 1e-5
     assert relative(maps.grad, plain.grad) < 1e-5
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_the_expression_for_compilers_has_the_values_and_gradients_of_the_layer(size):
+    maps = maps_like_the_network(dtype=torch.float64)
+    layer, results = LocalResponseNorm(size, 1e-3, groups=2), []
+    for compute in (layer, lambda maps: across_maps(split(maps), size, 1e-3, 0.75, 2.0)):
+        inputs = maps.clone().requires_grad_()
+        output = compute(inputs).flatten()
+        output.backward(torch.linspace(-1, 1, len(output), dtype=torch.float64))
+        results.append((output, inputs.grad))
+    for mine, theirs in zip(*results, strict=True):
+        assert relative(mine, theirs) < 1e-13
+
+
+def split(maps):
+    return maps.unflatten(1, (2, -1))
 
 
 def test_source_scaling_equals_torchs_layer_and_the_papers_is_five_times_that():

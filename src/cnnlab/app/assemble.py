@@ -147,6 +147,7 @@ def assemble(
         seed=config.seed,
         loss=loss_of(config.model),
         together=share_updates(config, network, stream, peers),
+        compiled=config.runtime.compile,
     )
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)

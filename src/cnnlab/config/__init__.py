@@ -17,6 +17,7 @@ from cnnlab.config.prepare import PrepareConfig
 from cnnlab.config.schema import Variants, parse, setting, to_plain
 from cnnlab.config.summary import SummaryConfig
 from cnnlab.config.surroundings import (
+    BEFORE_COMPILING,
     EVALUATIONS,
     EnsembleConfig,
     EvaluationConfig,
@@ -149,13 +150,17 @@ def parse_train(plain: dict[str, Any]) -> TrainConfig:
     return config
 
 
+EARLIER_RUNS: dict[str, dict[str, Any]] = {"model": BEFORE_FINE_TUNING, "runtime": BEFORE_COMPILING}
+"""What runs did before there was a setting for it."""
+
+
 def of_earlier_run(plain: dict[str, Any]) -> dict[str, Any]:
     """Return a run's config with the keys that are younger than it, at what the run did."""
-    model = plain.get("model")
-    if not isinstance(model, dict):
-        return plain
-    younger = {key: value for key, value in BEFORE_FINE_TUNING.items() if key not in model}
-    return {**plain, "model": {**model, **younger}}
+    known = dict(plain)
+    for name, younger in EARLIER_RUNS.items():
+        if isinstance(section := plain.get(name), dict):
+            known[name] = younger | section
+    return known
 
 
 def parse_model(plain: Any) -> ModelConfig:
@@ -169,7 +174,7 @@ def parse_model(plain: Any) -> ModelConfig:
 def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:
     """Check and type what `cnnlab benchmark` was given."""
     config = parse(BenchmarkConfig, plain, variants=VARIANTS)
-    check_runtime(config.runtime)
+    check_runtime(config.runtime, refused=["profile"])
     check_training(config)
     return config
 

@@ -1,5 +1,6 @@
 """What fits with what: checks over several settings that no single range can say."""
 
+from collections.abc import Collection
 from typing import Any
 
 from cnnlab.config.data import (
@@ -54,13 +55,21 @@ def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
         )
 
 
-def check_runtime(runtime: Any) -> None:
-    """Raise UsageError where a command that does not train is asked to trace training."""
-    if runtime.profile:
-        raise UsageError(
-            "runtime.profile=true traces steps of training",
-            hint="cnnlab train runtime.profile=true",
-        )
+TRAINING_ONLY = {
+    "profile": "traces steps of training",
+    "compile": "compiles the step of training",
+}
+"""Switches of the machine without effect on a command that only applies a network."""
+
+
+def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY)) -> None:
+    """Raise UsageError where a command is asked for one of the switches that it has no use for."""
+    for name in refused:
+        if getattr(runtime, name):
+            raise UsageError(
+                f"runtime.{name}=true {TRAINING_ONLY[name]}",
+                hint=f"cnnlab train runtime.{name}=true",
+            )
 
 
 def check_training(config: Any) -> None:

@@ -83,8 +83,15 @@ def max_pool(window: Window) -> nn.MaxPool2d:
 
 
 def average_pool(window: Window) -> nn.AvgPool2d:
-    """Return mean pooling over `window`."""
-    return nn.AvgPool2d(window.kernel, window.stride, window.padding, ceil_mode=window.ceil)
+    """Return mean pooling over `window`; a window that reaches over the edge counts what it sees.
+
+    Without a border `count_include_pad` changes no value, but compiled gradients are wrong with it
+    (pytorch issue 198119, torch 2.14 and 2.15: they divide by the whole window at the edge).
+    """
+    kernel, stride, padding = window.kernel, window.stride, window.padding
+    return nn.AvgPool2d(
+        kernel, stride, padding, ceil_mode=window.ceil, count_include_pad=padding > 0
+    )
 
 
 def window_of(module: nn.Module) -> Window | None:

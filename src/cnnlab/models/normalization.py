@@ -28,7 +28,8 @@ class LocalResponseNorm(nn.Module):
         """Return the normalized maps; half-precision input is normalized in float32."""
         wide = _widened(maps)
         towers = wide.unflatten(1, (self.groups, -1))  # [N, towers, C / towers, H, W]
-        normalized = _AcrossMaps.apply(towers, self.size, self.alpha, self.beta, self.k)
+        compute = across_maps if torch.compiler.is_compiling() else _AcrossMaps.apply
+        normalized = compute(towers, self.size, self.alpha, self.beta, self.k)
         return normalized.flatten(1, 2).to(maps.dtype)
 
     def extra_repr(self) -> str:
@@ -37,6 +38,20 @@ class LocalResponseNorm(nn.Module):
             f"size={self.size}, alpha={self.alpha:g}, beta={self.beta:g}, "
             f"k={self.k:g}, groups={self.groups}"
         )
+
+
+def across_maps(maps: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """Return the normalization of [N, towers, C, H, W] as one expression.
+
+    torch.compile makes one kernel of it, of the ReLU before it and of what follows, and chooses
+    itself what to keep for the way back.
+    """
+    num_maps, reach = maps.shape[2], size // 2
+    squares = F.pad(maps.square(), (0, 0, 0, 0, reach, reach))
+    total = squares[:, :, :num_maps]
+    for first in range(1, size):
+        total = total + squares[:, :, first : first + num_maps]
+    return maps * _power(k + alpha * total, beta)
 
 
 class _AcrossMaps(torch.autograd.Function):
@@ -76,8 +91,8 @@ CACHE_BYTES = 2**20
 
 
 def _parts(maps: Tensor) -> list[slice]:
-    """Return slices of the batch that fit a CPU's cache; one slice elsewhere and when compiling."""
-    if maps.device.type != "cpu" or torch.compiler.is_compiling() or len(maps) == 0:
+    """Return slices of the batch that fit a CPU's cache; one slice elsewhere."""
+    if maps.device.type != "cpu" or len(maps) == 0:
         return [slice(None)]
     num_images = max(1, CACHE_BYTES // (maps[0].numel() * maps.element_size()))
     return [slice(i, i + num_images) for i in range(0, len(maps), num_images)]
@@ -123,7 +138,10 @@ class WithinMapNorm(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized maps; half-precision input is normalized in float32."""
         wide = _widened(maps)
-        sums = F.avg_pool2d(wide.square(), self.size, 1, self.size // 2, divisor_override=1)
+        # With a border of its own, pooling has wrong gradients on CUDA with channels last in torch
+        # of before July 2026 (pytorch issue 188344).
+        squares = F.pad(wide.square(), (self.size // 2,) * 4)
+        sums = F.avg_pool2d(squares, self.size, 1, divisor_override=1)
         return (wide * _power(self.k + self.alpha * sums, self.beta)).to(maps.dtype)
 
     def extra_repr(self) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from cnnlab import compiling
 from cnnlab.config.training import TrainerConfig
 from cnnlab.distributed.share import WHOLE, Share
 from cnnlab.runtime import dropout_seeder, forward_precision
@@ -35,9 +36,11 @@ def build_step(
     seed: int,
     together: Together = Together(),
     loss: str = "cross_entropy",
+    compiled: bool = False,
 ) -> tuple[Step, Latch]:
     """Return the step that `config` describes, and the latch that guards it.
 
+    compiled: compute the loss forward and back as one graph for each size of a batch.
     Each process draws dropout masks of its own. The host must ask the latch now and then:
     `latch.check(state)` raises NumericsError.
     """
@@ -47,6 +50,7 @@ def build_step(
         seed_dropout=_own_dropout(dropout_seeder(seed, device), together.share),
         parts=config.accumulate,
         num_images=together.num_images,
+        compiler=compiling.compiled if compiled else steps.as_written,
     )
     latch = Latch(device)
     name = "plain" if config.accumulate == 1 else "accumulating"

@@ -21,7 +21,9 @@ Precision = Callable[[], AbstractContextManager]
 SeedDropout = Callable[[int], None]
 NumImages = Callable[[int, Tensor], int]
 Combine = Callable[[Sequence[Tensor], Tensor], Tensor]
-ComputeGradients = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+ComputeLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+ComputeGradients = Callable[[nn.Module, Tensor, Tensor, int, int], Tensor]
+"""(model, images, labels, step, images of the whole update) -> loss, detached."""
 
 
 def own_count(step: int, labels: Tensor) -> int:
@@ -34,13 +36,19 @@ def alone(parameters: Sequence[Tensor], loss: Tensor) -> Tensor:
     return loss
 
 
+def as_written(compute: ComputeLoss) -> ComputeLoss:
+    """Leave a computation to be run line by line."""
+    return compute
+
+
 @dataclass(frozen=True)
 class Recipe:
     """What the ways to compute gradients are built from.
 
     precision: makes the context of a forward pass. seed_dropout: takes the number of the forward
     pass since the start of training. parts: forward passes per update. num_images: (step, labels)
-    -> images of the whole update, of which other processes may have the rest.
+    -> images of the whole update, of which other processes may have the rest. compiler: turns the
+    computation of the loss into a faster one of the same values.
     """
 
     loss: Loss
@@ -48,15 +56,27 @@ class Recipe:
     seed_dropout: SeedDropout
     parts: int = 1
     num_images: NumImages = own_count
+    compiler: Callable[[ComputeLoss], ComputeLoss] = as_written
+
+    def compute_loss(self) -> ComputeLoss:
+        """Return (model, images, labels) -> the loss, summed over the images."""
+
+        def compute(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+            return self.loss(model(images), labels)
+
+        return self.compiler(compute)
 
 
 def plain(recipe: Recipe) -> ComputeGradients:
     """Compute the batch at once."""
+    compute_loss = recipe.compute_loss()
 
-    def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
+    def compute(
+        model: nn.Module, images: Tensor, labels: Tensor, step: int, num_images: int
+    ) -> Tensor:
         recipe.seed_dropout(step)
         with recipe.precision():
-            loss = recipe.loss(model(images), labels) / recipe.num_images(step, labels)
+            loss = compute_loss(model, images, labels) / num_images
         loss.backward()
         return loss.detach()
 
@@ -70,14 +90,17 @@ def accumulating(recipe: Recipe) -> ComputeGradients:
     the plain step's, also when the last part or the batch is short. Batch statistics, where a
     model has them, and dropout masks are those of the parts.
     """
+    compute_loss = recipe.compute_loss()
 
-    def compute(model: nn.Module, images: Tensor, labels: Tensor, step: int) -> Tensor:
-        losses, count = [], recipe.num_images(step, labels)
+    def compute(
+        model: nn.Module, images: Tensor, labels: Tensor, step: int, num_images: int
+    ) -> Tensor:
+        losses = []
         parts = zip(images.chunk(recipe.parts), labels.chunk(recipe.parts), strict=True)
         for index, (some_images, some_labels) in enumerate(parts):
             recipe.seed_dropout(step * recipe.parts + index)
             with recipe.precision():
-                loss = recipe.loss(model(some_images), some_labels) / count
+                loss = compute_loss(model, some_images, some_labels) / num_images
             loss.backward()
             losses.append(loss.detach())
         return torch.stack(losses).sum()
@@ -115,14 +138,15 @@ def build(
             for parameter in group["params"]:  # optimizer.zero_grad takes ten times as long
                 parameter.grad = None
                 trained.append(parameter)
-        loss = compute(state.model, images, labels, state.step)
+        num_images = recipe.num_images(state.step, labels)
+        loss = compute(state.model, images, labels, state.step, num_images)
         loss = combine(trained, loss)
         norm = _norm([p.grad for p in trained if p.grad is not None])
         if clip_gradient_norm is not None:
             clip_grads_with_norm_(trained, clip_gradient_norm, norm)
         latch.watch(loss, norm, state.optimizer)
         state.optimizer.step()
-        return StepReport(loss, norm, recipe.num_images(state.step, labels))
+        return StepReport(loss, norm, num_images)
 
     return step
 

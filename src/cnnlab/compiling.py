@@ -1,0 +1,53 @@
+"""`runtime.compile=true`: a computation as one graph of fused kernels, made by torch.compile."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import torch
+from torch import Tensor
+
+from cnnlab.errors import ResourceError, UsageError
+
+Arguments = ParamSpec("Arguments")
+
+
+def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+    """Return the same computation, forward and back, as one graph for each size of its tensors.
+
+    The same mathematics, added up in another order; dropout draws what it draws otherwise. A batch
+    of another size (the last of an epoch) is compiled when it first comes, so that every graph
+    knows its sizes. Graphs of earlier computations in this process are forgotten.
+    The result raises UsageError for a network of which torch cannot make one graph, ResourceError
+    where compiling fails, for example for want of a C++ compiler. Nothing falls back.
+    """
+    from torch._dynamo import exc  # a second, which only who compiles should wait
+
+    torch.compiler.reset()
+    options: dict[str, Any] = {"fallback_random": True}
+    run = torch.compile(compute, fullgraph=True, dynamic=False, options=options)
+
+    @functools.wraps(compute)
+    def explained(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        try:
+            return run(*args, **kwargs)
+        except exc.BackendCompilerFailed as error:
+            raise ResourceError(
+                "torch.compile failed",
+                _reason(error),
+                "a C++ compiler, g++ for example, is needed; runtime.compile=false trains without",
+            ) from error
+        except (exc.Unsupported, exc.FailOnRecompileLimitHit) as error:
+            raise UsageError(
+                "torch.compile cannot make one graph of this network",
+                _reason(error),
+                "runtime.compile=false trains it",
+            ) from error
+
+    return explained
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line that says something."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return next((line for line in lines if line), type(error).__name__)
