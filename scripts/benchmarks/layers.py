@@ -7,14 +7,12 @@ from typing import Any
 
 import torch
 from lenet import SETTINGS
-from timing import rounds_and_threads, seconds
+from timing import Action, ratio_of_pairs, rounds_and_threads, times_in_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 from work import our_parts
 
 from cnnlab.models import merged
-
-Action = Callable[[], object]
 
 
 def in_turn(maps: Tensor, modules: list[nn.Module]) -> Tensor:
@@ -72,37 +70,19 @@ def step(batch_size: int, together: bool) -> Action:
     return advance
 
 
-def times_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dict[str, list[float]]:
-    """Return the microseconds of each action, round by round.
-
-    A first round does not count, nor a call before each block that brings memory back.
-    """
-    times: dict[str, list[float]] = {name: [] for name in actions}
-    for index in range(rounds + 1):
-        for name in list(actions)[:: 1 if index % 2 else -1]:
-            actions[name]()
-            times[name].append(1e6 * seconds(actions[name], repeats))
-    return {name: found[1:] for name, found in times.items()}
-
-
 def medians(times: dict[str, list[float]]) -> dict[str, float]:
     """Return the median round of each action."""
     return {name: statistics.median(found) for name, found in times.items()}
 
 
 def compare_steps(batch_size: int, rounds: int) -> dict[str, Any]:
-    """Return microseconds of a step both ways, and in turn / together over pairs of eight steps.
-
-    Short neighbours see the same machine, whose speed drifts by the second.
-    """
+    """Return microseconds of a step both ways, and in turn / together over pairs of eight steps."""
     ways = {
         "in turn": step(batch_size, together=False),
         "together": step(batch_size, together=True),
     }
     times = times_in_turns(ways, rounds, 8)
-    pairs = zip(times["in turn"], times["together"], strict=True)
-    low, middle, high = statistics.quantiles([turn / both for turn, both in pairs], n=4)
-    return medians(times) | {"ratio": {"median": middle, "quartiles": [low, high]}}
+    return medians(times) | {"ratio": ratio_of_pairs(times["in turn"], times["together"])}
 
 
 def main() -> None:

@@ -17,6 +17,7 @@ def render(document: dict[str, Any], source: str, page: Path) -> None:
     for kind, name in (("lenet5", "LeNet-5, Fashion-MNIST"), ("alexnet", "AlexNet, 224 pixels")):
         for part in document.get(kind, []):
             lines += ["", *loop_table(part, name)]
+    lines += overhead_lines(document.get("overhead"))
     lines += ["", *startup_lines(document.get("startup"))]
     lines += [*target_lines(document.get("target")), *growth_lines(document.get("growth"))]
     lines += layer_lines(document.get("layers")) + compiled_lines(document.get("compiled"))
@@ -44,6 +45,27 @@ def loop_table(part: dict[str, Any], name: str) -> list[str]:
             f"| {loop} | {row['images_per_second']:,.0f} | {row['milliseconds_per_step']:,.2f} "
             f"| {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) "
             f"| {row['share_of_matrix_limit']:.0%} |"
+        )
+    return lines
+
+
+def overhead_lines(part: dict[str, Any] | None) -> list[str]:
+    """Return the lines about what the framework adds to a step."""
+    if part is None:
+        return []
+    lines = [
+        "",
+        f"**What the framework costs**, LeNet-5, {part['num_threads']} thread(s), both in one "
+        f"process; {part['rounds']} pairs of turns, with quartiles",
+        "",
+        "| batch | cnnlab, ms a step | same step, bare | cnnlab / bare |",
+        "|---|---|---|---|",
+    ]
+    for row in part["rows"]:
+        low, high = row["ratio"]["quartiles"]
+        lines.append(
+            f"| {row['batch_size']} | {row['cnnlab'] / 1e3:.2f} | {row['bare'] / 1e3:.2f} "
+            f"| {row['ratio']['median']:.3f} ({low:.3f} to {high:.3f}) |"
         )
     return lines
 

@@ -25,8 +25,18 @@ from cnnlab.runtime import processor_name
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
 
-SCRIPTS = ("layers", "lenet", "alexnet", "growth", "compiled", "startup", "memory", "target")
-TAKE_THREADS = ("layers", "lenet", "alexnet", "growth", "compiled", "target")
+SCRIPTS = (
+    "layers",
+    "lenet",
+    "overhead",
+    "alexnet",
+    "growth",
+    "compiled",
+    "startup",
+    "memory",
+    "target",
+)
+TAKE_THREADS = tuple(name for name in SCRIPTS if name not in ("startup", "memory"))
 
 
 def main() -> None:

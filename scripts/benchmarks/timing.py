@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from work import Advance, clock
 
+Action = Callable[[], object]
+
 TOLERANCE = 1e-4
 """Relative difference of losses up to which work counts as the same."""
 
@@ -42,12 +44,35 @@ def spread(ratios: list[float]) -> dict[str, float]:
     return {"median": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
 
-def seconds(action: Callable[[], object], repeats: int) -> float:
+def ratio_of_pairs(ones: list[float], others: list[float]) -> dict[str, Any]:
+    """Return the median and the quartiles of one / other over rounds.
+
+    Short neighbours in time see the same machine, whose speed drifts by the second.
+    """
+    ratios = [one / other for one, other in zip(ones, others, strict=True)]
+    low, middle, high = statistics.quantiles(ratios, n=4)
+    return {"median": middle, "quartiles": [low, high]}
+
+
+def seconds(action: Action, repeats: int) -> float:
     """Return the wall-clock seconds that one call takes, over `repeats` in a row."""
     started = time.perf_counter()
     for _ in range(repeats):
         action()
     return (time.perf_counter() - started) / repeats
+
+
+def times_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dict[str, list[float]]:
+    """Return the microseconds of each action, round by round.
+
+    A first round does not count, nor a call before each block that brings memory back.
+    """
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for index in range(rounds + 1):
+        for name in list(actions)[:: 1 if index % 2 else -1]:
+            actions[name]()
+            times[name].append(1e6 * seconds(actions[name], repeats))
+    return {name: found[1:] for name, found in times.items()}
 
 
 def rounds_and_threads(description: str | None, rounds: int) -> argparse.Namespace:
