@@ -17,6 +17,7 @@ from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.distributed.share import Share
 from cnnlab.distributed.watch import Watch
 from cnnlab.errors import CnnlabError, Interrupted, ResourceError
+from cnnlab.printable import printable
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 LOOPBACK = "127.0.0.1"
@@ -68,7 +69,7 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
         _part(watch)
         raise
     except BaseException as error:
-        watch.fail(error)
+        watch.fail(error, cause_of(error))
         _leave_soon(error)
         _let_one_speak(error, watch)
         raise
@@ -144,6 +145,16 @@ def _let_one_speak(error: BaseException, watch: Watch) -> None:
     if isinstance(error, CnnlabError) and watch.is_told(error.what):
         error.is_told = True
         time.sleep(SPEAK_SECONDS)
+
+
+def cause_of(error: BaseException) -> str:
+    """Say in one line why a process fails."""
+    said = printable((str(error).splitlines() or [""])[0])
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in said:
+        return f"out of memory{': ' if said else ''}{said}"
+    if isinstance(error, CnnlabError | KeyboardInterrupt):
+        return said or type(error).__name__
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _leave_soon(error: BaseException) -> None:

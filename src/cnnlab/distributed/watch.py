@@ -1,9 +1,9 @@
 """Who fell silent: each process beats in the store of the launcher, and looks at the others' beats.
 
 The store outlives the processes, so what a failing one said can be read after it is gone; where the
-first process holds it, that one's word is read in error.json. A broken
-connection is noticed by the exchange itself; this thread notices frozen processes, and those that
-live but never come to the exchange that the others wait in.
+first process holds it, that one's word is read in error.json. A broken connection is noticed by the
+exchange itself; this thread notices frozen processes, those that say they fail, and those that live
+but never come to the exchange that the others wait in.
 """
 
 import contextlib
@@ -18,8 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from cnnlab.distributed.share import Share
 from cnnlab.errors import CnnlabError, PeerLostError
 from cnnlab.printable import printable
@@ -28,6 +26,9 @@ BEAT_SECONDS = 0.5
 DEAD_AFTER_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 """How long a failing process is given to say why before its silence is the cause."""
+
+ECHO_SECONDS = 4.0
+"""How long a failing process waits for another to say so: the launcher ends all when it goes."""
 
 DONE = "done"
 LAUNCHER = -1
@@ -52,6 +53,7 @@ class Watch(threading.Thread):
         self._rank, self._size, self._timeout_seconds = share.rank, share.size, timeout_seconds
         self._num_entered = self._num_notes = 0
         self._people: dict[int, tuple[str, int]] = {}
+        self._failed: set[int] = set()
         self._folder: Path | None = None
         self._record: Record = lambda message: None
         self._stopping = threading.Event()
@@ -80,16 +82,25 @@ class Watch(threading.Thread):
         self._stopping.set()
         self._tell(DONE)
 
-    def fail(self, error: BaseException) -> None:
-        """Say why this process ends, for the others and in error.json."""
+    def fail(self, error: BaseException, cause: str) -> None:
+        """Say why this process ends, to the others and in error.json; one of them shows it."""
         self._stopping.set()
         if isinstance(error, PeerLostError):
             self._tell(DONE)  # somebody else is the cause
             return
-        cause = cause_of(error)
         self._tell(cause)
         if not isinstance(error, KeyboardInterrupt):
             self._write(self._rank, cause, f"process {self._rank} of {self._size}: {cause}")
+            self._wait_for_echo(cause)
+
+    def _wait_for_echo(self, cause: str) -> None:
+        """Wait until another process has told of this failure, or all others ended as well."""
+        told, until = f"told/{self._what(self._rank, cause)}", time.monotonic() + ECHO_SECONDS
+        with contextlib.suppress(RuntimeError):  # the store went with its holder
+            while time.monotonic() < until and not self._store.check([told]):
+                if all(self._read(f"ended/{rank}") for rank in self._others()):
+                    break
+                time.sleep(0.05)
 
     def is_told(self, message: str) -> bool:
         """Say whether another process has shown this very message already."""
@@ -139,6 +150,7 @@ class Watch(threading.Thread):
             for rank, beat_read in beats.items():
                 if beat_read is not None and seen.get(rank, ("", 0.0))[0] != beat_read:
                     seen[rank] = (beat_read, now)
+            self._echo(ended)
             self._leave_if_dead(seen, ended, now)
             counts = [(beat_read or "0 0 0").split()[1:] for beat_read in beats.values()]
             if counts != moved[0] or DONE in ended:  # one at its end: no exchange is to come
@@ -148,10 +160,22 @@ class Watch(threading.Thread):
                 cause = f"no progress for {self._timeout_seconds:g} s"
                 self._leave(entered.index(min(entered)), cause)
 
+    def _echo(self, ended: list[str | None]) -> None:
+        """Tell of a process that failed while this one did not: known for two beats, and once.
+
+        The main thread ends with the same message as soon as its exchange breaks.
+        """
+        failed = {rank: cause for rank, cause in enumerate(ended) if cause not in (None, DONE)}
+        for rank in self._failed & failed.keys():
+            lost = self._blame(rank, str(failed[rank]), self._own_read)
+            if _is_first(self._own_store, f"told/{lost.what}"):
+                _say(f"cnnlab: {lost}\n")
+        self._failed = set(failed)
+
     def _leave_if_orphaned(self, seconds: float) -> None:
         """End this process when nobody is left who would end it with the others."""
         if seconds > DEAD_AFTER_SECONDS:
-            self._say(f"cnnlab: {self._without_store()}\n")
+            _say(f"cnnlab: {self._without_store()}\n")
             os._exit(PeerLostError.exit_code)
 
     def _without_store(self) -> PeerLostError:
@@ -186,7 +210,7 @@ class Watch(threading.Thread):
         """
         time.sleep(0.2 * self._rank)  # one speaks first
         if _is_first(self._own_store, f"told/lost {rank}"):
-            self._say(f"cnnlab: {self._blame(rank, cause, self._own_read)}\n")
+            _say(f"cnnlab: {self._blame(rank, cause, self._own_read)}\n")
             host, pid = self._who(rank, self._own_read)
             if rank != self._rank and host == socket.gethostname():
                 with contextlib.suppress(OSError):
@@ -195,9 +219,12 @@ class Watch(threading.Thread):
 
     def _blame(self, rank: int, cause: str, read: Any = None) -> PeerLostError:
         host, pid = self._who(rank, read or self._read)
-        what = f"process {rank} of {self._size} was lost: {cause}"
+        what = self._what(rank, cause)
         self._write(rank, cause, what)
         return PeerLostError(what, f"pid {pid} on {host}", self._go_on())
+
+    def _what(self, rank: int, cause: str) -> str:
+        return f"process {rank} of {self._size} was lost: {cause}"
 
     def _go_on(self) -> str:
         where = self._folder or "latest"
@@ -220,10 +247,6 @@ class Watch(threading.Thread):
         """Tell the others how this process ended; without the launcher's store nobody listens."""
         with contextlib.suppress(RuntimeError):
             self._store.set(f"ended/{self._rank}", how)
-
-    def _say(self, message: str) -> None:
-        sys.stderr.write(message)
-        sys.stderr.flush()
 
     def _others(self) -> list[int]:
         return [rank for rank in range(self._size) if rank != self._rank]
@@ -266,11 +289,6 @@ def _is_first(store: Any, key: str) -> bool:
         return True
 
 
-def cause_of(error: BaseException) -> str:
-    """Say in one line why a process fails."""
-    said = printable((str(error).splitlines() or [""])[0])
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in said:
-        return f"out of memory{': ' if said else ''}{said}"
-    if isinstance(error, CnnlabError | KeyboardInterrupt):
-        return said or type(error).__name__
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+def _say(message: str) -> None:
+    sys.stderr.write(message)
+    sys.stderr.flush()
