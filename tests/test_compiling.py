@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnlab.compiling import compiled
+from cnnlab.compiling import check, compiled
 from cnnlab.errors import ResourceError, UsageError
 from cnnlab.runtime import dropout_seeder, forward_precision
 from cnnlab.training import losses, steps
@@ -82,3 +82,11 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     with pytest.raises(ResourceError, match=r"(?s)no-such-compiler.*C\+\+ compiler"):
         compiled(lambda images: images.exp().sum() * 1.25)(torch.ones(7))
+
+
+def test_mean_pooling_that_torch_compiles_wrong_is_refused_by_name() -> None:
+    wrong = nn.Sequential(nn.ReLU(), nn.AvgPool2d(3, 2, ceil_mode=True))
+    with pytest.raises(UsageError, match=r"(?s)layer '1'.*count_include_pad=False"):
+        check(wrong)
+    check(nn.Sequential(nn.AvgPool2d(3, 2, ceil_mode=True, count_include_pad=False)))
+    check(nn.Sequential(nn.AvgPool2d(2)))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnlab.errors import ResourceError, UsageError
 
@@ -45,6 +45,21 @@ def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor
             ) from error
 
     return explained
+
+
+def check(network: nn.Module) -> None:
+    """Raise UsageError for a layer whose gradients torch is known to compile wrong.
+
+    Mean pooling of windows that reach over the edge divides by the whole window on the way back
+    (pytorch issue 198119, torch 2.14 and 2.15).
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.AvgPool2d) and module.ceil_mode and module.count_include_pad:
+            raise UsageError(
+                f"torch.compile computes wrong gradients of the layer {name!r}",
+                "nn.AvgPool2d(..., ceil_mode=True)",
+                "give it count_include_pad=False, or train with runtime.compile=false",
+            )
 
 
 def _reason(error: Exception) -> str:

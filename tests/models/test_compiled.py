@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cnnlab import models
+from cnnlab.compiling import check, compiled
 from cnnlab.training import losses
 from tests.compilers import needs_compiler
 
@@ -50,6 +51,7 @@ def assert_same(found, expected):
 )
 def test_every_network_is_one_graph(build, name):
     network = network_of(build, name)
+    check(network)
     torch.compiler.reset()
     traced = torch.compile(compute_loss, fullgraph=True, dynamic=False, backend="eager")
     batch = batch_of(network, 2)
@@ -61,8 +63,6 @@ def test_every_network_is_one_graph(build, name):
 @needs_compiler
 @pytest.mark.parametrize("name", NETWORKS)
 def test_compiled_networks_have_the_values_gradients_and_dropped_units_of_plain_ones(build, name):
-    from cnnlab.compiling import compiled
-
     network = network_of(build, name)
     fast = compiled(compute_loss)
     for num_images in (4, 3, 4):  # a short last batch between two whole ones

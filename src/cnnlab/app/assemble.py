@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from cnnlab import data, models
+from cnnlab import compiling, data, models
 from cnnlab.app import fine_tuning
 from cnnlab.app.curvature import estimate_on, loss_of
 from cnnlab.app.members import crops_at_once
@@ -135,6 +135,8 @@ def assemble(
     )
     network = _network(config, preprocessing, augmentation, len(train.class_names)).to(device)
     fine_tuning.freeze(network, config.fine_tuning.train_layers)
+    if config.runtime.compile:
+        compiling.check(network)
     device = models.home_device(network, device)
     stream = _stream(config, train, preprocessing, device)
     stream.take_share(peers.share)

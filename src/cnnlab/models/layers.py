@@ -85,8 +85,8 @@ def max_pool(window: Window) -> nn.MaxPool2d:
 def average_pool(window: Window) -> nn.AvgPool2d:
     """Return mean pooling over `window`; a window that reaches over the edge counts what it sees.
 
-    Without a border `count_include_pad` changes no value, but compiled gradients are wrong with it
-    (pytorch issue 198119, torch 2.14 and 2.15: they divide by the whole window at the edge).
+    Without a border `count_include_pad` changes no value, but gradients would be compiled wrong
+    with it (compiling.check).
     """
     kernel, stride, padding = window.kernel, window.stride, window.padding
     return nn.AvgPool2d(
