@@ -115,13 +115,20 @@ def configure(
     strict = deterministic and device.type == "cuda"
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(strict)
+    _use_deterministic_algorithms(strict)
     torch.backends.cudnn.deterministic = strict
     torch.backends.cudnn.benchmark = not strict
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+def _use_deterministic_algorithms(strict: bool) -> None:
+    """Set torch's switch where it is not set so: touching it imports the compiler, for a second."""
+    now = torch.are_deterministic_algorithms_enabled()
+    if now != strict or torch.is_deterministic_algorithms_warn_only_enabled():
+        torch.use_deterministic_algorithms(strict)
 
 
 @cache

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from cnnlab import checkpoint, models
 from cnnlab.config import parse_model
@@ -80,22 +81,35 @@ def import_plugins(modules: list[str]) -> None:
             raise UsageError(f"plugins: {module} cannot be imported", hint=str(error)) from error
 
 
-class _NothingLargerThan(TorchDispatchMode):
+_MAKERS = {
+    *(torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn),
+    *(Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full),
+}
+"""What layers make their weights with: (*sizes) or (size, ...)."""
+
+
+class _NothingLargerThan(TorchFunctionMode):
     """Refuse to make a tensor larger than all weights of the file together, before it is made.
 
-    A few forged numbers could otherwise ask for any amount of memory.
+    A few forged numbers could otherwise ask for any amount of memory. A TorchDispatchMode would see
+    every operator, and import torch's compiler: two seconds at the start of each evaluation.
     """
 
     def __init__(self, num_values: int) -> None:
         super().__init__()
         self.num_values = max(num_values, _ALWAYS_ALLOWED)
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        size = args[0] if args else ()
-        is_size = isinstance(size, list | tuple) and all(isinstance(side, int) for side in size)
-        if is_size and math.prod(size) > self.num_values:
-            raise ValueError(f"a layer of {math.prod(size):,} values, which the file lacks")
-        return func(*args, **(kwargs or {}))
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _MAKERS and (num_values := _num_values(args, kwargs)) > self.num_values:
+            raise ValueError(f"a layer of {num_values:,} values, which the file lacks")
+        return func(*args, **kwargs)
+
+
+def _num_values(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    given = [*args, kwargs.get("size")]
+    sides = [side for side in given if isinstance(side, int)]
+    return math.prod(next((size for size in given if isinstance(size, list | tuple)), sides))
 
 
 def _network(document: dict[str, Any]) -> models.Network:

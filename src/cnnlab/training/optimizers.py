@@ -31,6 +31,9 @@ class Sgd(Optimizer):
 
     found_inf: Tensor | None = None
 
+    add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
+    """As it is without a wrapper that imports torch's compiler: two seconds of each start."""
+
     def __init__(
         self,
         params: Iterable[Any],
