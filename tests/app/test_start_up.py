@@ -12,13 +12,15 @@ from cnnlab.cli import main
 
 FEW = ["trainer.epochs=1", "trainer.limit_train_batches=2"]
 assert main(["train", *FEW, "hydra.run.dir=run"]) == 0
+of_1998 = ["model=lenet5_1998", "optimizer=levenberg_marquardt"]
+assert main(["train", *FEW, *of_1998, "optimizer.num_curvature_images=8", "hydra.run.dir=old"]) == 0
 assert main(["evaluate", "checkpoint=run"]) == 0
 assert main(["predict", "checkpoint=run", "images=digit.png"]) == 0
 print("compiler", [name for name in sys.modules if name in ("torch._dynamo", "torch._inductor")])
 """
 
 
-def test_no_command_waits_for_torchs_compiler_unless_asked_to_compile(tmp_path: Path) -> None:
+def test_our_own_update_rules_and_evaluation_start_without_torchs_compiler(tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "digit.png")
     words = [sys.executable, "-c", COMMANDS]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120)

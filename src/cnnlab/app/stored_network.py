@@ -82,8 +82,17 @@ def import_plugins(modules: list[str]) -> None:
 
 
 _MAKERS = {
-    *(torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn),
-    *(Tensor.new_empty, Tensor.new_zeros, Tensor.new_ones, Tensor.new_full),
+    torch.empty,
+    torch.empty_strided,
+    torch.zeros,
+    torch.ones,
+    torch.full,
+    torch.rand,
+    torch.randn,
+    Tensor.new_empty,
+    Tensor.new_zeros,
+    Tensor.new_ones,
+    Tensor.new_full,
 }
 """What layers make their weights with: (*sizes) or (size, ...)."""
 

@@ -11,22 +11,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from cnnlab.training.loop import Step, StepReport, TrainState
+from cnnlab.training.update_rule import UpdateRule
 
 Estimate = Callable[[nn.Module, int], dict[str, Tensor]]
 """(model, step) -> second derivatives by parameter name, none below 0."""
 
 
-class DiagonalLevenbergMarquardt(Optimizer):
+class DiagonalLevenbergMarquardt(UpdateRule):
     """Gradient descent with the rate lr / (damping + curvature) for each weight.
 
-    The state `curvature` is filled by `set_curvature`. With `found_inf` set to 1 on the device
-    nothing changes, as in torch's fused optimizers.
+    The state `curvature` is filled by `set_curvature`.
     """
-
-    found_inf: Tensor | None = None
 
     def __init__(
         self, params: Iterable[Any], lr: float, damping: float, weight_decay: float = 0.0

@@ -16,23 +16,19 @@ from cnnlab.config.training import (
 )
 from cnnlab.errors import CheckpointError
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
+from cnnlab.training.update_rule import UpdateRule
 
 
-class Sgd(Optimizer):
+class Sgd(UpdateRule):
     """Momentum in torch's fused kernel, without the bookkeeping that torch.optim puts around it.
 
     v' = momentum * v + weight_decay * w + gradient, w' = w - lr * v'. With `rate_in_velocity`
     v' = momentum * v + lr * (weight_decay * w + gradient), w' = w - v': the velocity keeps the
     rates at which it was gathered, so a drop of the rate acts with a delay. The state
-    `momentum_buffer` holds v. With `found_inf` set to 1 on the device nothing changes.
+    `momentum_buffer` holds v.
     Source of the second form: Krizhevsky et al. 2012, section 5, first two equations, -v for v. The
     gradient is the mean over the batch, as there.
     """
-
-    found_inf: Tensor | None = None
-
-    add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
-    """As it is without a wrapper that imports torch's compiler: two seconds of each start."""
 
     def __init__(
         self,

@@ -1,0 +1,13 @@
+"""What our own update rules share: parameter groups, and a latch that stops an update."""
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+class UpdateRule(Optimizer):
+    """With `found_inf` set to 1 on the device nothing changes, as in torch's fused optimizers."""
+
+    found_inf: Tensor | None = None
+
+    add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
+    """As it is without a wrapper that imports torch's compiler: two seconds of each start."""
