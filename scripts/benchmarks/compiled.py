@@ -2,17 +2,14 @@
 
 import json
 import statistics
-from collections.abc import Callable
 from typing import Any
 
 import alexnet
 import lenet
-from timing import rounds_and_threads, seconds, spread
+from timing import Action, rounds_and_threads, seconds, spread
 from work import our_parts
 
 from cnnlab.training.loop import TrainState
-
-Step = Callable[[], None]
 
 CASES = {  # (model, batch): (settings, steps of a round)
     ("lenet5", 64): (lenet.SETTINGS, 30),
@@ -22,7 +19,7 @@ CASES = {  # (model, batch): (settings, steps of a round)
 }
 
 
-def step(model: str, batch_size: int, settings: tuple[str, ...], compiled: bool) -> Step:
+def step(model: str, batch_size: int, settings: tuple[str, ...], compiled: bool) -> Action:
     """Return one update of training with or without `runtime.compile`."""
     switch = f"runtime.compile={compiled}"
     parts = our_parts(*settings, f"model={model}", f"trainer.batch_size={batch_size}", switch)

@@ -10,11 +10,11 @@ import copy
 import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import torch
 from PIL import Image
+from timing import seconds
 from torch import Tensor, nn
 from torchvision import transforms
 
@@ -97,17 +97,10 @@ def ten_views(member: Member, images: Tensor, batch: int) -> Tensor:
     return torch.cat(parts)
 
 
-def seconds(action: Callable[[], object]) -> float:
-    """Return how long one call takes."""
-    start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
-
-
 def ratios(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> list[float]:
     """Return slow / fast of each round; both run once before."""
     slow(), fast()
-    return [seconds(slow) / seconds(fast) for _ in range(rounds)]
+    return [seconds(slow, 1) / seconds(fast, 1) for _ in range(rounds)]
 
 
 def described(found: list[float]) -> str:

@@ -14,7 +14,7 @@ STEPS = 20
 
 
 def measure(batch_size: int, rounds: int) -> dict[str, Any]:
-    """Return microseconds a turn of both, and cnnlab / bare over pairs of turns."""
+    """Return microseconds a step of both, and cnnlab / bare over pairs of turns."""
     settings = (*lenet.SETTINGS, f"trainer.batch_size={batch_size}")
     whole, bare = ours.whole_training(our_parts(*settings)), ours.bare_step(our_parts(*settings))
     times = times_in_turns({"cnnlab": lambda: whole(STEPS), "bare": lambda: bare(STEPS)}, rounds, 1)
