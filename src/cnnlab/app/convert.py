@@ -12,9 +12,9 @@ from torch import Tensor
 from cnnlab import checkpoint, models, run_folder
 from cnnlab.app.export import export
 from cnnlab.app.stored_network import StoredNetwork, import_plugins, open_network
-from cnnlab.config import Launch, to_plain
+from cnnlab.config import Launch, parse_model, to_plain
 from cnnlab.config.convert import ConvertConfig
-from cnnlab.config.models import Alexnet2014Config
+from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
 from cnnlab.errors import BusyError, CheckpointError, DataError, ResourceError, UsageError
 from cnnlab.files import atomic, foreign
 from cnnlab.models.alexnet_2014 import from_torchvision, to_torchvision
@@ -64,6 +64,7 @@ def take_in(config: ConvertConfig, state: dict[str, Tensor], source: str, output
             f"torchvision's AlexNet becomes model=alexnet_2014 in a .safetensors file, "
             f"not {config.model.name} in '{output.suffix or output.name}'"
         )
+    _check_width(config.model)
     weights = _our_names(state, source)
     channels, classes = weights["conv1.weight"].shape[1], weights["fc8.weight"].shape[0]
     network = models.build(
@@ -94,10 +95,20 @@ def give_out(stored: StoredNetwork, output: Path) -> str:
             f"torchvision has no counterpart of {name}",
             hint="output=FILE.safetensors or output=FILE.onnx take any model",
         )
+    _check_width(parse_model(stored.config["model"]))
     content = io.BytesIO()
     torch.save(to_torchvision(dict(stored.network.state_dict())), content)
     atomic.write_bytes(output, content.getvalue())
     return f"{printable(str(output))}: for torchvision.models.alexnet, load_state_dict(strict=True)"
+
+
+def _check_width(model: ModelConfig) -> None:
+    """Raise UsageError for channels that torchvision's network does not have."""
+    if isinstance(model, ScalableConfig) and model.width != 1:
+        raise UsageError(
+            f"torchvision has AlexNet at its full width only, not at model.width={model.width:g}",
+            hint="output=FILE.safetensors or output=FILE.onnx take any width of cnnlab's networks",
+        )
 
 
 def read_torch_file(path: Path) -> dict[str, Tensor]:

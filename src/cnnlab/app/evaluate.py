@@ -15,8 +15,13 @@ from cnnlab.app.answer import Answer, document, show
 from cnnlab.app.answer_page import write
 from cnnlab.app.members import as_member, checkpoint_files, open_networks, output_folder
 from cnnlab.app.stored_network import StoredNetwork
-from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
-from cnnlab.config.schema import parse
+from cnnlab.config import (
+    DatasetConfig,
+    EvaluateConfig,
+    Launch,
+    StoredDatasetConfig,
+    parse_dataset,
+)
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.data.stream import InOrder
@@ -182,8 +187,7 @@ def dataset_config(
     if isinstance(asked, DatasetConfig):
         return asked
     try:
-        plain = asked.applied_to(network.config["dataset"])
-        return parse(DatasetConfig, plain, "dataset", VARIANTS)
+        return parse_dataset(network.config["dataset"], asked)
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(
             "the checkpoint's data set is not one of this cnnlab",

@@ -39,9 +39,9 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     container = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(container, dict)
     plain = {str(key): value for key, value in container.items() if key != "hydra"}
+    load_plugins(plain.get("plugins") or [])  # an own model may have settings younger than its runs
     if plain.get("resume"):
         plain = resumed(str(plain["resume"]), plain, overrides)
-    load_plugins(plain.get("plugins") or [])
     return verb.parse(plain)
 
 
