@@ -13,7 +13,7 @@ from cnnlab.app.stored_network import import_plugins
 from cnnlab.config import Launch, SummaryConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.models import Network
-from cnnlab.models.init_report import LEAST_SHARE, InitReport, report_start
+from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
 from cnnlab.runtime import make_generator
 
@@ -113,5 +113,5 @@ def _print_start(start: InitReport) -> None:
     verdict = "enough to learn from" if start.can_train else "a stall at the 2012 rates is likely"
     console.print(
         f"\n{start.score_share:.1%} of the scores' size depends on the image; networks with more "
-        f"than {LEAST_SHARE:.0%} are known to train: {verdict}."
+        f"than {start.least_share():.1%} are known to train: {verdict}."
     )
