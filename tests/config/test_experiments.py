@@ -14,8 +14,11 @@ HELD: dict[str, dict[str, Any]] = json.loads(experiments.FILE.read_text(encoding
 YOUNGER: dict[str, Any] = {}
 """Settings that came after the file was written, at the value that changes nothing."""
 
-MOVED: dict[str, dict[str, Any]] = {}
-"""What was changed on purpose since then: experiment -> setting -> its value now."""
+MOVED: dict[str, dict[str, Any]] = {"debug": {"trainer.clip_gradient_norm": 1.0}}
+"""What was changed on purpose since then: experiment -> setting -> its value now.
+
+`debug` names no values of its own: it tries out whatever training defaults to.
+"""
 
 
 def flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
