@@ -1,7 +1,7 @@
 """Whether a training is likely to stall, or has stalled: what `cnnlab train` says of it.
 
 It stops nothing. The measure is the one of `cnnlab summary init_report=true`, on a few images of
-the training set; it draws nothing from the randomness of training, changes neither weights nor mode.
+the training set; it draws nothing from training's randomness and changes nothing of the network.
 """
 
 import dataclasses

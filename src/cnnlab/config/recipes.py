@@ -29,6 +29,13 @@ ROWS_ARE = ("optimizer.name", "model.activation", "model.geometry")
 """The settings whose values are rows of an entry's table; no two of them share a value."""
 
 
+FINE_TUNING_FACTOR = 0.1
+"""Times the default learning rate where training begins with `model.weights`.
+
+The rates of the recipes are for first weights that know nothing; they would undo what was learned.
+"""
+
+
 def look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
     """Return what the recipe of the model in use says, or `otherwise` where it says nothing."""
     found = OmegaConf.select(_root_, f"model.recipe.{entry}")
@@ -38,7 +45,12 @@ def look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
     while isinstance(found, dict):
         rows = [row for row in found if str(row) in chosen]
         found = found[rows[0]] if rows else None
-    return otherwise if found is None else found
+    value = otherwise if found is None else found
+
+    begins_trained = OmegaConf.select(_root_, "model.weights") is not None
+    if entry == "learning_rate" and begins_trained:
+        return float(f"{value * FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
+    return value
 
 
 OmegaConf.register_new_resolver("recipe", look_up, replace=True)
