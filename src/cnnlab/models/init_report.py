@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cnnlab.models.network import Network
 
-LEAST_SHARE = 0.02
+LEAST_SHARE = 0.015
 """Share of the scores' size that depends on the image, above which networks are known to train.
 
 A rule of thumb between measured cases, docs/papers.md; not a law.
