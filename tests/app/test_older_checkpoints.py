@@ -1,4 +1,4 @@
-"""Checkpoints that are older than a setting of their model open, evaluate, export and begin runs."""
+"""Checkpoints older than a setting of their model open, evaluate, export and begin runs."""
 
 from pathlib import Path
 
