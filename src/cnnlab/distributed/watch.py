@@ -21,6 +21,7 @@ from typing import Any
 from cnnlab.distributed.share import Share
 from cnnlab.errors import CnnlabError, PeerLostError
 from cnnlab.printable import printable
+from cnnlab.threads import Beside
 
 BEAT_SECONDS = 0.5
 DEAD_AFTER_SECONDS = 10.0
@@ -30,6 +31,9 @@ SETTLE_SECONDS = 2.0
 ECHO_SECONDS = 4.0
 """How long a failing process waits for another to say so: the launcher ends all when it goes."""
 
+JOIN_SECONDS = 10.0
+"""How long a process at its end waits for the store's answer to its last beat."""
+
 DONE = "done"
 LAUNCHER = -1
 """The rank of what started the processes, where it is to blame."""
@@ -38,7 +42,7 @@ Record = Callable[[str], None]
 """Takes what happened, in words: writes it down where the run keeps its status."""
 
 
-class Watch(threading.Thread):
+class Watch:
     """Beats for this process; ends it when another one is dead or the job stands still.
 
     store: a client of its own. timeout_seconds: how long no process may make progress. host: the
@@ -48,7 +52,6 @@ class Watch(threading.Thread):
     def __init__(
         self, store: Any, share: Share, timeout_seconds: float, host: int | None = None
     ) -> None:
-        super().__init__(name="watch", daemon=True)
         self._store, self._own_store, self._host = store, store.clone(), host
         self._rank, self._size, self._timeout_seconds = share.rank, share.size, timeout_seconds
         self._num_entered = self._num_notes = 0
@@ -57,8 +60,13 @@ class Watch(threading.Thread):
         self._folder: Path | None = None
         self._record: Record = lambda message: None
         self._stopping = threading.Event()
+        self._end: Callable[[], None] = self._stopping.set
         who = json.dumps([socket.gethostname(), os.getpid()])
         self._store.set(f"who/{self._rank}", who)
+
+    def start(self) -> None:
+        """Beat and look from now on, in a thread, until told how this process ends."""
+        self._end = Beside(self._beat, "watch", self._stopping.set, JOIN_SECONDS).end
 
     def enter(self) -> None:
         """Note that this process takes part in one more exchange."""
@@ -79,19 +87,18 @@ class Watch(threading.Thread):
 
     def stop(self) -> None:
         """Say that this process ends as it should."""
-        self._stopping.set()
         self._tell(DONE)
+        self._end()
 
     def fail(self, error: BaseException, cause: str) -> None:
         """Say why this process ends, to the others and in error.json; one of them shows it."""
         self._stopping.set()
-        if isinstance(error, PeerLostError):
-            self._tell(DONE)  # somebody else is the cause
-            return
-        self._tell(cause)
-        if not isinstance(error, KeyboardInterrupt):
+        is_cause = not isinstance(error, PeerLostError)
+        self._tell(cause if is_cause else DONE)
+        if is_cause and not isinstance(error, KeyboardInterrupt):
             self._write(self._rank, cause, f"process {self._rank} of {self._size}: {cause}")
             self._wait_for_echo(cause)
+        self._end()
 
     def _wait_for_echo(self, cause: str) -> None:
         """Wait until another process has told of this failure, or all others ended as well."""
@@ -129,8 +136,7 @@ class Watch(threading.Thread):
                 return rank, str(cause)
         return None
 
-    def run(self) -> None:
-        """Beat and look until told to stop."""
+    def _beat(self) -> None:
         seen: dict[int, tuple[str, float]] = {}
         moved: tuple[list[list[str]], float] = ([], time.monotonic())
         reached = time.monotonic()

@@ -12,10 +12,10 @@ import mmap
 import os
 import queue
 import stat
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from cnnlab import threads
 from cnnlab.errors import CheckpointError, ResourceError
 from cnnlab.files import atomic, foreign
 from cnnlab.printable import printable
@@ -99,13 +99,11 @@ def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_U
             except BaseException as error:  # raised below; the pieces that follow are only taken
                 failed.append(error)
 
-    thread = threading.Thread(target=take, name="digest", daemon=True)
-    thread.start()
+    thread = threads.Beside(take, "digest", stop=lambda: waiting.put(None))
     try:
         yield waiting.put
     finally:
-        waiting.put(None)
-        thread.join()
+        thread.end()
     if failed:
         raise failed[0]
 
