@@ -1,7 +1,7 @@
 """`cnnlab VERB key=value ...`: check the config with our messages, then run the verb's task.
 
-Everything is imported inside `main`, so that an early Ctrl-C ends quietly, and torch only with a
-task, so that help and errors answer at once.
+Everything is imported where it is needed, and torch only with a task, so that help and errors
+answer at once.
 """
 
 import os
@@ -10,16 +10,33 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnnlab import starting
+
 if TYPE_CHECKING:
     from cnnlab.command.line import Request
 
-USAGE, INTERRUPTED = 2, 130
+USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; nothing is raised."""
+    """Run one command and return its exit code; nothing is raised.
+
+    arguments: None for those of this process, which then is the command: requests to end it are
+    answered without a way through Python's exit, which has its own ideas of their exit codes.
+    """
+    if arguments is not None or threading.current_thread() is not threading.main_thread():
+        return _guarded(sys.argv[1:] if arguments is None else arguments)
+    starting.answer_requests()
+    code = _guarded(sys.argv[1:])
+    starting.answer_requests()  # the task had handlers of its own
+    if code in (starting.INTERRUPTED, starting.TERMINATED):
+        os._exit(code)
+    return code
+
+
+def _guarded(arguments: Sequence[str]) -> int:
     try:
-        return _main(list(sys.argv[1:] if arguments is None else arguments))
+        return _main(list(arguments))
     except KeyboardInterrupt as interruption:
         return _interrupted(interruption)
     except BrokenPipeError:
@@ -34,7 +51,7 @@ def _interrupted(interruption: BaseException) -> int:
     from cnnlab.command.failures import complain_once
 
     complain_once(getattr(interruption, "message", "") or "interrupted")
-    return int(getattr(interruption, "exit_code", INTERRUPTED))
+    return int(getattr(interruption, "exit_code", starting.INTERRUPTED))
 
 
 def _unforeseen(error: Exception) -> int:

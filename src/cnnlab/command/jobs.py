@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from cnnlab import starting
 from cnnlab.command import failures, sweeps
 from cnnlab.command.composing import parse
 from cnnlab.command.verbs import VERBS, Task, load_task
@@ -52,6 +53,14 @@ def _import_task(name: str) -> Task:
     """Import a command's task; a Ctrl-C that a library swallows on the way is raised afterwards."""
     if threading.current_thread() is not threading.main_thread():
         return load_task(VERBS[name])
+    if starting.is_answering():  # a Ctrl-C ends the process: there is nothing to raise afterwards
+        task = load_task(VERBS[name])
+        starting.raise_on_interrupt()
+        return task
+    return _import_uninterrupted(name)
+
+
+def _import_uninterrupted(name: str) -> Task:
     presses: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
