@@ -7,6 +7,9 @@ import sys
 import time
 from collections.abc import Iterator
 
+import pytest
+
+from cnnlab.distributed.watch import DEAD_AFTER_SECONDS
 from tests.distributed.launching import environment
 
 LAUNCHER = """
@@ -75,3 +78,26 @@ def test_an_answer_of_the_launcher_that_comes_late_does_not_abort_a_process_at_i
     assert "terminate called" not in "".join(errors)
     assert [worker.returncode for worker in workers] == [0, 1], errors
     assert "a failure on purpose" in errors[1]
+
+
+@pytest.mark.slow
+def test_a_launcher_that_stood_still_costs_no_healthy_process() -> None:
+    """Ctrl-Z on torchrun stops it alone; nobody could beat meanwhile, so nobody was silent."""
+    with launcher() as (holder, port):
+        joining = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+        joining |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
+        ranks = ({"RANK": rank, "LOCAL_RANK": rank} for rank in ("0", "1"))
+        workers = [start(WORKER, "succeed", **joining, **rank) for rank in ranks]
+        assert [line_of(worker) for worker in workers] == ["inside", "inside"]
+
+        time.sleep(2)  # some beats
+        holder.send_signal(signal.SIGSTOP)
+        time.sleep(DEAD_AFTER_SECONDS + 1)
+        holder.send_signal(signal.SIGCONT)
+        time.sleep(3)
+        for worker in workers:
+            if worker.poll() is None:
+                print("leave", file=worker.stdin, flush=True)
+        errors = [worker.communicate()[1] for worker in workers]
+
+    assert [worker.returncode for worker in workers] == [0, 0], errors

@@ -24,6 +24,9 @@ from cnnlab.printable import printable
 from cnnlab.threads import Beside
 
 BEAT_SECONDS = 0.5
+LOOK_SECONDS = 2.0
+"""As how long a look counts at most: if it took longer, the store or this process stood still."""
+
 DEAD_AFTER_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 """How long a failing process is given to say why before its silence is the cause."""
@@ -138,10 +141,11 @@ class Watch:
 
     def _beat(self) -> None:
         seen: dict[int, tuple[str, float]] = {}
-        moved: tuple[list[list[str]], float] = ([], time.monotonic())
-        reached = time.monotonic()
+        now = reached = looked = time.monotonic()
+        moved: tuple[list[list[str]], float] = ([], now)
         while not self._stopping.wait(BEAT_SECONDS):
-            now = time.monotonic()
+            now += min(time.monotonic() - looked, LOOK_SECONDS)
+            looked = time.monotonic()
             try:
                 beat = f"{now} {self._num_entered} {self._num_notes}"
                 self._own_store.set(f"beat/{self._rank}", beat)
@@ -157,7 +161,9 @@ class Watch:
                 if beat_read is not None and seen.get(rank, ("", 0.0))[0] != beat_read:
                     seen[rank] = (beat_read, now)
             self._echo(ended)
-            self._leave_if_dead(seen, ended, now)
+            for rank, (_, since) in seen.items():
+                if now - since > DEAD_AFTER_SECONDS and ended[rank] is None:
+                    self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s")
             counts = [(beat_read or "0 0 0").split()[1:] for beat_read in beats.values()]
             if counts != moved[0] or DONE in ended:  # one at its end: no exchange is to come
                 moved = (counts, now)
@@ -201,13 +207,6 @@ class Watch:
             return int(facts["rank"]), str(facts["cause"])
         except (OSError, ValueError, TypeError, KeyError):
             return None
-
-    def _leave_if_dead(
-        self, seen: dict[int, tuple[str, float]], ended: list[str | None], now: float
-    ) -> None:
-        for rank, (_, since) in seen.items():
-            if now - since > DEAD_AFTER_SECONDS and ended[rank] is None:
-                self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s")
 
     def _leave(self, rank: int, cause: str) -> None:
         """End this process: its main thread waits in an exchange that will never be complete.
