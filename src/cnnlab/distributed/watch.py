@@ -140,8 +140,8 @@ class Watch:
         return None
 
     def _beat(self) -> None:
-        seen: dict[int, tuple[str, float]] = {}
         now = reached = looked = time.monotonic()
+        seen = dict.fromkeys(range(self._size), ("", now))  # all have met: each is to beat soon
         moved: tuple[list[list[str]], float] = ([], now)
         while not self._stopping.wait(BEAT_SECONDS):
             now += min(time.monotonic() - looked, LOOK_SECONDS)
@@ -158,7 +158,7 @@ class Watch:
                 continue
             reached = now
             for rank, beat_read in beats.items():
-                if beat_read is not None and seen.get(rank, ("", 0.0))[0] != beat_read:
+                if beat_read is not None and seen[rank][0] != beat_read:
                     seen[rank] = (beat_read, now)
             self._echo(ended)
             for rank, (_, since) in seen.items():
