@@ -6,30 +6,49 @@ from pathlib import Path
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig, FolderConfig
 from cnnlab.data.files import Decoding, FileStore
-from cnnlab.data.listing import Listing, list_class_folders, list_classes, some
+from cnnlab.data.layout import read_layout
+from cnnlab.data.listing import Listing, list_class_folders
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
 from cnnlab.printable import printable
 
-_VALIDATION_NAMES = ("val", "valid", "validation")
 LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS/picture.jpg"
 
 
 def load(config: DatasetConfig) -> Splits:
-    """Read root/train, root/test and root/val; whatever is missing is held out of training.
+    """Read the folders of the splits; whatever is missing is held out of training.
 
     A root of class folders alone is all training data, of which both are held out. Test and
     validation follow the training classes by name. Raises DataError, UsageError.
     """
     assert isinstance(config, FolderConfig)
     root = existing_root(config.root, "folder", LAYOUT)
-    train_folder = root / "train" if (root / "train").is_dir() else root
-    train: Store = _store(config, "train", list_class_folders(train_folder))
-    validation = _optional(config, "validation", root, _VALIDATION_NAMES, train)
-    test = _optional(config, "test", root, ("test",), train)
+    layout = read_layout(root)
+    listing = list_class_folders(layout.splits.get("train", root))
+    listing.left_out.update(layout.left_out)
+    train: Store = _store(config, "train", listing)
+    train.note = "; ".join(part for part in (train.note, layout.note) if part)
+
+    others: dict[str, Store | None] = {"validation": None, "test": None}
+    for split in others:
+        if (folder := layout.splits.get(split)) is not None:
+            found = list_class_folders(folder, train.class_names, all_present=False)
+            others[split] = _store(config, split, found)
+
+    if (validation := others["validation"]) is not None and config.num_validation:
+        unused = f"dataset.num_validation={config.num_validation} is not used: there is a folder"
+        validation.note = "; ".join(part for part in (validation.note, unused) if part)
+
+    test = others["test"]
     if test is None:
         train, test = _hold_out_test(train, config)
+    elif config.num_test:
+        raise UsageError(
+            f"dataset.num_test={config.num_test} would hold out test images, but there are some",
+            printable(str(layout.splits["test"].absolute())),
+            "dataset.num_test=0 tests on that folder; or move it out of dataset.root",
+        )
     return Splits(train, validation, test)
 
 
@@ -57,25 +76,7 @@ def decode_threads(config: EncodedConfig) -> int:
 
 
 def _store(config: FolderConfig, split: str, listing: Listing) -> FileStore:
-    store = FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed)
-    notes = []
-    if listing.num_ignored:
-        notes.append(f"{listing.num_ignored} files ignored, not images by their ending")
-    if missing := listing.missing():
-        notes.append(f"no images of {len(missing)} of the training classes: {some(missing)}")
-    store.note = "; ".join(notes)
-    return store
-
-
-def _optional(
-    config: FolderConfig, split: str, root: Path, names: tuple[str, ...], train: Store
-) -> Store | None:
-    found = [root / name for name in names if (root / name).is_dir()]
-    if not found or not (root / "train").is_dir():
-        return None
-    list_classes(found[0])
-    listing = list_class_folders(found[0], train.class_names, all_present=False)
-    return _store(config, split, listing)
+    return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed)
 
 
 def _hold_out_test(train: Store, config: FolderConfig) -> tuple[Store, Store]:

@@ -20,7 +20,7 @@ class PermutedStore(Store):
         self.name, self.split, self.mirror_allowed = parent.name, parent.split, False
         self.labels, self.class_names = parent.labels, parent.class_names
         self.image_shape, self.groups = parent.image_shape, parent.groups
-        self.note = "pixels permuted"
+        self.note = "; ".join(part for part in (parent.note, "pixels permuted") if part)
         height, width, _ = parent.image_shape
         generator = make_generator(seed, "permutation")
         self._order = torch.randperm(height * width, generator=generator)
