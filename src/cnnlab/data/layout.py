@@ -1,5 +1,6 @@
 """Which folders of a root are splits and which are classes; what could be both is refused."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def read_layout(root: Path) -> Layout:
     named = {name: look_into(root / name, LeftOut()) for name in top.all_folders if split_of(name)}
     others = [name for name in top.all_folders if name not in named]
     if not named:
-        return Layout()
+        return Layout(note=_too_high(root, others))
 
     others_with_images = [name for name in others if holds_images(root / name)]
     if others_with_images:
@@ -56,7 +57,33 @@ def read_layout(root: Path) -> Layout:
         left_out.add(Reason.BESIDE, name)
     for name in top.images:
         left_out.add(Reason.LOOSE, name)
-    return Layout(splits, left_out)
+    return Layout(splits, left_out, _one_for_two(splits))
+
+
+def _too_high(root: Path, folders: list[str]) -> str:
+    """Return a line where a root of one folder may be above the one that was meant, or nothing.
+
+    Raises DataError where that folder holds the splits.
+    """
+    if len(folders) != 1:
+        return ""
+    inner = look_into(root / folders[0], LeftOut())
+    if splits := [name for name in inner.all_folders if split_of(name)]:
+        raise DataError(
+            f"{_folders(splits)} lies one folder deeper: in {_folders(folders)}",
+            printable(str(root.absolute())),
+            printable(f"dataset.root={root / folders[0]}"),
+        )
+    deeper = inner.all_folders and not inner.images
+    return f"one class, {_folders(folders)}, with its images in folders" if deeper else ""
+
+
+def _one_for_two(splits: dict[str, Path]) -> str:
+    """Return a line for splits that are one folder through a link, or nothing."""
+    names: dict[str, list[str]] = {}
+    for folder in splits.values():
+        names.setdefault(os.path.realpath(folder), []).append(folder.name)
+    return "; ".join(f"one folder: {_folders(same)}" for same in names.values() if len(same) > 1)
 
 
 def split_of(name: str) -> str | None:
