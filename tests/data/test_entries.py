@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cnnlab import data
 from cnnlab.data.decode import BadImage
 from cnnlab.data.entries import Reason
 from cnnlab.data.listing import Listing, list_class_folders
 from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.errors import DataError
+from tests.data.settings import dataset_config
 
 DATA_PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 
@@ -171,11 +173,27 @@ def test_a_folder_with_a_long_path_that_cannot_be_listed_is_refused(tmp_path: Pa
         os.close(descriptor)
         descriptor = below
     os.close(descriptor)
-    with pytest.raises(DataError, match="cannot list the folder: File name too long") as caught:
+    with pytest.raises(DataError, match="cannot open the folder: File name too long") as caught:
         list_class_folders(root)
     assert str(root / "cat" / ("d" * 250)) in caught.value.where
-    with pytest.raises(DataError, match="cannot list the folder"):
+    with pytest.raises(DataError, match="cannot open the folder"):
         picture_files([str(root)])
+
+
+RING = "a ring of links"
+REFUSED_PATHS = {"a long name": "x" * 300, "a long path": "/".join(["x" * 200] * 25), RING: "ring"}
+
+
+@pytest.mark.parametrize("kind", REFUSED_PATHS)
+@pytest.mark.parametrize("name", ["folder", "gtsrb", "imagenet", "mnist", "cifar10", "store"])
+def test_a_root_that_the_system_refuses_is_told(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / "ring").symlink_to("ring")
+    root = str(tmp_path / REFUSED_PATHS[kind])
+    with pytest.raises(DataError, match="cannot open the folder") as caught:
+        data.load(dataset_config(name, root=root))
+    assert caught.value.where == root
+    with pytest.raises(DataError, match="cannot open the folder"):
+        picture_files([root])
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")

@@ -121,6 +121,20 @@ def holds_images(folder: Path) -> bool:
     return False
 
 
+def check_openable(path: str | Path) -> None:
+    """Raise DataError for a path that the system refuses, whether or not something lies there.
+
+    No permission on the way, a name that is too long, links in a ring: `is_dir` would raise or
+    say no. A path where nothing lies is somebody else's question.
+    """
+    try:
+        os.stat(os.path.join(path, "."))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _not_opened(path, error) from error
+
+
 def has_image_ending(name: str) -> bool:
     """Return whether a name ends as those of images do."""
     return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
@@ -201,11 +215,15 @@ def _scan(folder: str | Path) -> list[os.DirEntry[str]]:
     except OSError as error:
         if error.errno in SHORTAGES:
             raise  # the system's fault, not the folder's
-        raise DataError(
-            f"cannot list the folder: {error.strerror}",
-            printable(os.path.abspath(folder)),
-            "make it readable, or move it out of the set",
-        ) from error
+        raise _not_opened(folder, error) from error
+
+
+def _not_opened(folder: str | Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot open the folder: {error.strerror}",
+        printable(os.path.abspath(folder)),
+        "make it readable, or move it out of the set",
+    )
 
 
 def _is_hidden(name: str) -> bool:

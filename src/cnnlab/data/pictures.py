@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cnnlab.data.decode import BadImage, read_image
-from cnnlab.data.entries import IMAGE_ENDINGS, LeftOut, Walk
+from cnnlab.data.entries import IMAGE_ENDINGS, LeftOut, Walk, check_openable
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
 
@@ -25,6 +25,7 @@ def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
     left_out = LeftOut()
     for where in given:
         path = Path(where)
+        check_openable(path)
         if not path.is_dir():
             if not path.exists() and not path.is_symlink():
                 raise DataError("there is no such picture", printable(where))
