@@ -156,7 +156,7 @@ def _our_names(state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
 def _class_names(path: str | None, classes: int) -> list[str]:
     if path is not None:
         try:
-            names = Path(path).read_text(encoding="utf-8-sig").splitlines()
+            names = Path(path).read_text(encoding="utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(
                 "the class names cannot be read", printable(path), str(error)
