@@ -219,6 +219,18 @@ def test_a_folder_called_like_a_picture_is_told_when_it_is_read(tmp_path: Path) 
     assert outcome.reason == "folder, not a file"
 
 
+def test_a_class_without_images_says_what_lies_there_instead(tmp_path: Path) -> None:
+    root = write_two_classes(tmp_path)
+    (root / "emu").mkdir()
+    (root / "emu" / "photo.heic").write_text("x")
+    with pytest.raises(DataError, match="1 classes without images: emu") as caught:
+        list_class_folders(root)
+    assert "1 not an image by its ending (emu/photo.heic)" in caught.value.where
+    with pytest.raises(DataError, match="no pictures") as caught:
+        picture_files([str(root / "emu")])
+    assert "photo.heic" in caught.value.where
+
+
 @pytest.mark.parametrize("name", [b"K\xe4se", b"\xff"])
 def test_a_class_name_of_other_bytes_is_refused_and_shown(tmp_path: Path, name: bytes) -> None:
     write_two_classes(tmp_path)

@@ -188,9 +188,18 @@ def test_a_root_one_level_too_high_is_refused(tmp_path: Path) -> None:
     for name in ("train", "test"):
         write_two_classes(tmp_path / "animals" / name)
     write_picture(tmp_path / "__MACOSX" / "animals" / "train" / "cat" / "._0.png")
-    with pytest.raises(DataError, match="test/, train/ lies one folder deeper") as caught:
+    with pytest.raises(DataError, match="test/, train/ are inside animals/") as caught:
         load(tmp_path, num_test=1)
     assert caught.value.hint == f"dataset.root={tmp_path / 'animals'}"
+
+
+def test_splits_inside_the_classes_are_refused(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        for split in ("Train", "test"):
+            write_pictures(tmp_path / name / split)
+    with pytest.raises(DataError, match="Train/, test/ are inside cat/") as caught:
+        load(tmp_path, num_test=1)
+    assert "train/CLASS/" in caught.value.hint
 
 
 def test_a_single_class_with_folders_is_told(tmp_path: Path) -> None:

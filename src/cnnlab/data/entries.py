@@ -67,6 +67,10 @@ class LeftOut:
                 parts.append(f"{number:,} {words} ({printable(self.first[reason])}{more})")
         return f"left out: {', '.join(parts)}" if parts else ""
 
+    def after(self, where: str) -> str:
+        """Return the text, and what was left out where that may explain an empty folder."""
+        return f"{where}; {self}" if self.counts else where
+
 
 @dataclass
 class Contents:

@@ -6,8 +6,8 @@ from pathlib import Path
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig, FolderConfig
 from cnnlab.data.files import Decoding, FileStore
-from cnnlab.data.layout import read_layout
-from cnnlab.data.listing import Listing, list_class_folders
+from cnnlab.data.layout import Layout, read_layout
+from cnnlab.data.listing import Listing, list_class_folders, one_note
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
@@ -25,31 +25,39 @@ def load(config: DatasetConfig) -> Splits:
     assert isinstance(config, FolderConfig)
     root = existing_root(config.root, "folder", LAYOUT)
     layout = read_layout(root)
+    _check_num_test(config, layout)
+
     listing = list_class_folders(layout.splits.get("train", root))
     listing.left_out.update(layout.left_out)
     train: Store = _store(config, "train", listing)
-    train.note = "; ".join(part for part in (train.note, layout.note) if part)
+    train.note = one_note(train.note, layout.note)
 
-    others: dict[str, Store | None] = {"validation": None, "test": None}
-    for split in others:
-        if (folder := layout.splits.get(split)) is not None:
-            found = list_class_folders(folder, train.class_names, all_present=False)
-            others[split] = _store(config, split, found)
-
-    if (validation := others["validation"]) is not None and config.num_validation:
+    validation = _own(config, "validation", layout, train)
+    if validation is not None and config.num_validation:
         unused = f"dataset.num_validation={config.num_validation} is not used: there is a folder"
-        validation.note = "; ".join(part for part in (validation.note, unused) if part)
+        validation.note = one_note(validation.note, unused)
 
-    test = others["test"]
+    test = _own(config, "test", layout, train)
     if test is None:
         train, test = _hold_out_test(train, config)
-    elif config.num_test:
+    return Splits(train, validation, test)
+
+
+def _check_num_test(config: FolderConfig, layout: Layout) -> None:
+    """Raise UsageError where test images are asked for twice."""
+    if config.num_test and (folder := layout.splits.get("test")) is not None:
         raise UsageError(
-            f"dataset.num_test={config.num_test} would hold out test images, but there are some",
-            printable(str(layout.splits["test"].absolute())),
+            f"dataset.num_test={config.num_test} holds out test images, but there is a test folder",
+            printable(str(folder.absolute())),
             "dataset.num_test=0 tests on that folder; or move it out of dataset.root",
         )
-    return Splits(train, validation, test)
+
+
+def _own(config: FolderConfig, split: str, layout: Layout, train: Store) -> Store | None:
+    """Return the split that has a folder of its own, labeled as training is; else None."""
+    if (folder := layout.splits.get(split)) is None:
+        return None
+    return _store(config, split, list_class_folders(folder, train.class_names, all_present=False))
 
 
 def existing_root(root: str | None, name: str, layout: str) -> Path:

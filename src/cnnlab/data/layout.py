@@ -43,7 +43,7 @@ def read_layout(root: Path) -> Layout:
     named = {name: look_into(root / name, LeftOut()) for name in top.all_folders if split_of(name)}
     others = [name for name in top.all_folders if name not in named]
     if not named:
-        return Layout(note=_too_high(root, others))
+        return Layout(note=_look_deeper(root, others))
 
     others_with_images = [name for name in others if holds_images(root / name)]
     if others_with_images:
@@ -60,22 +60,24 @@ def read_layout(root: Path) -> Layout:
     return Layout(splits, left_out, _one_for_two(splits))
 
 
-def _too_high(root: Path, folders: list[str]) -> str:
+def _look_deeper(root: Path, folders: list[str]) -> str:
     """Return a line where a root of one folder may be above the one that was meant, or nothing.
 
-    Raises DataError where that folder holds the splits.
+    The first folder stands for all. Raises DataError where the splits are inside it.
     """
-    if len(folders) != 1:
+    if not folders:
         return ""
-    inner = look_into(root / folders[0], LeftOut())
-    if splits := [name for name in inner.all_folders if split_of(name)]:
+    inner, is_only = look_into(root / folders[0], LeftOut()), len(folders) == 1
+    splits = [name for name in inner.all_folders if split_of(name)]
+    if {split_of(name) for name in splits} > {"train"}:
+        deeper = f"dataset.root={root / folders[0]}"
         raise DataError(
-            f"{_folders(splits)} lies one folder deeper: in {_folders(folders)}",
+            f"the split folders {_folders(splits)} are inside {_folders(folders[:1])}",
             printable(str(root.absolute())),
-            printable(f"dataset.root={root / folders[0]}"),
+            printable(deeper) if is_only else "expected them around the classes: train/CLASS/",
         )
-    deeper = inner.all_folders and not inner.images
-    return f"one class, {_folders(folders)}, with its images in folders" if deeper else ""
+    in_folders = is_only and inner.all_folders and not inner.images
+    return f"one class, {_folders(folders)}, with its images in folders" if in_folders else ""
 
 
 def _one_for_two(splits: dict[str, Path]) -> str:
@@ -135,7 +137,7 @@ def _share_classes(named: dict[str, Contents]) -> bool:
 
 def _ambiguous(root: Path, named: list[str], others: list[str]) -> DataError:
     return DataError(
-        f"{_folders(named)} could be a split or a class: {_folders(others)} beside it hold images",
+        f"{_folders(named)} could be a split or a class: images also lie in {_folders(others)}",
         printable(str(root.absolute())),
         f"splits: move {_folders(others)} out of dataset.root (into train/ if it is a class);"
         " classes: move all folders into a folder train/",

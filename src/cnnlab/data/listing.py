@@ -43,10 +43,9 @@ class Listing:
 
     def note(self) -> str:
         """Return what a person should know: what was left out, which classes have no images."""
-        parts = [str(self.left_out)] if self.left_out.counts else []
-        if missing := self.missing():
-            parts.append(f"no images of {len(missing)} of the training classes: {some(missing)}")
-        return "; ".join(parts)
+        missing = self.missing()
+        lacks = f"no images of {len(missing)} of the training classes: {some(missing)}"
+        return one_note(str(self.left_out), lacks if missing else "")
 
     def digest(self) -> str:
         """Return the SHA-256 over class names and each file's name, label and size."""
@@ -99,7 +98,7 @@ def list_class_folders(
     if empty:
         raise DataError(
             f"{len(empty)} classes without images: {some(empty)}",
-            printable(str(folder.absolute())),
+            left_out.after(printable(str(folder.absolute()))),
             "every class needs at least one image; remove the folder if the class is not wanted",
         )
     return Listing(folder, paths, torch.tensor(labels), names, left_out=left_out)
@@ -140,6 +139,11 @@ def _class_folders(folder: Path, contents: Contents, left_out: LeftOut) -> tuple
     for name in contents.images:
         left_out.add(Reason.LOOSE, name)
     return tuple(names)
+
+
+def one_note(*parts: str) -> str:
+    """Return what several have to say of a split as one note; an empty part says nothing."""
+    return "; ".join(part for part in parts if part)
 
 
 def some(names: Sequence[str]) -> str:

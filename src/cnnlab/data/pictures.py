@@ -34,7 +34,11 @@ def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
         found = Walk(path, left_out).images_below("")
         if not found:
             endings = ", ".join(sorted(IMAGE_ENDINGS))
-            raise DataError("no pictures in this folder", printable(where), f"endings: {endings}")
+            raise DataError(
+                "no pictures in this folder",
+                left_out.after(printable(where)),
+                f"endings: {endings}",
+            )
         files += [path / name for name in found]
     return files, left_out
 
