@@ -26,7 +26,9 @@ Top = list[tuple[str, float]]
 
 def run(config: PredictConfig, launch: Launch) -> int:
     """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
-    files = picture_files(config.images)
+    files, left_out = picture_files(config.images)
+    if left_out.counts:
+        print(f"cnnlab: {left_out}", file=sys.stderr)
     device = runtime.select_device(config.runtime.device)
     predictor = open_predictor(
         config.checkpoint,

@@ -1,5 +1,6 @@
 """Data, preprocessing and checkpoints put together as what pictures are drawn from."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,8 +87,14 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
 
     Raises DataError for a path without pictures, and for the first that cannot be read.
     """
+    files, left_out = picture_files(given)
+    if left_out.counts:
+        print(f"cnnlab: {left_out}", file=sys.stderr)
+    if len(files) > MOST_PICTURES:
+        print(f"cnnlab: the first {MOST_PICTURES} of {len(files):,} pictures", file=sys.stderr)
+
     seen = []
-    for path, picture in read_pictures(picture_files(given)[:MOST_PICTURES], channels):
+    for path, picture in read_pictures(files[:MOST_PICTURES], channels):
         if isinstance(picture, BadImage):
             raise DataError("a picture cannot be read", printable(str(path)), picture.reason)
         seen.append(see(picture.permute(1, 2, 0)[None]))

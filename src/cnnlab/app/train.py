@@ -14,6 +14,7 @@ from cnnlab.app.fine_tuning import Origin
 from cnnlab.app.resume import Resumption
 from cnnlab.app.training_run import Training
 from cnnlab.config import Launch, TrainConfig, to_plain
+from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
 from cnnlab.run_folder import RunFolder
@@ -103,6 +104,7 @@ def claim_folder(config: TrainConfig, launch: Launch) -> RunFolder:
 
     Raises BusyError when the folder named exists.
     """
+    check_unicode([launch.folder, launch.sweep_folder], "hydra.run.dir")
     name = f"{config.model.name}_{config.dataset.name}"
     exact = launch.folder
     if launch.sweep_folder is not None:

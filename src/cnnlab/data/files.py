@@ -34,7 +34,7 @@ class FileStore(Store):
         check_labels(listing.labels, listing.class_names, f"{name}, {split}, {listing.root}")
         self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
         self.labels, self.class_names = listing.labels, listing.class_names
-        self.groups = listing.groups
+        self.groups, self.note = listing.groups, listing.note()
         self.listing, self.decoding, self.decodes = listing, decoding, True
         self._workers, self._memory = Workers(decoding.num_threads), KeptMemory()
         self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)

@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from cnnlab.data.listing import one_note
 from cnnlab.data.store import Splits, Store
 from cnnlab.runtime import make_generator
 
@@ -20,7 +21,7 @@ class PermutedStore(Store):
         self.name, self.split, self.mirror_allowed = parent.name, parent.split, False
         self.labels, self.class_names = parent.labels, parent.class_names
         self.image_shape, self.groups = parent.image_shape, parent.groups
-        self.note = "pixels permuted"
+        self.note = one_note(parent.note, "pixels permuted")
         height, width, _ = parent.image_shape
         generator = make_generator(seed, "permutation")
         self._order = torch.randperm(height * width, generator=generator)
