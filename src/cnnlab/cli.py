@@ -4,6 +4,7 @@ Everything is imported inside `main`, so that an early Ctrl-C ends quietly, and 
 task, so that help and errors answer at once.
 """
 
+import io
 import os
 import sys
 import threading
@@ -19,6 +20,7 @@ USAGE, INTERRUPTED = 2, 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing is raised."""
     try:
+        _show_everything()
         return _main(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt as interruption:
         return _interrupted(interruption)
@@ -28,6 +30,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _unforeseen(error)
     finally:
         _close_output()
+
+
+def _show_everything() -> None:
+    """Let names that the terminal's encoding lacks degrade instead of raising, in every command."""
+    from cnnlab.printable import DEGRADING
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=DEGRADING)
 
 
 def _interrupted(interruption: BaseException) -> int:
@@ -95,7 +106,7 @@ def _under_hydra(request: "Request") -> int:
     """Let Hydra compose and start the job, or all jobs of a sweep; return the exit code."""
     import hydra
 
-    from cnnlab.command import jobs, sweeps
+    from cnnlab.command import folders, jobs, sweeps
     from cnnlab.config import choices
 
     codes: list[int] = []
@@ -105,11 +116,13 @@ def _under_hydra(request: "Request") -> int:
         return codes[-1]
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of ending the process
-    sys.argv = [f"cnnlab {request.verb}", *request.overrides, *request.flags]
-    sweeps.exit_codes.clear()
+    words = [*request.overrides, *folders.words_for_hydra(request)]
+    sys.argv = [f"cnnlab {request.verb}", *words, *request.flags]
     folder = str(choices.configs_folder())
     hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
-    return next((code for code in [*sweeps.exit_codes, *codes] if code), 0)
+    if request.is_sweep:
+        codes = sweeps.close(request)  # the jobs may have run in other processes
+    return next((code for code in codes if code), 0)
 
 
 def _close_output() -> None:

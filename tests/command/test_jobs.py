@@ -19,7 +19,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def run_task(task: str, *words: str) -> int:
-        verb = dataclasses.replace(VERBS["list"], task=f"tests.command.tasks:{task}")
+        verb = dataclasses.replace(
+            VERBS["list"], task=f"tests.command.tasks:{task}", makes_runs=True
+        )
         monkeypatch.setitem(VERBS, "list", verb)
         return main(["list", *words])
 

@@ -45,7 +45,7 @@ def run(config: TrainConfig, launch: Launch) -> int:
         if config.resume is None:
             config, _ = fine_tuning.begin(config, launch.overrides, distributed.ALONE)
         folder = _open_folder(config, launch)
-        launch.log = str(folder.log_file)
+        launch.run, launch.log = str(folder.path), str(folder.log_file)
         console.log_to(folder.log_file)
         with train.recorded(folder):
             _train_and_test(config, folder, console, launch)

@@ -20,6 +20,7 @@ class Verb:
     """One command. task: "module:function", called with the checked config and a Launch.
 
     is_shared: several processes under torchrun do its work together; others refuse that.
+    makes_runs: each of its jobs leaves a run folder, whose place may be chosen.
     """
 
     help: str
@@ -29,6 +30,7 @@ class Verb:
     variants: Variants
     example: str
     is_shared: bool = False
+    makes_runs: bool = False
 
 
 VERBS: dict[str, Verb] = {
@@ -40,6 +42,7 @@ VERBS: dict[str, Verb] = {
         settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
         is_shared=True,
+        makes_runs=True,
     ),
     "evaluate": Verb(
         "measure the error of one checkpoint, or of several as an ensemble",
