@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             1,
             "cnnlab: bug: RuntimeError: inner workings\n  traceback in train.log\n",
         ),
-        ("out_of_memory", 6, "cnnlab: out of memory\n  lower batch_size\n"),
+        ("out_of_memory", 6, "cnnlab: out of memory\n"),
         (
             "disk_full",
             6,
@@ -49,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "read_only",
             6,
             "cnnlab: not permitted (Read-only file system)\n  a.txt\n"
-            "  use a place of your own: hydra.run.dir=X, output=X\n",
+            "  use a place of your own: hydra.run.dir=X\n",
         ),
         (
             "no_thread",

@@ -57,6 +57,7 @@ def train_together(
             if resumption.held is None and config.fine_tuning.weights is not None:
                 origin = fine_tuning.read(config.fine_tuning.weights)
         parts = build(config, device, peers, resumption, origin)
+        parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
         together.check_alone(peers, len(getattr(parts.network, "devices", ())))
         folder = resumption.folder if resumption else claim_together(config, launch, peers)
         launch.run, launch.log = str(folder.path), str(folder.log_file)

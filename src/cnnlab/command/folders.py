@@ -31,9 +31,8 @@ def check_words(request: Request) -> None:
     verb = VERBS[request.verb]
     if (run or subdir) and not verb.makes_runs:
         key = "hydra.run.dir" if run else "hydra.sweep.subdir"
-        has_output = "output" in verb.config_class.__dataclass_fields__
-        place = ", and name the place of its files with output=X" if has_output else ""
-        raise UsageError(f"'{request.verb}' makes no run folder", hint=f"leave out {key}{place}")
+        instead = f", its files go where {verb.places} says" if verb.places else ""
+        raise UsageError(f"'{request.verb}' makes no run folder", hint=f"leave out {key}{instead}")
     if run and request.is_sweep:
         raise UsageError(
             "hydra.run.dir is the folder of one run, and -m asks for several",

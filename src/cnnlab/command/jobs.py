@@ -84,6 +84,6 @@ def _attempt(name: str, composed: Any, launch: Launch) -> int:
         if failures.is_out_of_memory(error):
             hint = failures.memory_hint(config)
             return failures.report(error, hint, ResourceError.exit_code, launch.log)
-        if (missing := failures.shortage(error)) is not None:
+        if (missing := failures.shortage(error, VERBS[name].places)) is not None:
             return failures.report(error, missing, ResourceError.exit_code, launch.log)
         return failures.report_bug(error, launch.log)

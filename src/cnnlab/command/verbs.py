@@ -5,7 +5,7 @@ Nothing heavy is imported here; a task is imported once its config has been chec
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
@@ -31,6 +31,13 @@ class Verb:
     example: str
     is_shared: bool = False
     makes_runs: bool = False
+
+    @property
+    def places(self) -> str:
+        """Return the settings that say where this command writes, as a message has them."""
+        has_output = any(field.name == "output" for field in fields(self.config_class))
+        keys = ["hydra.run.dir=X"] * self.makes_runs + ["output=X"] * has_output
+        return ", ".join(keys)
 
 
 VERBS: dict[str, Verb] = {

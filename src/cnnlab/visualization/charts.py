@@ -76,17 +76,16 @@ def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture
 
 def worst_pairs(counts: Tensor, class_names: Sequence[str], number: int = 20) -> list[list[str]]:
     """Return the most frequent confusions: truth, answer, count, share of the true class."""
-    mistakes = counts.clone()
-    mistakes.fill_diagonal_(0)
-    order = mistakes.flatten().sort(descending=True, stable=True).indices[:number]
+    truths, answers = counts.nonzero(as_tuple=True)  # of K*K pairs, few ever occur
+    wrong = truths != answers
+    truths, answers = truths[wrong], answers[wrong]
+    most = counts[truths, answers].sort(descending=True, stable=True).indices[:number]
     totals = counts.sum(1).clamp_min(1)
     rows = []
-    for place in order.tolist():
-        truth, answer = divmod(place, len(class_names))
-        count = int(mistakes[truth, answer])
-        if count:
-            share = f"{100 * count / int(totals[truth]):.1f} %"
-            rows.append([class_names[truth], class_names[answer], str(count), share])
+    for truth, answer in zip(truths[most].tolist(), answers[most].tolist(), strict=True):
+        count = int(counts[truth, answer])
+        share = f"{100 * count / int(totals[truth]):.1f} %"
+        rows.append([class_names[truth], class_names[answer], str(count), share])
     return rows
 
 
