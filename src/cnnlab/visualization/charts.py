@@ -37,7 +37,7 @@ def curves(
             marker=mark,
             markersize=4,
             markevery=every,
-            label=label,
+            label=f" {printable(label)}",  # a legend leaves out what begins with "_"
         )
     if logarithmic and all(y > 0 for points in lines.values() for _, y in points):
         axes.set_yscale("log")
@@ -60,8 +60,8 @@ def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture
     totals = counts.sum(1, keepdim=True).clamp_min(1)
     shares = (counts.double() / totals).numpy()
     axes.imshow(shares, cmap=HEAT_MAP, vmin=0, vmax=1)
-    axes.set_xticks(range(num), class_names, rotation=90, fontsize=8, parse_math=False)
-    axes.set_yticks(range(num), class_names, fontsize=8, parse_math=False)
+    axes.set_xticks(range(num), class_names, rotation=90, fontsize=8)
+    axes.set_yticks(range(num), class_names, fontsize=8)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
     if num <= 12:
@@ -128,7 +128,5 @@ def captioned(name: str, title: str, images: Tensor, captions: Sequence[str]) ->
         axes.set_axis_off()
     for axes, image, caption in zip(grid.flat, images, captions, strict=False):
         show(axes, image / 255)
-        axes.set_title(
-            printable(caption).replace(", ", ",\n", 1), fontsize=7, pad=2, parse_math=False
-        )
+        axes.set_title(printable(caption).replace(", ", ",\n", 1), fontsize=7, pad=2)
     return Picture(name, title, "", figure)
