@@ -4,6 +4,7 @@ Everything is imported where it is needed, and torch only with a task, so that h
 answer at once.
 """
 
+import io
 import os
 import sys
 import threading
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _guarded(arguments: Sequence[str]) -> int:
     try:
+        _show_everything()
         return _main(list(arguments))
     except KeyboardInterrupt as interruption:
         return _interrupted(interruption)
@@ -45,6 +47,15 @@ def _guarded(arguments: Sequence[str]) -> int:
         return _unforeseen(error)
     finally:
         _close_output()
+
+
+def _show_everything() -> None:
+    """Let names that the terminal's encoding lacks degrade instead of raising, in every command."""
+    from cnnlab.printable import DEGRADING
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=DEGRADING)
 
 
 def _interrupted(interruption: BaseException) -> int:
@@ -112,7 +123,7 @@ def _under_hydra(request: "Request") -> int:
     """Let Hydra compose and start the job, or all jobs of a sweep; return the exit code."""
     import hydra
 
-    from cnnlab.command import jobs, sweeps
+    from cnnlab.command import folders, jobs, sweeps
     from cnnlab.config import choices
 
     codes: list[int] = []
@@ -122,11 +133,13 @@ def _under_hydra(request: "Request") -> int:
         return codes[-1]
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of ending the process
-    sys.argv = [f"cnnlab {request.verb}", *request.overrides, *request.flags]
-    sweeps.exit_codes.clear()
+    words = [*request.overrides, *folders.words_for_hydra(request)]
+    sys.argv = [f"cnnlab {request.verb}", *words, *request.flags]
     folder = str(choices.configs_folder())
     hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
-    return next((code for code in [*sweeps.exit_codes, *codes] if code), 0)
+    if request.is_sweep:
+        codes = sweeps.close(request)  # the jobs may have run in other processes
+    return next((code for code in codes if code), 0)
 
 
 def _close_output() -> None:

@@ -60,7 +60,7 @@ def page(answer: Answer, command: str) -> list[Section]:
 
 
 def _ensemble(answer: Answer) -> list[Section]:
-    if answer.chances is None:
+    if answer.counts is None:
         return []
     names = [short_name(member.name) for member in answer.members]
     rows = [

@@ -22,9 +22,10 @@ from cnnlab.data.store import Store
 from cnnlab.data.stream import InOrder
 from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
+from cnnlab.evaluation.ensemble import MemberObserver
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.observers import NUM_MISSES, MemberChances, SavedProbabilities, WorstMisses
+from cnnlab.evaluation.observers import NUM_MISSES, SavedProbabilities, WorstMisses
 
 STANDSTILL_SECONDS = 600.0
 """Of several processes: how long none of them may finish a batch before the job ends."""
@@ -90,16 +91,16 @@ def measure(
     ]
     weigh(members, config.weights)
     misses = WorstMisses(NUM_MISSES, torch.tensor([m.weight for m in members]))
-    chances = MemberChances() if len(members) > 1 else None
-    observers: list[Observer] = [misses] if chances is None else [misses, chances]
+    counting = MemberObserver()
+    observers: list[Observer] = [misses] if len(members) == 1 else [misses, counting]
     with saved(config, folder, len(store), observers):
         batches = in_order(members, store, dataset, config, device)
         batches.take_share(peers.share)
         classes, precision = len(store.class_names), config.runtime.precision
         tally = judge(members, batches, classes, precision, observers, peers)
     found = together.worst_of_all(peers, misses.misses, len(store), NUM_MISSES)
-    chances = chances and together.chances_of_all(peers, chances)
-    return Answer(config, store, networks, members, tally, found, chances)
+    counts = together.counts_of_all(peers, counting.counts)
+    return Answer(config, store, networks, members, tally, found, counts)
 
 
 def weigh(members: Sequence[Member], weights: Sequence[float] | None) -> None:

@@ -15,7 +15,7 @@ from cnnlab.console import Console
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.printable import csv_cell
 
 CHUNK_PICTURES = 64
 """Pictures read before they are answered, which bounds memory."""
@@ -81,7 +81,8 @@ def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadI
     writer.writerow(["path", "rank", "class", "probability"])
     for path, top in found:
         for rank, (name, probability) in enumerate(top, start=1):
-            writer.writerow([printable(str(path)), rank, printable(name), f"{probability:.6f}"])
+            cells = [csv_cell(str(path)), rank, csv_cell(name), f"{probability:.6f}"]
+            writer.writerow(cells)
 
 
 def _as_table(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:

@@ -58,9 +58,10 @@ def train_together(
             if resumption.held is None and config.fine_tuning.weights is not None:
                 origin = fine_tuning.read(config.fine_tuning.weights)
         parts = build(config, device, peers, resumption, origin)
+        parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
         together.check_alone(peers, len(getattr(parts.network, "devices", ())))
         folder = resumption.folder if resumption else claim_together(config, launch, peers)
-        launch.log = str(folder.log_file)
+        launch.run, launch.log = str(folder.path), str(folder.log_file)
         if peers.is_first:
             console.log_to(folder.log_file)
         peers.report_to(str(folder.path), lambda message: failed(folder.path, message))
@@ -107,7 +108,7 @@ def claim_folder(config: TrainConfig, launch: Launch) -> RunFolder:
     check_unicode([launch.folder, launch.sweep_folder], "hydra.run.dir")
     name = f"{config.model.name}_{config.dataset.name}"
     exact = launch.folder
-    if launch.sweep_folder is not None:
+    if exact is None and launch.sweep_folder is not None:
         exact = str(Path(launch.sweep_folder) / f"{launch.job}_{name}")
     folder = run_folder.claim(name, exact=exact)
     folder.write_config(to_plain(config))

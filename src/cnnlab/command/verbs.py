@@ -5,7 +5,7 @@ Nothing heavy is imported here; a task is imported once its config has been chec
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
@@ -20,6 +20,7 @@ class Verb:
     """One command. task: "module:function", called with the checked config and a Launch.
 
     is_shared: several processes under torchrun do its work together; others refuse that.
+    makes_runs: each of its jobs leaves a run folder, whose place may be chosen.
     """
 
     help: str
@@ -29,6 +30,14 @@ class Verb:
     variants: Variants
     example: str
     is_shared: bool = False
+    makes_runs: bool = False
+
+    @property
+    def places(self) -> str:
+        """Return the settings that say where this command writes, as a message has them."""
+        has_output = any(field.name == "output" for field in fields(self.config_class))
+        keys = ["hydra.run.dir=X"] * self.makes_runs + ["output=X"] * has_output
+        return ", ".join(keys)
 
 
 VERBS: dict[str, Verb] = {
@@ -40,6 +49,7 @@ VERBS: dict[str, Verb] = {
         settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
         is_shared=True,
+        makes_runs=True,
     ),
     "evaluate": Verb(
         "measure the error of one checkpoint, or of several as an ensemble",

@@ -86,16 +86,19 @@ class Launch:
     """How a command was started; the second argument of every task.
 
     command: the line as typed, quoted for a shell. overrides: its key=value words. folder: the
-    run folder that must be claimed exactly (hydra.run.dir), or None. sweep_folder and job: in a
-    sweep, where its runs live and which one this is. log: set by the task as soon as it has a
-    log file; tracebacks are appended there.
+    run folder that must be claimed exactly (hydra.run.dir, hydra.sweep.subdir), or None.
+    sweep, sweep_folder and job: which sweep this is a job of, where its runs live, and which job.
+    run and log: set by the task as soon as it owns a run folder and has a log file; a sweep reads
+    what came of the job there, and tracebacks are appended here.
     """
 
     command: str
     overrides: list[str] = field(default_factory=list)
     folder: str | None = None
+    sweep: str | None = None
     sweep_folder: str | None = None
     job: int | None = None
+    run: str | None = None
     log: str | None = None
 
 

@@ -67,6 +67,18 @@ class RunFolder:
         text = json.dumps(self.status() | finite, indent=2) + "\n"
         atomic.write_bytes(self.status_file, text.encode())
 
+    def begin_again(self, **facts: Any) -> None:
+        """Say in run.json that the run is running again: what it had come to holds no more."""
+        self.update_status(
+            status="running",
+            ended=None,
+            error=None,
+            stop_reason=None,
+            best_validation_error=None,
+            test_error=None,
+            **facts,
+        )
+
     def write_config(self, plain: dict[str, Any]) -> None:
         """Write the whole config as plain YAML, atomically."""
         atomic.write_bytes(self.config_file, dump_plain(plain))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cnnlab.printable import printable
 from cnnlab.visualization.grid import tile
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
-    figure.suptitle(_broken(title, int(width_inches * 11)), fontsize=10)
+    broken = _broken(printable(title), int(width_inches * 11))
+    figure.suptitle(broken, fontsize=10)
     return figure
 
 
@@ -182,9 +184,30 @@ def _names_without_warnings() -> Iterator[None]:
 
 def _settle_layout(figure: "Figure") -> None:
     """Place the axes once; the solver would else run again for every format."""
+    _show_text_as_written(figure)
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+
+
+def _show_text_as_written(figure: "Figure") -> None:
+    """Let no text be read as a formula: a class or a folder may be called '$x$'.
+
+    The powers of ten that matplotlib itself writes along a logarithmic axis stay formulas.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import LogFormatter
+
+    powers = {
+        id(label)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if isinstance(axis.get_major_formatter(), LogFormatter)
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in powers:
+            text.set_parse_math(False)
 
 
 def _dots_per_inch(figure: "Figure") -> float:
