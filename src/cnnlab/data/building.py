@@ -113,9 +113,9 @@ class Builder:
     def _finished(self) -> Manifest | None:
         if manifests.is_store(self.output):
             manifest = manifests.read(self.output)
-            if manifest.recipe == self.recipe.document() and manifest.source == self.digests:
+            if self._is_same(manifest):
                 return manifest
-            changed = "source has" if manifest.source != self.digests else "recipe has"
+            changed = "recipe has" if self._is_of_source(manifest) else "source has"
             raise DataError(
                 f"a Store is there already, and the {changed} changed since",
                 printable(str(self.output.absolute())),
@@ -135,8 +135,17 @@ class Builder:
             manifest = manifests.read(self.folder)
         except DataError:
             return None
-        same = manifest.recipe == self.recipe.document() and manifest.source == self.digests
-        return manifest if same else None
+        return manifest if self._is_same(manifest) else None
+
+    def _is_same(self, manifest: Manifest) -> bool:
+        return manifest.recipe == self.recipe.document() and self._is_of_source(manifest)
+
+    def _is_of_source(self, manifest: Manifest) -> bool:
+        """Say whether a Store was made of these images, by this version or an earlier one."""
+        stores = {name: source.store for name, source in self.sources.items()}
+        return stores.keys() == manifest.source.keys() and all(
+            store.has_digest(manifest.source[name]) for name, store in stores.items()
+        )
 
     def _open_journal(self) -> Journal:
         """Go on with what is there if it is of the same plan; remove it otherwise."""
@@ -192,9 +201,8 @@ class Builder:
                 room[: len(part) - len(bad)] = room[good]
             num_good += len(part) - len(bad)
             self._count(len(part))
-        root = getattr(getattr(source.store, "listing", None), "root", None)
         for index, error in bad_places:
-            path = os.path.relpath(error.path, root) if root else str(error.path)
+            path = source.store.name_of(index)
             progress.bad.append({"index": index, "path": path, "reason": error.reason})
         return shard[:num_good]
 
