@@ -40,7 +40,7 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
     for source in sources.values():
         console.line(source.store.describe())
     if not notices_lost_data() and any(source.store.decodes for source in sources.values()):
-        console.line("note: on this system, damage inside a JPEG is not noticed, only a missing end")
+        console.line("note: damage inside a JPEG is not noticed on this system, only a missing end")
     workers = Workers(config.num_threads or len(os.sched_getaffinity(0)))
     meter = Meter(console, launch.command)
     builder = Builder(sources, recipe_for(config), output, workers, meter)

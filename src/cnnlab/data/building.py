@@ -87,7 +87,7 @@ class Builder:
     @property
     def plan(self) -> str:
         """The digest of recipe and source: what makes two preparations the same."""
-        plain = [self.recipe.document(), self.digests, list(self.image_shape)]
+        plain = [manifests.FORMAT_VERSION, self.recipe.document(), self.digests, self.image_shape]
         return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
     def run(self, tolerance: Tolerance, wait_seconds: float = 0) -> Manifest:

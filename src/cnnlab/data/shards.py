@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnlab.data.blocks import BlockSums
 from cnnlab.data.jpeg import encode_jpeg
 from cnnlab.data.manifest import FileEntry
 from cnnlab.data.store import Bad, Store
@@ -67,13 +68,14 @@ def write_array(path: Path, array: Tensor) -> FileEntry:
 
 def write_hashed(path: Path, parts: list[Any], num_images: int) -> FileEntry:
     """Write the parts one after another, synced and renamed, and return what the manifest says."""
-    state = hashlib.sha256()
+    state, blocks = hashlib.sha256(), BlockSums()
     with replacing(path) as file:
         for part in parts:
             state.update(part)
+            blocks.update(part)
             file.write(part)
         num_bytes = file.num_bytes
-    return FileEntry(path.name, num_bytes, state.hexdigest(), num_images)
+    return FileEntry(path.name, num_bytes, state.hexdigest(), num_images, blocks.text())
 
 
 def shard_ranges(num_images: int, bytes_each: int, shard_bytes: int) -> list[Tensor]:
