@@ -13,6 +13,7 @@ from cnnlab import data, distributed, interrupts, runtime
 from cnnlab.app import together
 from cnnlab.app.answer import Answer, document, show
 from cnnlab.app.answer_page import write
+from cnnlab.app.data_state import as_recorded
 from cnnlab.app.members import as_member, checkpoint_files, open_networks, output_folder
 from cnnlab.app.stored_network import StoredNetwork
 from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
@@ -99,7 +100,8 @@ def measure(
         tally = judge(members, batches, classes, precision, observers, peers)
     found = together.worst_of_all(peers, misses.misses, len(store), NUM_MISSES)
     chances = chances and together.chances_of_all(peers, chances)
-    return Answer(config, store, networks, members, tally, found, chances)
+    states = [state_now(network, dataset, config.split, store) for network in networks]
+    return Answer(config, store, networks, members, tally, found, chances, states)
 
 
 def weigh(members: Sequence[Member], weights: Sequence[float] | None) -> None:
@@ -190,6 +192,19 @@ def dataset_config(
             str(network.path),
             "name one to evaluate on: dataset=NAME",
         ) from error
+
+
+def state_now(
+    network: StoredNetwork, dataset: DatasetConfig, split: str, store: Store
+) -> bool | None:
+    """Say whether these are the images that the network's run recorded; None: it recorded none.
+
+    Another set than the run's is another set, not another state of one.
+    """
+    trained_on = network.config.get("dataset")
+    if not isinstance(trained_on, dict) or trained_on.get("name") != dataset.name:
+        return None
+    return as_recorded(network.document, split, store)
 
 
 def split_of(dataset: DatasetConfig, split: str) -> Store:

@@ -53,8 +53,7 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
 
 def sources_for(splits: Splits, config: PrepareConfig) -> dict[str, Source]:
     """Return the splits that the set has, each at the size and with the threads asked for."""
-    stores = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    return {name: _source(store, config) for name, store in stores.items() if store is not None}
+    return {name: _source(store, config) for name, store in splits.stores().items()}
 
 
 def _source(store: Store, config: PrepareConfig) -> Source:

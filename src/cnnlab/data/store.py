@@ -222,6 +222,11 @@ class Splits:
     validation: Store | None
     test: Store
 
+    def stores(self) -> dict[str, Store]:
+        """Return those that the set has, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: store for name, store in parts.items() if store is not None}
+
 
 def check_labels(labels: Tensor, class_names: tuple[str, ...], where: str) -> None:
     """Raise DataError for an empty set, a label outside the classes, or a class named twice."""
