@@ -30,6 +30,16 @@ def state_of(splits: Splits) -> dict[str, Any]:
     return {DATA_DIGEST: digests["train"], DATA_DIGESTS: digests}
 
 
+def left_out_of(splits: Splits) -> dict[str, list[dict[str, str]]]:
+    """Return the bad files that were left out, by split; those of training once."""
+    found, seen = {}, set[tuple[tuple[str, str], ...]]()
+    for split, store in splits.stores().items():
+        if store.left_out and store.left_out not in seen:
+            seen.add(store.left_out)
+            found[split] = [{"path": path, "reason": reason} for path, reason in store.left_out]
+    return found
+
+
 def recorded_digests(document: Mapping[str, Any]) -> dict[str, str]:
     """Return the digest of each split that a run recorded; earlier runs: of training images."""
     found = document.get(DATA_DIGESTS)

@@ -13,10 +13,18 @@ from cnnlab import data, distributed, interrupts, runtime
 from cnnlab.app import together
 from cnnlab.app.answer import Answer, document, show
 from cnnlab.app.answer_page import write
+from cnnlab.app.bad_files import way_out_told
 from cnnlab.app.data_state import as_recorded
 from cnnlab.app.members import as_member, checkpoint_files, open_networks, output_folder
 from cnnlab.app.stored_network import StoredNetwork
-from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
+from cnnlab.config import (
+    VARIANTS,
+    DatasetConfig,
+    EvaluateConfig,
+    Launch,
+    StoredDatasetConfig,
+    of_earlier_run,
+)
 from cnnlab.config.schema import parse
 from cnnlab.console import Console
 from cnnlab.data.store import Store
@@ -43,7 +51,11 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
             hint="name one: output=FOLDER",
         )
     device = runtime.select_device(distributed.device_name(config.runtime.device))
-    with interrupts.watching(), distributed.joined(device, STANDSTILL_SECONDS) as peers:
+    with (
+        interrupts.watching(),
+        distributed.joined(device, STANDSTILL_SECONDS) as peers,
+        way_out_told(launch),
+    ):
         answer = measure(config, folder, device, peers)
     return tell(answer, folder, launch) if peers.is_first else 0
 
@@ -184,7 +196,7 @@ def dataset_config(
     if isinstance(asked, DatasetConfig):
         return asked
     try:
-        plain = asked.applied_to(network.config["dataset"])
+        plain = asked.applied_to(of_earlier_run(network.config)["dataset"])
         return parse(DatasetConfig, plain, "dataset", VARIANTS)
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(

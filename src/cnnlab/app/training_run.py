@@ -7,7 +7,7 @@ from pathlib import Path
 from cnnlab import checkpoint, interrupts, run_folder
 from cnnlab.app import display, resume, run_page, together
 from cnnlab.app.assemble import Assembly
-from cnnlab.app.data_state import state_of
+from cnnlab.app.data_state import left_out_of, state_of
 from cnnlab.app.figures import Reporter
 from cnnlab.app.profiling import Profile
 from cnnlab.app.resume import Resumption
@@ -138,6 +138,7 @@ class Training:
             device=describe_device(self.parts.device),
             residency=self.parts.stream.residency,
             **state_of(self.parts.splits),
+            left_out=left_out_of(self.parts.splits),
             num_processes=self.peers.size,
             launch=together.launch_name(),
             **provenance.describe(),

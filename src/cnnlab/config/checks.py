@@ -8,6 +8,7 @@ from cnnlab.config.data import (
     AugmentConfig,
     CropConfig,
     DatasetConfig,
+    EncodedConfig,
 )
 from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
 from cnnlab.errors import UsageError
@@ -21,6 +22,15 @@ def check_dataset(dataset: DatasetConfig) -> None:
             f"dataset.pad_pixels={dataset.pad_pixels} on both sides leaves nothing of an image of "
             f"{side} pixels",
             hint="keep 2 * dataset.pad_pixels below dataset.image_size_pixels",
+        )
+
+
+def check_preparing(dataset: DatasetConfig) -> None:
+    """Raise UsageError where bad files are dealt with by the key of another command."""
+    if isinstance(dataset, EncodedConfig) and dataset.on_bad != "error":
+        raise UsageError(
+            f"dataset.on_bad={dataset.on_bad} is for training and evaluating from files",
+            hint="cnnlab prepare has a setting of its own: on_bad=skip, up to max_bad_fraction",
         )
 
 

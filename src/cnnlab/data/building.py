@@ -20,6 +20,7 @@ from cnnlab.data import journal as journals
 from cnnlab.data import manifest as manifests
 from cnnlab.data.build_lock import building
 from cnnlab.data.journal import Journal, SplitProgress
+from cnnlab.data.leaving_out import listed
 from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
 from cnnlab.data.moments import principal_components
 from cnnlab.data.prepared import MEAN_IMAGE
@@ -277,12 +278,11 @@ class Builder:
 def _bad_files(
     split: str, bad: list[dict[str, Any]], total: int, tolerance: Tolerance
 ) -> DataError:
-    shown = "; ".join(printable(f"{item['path']}: {item['reason']}") for item in bad[:_SHOWN])
-    more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    named = [(item["path"], item["reason"]) for item in bad]
     if tolerance.on_bad == "skip":
         hint = f"more than max_bad_fraction={tolerance.max_bad_fraction:g} allows"
     else:
         hint = "repair or remove them, or leave them out with on_bad=skip"
     return DataError(
-        f"{len(bad)} of {total} {split} files hold no usable image", shown + more, hint
+        f"{len(bad)} of {total} {split} files hold no usable image", listed(named, _SHOWN), hint
     )

@@ -9,10 +9,10 @@ from torch import Tensor
 from cnnlab import images as pixels
 from cnnlab.data.contents import digest_of_files
 from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
+from cnnlab.data.leaving_out import bad_files
 from cnnlab.data.listing import Listing
 from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
-from cnnlab.errors import DataError
 from cnnlab.kept_memory import KeptMemory
 
 
@@ -28,7 +28,7 @@ class Decoding:
 
 
 class FileStore(Store):
-    """A listed split. A bad file raises DataError with path and reason when it is read."""
+    """A listed split. A bad file raises BadFilesError, which names all of them, when it is read."""
 
     def __init__(
         self, name: str, split: str, listing: Listing, decoding: Decoding, mirror_allowed: bool
@@ -57,7 +57,8 @@ class FileStore(Store):
     def read(self, indices: Tensor) -> Tensor:
         images, bad = self.read_good(indices)
         if bad:
-            raise DataError("a file holds no usable image", str(bad[0][1]), "see docs/data.md")
+            met = [(int(indices[place]), error) for place, error in bad]
+            raise bad_files(self, [(k, self.name_of(k), error.reason) for k, error in met])
         return images
 
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:

@@ -43,7 +43,7 @@ class Store(ABC):
     reflected image keeps its label. groups: int64 [N] or None; images of one group show the same
     thing and stay together when a split is made. note: shown in the description. decodes: whether
     reading costs a decoding of files. statistics: of all images, where a prepared Store recorded
-    them.
+    them. left_out: name and reason of each bad file that was skipped.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Store(ABC):
     note: str = ""
     decodes: bool = False
     statistics: "StoredStatistics | None" = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @abstractmethod
     def read(self, indices: Tensor) -> Tensor:
@@ -154,6 +155,7 @@ class DerivedStore(Store):
         self.labels, self.class_names = parent.labels, parent.class_names
         self.image_shape, self.statistics = parent.image_shape, parent.statistics
         self.note, self.decodes, self.groups = parent.note, parent.decodes, parent.groups
+        self.left_out = parent.left_out
         self._parent = parent
 
     @abstractmethod
