@@ -109,8 +109,11 @@ def copy_of_earlier_run(run: Path, copy: Path, digest: str) -> Path:
     for path in {file.resolve() for file in folder.checkpoints.glob("*.safetensors")}:
         held = checkpoint.read(path)
         document = dict(held.document) | {"data_digest": digest}
-        del document["data_digests"]
+        del document["data_digests"], document["config"]["dataset"]["on_bad"]
         checkpoint.write(path, held.tensors, document)
+    plain = folder.read_config()
+    del plain["dataset"]["on_bad"]
+    folder.write_config(plain)
     return copy
 
 

@@ -104,6 +104,14 @@ def of_unknown_revision(content: bytes) -> bytes:
     return content[:place] + b"\7" + content[place + 1 :]
 
 
+def with_gaps(content: bytes) -> bytes:
+    """Put bytes before the picture's tables and before its frame header, as some cameras do."""
+    for marker in (b"\xff\xc4", b"\xff\xc0"):
+        place = content.index(marker)
+        content = content[:place] + b"\0\0padding" + content[place:]
+    return content
+
+
 def with_bad_code(content: bytes) -> bytes:
     """Sixteen ones begin no code; written between stuffed bytes they are no marker."""
     place = content.index(b"\xff\xda") + 200
@@ -220,6 +228,7 @@ SAME: dict[str, tuple[Callable[[], bytes], np.ndarray, float]] = {
     ),
     "bytes behind a jpeg's end": (lambda: FINE + b"a thumbnail", FINE_PIXELS, 0),
     "a jpeg of unknown revision": (lambda: of_unknown_revision(FINE), FINE_PIXELS, 0),
+    "a jpeg with bytes between its headers": (lambda: with_gaps(FINE), FINE_PIXELS, 0),
     "bytes behind a png's end": (lambda: PNG + b"more", COLOUR, 0),
     "exif upright": (lambda: with_orientation(1), COLOUR, 2),
     "exif turned": (lambda: with_orientation(6), np.rot90(COLOUR, -1), 2),
@@ -306,6 +315,10 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     ),
     "a damaged jpeg of unknown revision": (
         lambda: of_unknown_revision(FINE[:-300] + FINE[-2:]),
+        "premature end",
+    ),
+    "a damaged jpeg with bytes between its headers": (
+        lambda: with_gaps(FINE[:-300] + FINE[-2:]),
         "premature end",
     ),
     "a damaged cmyk jpeg": (lambda: FINE_CMYK[:-500] + FINE_CMYK[-2:], "premature end"),
@@ -509,6 +522,16 @@ def test_a_whole_picture_ends_where_it_should(options: dict[str, int], mode: str
     assert ends_where_it_should(content)
     assert ends_where_it_should(with_end(content, b"more"))
     assert not ends_where_it_should(content[:-40] + content[-2:])
+
+
+def test_a_forged_header_of_codes_ends_in_a_judgement() -> None:
+    random = np.random.default_rng(3)
+    start, end = FINE.index(b"\xff\xdb"), FINE.index(b"\xff\xda") + 14
+    for _ in range(150):
+        raw = bytearray(with_end(FINE, b"more"))
+        for place in random.integers(start, end, random.integers(1, 9)):
+            raw[place] = random.integers(0, 256)
+        assert ends_where_it_should(bytes(raw)) in (True, False, None)
 
 
 def test_codes_of_other_kinds_are_not_judged() -> None:

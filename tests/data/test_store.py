@@ -1,5 +1,6 @@
 """What every kind of Store over another one passes on."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cnnlab.data.permuted import PermutedStore
 from cnnlab.data.store import DerivedStore, Reading, Store, SubsetStore
 from tests.data.pictures import write_classes
 
+SOURCE = Path(__file__).parents[2] / "src" / "cnnlab"
 KINDS: dict[type[DerivedStore], Callable[[Store], DerivedStore]] = {
     SubsetStore: lambda store: SubsetStore(store, "test", torch.tensor([5, 0, 3, 2])),
     PermutedStore: lambda store: PermutedStore(store, 4),
@@ -29,6 +31,11 @@ def files(tmp_path: Path) -> FileStore:
     store = FileStore("folder", "train", listing, Decoding(16), mirror_allowed=True)
     store.note = "a note"
     return store
+
+
+def test_no_code_asks_what_a_store_is() -> None:
+    sources = [path.read_text() for path in SOURCE.rglob("*.py")]
+    assert not [s for s in sources if re.search(r"(isinstance|issubclass)\([^)]*Store\b", s)]
 
 
 def test_no_kind_is_missing_here() -> None:

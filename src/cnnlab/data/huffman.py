@@ -47,11 +47,12 @@ def ends_where_it_should(content: bytes) -> bool | None:
     """
     try:
         scan = _read_header(content)
-    except (IndexError, KeyError, ValueError):
+        left = scan.num_mcus if scan is not None else 0
+    except (IndexError, KeyError, ValueError, ZeroDivisionError):
         return None
     if scan is None:
         return None
-    segments, left = _segments(content[scan.start :]), scan.num_mcus
+    segments = _segments(content[scan.start :])
     for segment in segments:
         num = min(left, scan.restart_interval or left)
         if not _follow(segment, scan.blocks, num):
@@ -96,15 +97,17 @@ def _read_tables(body: bytes, tables: dict[int, list[int]]) -> None:
 def _table(counts: bytes, symbols: bytes, *, is_dc: bool) -> list[int]:
     """Return what each of the 65,536 beginnings means. Codes of one length are consecutive."""
     table: list[int] = []
-    order = iter(symbols)
+    place = 0
     for length, count in enumerate(counts, start=1):
-        for _ in range(count):
-            symbol = next(order)
+        for symbol in symbols[place : place + count]:
+            if len(table) >= 1 << 16:
+                raise ValueError("more codes than there is room for")
             run, size = (0, symbol) if is_dc else divmod(symbol, 16)
             places = 1 if is_dc else run + 1
             if symbol == 0 and not is_dc:
                 places = _END_OF_BLOCK
             table += [length + size + (places << 6)] * (1 << (16 - length))
+        place += count
     return (table + [0] * (1 << 16))[: 1 << 16]
 
 

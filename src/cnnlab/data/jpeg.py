@@ -20,7 +20,7 @@ from cnnlab.data import decoder_messages
 from cnnlab.data.huffman import ends_where_it_should
 
 _UNCHANGED = 0
-_HARMLESS = ("unknown JFIF revision", "Unknown Adobe color transform")
+_HARMLESS = ("Unknown Adobe color transform",)
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _END, _FIRST_SCAN = b"\xff\xd9", b"\xff\xda"
 
@@ -82,16 +82,36 @@ def _heard(content: bytes | bytearray | memoryview) -> tuple[Tensor | RuntimeErr
 
 
 def _refuse_lost_data(content: bytes, said: list[str]) -> None:
-    """Raise ValueError unless what the decoder said is harmless."""
-    if said and "unknown JFIF revision" in said[0]:  # it would hide what comes later
-        header = content.find(b"JFIF\0")
-        _, said = _heard(content[: header + 5] + b"\1" + content[header + 6 :])
+    """Raise ValueError unless what the decoder said is harmless.
+
+    It says one thing only, so what is harmless in a header is taken away and it is asked again.
+    """
+    if said and (plain := _with_plain_header(content)) != content:
+        content, (_, said) = plain, _heard(plain)
     for line in said:
         if left_over := _LEFT_OVER.search(line):
             if not _are_behind_the_picture(content, int(left_over[1])):
                 raise ValueError(f"{left_over[1]} bytes of the picture were left over")
         elif not any(words in line for words in _HARMLESS):
             raise ValueError(line.removeprefix("Corrupt JPEG data: "))
+
+
+def _with_plain_header(content: bytes) -> bytes:
+    """Return the file with a known JFIF revision and nothing between its header's segments."""
+    segments, place = [content[:2]], 2
+    while (place := content.find(b"\xff", place)) >= 0 and place + 4 <= len(content):
+        marker, size = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
+        if marker in (0x00, 0xFF):
+            place += 1
+            continue
+        if marker == _FIRST_SCAN[1]:
+            break
+        segment = content[place : place + 2 + size]
+        if segment[4:9] == b"JFIF\0":
+            segment = segment[:9] + b"\1" + segment[10:]
+        segments.append(segment)
+        place += 2 + size
+    return b"".join([*segments, content[place:]]) if place >= 0 else content
 
 
 def _are_behind_the_picture(content: bytes, num_bytes: int) -> bool:
