@@ -99,6 +99,8 @@ def test_the_answer_is_one_json_document_with_the_stated_keys(two_checkpoints, c
         "split",
         "evaluation",
         "checkpoints",
+        "data_digest",
+        "data_as_recorded",
         "num_images",
         "top1_error",
         "top5_error",

@@ -5,11 +5,13 @@ import os
 import signal
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cnnlab import data
-from cnnlab.app.prepare import run
+from cnnlab.app.prepare import run, sources_for
 from cnnlab.cli import main
 from cnnlab.config import Launch
 from cnnlab.data.journal import Journal
@@ -80,6 +82,57 @@ def test_skipped_files_are_recorded_up_to_the_limit(
     good = [k for k, path in enumerate(original.listing.paths) if path not in BAD_PATHS]
     assert torch.equal(stored.read(torch.arange(61)), original.read(torch.tensor(good)))
     assert torch.equal(stored.labels, original.labels[good])
+
+
+@pytest.fixture
+def checkered(tmp_path: Path) -> Path:
+    """Class folders alone, of pictures that any resizing turns grey."""
+    checks = (np.indices((96, 96)).sum(0) % 2 * 255).astype(np.uint8)
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for item in range(5):
+            Image.fromarray(checks).save(tmp_path / "pets" / name / f"{item}.png")
+    return tmp_path / "pets"
+
+
+def prepare_held_out(root: Path, output: Path, **changes) -> int:
+    dataset = dataset_config("folder", root=str(root), image_size_pixels=24, num_test=2)
+    config = prepare_config(dataset, output=str(output), **{"num_threads": 1, **changes})
+    return run(config, Launch(command="cnnlab prepare"))
+
+
+def test_images_held_out_are_decoded_at_the_side_asked_for(checkered: Path, tmp_path: Path) -> None:
+    prepare_held_out(checkered, tmp_path / "store", side_pixels=96)
+    splits = data.load(dataset_config("store", root=str(tmp_path / "store")))
+    for store in (splits.train, splits.test):
+        assert store.image_shape == (96, 96, 3)
+        assert store.read(torch.arange(len(store))).unique().tolist() == [0, 255]
+
+
+def test_bad_files_are_left_out_where_images_are_held_out(checkered: Path, tmp_path: Path) -> None:
+    for name in ("cat/0.png", "dog/3.png", "dog/4.png"):
+        (checkered / name).write_bytes(b"no picture")
+    with pytest.raises(DataError) as caught:
+        prepare_held_out(checkered, tmp_path / "store")
+    assert caught.value.where.count(".png: no image") > 1
+    prepare_held_out(checkered, tmp_path / "store", on_bad="skip", max_bad_fraction=0.9)
+    splits = json.loads((tmp_path / "store" / "manifest.json").read_text())["splits"]
+    skipped = [item["path"] for split in splits.values() for item in split["skipped"]]
+    assert sorted(skipped) == ["cat/0.png", "dog/3.png", "dog/4.png"]
+
+
+def test_the_most_pixels_hold_where_images_are_held_out(checkered: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="8 of 8 train files") as caught:
+        prepare_held_out(checkered, tmp_path / "store", max_image_pixels=100)
+    assert "96x96 is more than 100 pixels" in caught.value.where
+
+
+def test_the_kernel_and_the_threads_reach_images_held_out(checkered: Path) -> None:
+    dataset = dataset_config("folder", root=str(checkered), image_size_pixels=24, num_test=2)
+    config = prepare_config(dataset, kernel="bicubic", num_threads=3)
+    for source in sources_for(data.load(dataset), config).values():
+        files = source.store._parent
+        assert (files.decoding.kernel, files.decoding.num_threads) == ("bicubic", 3)
 
 
 def test_a_request_to_stop_keeps_what_is_done(

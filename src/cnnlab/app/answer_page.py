@@ -37,8 +37,7 @@ def page(answer: Answer, command: str) -> list[Section]:
         Text(f"{answer.store.describe()}; views: {answer.views}"),
         sections.figures(tally),
     ]
-    if answer.note:
-        first.append(Text(answer.note))
+    first += [Text(line) for line in (answer.note, answer.warning) if line]
     device = answer.members[0].preprocessing.mean.device
     facts = {
         "time": run_folder.now(),

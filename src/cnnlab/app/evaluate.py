@@ -13,9 +13,18 @@ from cnnlab import data, distributed, interrupts, runtime
 from cnnlab.app import together
 from cnnlab.app.answer import Answer, document, show
 from cnnlab.app.answer_page import write
+from cnnlab.app.bad_files import way_out_told
+from cnnlab.app.data_state import as_recorded
 from cnnlab.app.members import as_member, checkpoint_files, open_networks, output_folder
 from cnnlab.app.stored_network import StoredNetwork
-from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
+from cnnlab.config import (
+    VARIANTS,
+    DatasetConfig,
+    EvaluateConfig,
+    Launch,
+    StoredDatasetConfig,
+    of_earlier_run,
+)
 from cnnlab.config.schema import parse
 from cnnlab.console import Console
 from cnnlab.data.store import Store
@@ -43,7 +52,11 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
             hint="name one: output=FOLDER",
         )
     device = runtime.select_device(distributed.device_name(config.runtime.device))
-    with interrupts.watching(), distributed.joined(device, STANDSTILL_SECONDS) as peers:
+    with (
+        interrupts.watching(),
+        distributed.joined(device, STANDSTILL_SECONDS) as peers,
+        way_out_told(launch),
+    ):
         answer = measure(config, folder, device, peers)
     return tell(answer, folder, launch) if peers.is_first else 0
 
@@ -100,7 +113,8 @@ def measure(
         tally = judge(members, batches, classes, precision, observers, peers)
     found = together.worst_of_all(peers, misses.misses, len(store), NUM_MISSES)
     counts = together.counts_of_all(peers, counting.counts)
-    return Answer(config, store, networks, members, tally, found, counts)
+    states = [state_now(network, dataset, config.split, store) for network in networks]
+    return Answer(config, store, networks, members, tally, found, counts, states)
 
 
 def weigh(members: Sequence[Member], weights: Sequence[float] | None) -> None:
@@ -183,7 +197,7 @@ def dataset_config(
     if isinstance(asked, DatasetConfig):
         return asked
     try:
-        plain = asked.applied_to(network.config["dataset"])
+        plain = asked.applied_to(of_earlier_run(network.config)["dataset"])
         return parse(DatasetConfig, plain, "dataset", VARIANTS)
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(
@@ -191,6 +205,19 @@ def dataset_config(
             str(network.path),
             "name one to evaluate on: dataset=NAME",
         ) from error
+
+
+def state_now(
+    network: StoredNetwork, dataset: DatasetConfig, split: str, store: Store
+) -> bool | None:
+    """Say whether these are the images that the network's run recorded; None: it recorded none.
+
+    Another set than the run's is another set, not another state of one.
+    """
+    trained_on = network.config.get("dataset")
+    if not isinstance(trained_on, dict) or trained_on.get("name") != dataset.name:
+        return None
+    return as_recorded(network.document, split, store)
 
 
 def split_of(dataset: DatasetConfig, split: str) -> Store:

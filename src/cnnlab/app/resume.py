@@ -15,8 +15,10 @@ import torch
 
 from cnnlab import __version__, checkpoint, run_folder
 from cnnlab.app import together
+from cnnlab.app.data_state import DATA_DIGEST, differences, recorded_digests
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, of_earlier_run, to_plain
+from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
 from cnnlab.printable import printable
@@ -39,7 +41,6 @@ SAFE = (
 """Sections and settings that change neither the pictures nor the updates."""
 
 REFUSED = ("model",)
-DATA_DIGEST = "data_digest"
 _ABSENT = "(absent)"
 _NUM_SHOWN = 8
 
@@ -148,13 +149,15 @@ def check_changes(changes: list[Change], allowed: list[str]) -> None:
         )
 
 
-def check_data(held: Checkpoint, digest: str, allowed: list[str]) -> None:
-    """Raise UsageError when the images are not those the run was trained on."""
-    old = held.document.get(DATA_DIGEST)
-    if old != digest and DATA_DIGEST not in allowed:
+def check_data(held: Checkpoint, splits: Splits, allowed: list[str]) -> None:
+    """Raise UsageError when the images of any split are not those that the run recorded."""
+    if DATA_DIGEST in allowed:
+        return
+    found = differences(held.document, splits.stores())
+    if found or "train" not in recorded_digests(held.document):
         raise UsageError(
             "the images differ from those the run was trained on",
-            f"digest {printable(str(old))[:12]} -> {digest[:12]}",
+            "; ".join(str(difference) for difference in found) or "no digest was recorded",
             f"if you mean it: allow_changes=[{DATA_DIGEST}]",
         )
 

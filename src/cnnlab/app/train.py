@@ -10,6 +10,7 @@ import torch
 from cnnlab import distributed, interrupts, run_folder
 from cnnlab.app import fine_tuning, resume, together
 from cnnlab.app.assemble import Assembly, assemble
+from cnnlab.app.bad_files import way_out_told
 from cnnlab.app.fine_tuning import Origin
 from cnnlab.app.resume import Resumption
 from cnnlab.app.training_run import Training
@@ -34,6 +35,7 @@ def run(config: TrainConfig, launch: Launch) -> int:
         interrupts.watching(),
         distributed.joined(device, config.distributed.timeout_seconds) as peers,
         contextlib.closing(together.console_of(peers, config)) as console,
+        way_out_told(launch, resumes=config.resume is not None),
     ):
         attempt = together.from_first(peers, lambda: together.earlier_attempt(launch.folder))
         if config.resume is None and attempt is not None:

@@ -8,9 +8,15 @@ several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a t
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cnnlab.config.checks import check_dataset, check_runtime, check_training
+from cnnlab.config.checks import check_dataset, check_preparing, check_runtime, check_training
 from cnnlab.config.convert import ConvertConfig
-from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
+from cnnlab.config.data import (
+    AUGMENTS,
+    DATASETS,
+    AugmentConfig,
+    DatasetConfig,
+    of_earlier_dataset,
+)
 from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.models import BEFORE_FINE_TUNING, MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
@@ -163,6 +169,8 @@ def of_earlier_run(plain: dict[str, Any]) -> dict[str, Any]:
     for name, younger in EARLIER_RUNS.items():
         if isinstance(section := plain.get(name), dict):
             known[name] = younger | section
+    if isinstance(section := plain.get("dataset"), dict):
+        known["dataset"] = of_earlier_dataset(section)
     return known
 
 
@@ -234,6 +242,7 @@ def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:
     """Check and type what `cnnlab prepare` was given."""
     config = parse(PrepareConfig, plain, variants=VARIANTS)
     check_dataset(config.dataset)
+    check_preparing(config.dataset)
     return config
 
 

@@ -8,6 +8,7 @@ from cnnlab.config.data import (
     AugmentConfig,
     CropConfig,
     DatasetConfig,
+    EncodedConfig,
 )
 from cnnlab.config.schema import to_plain
 from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
@@ -99,6 +100,15 @@ def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY))
                 f"runtime.{name}=true {TRAINING_ONLY[name]}",
                 hint=f"cnnlab train runtime.{name}=true",
             )
+
+
+def check_preparing(dataset: DatasetConfig) -> None:
+    """Raise UsageError where bad files are dealt with by the key of another command."""
+    if isinstance(dataset, EncodedConfig) and dataset.on_bad != "error":
+        raise UsageError(
+            f"dataset.on_bad={dataset.on_bad} is for training and evaluating from files",
+            hint="cnnlab prepare has a setting of its own: on_bad=skip, up to max_bad_fraction",
+        )
 
 
 def check_training(config: Any) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig, FolderConfig
+from cnnlab.config.data import DecodedConfig, EncodedConfig, FolderConfig
 from cnnlab.data.files import Decoding, FileStore
 from cnnlab.data.layout import Layout, read_layout
 from cnnlab.data.listing import Listing, list_class_folders, one_note
@@ -78,7 +78,7 @@ def decoding_for(config: EncodedConfig) -> Decoding:
     return Decoding(side, config.channels or 3, num_threads=decode_threads(config))
 
 
-def decode_threads(config: EncodedConfig) -> int:
+def decode_threads(config: DecodedConfig) -> int:
     """Return how many threads decode: as asked, else one a core that this process may use."""
     return config.num_decode_threads or len(os.sched_getaffinity(0))
 
