@@ -1,6 +1,5 @@
 """`cnnlab benchmark`: each part of a training on this machine, beside what limits it."""
 
-import json
 import resource
 import time
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from cnnlab.data.inputs import Inputs
 from cnnlab.distributed import ALONE
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models.summary import summarize
+from cnnlab.plain_json import json_text
 from cnnlab.runtime import configure, describe_device, make_generator, select_device
 from cnnlab.training.hooks import Every, RunningLoss
 from cnnlab.training.loop import Hook, TrainState, fit
@@ -60,7 +60,7 @@ def run(config: BenchmarkConfig, launch: Launch) -> int:
     bench = Bench(assembly, config.seconds_per_part)
     parts = bench.parts()
     if config.format == "json":
-        print(json.dumps(document(config, bench, parts), indent=2))
+        print(json_text(document(config, bench, parts)))
     else:
         show(Console(progress=False), config, bench, parts)
     return 0

@@ -1,7 +1,6 @@
 """`cnnlab evaluate`: the error of one network, or of several as an ensemble, from paths alone."""
 
 import contextlib
-import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import NUM_MISSES, MemberChances, SavedProbabilities, WorstMisses
+from cnnlab.plain_json import json_text
 
 STANDSTILL_SECONDS = 600.0
 """Of several processes: how long none of them may finish a batch before the job ends."""
@@ -51,7 +51,7 @@ def tell(answer: Answer, folder: Path | None, launch: Launch) -> int:
     """Print the answer, write its report into `folder`, return 0."""
     config = answer.config
     if config.format == "json":
-        print(json.dumps(document(answer), indent=2))
+        print(json_text(document(answer)))
     else:
         show(Console(), answer)
     if folder is not None:

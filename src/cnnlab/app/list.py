@@ -1,10 +1,10 @@
 """`cnnlab list models|datasets|experiments|runs`: what can be chosen, and what was done."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config import Launch, ListConfig, choices
+from cnnlab.plain_json import json_text
 from cnnlab.run_folder import list_runs
 
 Rows = list[dict[str, Any]]
@@ -14,7 +14,7 @@ def run(config: ListConfig, launch: Launch) -> int:
     """Print a line an item, or one JSON document."""
     rows = TABLES[config.what]()
     if config.format == "json":
-        print(json.dumps({config.what: rows}, indent=2))
+        print(json_text({config.what: rows}))
     else:
         print("\n".join(_lines(rows)) if rows else f"no {config.what} yet")
     return 0

@@ -1,7 +1,6 @@
 """`cnnlab predict`: name what is in picture files and folders."""
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from cnnlab.config.verbs import PredictConfig
 from cnnlab.console import Console
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
-from cnnlab.errors import DataError
+from cnnlab.errors import DataError, NumericsError
+from cnnlab.plain_json import json_text
 from cnnlab.printable import printable
 
 CHUNK_PICTURES = 64
@@ -55,7 +55,10 @@ def _predict(
         if isinstance(picture, BadImage):
             bad.append(picture)
             continue
-        answer = predictor.predict([picture], as_is=config.pictures == "as_is")
+        try:
+            answer = predictor.predict([picture], as_is=config.pictures == "as_is")
+        except NumericsError as error:
+            raise NumericsError(error.what, printable(str(path)), error.hint) from error
         found.append((path, answer.top(config.top)[0]))
 
 
@@ -71,7 +74,7 @@ def _as_json(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[Bad
         ],
         "failed": [{"path": str(b.path), "reason": b.reason} for b in bad],
     }
-    print(json.dumps(document, indent=2))
+    print(json_text(document))
 
 
 def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:

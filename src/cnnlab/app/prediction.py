@@ -16,6 +16,7 @@ from cnnlab.config.surroundings import EvaluationConfig
 from cnnlab.data import digits
 from cnnlab.errors import DataError
 from cnnlab.evaluation.evaluate import Member, answer, combine, evaluating
+from cnnlab.numerics import check_finite
 
 DIGIT_SETS = frozenset({"mnist", "mnist5k"})
 """Sets of bright digits on black: photographs are brought to that form first."""
@@ -62,16 +63,17 @@ class Predictor:
         """Name what is in uint8 images: [H,W], [N,H,W], [N,H,W,C], [N,C,H,W], or PIL images.
 
         Arrays, tensors, or a list of single images of any sizes ([H,W], [H,W,C], [C,H,W]).
-        Raises DataError for another type, shape or no image.
+        Raises DataError for another type or shape, for no image and for one without pixels;
+        NumericsError where the scores are not finite.
         """
         batches = [self._prepared(image, as_is) for image in as_images(images)]
-        if not batches:
-            raise DataError("there are no images to predict")
         device = self.members[0].preprocessing.mean.device
         chances = []
         with evaluating(self.members):
             for batch in batches:
-                chances.append(combine(answer(self.members, batch.to(device)), self.members).cpu())
+                found = combine(answer(self.members, batch.to(device)), self.members).cpu()
+                check_finite(found)
+                chances.append(found)
         return Predictions(self.class_names, torch.cat(chances))
 
     def _prepared(self, images: Tensor, as_is: bool) -> Tensor:
@@ -114,7 +116,19 @@ def open_predictor(
 
 
 def as_images(images: Any) -> list[Tensor]:
-    """Return uint8 [n,C,H,W] tensors of what a person calls images."""
+    """Return uint8 [n,C,H,W] tensors of what a person calls images, at least one and none empty.
+
+    Raises DataError for what is none.
+    """
+    found = _as_batches(images)
+    if not sum(len(batch) for batch in found):
+        raise DataError("there are no images to predict", hint="skip batches that are empty")
+    if not all(batch.numel() for batch in found):
+        raise DataError("an image has no pixels: its height or width is 0")
+    return found
+
+
+def _as_batches(images: Any) -> list[Tensor]:
     if isinstance(images, list | tuple):
         return [_single(image)[None] for image in images]
     if hasattr(images, "convert") and hasattr(images, "getbands"):  # one PIL image
@@ -126,7 +140,7 @@ def as_images(images: Any) -> list[Tensor]:
         return [tensor[:, None]]
     if tensor.dim() != 4:
         raise _unclear(tensor)
-    return [_channels_first(tensor)] if len(tensor) else []
+    return [_channels_first(tensor)]
 
 
 def _single(image: Any) -> Tensor:

@@ -82,7 +82,7 @@ def _settings(keys: list[Key], values: dict[str, Any]) -> list[str]:
     for key in shown:
         is_here, value = _look_up(values, key.name)
         owners = f"  only {', '.join(key.owners)}" if key.owners else ""
-        current = json.dumps(value) if is_here else "-"
+        current = json.dumps(value, allow_nan=False) if is_here else "-"
         lines.append(
             f"  {key.name:<{width}}  {current:<11}  {key.description} ({key.takes}){owners}"
         )

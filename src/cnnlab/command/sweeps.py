@@ -23,7 +23,7 @@ def record(launch: Launch, code: int) -> None:
     """Append one finished job to the sweep folder."""
     assert launch.sweep_folder is not None
     facts = {"job": launch.job, "exit_code": code, "overrides": launch.overrides}
-    line = json.dumps(facts)
+    line = json.dumps(facts, allow_nan=False)
     path = Path(launch.sweep_folder) / JOBS
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as log:
