@@ -55,7 +55,7 @@ def train_together(
                 return
             held.callback(resumption.folder.release)
             if resumption.held is None and config.fine_tuning.weights is not None:
-                origin = fine_tuning.read(config.fine_tuning.weights)
+                origin = fine_tuning.read(config.fine_tuning.weights, config.model)
         parts = build(config, device, peers, resumption, origin)
         together.check_alone(peers, len(getattr(parts.network, "devices", ())))
         folder = resumption.folder if resumption else claim_together(config, launch, peers)
