@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cnnlab import runtime
+from cnnlab.app import session
 from cnnlab.app.answer import percent
 from cnnlab.app.prediction import Predictor, open_predictor
 from cnnlab.config import Launch
@@ -27,13 +27,7 @@ Top = list[tuple[str, float]]
 def run(config: PredictConfig, launch: Launch) -> int:
     """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
     files = picture_files(config.images)
-    device = runtime.select_device(config.runtime.device)
-    predictor = open_predictor(
-        config.checkpoint,
-        config.evaluation,
-        device,
-        channels_last=config.runtime.channels_last,
-    )
+    predictor = open_predictor(config.checkpoint, config.evaluation, session.begin(config.runtime))
     found: list[tuple[Path, Top]] = []
     bad: list[BadImage] = []
     for start in range(0, len(files), CHUNK_PICTURES):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from cnnlab import distributed, interrupts, run_folder
-from cnnlab.app import fine_tuning, resume, together
+from cnnlab import run_folder
+from cnnlab.app import fine_tuning, resume, session, together
 from cnnlab.app.assemble import Assembly, assemble
 from cnnlab.app.fine_tuning import Origin
 from cnnlab.app.resume import Resumption
@@ -17,27 +17,23 @@ from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
 from cnnlab.run_folder import RunFolder
-from cnnlab.runtime import configure, select_device
 
 
 def run(config: TrainConfig, launch: Launch) -> int:
     """Train as `config` says, or continue the run it resumes; return the exit code."""
-    device = select_device(distributed.device_name(config.runtime.device))
-    configure(
-        device,
-        precision=config.runtime.precision,
-        num_threads=config.runtime.num_threads,
-        deterministic=config.runtime.deterministic,
-    )
+
+    def leave_to_header(warning: str) -> None:
+        """Say nothing yet: the header of the run says it, in the log as well."""
+
+    timeout = config.distributed.timeout_seconds
     with (
-        interrupts.watching(),
-        distributed.joined(device, config.distributed.timeout_seconds) as peers,
-        contextlib.closing(together.console_of(peers, config)) as console,
+        session.shared(config.runtime, timeout, warn=leave_to_header) as here,
+        contextlib.closing(together.console_of(here.peers, config)) as console,
     ):
-        attempt = together.from_first(peers, lambda: together.earlier_attempt(launch.folder))
+        attempt = together.from_first(here.peers, lambda: together.earlier_attempt(launch.folder))
         if config.resume is None and attempt is not None:
             config = dataclasses.replace(config, resume=attempt)
-        train_together(config, launch, device, console, peers)
+        train_together(config, launch, here.device, console, here.peers)
     return 0
 
 

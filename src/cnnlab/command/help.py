@@ -48,7 +48,8 @@ def describe(name: str, words: Sequence[str]) -> str:
             *_groups(usual, chosen),
             "",
         ]
-    keys = walk(verb.config_class, _in_use_first(verb.variants, values))
+    known = walk(verb.config_class, _in_use_first(verb.variants, values))
+    keys = [key for key in known if verb.uses(key.name)]
     lines += ["settings (key, value in use, meaning, what it takes):", *_settings(keys, values)]
     return "\n".join([*lines, "", EVERYWHERE])
 

@@ -20,6 +20,8 @@ class Verb:
     """One command. task: "module:function", called with the checked config and a Launch.
 
     is_shared: several processes under torchrun do its work together; others refuse that.
+    unused: settings, or whole sections, of its config that it has no use for: they come with a
+    group or an experiment, help does not show them, and typed they are refused.
     """
 
     help: str
@@ -29,6 +31,11 @@ class Verb:
     variants: Variants
     example: str
     is_shared: bool = False
+    unused: tuple[str, ...] = ()
+
+    def uses(self, key: str) -> bool:
+        """Say whether a setting has an effect on this command."""
+        return not any(key == name or key.startswith(f"{name}.") for name in self.unused)
 
 
 VERBS: dict[str, Verb] = {
@@ -49,6 +56,7 @@ VERBS: dict[str, Verb] = {
         settings.STORED_VARIANTS,
         "cnnlab evaluate checkpoint=latest evaluation=five_crop",
         is_shared=True,
+        unused=("dataset.normalize",),
     ),
     "summary": Verb(
         "print a network layer by layer: sizes, parameters, operations, receptive fields",
@@ -57,6 +65,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.summary:run",
         settings.VARIANTS,
         "cnnlab summary model=alexnet",
+        unused=("dataset.channels", "dataset.residency"),
     ),
     "visualize": Verb(
         "draw what a trained network has learned: filters, deconvnet, neighbours",
@@ -65,6 +74,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.visualize:run",
         settings.STORED_VARIANTS,
         "cnnlab visualize checkpoint=latest what=filters,top9",
+        unused=("dataset.normalize", "dataset.residency"),
     ),
     "predict": Verb(
         "name what is in pictures of your own",
@@ -97,6 +107,13 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.prepare:run",
         settings.VARIANTS,
         "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
+        unused=(
+            "dataset.normalize",
+            "dataset.num_validation",
+            "dataset.permutation_seed",
+            "dataset.residency",
+            "dataset.split_seed",
+        ),
     ),
     "benchmark": Verb(
         "time each part of a training on this machine, beside what limits it",
@@ -105,6 +122,12 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.benchmark:run",
         settings.VARIANTS,
         "cnnlab benchmark dataset=fashion_mnist trainer.batch_size=128",
+        unused=(
+            *("allow_changes", "distributed", "ensemble", "logging", "resume", "saving"),
+            "trainer.early_stop_epochs",
+            "trainer.log_every_steps",
+            "trainer.validate_every_epochs",
+        ),
     ),
     "list": Verb(
         "list models, datasets, experiments or runs",
