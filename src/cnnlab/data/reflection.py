@@ -1,5 +1,6 @@
 """Whether the classes of a set survive reflection, from its settings alone: no image is read."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +24,13 @@ SURVIVE: dict[str, bool] = {
 def survives(dataset: dict[str, Any]) -> bool | None:
     """Return whether a reflected image keeps its class; None where nothing here says so.
 
-    dataset: the plain section of a config. A Store is asked if it is on this machine.
+    dataset: the plain section of a config. A Store is asked first, if it is on this machine.
     """
     if dataset.get("permutation_seed") is not None:
         return False
+    with contextlib.suppress(CnnlabError, OSError):
+        if dataset.get("root"):
+            return manifest.read(Path(str(dataset["root"]))).mirror_allowed
     if "mirror_allowed" in dataset:
         return bool(dataset["mirror_allowed"])
-    if (name := str(dataset.get("name"))) in SURVIVE:
-        return SURVIVE[name]
-    try:
-        return manifest.read(Path(str(dataset["root"]))).mirror_allowed
-    except (CnnlabError, OSError, KeyError):
-        return None
+    return SURVIVE.get(str(dataset.get("name")))
