@@ -1,6 +1,5 @@
 """`cnnlab compare`: put runs side by side, their settings, figures and curves."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from cnnlab.config import Launch
 from cnnlab.config.verbs import CompareConfig
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
+from cnnlab.plain_json import json_text
 from cnnlab.report import Section, Text
 from cnnlab.run_folder import RunFolder, find_run
 from cnnlab.visualization import charts
@@ -29,7 +29,7 @@ def run(config: CompareConfig, launch: Launch) -> int:
         raise UsageError("compare needs two runs or more", hint="runs=[outputs/A,outputs/B]")
     found = compare(runs)
     if config.format == "json":
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
     else:
         _show(found)
     if config.output is not None:

@@ -1,11 +1,11 @@
 """`cnnlab list models|datasets|experiments|runs`: what can be chosen, and what was done."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config import Launch, ListConfig, choices
 from cnnlab.console import Console
+from cnnlab.plain_json import json_text
 from cnnlab.run_folder import list_runs
 
 Rows = list[dict[str, Any]]
@@ -15,7 +15,7 @@ def run(config: ListConfig, launch: Launch) -> int:
     """Print one line per item, or one JSON document."""
     rows = TABLES[config.what]()
     if config.format == "json":
-        print(json.dumps({config.what: rows}, indent=2))
+        print(json_text({config.what: rows}))
         return 0
 
     console = Console(progress=False)

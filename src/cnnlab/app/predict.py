@@ -1,12 +1,11 @@
 """`cnnlab predict`: name what is in picture files and folders."""
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from cnnlab import runtime
+from cnnlab.app import session
 from cnnlab.app.answer import percent
 from cnnlab.app.prediction import Predictor, open_predictor
 from cnnlab.config import Launch
@@ -14,8 +13,9 @@ from cnnlab.config.verbs import PredictConfig
 from cnnlab.console import Console
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
-from cnnlab.errors import DataError
-from cnnlab.printable import csv_cell
+from cnnlab.errors import DataError, NumericsError
+from cnnlab.plain_json import json_text
+from cnnlab.printable import csv_cell, printable
 
 CHUNK_PICTURES = 64
 """Pictures read before they are answered, which bounds memory."""
@@ -29,13 +29,7 @@ def run(config: PredictConfig, launch: Launch) -> int:
     files, left_out = picture_files(config.images)
     if left_out.counts:
         print(f"cnnlab: {left_out}", file=sys.stderr)
-    device = runtime.select_device(config.runtime.device)
-    predictor = open_predictor(
-        config.checkpoint,
-        config.evaluation,
-        device,
-        channels_last=config.runtime.channels_last,
-    )
+    predictor = open_predictor(config.checkpoint, config.evaluation, session.begin(config.runtime))
     found: list[tuple[Path, Top]] = []
     bad: list[BadImage] = []
     for start in range(0, len(files), CHUNK_PICTURES):
@@ -57,7 +51,10 @@ def _predict(
         if isinstance(picture, BadImage):
             bad.append(picture)
             continue
-        answer = predictor.predict([picture], as_is=config.pictures == "as_is")
+        try:
+            answer = predictor.predict([picture], as_is=config.pictures == "as_is")
+        except NumericsError as error:
+            raise NumericsError(error.what, printable(str(path)), error.hint) from error
         found.append((path, answer.top(config.top)[0]))
 
 
@@ -73,7 +70,7 @@ def _as_json(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[Bad
         ],
         "failed": [{"path": str(b.path), "reason": b.reason} for b in bad],
     }
-    print(json.dumps(document, indent=2))
+    print(json_text(document))
 
 
 def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:

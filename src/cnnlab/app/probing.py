@@ -102,7 +102,7 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
 
 
 def saved_networks(
-    checkpoint: Path, device: torch.device
+    checkpoint: Path, device: torch.device, channels_last: bool
 ) -> Callable[[], Iterator[tuple[str, nn.Module]]] | None:
     """Return an iterator maker over the numbered checkpoints beside `checkpoint`, oldest first.
 
@@ -114,7 +114,7 @@ def saved_networks(
 
     def networks() -> Iterator[tuple[str, nn.Module]]:
         for _, path in files:
-            stored = open_network(path, device)
+            stored = open_network(path, device, channels_last=channels_last)
             yield moment(stored), stored.network
 
     return networks

@@ -1,7 +1,6 @@
 """`cnnlab summary`: print the lecture's table of a network, and how it starts."""
 
 import dataclasses
-import json
 
 import torch
 from torch import Tensor
@@ -14,6 +13,7 @@ from cnnlab.data.stats import preprocessing_for
 from cnnlab.models import Network
 from cnnlab.models.init_report import LEAST_SHARE, InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
+from cnnlab.plain_json import json_text
 from cnnlab.runtime import make_generator
 
 TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
@@ -42,7 +42,7 @@ def run(config: SummaryConfig, launch: Launch) -> int:
     start = report_start(network, _real_images(config, network)) if config.init_report else None
     if config.format == "json":
         document = summary.as_document()
-        print(json.dumps(document | ({"start": start.as_document()} if start else {}), indent=2))
+        print(json_text(document | ({"start": start.as_document()} if start else {})))
         return 0
     _print(summary)
     if start:

@@ -165,6 +165,7 @@ def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
         return
     groups = choices.groups(request.verb)
     _refuse_unknown(mark, key, keys, groups, word)
+    _refuse_unused(key, request.verb)
     if key in groups:
         request.overrides.append(f"{key}={value}")
         return
@@ -200,6 +201,16 @@ def _refuse_unknown(
     if last == "name" and group in groups:
         chosen = word.partition("=")[2]
         raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
+
+
+def _refuse_unused(key: str, verb: str) -> None:
+    """Raise UsageError for a setting without effect on this command."""
+    if VERBS[verb].uses(key):
+        return
+    others = [name for name in ("train", "prepare") if name != verb and VERBS[name].uses(key)]
+    raise UsageError(
+        f"{key} has no effect on '{verb}'", hint=f"leave it out; cnnlab {others[0]} uses it"
+    )
 
 
 def bracket(value: str, is_sweep: bool) -> str:

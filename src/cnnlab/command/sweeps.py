@@ -39,7 +39,7 @@ def record(launch: Launch, code: int) -> None:
     path = Path(launch.sweep_folder) / JOBS
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8") as log:
-        log.write(json.dumps(facts) + "\n")
+        log.write(json.dumps(facts, allow_nan=False) + "\n")
 
 
 def close(request: "Request") -> list[int]:

@@ -5,10 +5,17 @@ several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a t
 `name` to a dataclass, so a key that has no effect in a choice does not exist there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cnnlab.config.checks import check_dataset, check_preparing, check_runtime, check_training
+from cnnlab.config.checks import (
+    check_dataset,
+    check_pictures,
+    check_preparing,
+    check_runtime,
+    check_training,
+)
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import (
     AUGMENTS,
@@ -200,7 +207,7 @@ def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
     return config
 
 
-def _refuse_none(given: list[str], key: str, hint: str) -> None:
+def _refuse_none(given: Sequence[object], key: str, hint: str) -> None:
     if not given:
         raise UsageError(f"{key} is missing", hint=hint)
 
@@ -230,6 +237,13 @@ def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
     """Check and type what `cnnlab visualize` was given."""
     config = parse(VisualizeConfig, plain, variants=STORED_VARIANTS)
     check_runtime(config.runtime)
+    check_pictures(config.runtime)
+    _refuse_none(config.what, "what", "what=filters, what=[filters,top9] or what=all")
+    _refuse_none(config.formats, "formats", "formats=png, formats=svg or both: formats=[png,svg]")
+    if config.indices is not None:
+        _refuse_none(config.indices, "indices", "indices=[0,5], or null for some of each class")
+    if config.units is not None:
+        _refuse_none(config.units, "units", "units=[0,5], or null for the strongest")
     return config
 
 

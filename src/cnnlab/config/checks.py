@@ -102,6 +102,15 @@ def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY))
             )
 
 
+def check_pictures(runtime: Any) -> None:
+    """Raise UsageError for a precision that pictures are not drawn in."""
+    if runtime.precision == "bf16":
+        raise UsageError(
+            "runtime.precision=bf16 is not for pictures: they are projected back in float32",
+            hint="runtime.precision=fp32, or tf32 on a GPU",
+        )
+
+
 def check_preparing(dataset: DatasetConfig) -> None:
     """Raise UsageError where bad files are dealt with by the key of another command."""
     if isinstance(dataset, EncodedConfig) and dataset.on_bad != "error":

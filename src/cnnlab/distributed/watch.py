@@ -20,6 +20,7 @@ from typing import Any
 
 from cnnlab.distributed.share import Share
 from cnnlab.errors import CnnlabError, PeerLostError
+from cnnlab.plain_json import json_text
 from cnnlab.printable import printable
 from cnnlab.threads import Beside
 
@@ -64,7 +65,7 @@ class Watch:
         self._record: Record = lambda message: None
         self._stopping = threading.Event()
         self._end: Callable[[], None] = self._stopping.set
-        who = json.dumps([socket.gethostname(), os.getpid()])
+        who = json.dumps([socket.gethostname(), os.getpid()], allow_nan=False)
         self._store.set(f"who/{self._rank}", who)
 
     def start(self) -> None:
@@ -242,7 +243,7 @@ class Watch:
         facts = {"rank": rank, "size": self._size, "cause": cause, "told_by_rank": self._rank}
         try:
             with open(self._folder / "error.json", "x", encoding="utf-8") as file:
-                json.dump(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}, file, indent=2)
+                file.write(json_text(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}))
         except OSError:
             return
         with contextlib.suppress(CnnlabError, OSError):

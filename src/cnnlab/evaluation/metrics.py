@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.errors import DataError, NumericsError
+from cnnlab.errors import DataError
+from cnnlab.numerics import check_finite
 
 NUM_BINS = 15
 """Equal bins of confidence for calibration. Source: Guo et al. 2017, section 5."""
@@ -170,11 +171,7 @@ def count(verdicts: Verdicts, num_classes: int) -> Tally:
 
     Raises NumericsError where a probability is not a number: it would pass for a hit or a miss.
     """
-    if not torch.isfinite(verdicts.confidences + verdicts.label_chances).all():
-        raise NumericsError(
-            "the network's answers are not finite",
-            hint="its weights or its input hold NaN or infinity",
-        )
+    check_finite(verdicts.confidences + verdicts.label_chances)
     confidences, hits = verdicts.confidences.double(), verdicts.ranks == 0
     edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=torch.float64)[1:-1]
     bins = torch.bucketize(confidences, edges)

@@ -20,7 +20,7 @@ from cnnlab.errors import CheckpointError, ResourceError
 from cnnlab.files import atomic, foreign
 from cnnlab.printable import printable
 
-HEADER_START = b'{"__metadata__":{"sha256":"'
+HEADER_START = foreign.OWN_HEADER
 BLANK_DIGEST = b"0" * 64
 MAX_HEADER_BYTES = 8 << 20
 _LENGTH_BYTES = 8

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from cnnlab.errors import NumericsError
+from cnnlab.plain_json import first_not_finite
 from cnnlab.printable import printable
-from cnnlab.visualization.grid import tile
+from cnnlab.visualization.grid import SHOWN, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,6 +53,8 @@ class Picture:
 
     name: becomes the file's name. title: model, layer, unit, set, checkpoint. caption: how to read
     it. facts: the figures behind it, plain numbers and lists.
+
+    Raises NumericsError where one of them is not finite.
     """
 
     name: str
@@ -59,6 +63,10 @@ class Picture:
     figure: "Figure"
     facts: dict[str, Any] = field(default_factory=dict)
     _rendered: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if (key := first_not_finite(self.facts)) is not None:
+            raise NumericsError(f"{SHOWN} not finite", f"{self.name}: {key}")
 
 
 def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure":
