@@ -6,24 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-import yaml
 
 from cnnlab import checkpoint
 from cnnlab.app import convert, foreign_weights
 from cnnlab.app.stored_network import open_network
-from cnnlab.config import Launch
+from cnnlab.config import Launch, choices
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS
 from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
 from cnnlab.errors import BusyError, CheckpointError, DataError, UsageError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 CPU = torch.device("cpu")
 
 
 def choice(table, group, name):
-    return parse(table[name], yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text()))
+    return parse(table[name], choices.alone(group, name))
 
 
 def settings(source, output, model="alexnet_2014", class_names=None):

@@ -3,22 +3,26 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from cnnlab import checkpoint, data, models, run_folder
 from cnnlab.app import evaluate as verb
-from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
+from cnnlab.config import (
+    VARIANTS,
+    DatasetConfig,
+    EvaluateConfig,
+    Launch,
+    StoredDatasetConfig,
+    choices,
+)
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.errors import CheckpointError, DataError, UsageError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-
 
 def choice(group: str, name: str) -> dict:
-    return yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text())
+    return choices.alone(group, name)
 
 
 def write_checkpoint(path: Path, *, network: str = "linear", seed: int = 0, order=None, **changes):

@@ -38,7 +38,7 @@ SMALL = {"head": "single", "dropout": 0.0}
 
 
 def network(name: str, side: int) -> models.Network:
-    plain = choices.read(choices.configs_folder() / "model" / f"{name}.yaml")
+    plain = choices.alone("model", name)
     changes = SMALL if name == "alexnet" else {}
     config = parse(MODELS[name], {**plain, **changes})
     return models.build(config, in_channels=3, input_size_pixels=side, num_classes=10, seed=SEED)

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnlab.command import folders
@@ -17,6 +17,7 @@ from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
 from cnnlab.config import choices, of_earlier_run
+from cnnlab.config.recipes import settle
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 
@@ -45,13 +46,18 @@ def check(request: Request) -> None:
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
-    container = OmegaConf.to_container(composed, resolve=True)
-    assert isinstance(container, dict)
-    plain = {str(key): value for key, value in container.items() if key != "hydra"}
-    if plain.get("resume"):
-        plain = resumed(str(plain["resume"]), plain, overrides)
+    plain = in_use(composed, overrides)
     load_plugins(plain.get("plugins") or [])
     return verb.parse(plain)
+
+
+def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
+    """Return the values of one job, unchecked; a resumed run's come from its folder."""
+    plain = settle(composed)
+    plain.pop("hydra", None)
+    if plain.get("resume"):
+        return resumed(str(plain["resume"]), plain, overrides)
+    return plain
 
 
 def jobs(request: Request) -> list[list[str]]:
@@ -65,6 +71,25 @@ def jobs(request: Request) -> list[list[str]]:
     if len(combinations) > MOST_COMBINATIONS:
         combinations = _each_value_once([axis for axis in axes if axis])
     return [[word for word in combination if word] for combination in combinations]
+
+
+def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Return the values that the first job of a request would use, and the choice of each group."""
+    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
+        overrides = jobs(request)[0]
+        words = [*_search_path(request), *overrides]
+        composed = compose(request.verb, words, return_hydra_config=True)
+    chosen: dict[str, str | None] = dict(composed.hydra.runtime.choices)
+    with open_dict(composed):
+        del composed["hydra"]
+    values = in_use(composed, overrides)
+    if values.get("resume"):
+        chosen |= {key: part["name"] for key, part in values.items() if _is_named(part)}
+    return values, chosen
+
+
+def _is_named(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("name"), str)
 
 
 def _several_values(override: Override) -> UsageError:
@@ -121,6 +146,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
     Raises UsageError for a group choice: another model or set is another run.
     """
     run = find_run(where)
+    load_plugins(asked.get("plugins") or [])  # whose models may have settings younger than the run
     config = of_earlier_run(run.read_config())
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group

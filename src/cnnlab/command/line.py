@@ -67,6 +67,11 @@ class Request:
         """Say whether several jobs were asked for."""
         return any(flag in SWEEP_FLAGS for flag in self.flags)
 
+    @property
+    def prints_settings(self) -> bool:
+        """Say whether `--cfg job` was asked for, in one word or two."""
+        return bool(re.search(r"(^| )(--cfg|-c)[ =]job( |$)", " ".join(self.flags)))
+
 
 def read(verb: str, arguments: Sequence[str]) -> Request:
     """Take apart what follows the verb.
@@ -75,6 +80,8 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     """
     request = Request(verb=verb, command=shlex.join(["cnnlab", verb, *arguments]))
     _separate(list(arguments), request)
+    if request.prints_settings and "--resolve" not in request.flags:
+        request.flags.append("--resolve")  # values, not how they follow from the model's recipe
     _refuse_several_processes(request)
     if verb == "list" and request.words and "=" not in request.words[0]:
         request.words[0] = f"what={request.words[0]}"

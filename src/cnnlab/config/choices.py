@@ -38,18 +38,15 @@ def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
     return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
 
 
-def defaults(verb: str, chosen: dict[str, str]) -> dict[str, Any]:
-    """Return a command's values before any override, with these group choices.
+def alone(group: str, name: str) -> dict[str, Any]:
+    """Return a choice's settings where no other group has a say in them."""
+    from omegaconf import OmegaConf  # here: help and lists need no more than the YAML reader
 
-    Experiments are not composed here: their values are in their files.
-    """
-    primary = read(configs_folder() / f"{verb}.yaml")
-    values = {key: value for key, value in primary.items() if key not in ("defaults", "hydra")}
-    for group, usual in groups(verb).items():
-        path = configs_folder() / group / f"{chosen.get(group, usual)}.yaml"
-        if group != "experiment" and path.is_file():
-            values[group] = read(path) | values.get(group, {})
-    return values
+    from cnnlab.config.recipes import settle
+
+    held = {group: read(configs_folder() / group / f"{name}.yaml")}
+    plain: dict[str, Any] = settle(OmegaConf.create(held))[group]
+    return plain
 
 
 def header(path: Path) -> list[str]:
