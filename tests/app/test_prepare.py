@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +12,12 @@ from PIL import Image
 
 from cnnlab import data
 from cnnlab.app.prepare import run, sources_for
+from cnnlab.cli import main
 from cnnlab.config import Launch
+from cnnlab.data.journal import Journal
 from cnnlab.errors import DataError, UsageError
 from tests.data.pictures import write_train_and_test
 from tests.data.settings import dataset_config, prepare_config
-
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def prepare(root: Path, output: Path, **changes) -> int:
@@ -138,20 +135,22 @@ def test_the_kernel_and_the_threads_reach_images_held_out(checkered: Path) -> No
         assert (files.decoding.kernel, files.decoding.num_threads) == ("bicubic", 3)
 
 
-def test_a_request_to_stop_keeps_what_is_done(tmp_path: Path) -> None:
+def test_a_request_to_stop_keeps_what_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     root, output = write_train_and_test(tmp_path / "pictures", each=120), tmp_path / "store"
-    command = [sys.executable, "-m", "cnnlab", "prepare", f"dataset.root={root}"]
-    command += [f"output={output}", "dataset.image_size_pixels=224", "num_threads=1"]
-    command += ["shard_megabytes=1"]
-    child = subprocess.Popen(
-        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    words = ["prepare", f"dataset.root={root}", f"output={output}", "num_threads=1"]
+    words += ["dataset.image_size_pixels=224", "shard_megabytes=1"]
+    write = Journal.write
+
+    def write_and_ask(journal: Journal, folder: Path) -> None:
+        write(journal, folder)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Journal, "write", write_and_ask)
+    code, error = main(words), capsys.readouterr().err
     building = tmp_path / "store.building" / "journal.npz"
-    while not building.exists() and child.poll() is None:
-        time.sleep(0.02)
-    child.send_signal(signal.SIGTERM)
-    _, error = child.communicate(timeout=60)
-    assert child.returncode == 143, error
+    assert code == 143, error
     assert "go on with the same command" in error
     assert "Traceback" not in error
     assert building.exists()

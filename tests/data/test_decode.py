@@ -401,7 +401,6 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-@pytest.mark.timeout(20)
 def test_what_is_no_file_is_rejected_at_once(kind: str, tmp_path: Path) -> None:
     make, reason = STRANGE[kind]
     make(tmp_path / "picture.jpg")

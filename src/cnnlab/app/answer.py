@@ -8,10 +8,10 @@ from cnnlab.app.stored_network import StoredNetwork
 from cnnlab.config import EvaluateConfig
 from cnnlab.console import Console
 from cnnlab.data.store import Store
-from cnnlab.evaluation.ensemble import SubsetErrors, disagreement, subset_errors, tally_of
+from cnnlab.evaluation.ensemble import MemberCounts, SubsetErrors
 from cnnlab.evaluation.evaluate import Member
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.observers import MemberChances, Miss
+from cnnlab.evaluation.observers import Miss
 from cnnlab.printable import printable
 
 PUBLISHED_TEN_VIEWS = {
@@ -27,7 +27,7 @@ PUBLISHED_TEN_VIEWS = {
 class Answer:
     """An evaluation: who was asked, about what, and how it went.
 
-    chances: of ensembles alone. states: a network each, whether the images are those that its run
+    counts: of ensembles alone. states: one per network, whether the images are those that its run
     recorded; None where it recorded none.
     """
 
@@ -37,7 +37,7 @@ class Answer:
     members: list[Member]
     tally: Tally
     misses: list[Miss]
-    chances: MemberChances | None
+    counts: MemberCounts | None
     states: list[bool | None] = field(default_factory=list)
 
     @property
@@ -65,32 +65,22 @@ class Answer:
     @cached_property
     def member_tallies(self) -> list[Tally]:
         """Each member alone; empty for one network."""
-        if self.chances is None:
-            return []
-        labels, chances = self.chances.labels, self.chances.over_views
-        return [tally_of(chances[:, m], labels) for m in range(chances.shape[1])]
+        return [] if self.counts is None else self.counts.tallies(len(self.store.class_names))
 
     @cached_property
     def subsets(self) -> list[SubsetErrors]:
         """Errors by ensemble size, over all views; empty for one network."""
-        if self.chances is None:
-            return []
-        return subset_errors(self.chances.over_views, self.chances.labels)
+        return [] if self.counts is None else self.counts.by_size()
 
     @cached_property
     def center_subsets(self) -> list[SubsetErrors]:
         """Errors by ensemble size of the central view alone; empty without other views."""
-        if self.chances is None or self.chances.center is None:
-            return []
-        return subset_errors(self.chances.center, self.chances.labels)
+        return [] if self.counts is None else self.counts.center_by_size()
 
     @cached_property
     def disagreement(self) -> list[list[float]]:
         """Share of images that two members name differently; empty for one network."""
-        if self.chances is None:
-            return []
-        rows: list[list[float]] = disagreement(self.chances.over_views).tolist()
-        return rows
+        return [] if self.counts is None else self.counts.disagreement()
 
     @property
     def views(self) -> str:
@@ -121,7 +111,7 @@ def document(answer: Answer) -> dict[str, Any]:
         "top5_error": tally.top5_error,
         "cross_entropy": tally.cross_entropy,
     }
-    if answer.chances is None:
+    if answer.counts is None:
         return plain
     return plain | {"members": _members(answer), "subsets": _subsets(answer)}
 
@@ -140,7 +130,7 @@ def show(console: Console, answer: Answer) -> None:
         ],
     )
     console.line(f"{tally.top1_errors:,} of {tally.num_images:,} images wrong")
-    if answer.chances is not None:
+    if answer.counts is not None:
         console.table(*member_table(answer), title="members")
         console.table(
             *subset_table(answer),

@@ -81,12 +81,13 @@ class Resumption:
 def prepare(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
     """Find and lock the run of `config.resume`, read its checkpoint and compare the settings.
 
-    None: the run is complete, `say` was told so, nothing was touched. Raises UsageError for
-    changes that are not allowed, CheckpointError, BusyError.
+    None: the run is complete, `say` was told so, nothing was touched; a checkpoint that is named
+    itself is gone on from in any case. Raises UsageError for changes that are not allowed,
+    CheckpointError, BusyError.
     """
     assert config.resume is not None
     folder = run_folder.find_run(config.resume)
-    if _is_complete(folder, config):
+    if not Path(config.resume).is_file() and _is_complete(folder, config):
         say(f"this run is complete: {printable(str(folder.path))}; nothing was changed")
         return None
     for leftover in folder.lock():
@@ -186,17 +187,16 @@ def environment_warnings(held: Checkpoint, device: torch.device) -> list[str]:
 def record(resumption: Resumption, config: TrainConfig, step: int) -> None:
     """Make the folder tell of this continuation: run.json, and config.yaml as it is from now."""
     folder = resumption.folder
-    earlier = folder.status().get("resumed")
+    facts = folder.status()
+    earlier = facts.get("resumed")
     entry = {
         "time": run_folder.now(),
         "step": step,
         "changes": [str(change) for change in resumption.changes],
+        "test_error_before": facts.get("test_error"),
     }
     folder.write_config(comparable(config) | {"resume": None, "allow_changes": []})
-    folder.update_status(
-        status="running",
-        ended=None,
-        error=None,
+    folder.begin_again(
         pid=os.getpid(),
         host=socket.gethostname(),
         resumed=[*(earlier if isinstance(earlier, list) else []), entry],

@@ -48,7 +48,8 @@ def describe(name: str, words: Sequence[str]) -> str:
             *_groups(usual, chosen),
             "",
         ]
-    keys = walk(verb.config_class, _in_use_first(verb.variants, values))
+    known = walk(verb.config_class, _in_use_first(verb.variants, values))
+    keys = [key for key in known if verb.uses(key.name)]
     lines += ["settings (key, value in use, meaning, what it takes):", *_settings(keys, values)]
     return "\n".join([*lines, "", EVERYWHERE])
 
@@ -82,7 +83,7 @@ def _settings(keys: list[Key], values: dict[str, Any]) -> list[str]:
     for key in shown:
         is_here, value = _look_up(values, key.name)
         owners = f"  only {', '.join(key.owners)}" if key.owners else ""
-        current = json.dumps(value) if is_here else "-"
+        current = json.dumps(value, allow_nan=False) if is_here else "-"
         lines.append(
             f"  {key.name:<{width}}  {current:<11}  {key.description} ({key.takes}){owners}"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DecodedConfig, EncodedConfig, FilesConfig
 from cnnlab.data import cifar, folder, gtsrb, idx, imagenet, mnist5k, synthetic
+from cnnlab.data.entries import check_openable
 from cnnlab.data.leaving_out import leave_out
 from cnnlab.data.manifest import is_store
 from cnnlab.data.permuted import permute
@@ -51,6 +52,8 @@ def build(config: DatasetConfig) -> Splits:
 def load(config: DatasetConfig) -> Splits:
     """Read a set as its publishers split it, from its files or from a Store prepared from them."""
     root = config.root if isinstance(config, FilesConfig) else None
+    if root is not None:
+        check_openable(root)
     if root is not None and _is_prepared(config):
         return _open_prepared(config, Path(root))
     if config.name == "store":

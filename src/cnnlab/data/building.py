@@ -89,7 +89,9 @@ class Builder:
     def plan(self) -> str:
         """The digest of recipe and source: what makes two preparations the same."""
         plain = [manifests.FORMAT_VERSION, self.recipe.document(), self.digests, self.image_shape]
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(
+            json.dumps(plain, sort_keys=True, allow_nan=False).encode()
+        ).hexdigest()
 
     def run(self, tolerance: Tolerance, wait_seconds: float = 0) -> Manifest:
         """Build and publish, or go on where an earlier attempt stopped; return the manifest.

@@ -36,7 +36,7 @@ class FileStore(Store):
         check_labels(listing.labels, listing.class_names, f"{name}, {split}, {listing.root}")
         self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
         self.labels, self.class_names = listing.labels, listing.class_names
-        self.groups = listing.groups
+        self.groups, self.note = listing.groups, listing.note()
         self.listing, self.decodes = listing, True
         self._decode_as(decoding)
 

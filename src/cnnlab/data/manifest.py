@@ -73,7 +73,9 @@ class Manifest:
 def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, sealed with its own SHA-256."""
     document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
-    text = json.dumps({**document, "sha256": _seal(document)}, indent=1, sort_keys=True)
+    text = json.dumps(
+        {**document, "sha256": _seal(document)}, indent=1, sort_keys=True, allow_nan=False
+    )
     write_bytes(folder / FILE_NAME, text.encode("ascii") + b"\n")
 
 
@@ -153,7 +155,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _seal(document: dict[str, Any]) -> str:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 

@@ -5,6 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
+from cnnlab.data.listing import one_note
 from cnnlab.data.store import DerivedStore, Splits, Store
 from cnnlab.runtime import make_generator
 
@@ -19,7 +20,7 @@ class PermutedStore(DerivedStore):
     def __init__(self, parent: Store, seed: int) -> None:
         super().__init__(parent)
         self.mirror_allowed, self.statistics = False, None
-        self.note = "; ".join(note for note in (parent.note, "pixels permuted") if note)
+        self.note = one_note(parent.note, "pixels permuted")
         height, width, _ = parent.image_shape
         generator = make_generator(seed, "permutation")
         self._order = torch.randperm(height * width, generator=generator)
