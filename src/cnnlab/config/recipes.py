@@ -19,11 +19,11 @@ from cnnlab.errors import UsageError
 
 READ_BY: dict[str, str] = {
     "initialization": "model.initialization",
-    "smallest_pixels": "dataset.image_size_pixels, which is never below it by itself",
+    "smallest_pixels": "dataset.image_size_pixels",
     "clip_gradient_norm": "trainer.clip_gradient_norm",
     "learning_rate": "optimizer.learning_rate",
 }
-"""Every entry of a recipe, and the setting whose default it is."""
+"""Every entry of a recipe, and the setting whose default it is (or bounds: smallest_pixels)."""
 
 ROWS_ARE = ("optimizer.name", "model.activation", "model.geometry")
 """The settings whose values are rows of an entry's table; no two of them share a value."""
