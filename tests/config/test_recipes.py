@@ -10,7 +10,8 @@ from hydra import compose, initialize_config_dir
 
 from cnnlab import config, models
 from cnnlab.cli import main
-from cnnlab.config import choices, recipes
+from cnnlab.command import composing
+from cnnlab.config import choices
 from cnnlab.errors import UsageError
 from cnnlab.models import Network
 
@@ -42,7 +43,7 @@ NOT_TOGETHER = {
 def typed(*words: str) -> config.TrainConfig:
     """Return what `cnnlab train` trains with, checked."""
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        return config.parse_train(recipes.settle(compose("train", list(words))))
+        return config.parse_train(composing.settle(compose("train", list(words))))
 
 
 def network_of(settings: config.TrainConfig) -> Network:
@@ -128,6 +129,11 @@ def test_weights_begin_as_the_activation_needs(model: str) -> None:
 
     found = {name: begins(name).initialization for name in ("relu", "tanh", "sigmoid")}
     assert found == {"relu": "kaiming", "tanh": "xavier", "sigmoid": "lecun"}
+
+
+@pytest.mark.parametrize("model", config.MODELS)
+def test_a_file_alone_has_the_defaults_of_its_model(model: str) -> None:
+    assert config.parse_model(choices.alone("model", model)) == typed(f"model={model}").model
 
 
 def test_a_wrong_activation_is_refused_as_such() -> None:
