@@ -12,11 +12,15 @@ from cnnlab.app.assemble import Assembly
 from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
+from cnnlab.evaluation import views
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.models import Network
 from cnnlab.models.summary import summarize
-from cnnlab.run_folder import RunFolder
+from cnnlab.run_folder import BASE, RunFolder
 from cnnlab.runtime import describe_device, precision_warning
+
+PREFERRED_VIEWS = ("five_crop", "ten_view", "grid_3x3", "center")
+"""In the order in which a run's last lines propose them."""
 
 
 def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch) -> None:
@@ -127,14 +131,32 @@ def test_line(tally: Tally, dataset: str, views: str, chosen: str) -> str:
     )
 
 
-def next_commands(folder: RunFolder) -> list[str]:
-    """Return three commands worth trying now."""
-    path = shlex.quote(str(folder.path))
-    return [
-        "tensorboard --logdir outputs",
-        f"cnnlab evaluate checkpoint={path} evaluation=five_crop",
-        "cnnlab train model=linear,mlp,lenet5 -m",
-    ]
+def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
+    """Return commands worth trying now; each of them works as it is printed."""
+    commands = []
+    if parts.config.logging.tensorboard:
+        is_below = Path(BASE).resolve() in folder.path.resolve().parents
+        place = BASE if is_below else str(folder.path)
+        commands.append(f"tensorboard --logdir {shlex.quote(place)}")
+    words = [f"checkpoint={folder.path}", *plugin_words(parts.config.plugins)]
+    if (name := other_views(parts)) is not None:
+        words.append(f"evaluation={name}")
+    commands.append(f"cnnlab evaluate {shlex.join(words)}")
+    return [*commands, "cnnlab train model=linear,mlp,lenet5 -m"]
+
+
+def other_views(parts: Assembly) -> str | None:
+    """Return views that the run was not tested with and that its set and network admit."""
+    config, augment = parts.config, parts.config.augment
+    names = views.admitted(
+        parts.preprocessing.image_size_pixels,
+        parts.network.input_size_pixels,
+        padding_pixels=int(getattr(augment, "padding_pixels", None) or 0),
+        mirror_allowed=parts.splits.train.mirror_allowed
+        or bool(getattr(augment, "force_mirror", False)),
+    )
+    others = (name for name in PREFERRED_VIEWS if name in names and name != config.evaluation.name)
+    return next(others, None)
 
 
 def resume_command(folder: Path, plugins: Sequence[str]) -> str:

@@ -14,9 +14,13 @@ from cnnlab.evaluation.classes import match_classes
 from cnnlab.evaluation.evaluate import Member, crops_that_stay
 from cnnlab.models import Network
 from cnnlab.models.summary import largest_map
+from cnnlab.run_folder import RunFolder
 
 MEMBERS_FOLDER = "members"
 """Folder of an ensemble's run folder that holds a run folder for each member."""
+
+MEMBER_RUNS = "member_runs"
+"""What an ensemble's run.json calls the folders of its members, relative to its own."""
 
 
 def checkpoint_files(given: Sequence[str]) -> list[Path]:
@@ -25,11 +29,32 @@ def checkpoint_files(given: Sequence[str]) -> list[Path]:
 
 
 def _files(where: str) -> list[Path]:
-    folder = run_folder.find_run(where).path if where == "latest" else Path(where)
-    members = sorted(path for path in (folder / MEMBERS_FOLDER).glob("*") if path.is_dir())
-    if members:
+    folder = run_folder.find_run(where) if where == "latest" else run_folder.RunFolder(where)
+    if members := member_folders(folder):
         return [run_folder.resolve_checkpoint(member) for member in members]
     return [run_folder.resolve_checkpoint(where)]
+
+
+def member_name(index: int, seed: int) -> str:
+    """Return the name of a member's run folder."""
+    return f"{index:02d}_seed{seed}"
+
+
+def member_folders(folder: RunFolder) -> list[Path]:
+    """Return the run folders of an ensemble's members as its run.json has them; [] if it is none.
+
+    What else lies beside them is no member, and a member that is gone is not passed over.
+    """
+    facts = folder.status()
+    names = facts.get(MEMBER_RUNS)
+    if isinstance(names, list):
+        return [folder.path / str(name) for name in names]
+
+    number, seed = facts.get("members"), facts.get("seed")
+    if not isinstance(number, int) or not isinstance(seed, int):
+        return []
+    # an ensemble of before the members were listed
+    return [folder.path / MEMBERS_FOLDER / member_name(i, seed + i) for i in range(number)]
 
 
 def output_folder(given: Sequence[str], output: str | None) -> Path | None:
@@ -77,6 +102,7 @@ def as_member(
     built = views.build(
         evaluation.name,
         crop_pixels=stored.network.input_size_pixels,
+        image_pixels=stored.preprocessing.image_size_pixels,
         padding_pixels=_border_pixels(stored, evaluation),
         mirror_allowed=mirror_allowed or forced,
         dataset=dataset,

@@ -11,6 +11,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from cnnlab.command import folders
 from cnnlab.command.line import Request
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
@@ -27,10 +28,18 @@ USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueErro
 
 
 def check(request: Request) -> None:
-    """Compose and check every job of a request; raises UsageError for the first bad one."""
+    """Compose and check every job of a request; raises UsageError for the first bad one.
+
+    The folders of the jobs are taken into the request.
+    """
+    folders.check_words(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        for overrides in jobs(request):
-            composed = compose(request.verb, [*_search_path(request), *overrides])
+        for number, overrides in enumerate(jobs(request)):
+            words = [*_search_path(request), *_for_hydra(request), *overrides]
+            composed = compose(request.verb, words, return_hydra_config=True)
+            folders.take_over(request, composed, number)
+            with open_dict(composed):
+                del composed["hydra"]
             parse(VERBS[request.verb], composed, overrides)
 
 
@@ -133,6 +142,12 @@ def _each_value_once(axes: list[list[str]]) -> list[tuple[str, ...]]:
 
 def _is_hydra(override: Override) -> bool:
     return override.key_or_group.split("/")[0].split(".")[0] == "hydra"
+
+
+def _for_hydra(request: Request) -> list[str]:
+    """Return the settings of Hydra itself, other than the search path: they may name folders."""
+    words = [word for word in request.overrides if word.lstrip("+").startswith("hydra.")]
+    return [word for word in words if not word.startswith("hydra.searchpath=")]
 
 
 def _search_path(request: Request) -> list[str]:

@@ -5,12 +5,25 @@ several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a t
 `name` to a dataclass, so a key that has no effect in a choice does not exist there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cnnlab.config.checks import check_dataset, check_runtime, check_training
+from cnnlab.config.checks import (
+    check_dataset,
+    check_pictures,
+    check_preparing,
+    check_runtime,
+    check_training,
+)
 from cnnlab.config.convert import ConvertConfig
-from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
+from cnnlab.config.data import (
+    AUGMENTS,
+    DATASETS,
+    AugmentConfig,
+    DatasetConfig,
+    of_earlier_dataset,
+)
 from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.models import BEFORE_FINE_TUNING, MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
@@ -86,16 +99,19 @@ class Launch:
     """How a command was started; the second argument of every task.
 
     command: the line as typed, quoted for a shell. overrides: its key=value words. folder: the
-    run folder that must be claimed exactly (hydra.run.dir), or None. sweep_folder and job: in a
-    sweep, where its runs live and which one this is. log: set by the task as soon as it has a
-    log file; tracebacks are appended there.
+    run folder that must be claimed exactly (hydra.run.dir, hydra.sweep.subdir), or None.
+    sweep, sweep_folder and job: which sweep this is a job of, where its runs live, and which job.
+    run and log: set by the task as soon as it owns a run folder and has a log file; a sweep reads
+    what came of the job there, and tracebacks are appended here.
     """
 
     command: str
     overrides: list[str] = field(default_factory=list)
     folder: str | None = None
+    sweep: str | None = None
     sweep_folder: str | None = None
     job: int | None = None
+    run: str | None = None
     log: str | None = None
 
 
@@ -160,6 +176,8 @@ def of_earlier_run(plain: dict[str, Any]) -> dict[str, Any]:
     for name, younger in EARLIER_RUNS.items():
         if isinstance(section := plain.get(name), dict):
             known[name] = younger | section
+    if isinstance(section := plain.get("dataset"), dict):
+        known["dataset"] = of_earlier_dataset(section)
     return known
 
 
@@ -189,7 +207,7 @@ def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
     return config
 
 
-def _refuse_none(given: list[str], key: str, hint: str) -> None:
+def _refuse_none(given: Sequence[object], key: str, hint: str) -> None:
     if not given:
         raise UsageError(f"{key} is missing", hint=hint)
 
@@ -219,6 +237,13 @@ def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
     """Check and type what `cnnlab visualize` was given."""
     config = parse(VisualizeConfig, plain, variants=STORED_VARIANTS)
     check_runtime(config.runtime)
+    check_pictures(config.runtime)
+    _refuse_none(config.what, "what", "what=filters, what=[filters,top9] or what=all")
+    _refuse_none(config.formats, "formats", "formats=png, formats=svg or both: formats=[png,svg]")
+    if config.indices is not None:
+        _refuse_none(config.indices, "indices", "indices=[0,5], or null for some of each class")
+    if config.units is not None:
+        _refuse_none(config.units, "units", "units=[0,5], or null for the strongest")
     return config
 
 
@@ -231,6 +256,7 @@ def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:
     """Check and type what `cnnlab prepare` was given."""
     config = parse(PrepareConfig, plain, variants=VARIANTS)
     check_dataset(config.dataset)
+    check_preparing(config.dataset)
     return config
 
 

@@ -1,6 +1,7 @@
 """Settings of the data sets and of augmentation, a dataclass a name."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from cnnlab.config.schema import setting
 
@@ -45,10 +46,20 @@ class DownloadConfig(FilesConfig):
 
 
 @dataclass(kw_only=True)
-class EncodedConfig(FilesConfig):
-    """A set of image files, decoded when they are read unless they were prepared."""
+class DecodedConfig(FilesConfig):
+    """A set whose images may have to be decoded whenever they are read."""
 
     num_decode_threads: int | None = setting("that decode; null: all cores", at_least=1)
+
+
+@dataclass(kw_only=True)
+class EncodedConfig(DecodedConfig):
+    """A set of image files, decoded when they are read unless they were prepared."""
+
+    on_bad: str = setting(
+        "files that hold no image; error: end and name them all; skip: leave them out, recorded",
+        choices=("error", "skip"),
+    )
 
 
 @dataclass(kw_only=True)
@@ -79,7 +90,7 @@ DATASETS: dict[str, type[DatasetConfig]] = {
     "imagenet": EncodedConfig,
     "imagenet_2010": EncodedConfig,
     "folder": FolderConfig,
-    "store": EncodedConfig,
+    "store": DecodedConfig,
     "synthetic": SyntheticConfig,
 }
 
@@ -144,6 +155,18 @@ class ResizedCropConfig(AugmentConfig):
     crop_pixels: int = setting("side of the result", at_least=1)
     min_area_fraction: float = setting("smallest crop, of the image", above=0, at_most=1)
     force_mirror: bool = setting("mirror although the set's classes are not symmetric")
+
+
+BEFORE_LEAVING_OUT: dict[str, str] = {"on_bad": "error"}
+"""What runs on image files did before there was a setting for bad ones."""
+
+
+def of_earlier_dataset(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the dataset section of a run with the keys that are younger than it."""
+    name = plain.get("name")
+    known = DATASETS.get(name) if isinstance(name, str) else None
+    is_of_files = known is not None and issubclass(known, EncodedConfig)
+    return BEFORE_LEAVING_OUT | plain if is_of_files else plain
 
 
 AUGMENTS: dict[str, type[AugmentConfig]] = {

@@ -18,13 +18,14 @@ class StoredDatasetConfig:
     residency: str | None = setting(
         "where the pixels stay", choices=("auto", "device", "host", "mapped")
     )
+    on_bad: str | None = setting("files that hold no image", choices=("error", "skip"))
 
     def applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
         """Return the plain dataset section of a checkpoint with this command's values in it.
 
         A value for a setting that the stored set does not have is left out.
         """
-        asked = {"root": self.root, "download": self.download, "residency": self.residency}
+        asked = {key: value for key, value in vars(self).items() if key != "name"}
         given = {key: value for key, value in asked.items() if value is not None and key in stored}
         return {**stored, **given}
 
