@@ -66,7 +66,12 @@ def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
         value = OmegaConf.to_container(value)
     chosen = {str(OmegaConf.select(_root_, key)) for key in recipes.ROWS_ARE}
     found = recipes.row_in_use(value, chosen)
-    return otherwise if found is None else found
+    found = otherwise if found is None else found
+
+    begins_trained = OmegaConf.select(_root_, "model.weights") is not None
+    if entry == "learning_rate" and begins_trained:
+        return float(f"{found * recipes.FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
+    return found
 
 
 OmegaConf.register_new_resolver("recipe", _look_up, replace=True)

@@ -42,8 +42,6 @@ class Verb:
         keys = ["hydra.run.dir=X"] * self.makes_runs + ["output=X"] * has_output
         return ", ".join(keys)
 
-    unused: tuple[str, ...] = ()
-
     def uses(self, key: str) -> bool:
         """Say whether a setting has an effect on this command."""
         return not any(key == name or key.startswith(f"{name}.") for name in self.unused)

@@ -27,6 +27,13 @@ ROWS_ARE = ("optimizer.name", "model.activation", "model.geometry")
 """The settings whose values are rows of an entry's table; no two of them share a value."""
 
 
+FINE_TUNING_FACTOR = 0.1
+"""Times the default learning rate where training begins with `model.weights`.
+
+The rates of the recipes are for first weights that know nothing; they would undo what was learned.
+"""
+
+
 def row_in_use(value: Any, chosen: Collection[str]) -> Any:
     """Return what an entry says where these rows are chosen; None where it says nothing."""
     while isinstance(value, dict):
