@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnlab.command import folders
@@ -172,6 +172,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
     Raises UsageError for a group choice: another model or set is another run.
     """
     run = find_run(where)
+    load_plugins(asked.get("plugins") or [])  # whose models may have settings younger than the run
     config = of_earlier_run(run.read_config())
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group

@@ -118,7 +118,9 @@ class Builder:
             manifest = manifests.read(self.output)
             if self._is_same(manifest):
                 return manifest
-            changed = "recipe has" if self._is_of_source(manifest) else "source has"
+            changed = "source has"
+            if self._is_of_source(manifest):
+                changed = f"recipe ({', '.join(self._changed_in(manifest.recipe))}) has"
             raise DataError(
                 f"a Store is there already, and the {changed} changed since",
                 printable(str(self.output.absolute())),
@@ -142,6 +144,10 @@ class Builder:
 
     def _is_same(self, manifest: Manifest) -> bool:
         return manifest.recipe == self.recipe.document() and self._is_of_source(manifest)
+
+    def _changed_in(self, recipe: dict[str, Any]) -> list[str]:
+        ours = self.recipe.document()
+        return [key for key in sorted({*ours, *recipe}) if ours.get(key) != recipe.get(key)]
 
     def _is_of_source(self, manifest: Manifest) -> bool:
         """Say whether a Store was made of these images, by this version or an earlier one."""
