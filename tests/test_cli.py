@@ -30,6 +30,8 @@ BAD_LINES = [
     (["train", "model.dropout=1.5"], "below 1, got 1.5"),
     (["train", "model=linear", "model.dropout=0.5"], "model 'linear' has no setting 'dropout'"),
     (["train", "model.name=alexnet"], "write model=alexnet"),
+    (["train", "model.recipe.learning_rate=1"], "'model.recipe.learning_rate' is not a setting"),
+    (["train", "model=alexnet", "model.geometry=228"], "one of 224_ceil, 227, 224_pad2"),
     (["train", "runtime.precision=fp8"], "one of fp32, tf32, bf16"),
     (["train", "trainer.lr = 3"], "without spaces: trainer.lr=3"),
     (["train", "seed", "=", "3"], "without spaces: seed=3"),
@@ -206,7 +208,7 @@ def test_the_scripts_are_the_commands(script: str, tmp_path: Path) -> None:
         (["evaluate", "checkpoint=notes, (1) #a=b.txt"], 4, "notes, (1) #a=b.txt"),
         (["evaluate", "checkpoint=no such file"], 4, "no such file"),
         (["train", "augment=crop_mirror"], 2, "mirror"),
-        (["train", "model=alexnet"], 2, "alexnet"),
+        (["train", "model=alexnet", "dataset.image_size_pixels=48"], 2, "the smallest is 64"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -9,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cnnlab import config
+from cnnlab.command.composing import settle
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import walk
-from cnnlab.config.recipes import settle
 from cnnlab.config.schema import parse
 from cnnlab.errors import UsageError
 

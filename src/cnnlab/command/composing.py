@@ -16,8 +16,7 @@ from cnnlab.command.line import Request
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
-from cnnlab.config import choices, of_earlier_run
-from cnnlab.config.recipes import settle
+from cnnlab.config import choices, of_earlier_run, recipes
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 
@@ -51,10 +50,37 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     return verb.parse(plain)
 
 
+def settle(composed: Any) -> dict[str, Any]:
+    """Return composed settings as plain data: every default resolved, and no recipe left."""
+    container = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(container, dict)
+    plain = {str(key): value for key, value in container.items() if key != "hydra"}
+    recipes.take_out(plain)
+    return plain
+
+
+def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
+    """Return what the recipe of the model in use says, or `otherwise` where it says nothing."""
+    value = OmegaConf.select(_root_, f"model.recipe.{entry}")
+    if OmegaConf.is_dict(value):
+        value = OmegaConf.to_container(value)
+    chosen = {str(OmegaConf.select(_root_, key)) for key in recipes.ROWS_ARE}
+    found = recipes.row_in_use(value, chosen)
+    found = otherwise if found is None else found
+
+    begins_trained = OmegaConf.select(_root_, "model.weights") is not None
+    if entry == "learning_rate" and begins_trained:
+        return float(f"{found * recipes.FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
+    return found
+
+
+OmegaConf.register_new_resolver("recipe", _look_up, replace=True)
+OmegaConf.register_new_resolver("at_least", max, replace=True)
+
+
 def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the values of one job, unchecked; a resumed run's come from its folder."""
     plain = settle(composed)
-    plain.pop("hydra", None)
     if plain.get("resume"):
         return resumed(str(plain["resume"]), plain, overrides)
     return plain
