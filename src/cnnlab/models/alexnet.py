@@ -149,7 +149,8 @@ def initialize_alexnet(network: Network, initialization: str, generator: torch.G
     """Fill weights and biases as `initialization` says.
 
     paper: N(0, 0.01^2), ones in the biases of conv2, conv4, conv5, fc6, fc7. source: 0.03 in conv3
-    to conv5. caffe: 0.1 for those ones, 0.005 in fc6 and fc7. kaiming: He normal, biases 0.
+    to conv5. caffe: 0.1 for those ones, 0.005 in fc6 and fc7. kaiming: He normal, biases 0, and
+    N(0, 0.01^2) in the last layer, as in `initialize`.
     Source: Krizhevsky et al. 2012, section 5; the layer definitions of the 2012 source; BVLC Caffe.
     """
     one = {"paper": 1.0, "source": 1.0, "caffe": 0.1, "kaiming": 0.0}[initialization]
@@ -163,7 +164,7 @@ def initialize_alexnet(network: Network, initialization: str, generator: torch.G
 
 def _weight_rule(initialization: str, name: str) -> WeightRule:
     if initialization == "kaiming":
-        return kaiming
+        return normal(0.01) if name == "fc8" else kaiming
     if initialization == "source" and name in ("conv3", "conv4", "conv5"):
         return normal(0.03)
     if initialization == "caffe" and name in ("fc6", "fc7"):
