@@ -82,7 +82,9 @@ def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:
     The first test images of the checkpoint's set; noise where the set is not on this machine.
     """
     size = stored.network.input_size_pixels
-    asked = StoredDatasetConfig(name="checkpoint", root=None, download=False, residency=None)
+    asked = StoredDatasetConfig(
+        name="checkpoint", root=None, download=False, residency=None, on_bad=None
+    )
     try:
         store = split_of(dataset_config(asked, stored), "test")
     except (CnnlabError, OSError):

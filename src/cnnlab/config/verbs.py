@@ -25,7 +25,12 @@ class StoredDatasetConfig:
 
         A value for a setting that the stored set does not have is left out.
         """
-        asked = {key: value for key, value in vars(self).items() if key != "name"}
+        asked = {
+            "root": self.root,
+            "download": self.download,
+            "residency": self.residency,
+            "on_bad": self.on_bad,
+        }
         given = {key: value for key, value in asked.items() if value is not None and key in stored}
         return {**stored, **given}
 
