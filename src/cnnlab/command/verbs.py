@@ -120,6 +120,7 @@ VERBS: dict[str, Verb] = {
         unused=(
             "dataset.normalize",
             "dataset.num_validation",
+            "dataset.on_bad",
             "dataset.permutation_seed",
             "dataset.residency",
             "dataset.split_seed",

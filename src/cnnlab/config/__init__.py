@@ -12,7 +12,6 @@ from typing import Any
 from cnnlab.config.checks import (
     check_dataset,
     check_pictures,
-    check_preparing,
     check_runtime,
     check_training,
 )
@@ -248,7 +247,6 @@ def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:
     """Check and type what `cnnlab prepare` was given."""
     config = parse(PrepareConfig, plain, variants=VARIANTS)
     check_dataset(config.dataset)
-    check_preparing(config.dataset)
     return config
 
 

@@ -8,7 +8,6 @@ from cnnlab.config.data import (
     AugmentConfig,
     CropConfig,
     DatasetConfig,
-    EncodedConfig,
 )
 from cnnlab.config.schema import to_plain
 from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
@@ -108,15 +107,6 @@ def check_pictures(runtime: Any) -> None:
         raise UsageError(
             "runtime.precision=bf16 is not for pictures: they are projected back in float32",
             hint="runtime.precision=fp32, or tf32 on a GPU",
-        )
-
-
-def check_preparing(dataset: DatasetConfig) -> None:
-    """Raise UsageError where bad files are dealt with by the key of another command."""
-    if isinstance(dataset, EncodedConfig) and dataset.on_bad != "error":
-        raise UsageError(
-            f"dataset.on_bad={dataset.on_bad} is for training and evaluating from files",
-            hint="cnnlab prepare has a setting of its own: on_bad=skip, up to max_bad_fraction",
         )
 
 
