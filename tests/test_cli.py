@@ -229,6 +229,34 @@ def test_what_only_the_task_can_find_out(
     assert [path.name for path in run_elsewhere.iterdir()] == ["notes, (1) #a=b.txt"]
 
 
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", f"resume={LONG}"],
+        ["train", "dataset=folder", f"dataset.root={LONG}"],
+        ["train", f"model.weights={LONG}"],
+        ["evaluate", f"checkpoint={LONG}"],
+        ["predict", "checkpoint=x", f"images={LONG}"],
+        ["visualize", f"checkpoint={LONG}"],
+        ["compare", f"runs=[{LONG},{LONG}b]"],
+        ["convert", f"source={LONG}", "output=x.safetensors"],
+        ["prepare", "dataset=store", f"dataset.root={LONG}", "output=x"],
+    ],
+    ids=lambda words: words[0] + " " + words[-1][:14],
+)
+def test_a_name_longer_than_any_file_may_have_is_no_bug(
+    words: list[str], run_elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "too long for the file system" in said
+    assert len(said) < 300
+    assert not any(run_elsewhere.iterdir())
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("cnnlab ")

@@ -67,10 +67,13 @@ def _interrupted(interruption: BaseException) -> int:
 
 def _unforeseen(error: Exception) -> int:
     """Report a bug on the way to the task; a Ctrl-C may arrive wrapped in another exception."""
-    from cnnlab.command.failures import is_interrupt, report_bug
+    from cnnlab.command.failures import complain_once, is_interrupt, report_bug, unusable_path
 
     if is_interrupt(error):
         return _interrupted(KeyboardInterrupt())
+    if (message := unusable_path(error)) is not None:
+        complain_once(message)
+        return USAGE
     return report_bug(error, log=None)
 
 

@@ -199,3 +199,14 @@ def test_a_member_that_is_gone_is_not_passed_over(tmp_path):
 
     with pytest.raises(CheckpointError, match="01_seed5"):
         verb.run(config_for(tmp_path / "run"), Launch(command=""))
+
+
+@pytest.mark.parametrize("name", ["../other", "/etc", "members/../../other"])
+def test_a_member_outside_of_its_ensemble_is_refused(tmp_path, name):
+    for folder in ("other", "run"):
+        (tmp_path / folder).mkdir()
+    write_checkpoint(tmp_path / "other" / "best.safetensors")
+    run_folder.RunFolder(tmp_path / "run").update_status(member_runs=[name])
+
+    with pytest.raises(CheckpointError, match="outside"):
+        verb.run(config_for(tmp_path / "run"), Launch(command=""))

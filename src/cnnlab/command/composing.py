@@ -23,6 +23,9 @@ from cnnlab.run_folder import find_run
 MOST_COMBINATIONS = 100
 """Sweeps with more jobs have every value checked, but not every combination."""
 
+FOR_FOLDERS = ("hydra.job.", "hydra.output_subdir=")
+"""Settings of Hydra that `folders` looks at."""
+
 USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 """What Hydra raises for a command line or a YAML file that cannot be used."""
 
@@ -147,9 +150,11 @@ def _is_hydra(override: Override) -> bool:
 
 
 def _for_hydra(request: Request) -> list[str]:
-    """Return the settings of Hydra itself, other than the search path: they may name folders."""
-    words = [word for word in request.overrides if word.lstrip("+").startswith("hydra.")]
-    return [word for word in words if not word.startswith("hydra.searchpath=")]
+    """Return the settings of Hydra that the folders of jobs depend on.
+
+    Those of launchers and sweepers are left to Hydra: they belong to plugins that it loads itself.
+    """
+    return [word for word in request.overrides if word.lstrip("+").startswith(FOR_FOLDERS)]
 
 
 def _search_path(request: Request) -> list[str]:

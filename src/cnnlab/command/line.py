@@ -236,9 +236,9 @@ def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
     bracketed = value.startswith("[") and value.endswith("]")
     if value in ("null", "") or value.startswith("${") or value[:1] in ("'", '"'):
         return value
-    if bracketed and not Path(value).exists():
+    if bracketed and not os.path.exists(value):
         return "[" + ",".join(quote(part) for part in value[1:-1].split(",") if part) + "]"
-    if Path(value).exists() or "," not in value or not (is_list or is_sweep):
+    if os.path.exists(value) or "," not in value or not (is_list or is_sweep):
         return f"[{quote(value)}]" if is_list else quote(value)
     parts = [quote(part) for part in value.split(",") if part]
     if is_sweep:
