@@ -216,8 +216,10 @@ def split_of(dataset: DatasetConfig, split: str) -> Store:
     splits = data.build(dataset)
     store: Store | None = getattr(splits, split)
     if store is None:
+        there = [name for name in ("test", "validation", "train") if getattr(splits, name)]
         raise DataError(
-            f"{dataset.name} has no {split} images", hint="dataset.num_validation holds some out"
+            f"{dataset.name} has no {split} images here",
+            hint=f"choose {' or '.join(f'split={name}' for name in there)}",
         )
     return store
 
