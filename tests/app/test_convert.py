@@ -120,6 +120,18 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+def test_another_width_than_torchvisions_is_refused_both_ways(weights, converted, tmp_path):
+    narrow = settings(weights[1], tmp_path / "narrow.safetensors")
+    narrow.model = dataclasses.replace(narrow.model, width=0.5)
+    with pytest.raises(UsageError, match=r"full width only, not at model\.width=0\.5"):
+        convert.run(narrow, Launch(command="cnnlab convert"))
+    stored = open_network(converted, CPU)
+    stored.config["model"]["width"] = 0.5
+    with pytest.raises(UsageError, match=r"full width only, not at model\.width=0\.5"):
+        convert.give_out(stored, tmp_path / "narrow.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_existing_output_stays(weights, tmp_path):
     (tmp_path / "mine.safetensors").write_text("mine")
     with pytest.raises(BusyError):

@@ -1,6 +1,7 @@
 """Fine-tuning keeps what was learned: on few pictures it is ahead of training from scratch."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,20 @@ LEAN = (
 )  # fmt: skip
 
 
-def write_digits(root: Path, digits: range, num_train: int, num_test: int) -> Path:
-    """Write real digits as pictures, a folder a class."""
+def write_digits(
+    root: Path, name: Callable[[int], str], first: int, sizes: tuple[int, int]
+) -> Path:
+    """Write real digits as pictures, a folder a class that `name` gives.
+
+    first: of the 500 pictures of each digit, where to begin. sizes: for training and testing.
+    """
     images, labels = read_digits(find_file())
-    for digit in digits:
-        pictures = images[labels == digit][: num_train + num_test]
+    for digit in range(10):
+        pictures = images[labels == digit][first : first + sum(sizes)]
         for i, picture in enumerate(pictures):
-            split = "train" if i < num_train else "test"
-            folder = root / split / f"digit {digit}"
+            folder = root / ("train" if i < sizes[0] else "test") / name(digit)
             folder.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(picture.squeeze()).save(folder / f"{i:03}.png")
+            Image.fromarray(picture.squeeze()).save(folder / f"{digit}_{i:03}.png")
     return root
 
 
@@ -43,19 +48,19 @@ def rate_of(run: Path) -> float:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
-    """A LeNet-5 that has learned the digits 0 to 5 (old), and few pictures of 6 to 9 (few)."""
+    """A LeNet-5 that has learned the ten digits (old), and 50 other pictures, even or odd (few)."""
     folder = tmp_path_factory.mktemp("digits")
-    many = write_digits(folder / "many", range(6), num_train=80, num_test=10)
+    many = write_digits(folder / "many", lambda digit: f"digit {digit}", 0, (80, 10))
     train(many, folder / "old", "model=lenet5", "trainer.epochs=4", "trainer.batch_size=16")
-    write_digits(folder / "few", range(6, 10), num_train=8, num_test=50)
+    write_digits(folder / "few", lambda digit: ("even", "odd")[digit % 2], 100, (5, 20))
     return folder
 
 
 @pytest.fixture(scope="module")
 def runs(home: Path) -> tuple[Path, Path, float, float]:
-    """Two runs of 16 updates on the few pictures, from the weights and from scratch."""
+    """Two runs of 20 updates on the few pictures, from the weights and from scratch."""
     tuned, scratch = home / "tuned", home / "scratch"
-    equal = ("trainer.epochs=4", "trainer.batch_size=8")
+    equal = ("trainer.epochs=4", "trainer.batch_size=10")
     begin = (f"model.weights={home / 'old'}", "model.replace_head=true")
     return (
         tuned,
@@ -66,10 +71,11 @@ def runs(home: Path) -> tuple[Path, Path, float, float]:
 
 
 def test_fine_tuning_is_ahead_of_training_from_scratch_at_equal_updates(runs) -> None:
+    """On a two-core machine 9.5 against 21.5 % (seed 0), 9 against 19 % (seed 1)."""
     _, _, tuned_error, scratch_error = runs
 
-    assert tuned_error < 0.25
-    assert tuned_error < scratch_error - 0.15
+    assert tuned_error < 0.15
+    assert tuned_error < 0.7 * scratch_error
 
 
 def test_training_that_begins_with_weights_defaults_to_a_tenth_of_the_rate(runs) -> None:
