@@ -1,16 +1,14 @@
 """Every setting of every choice of a group is read by what builds that choice."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
 from torch import nn
 
 from cnnlab import models
 from cnnlab.app.curvature import loss_of
-from cnnlab.config import VARIANTS
+from cnnlab.config import VARIANTS, choices
 from cnnlab.config.data import AUGMENTS, AugmentConfig
 from cnnlab.config.models import MODELS as MODEL_CONFIGS
 from cnnlab.config.models import ModelConfig
@@ -21,13 +19,11 @@ from cnnlab.data.store import StoredStatistics
 from cnnlab.training import optimizers, schedules
 from tests.command.recording import keys_of, record
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-
 
 def recorded(shape: type, group: str, name: str, **changes: Any) -> tuple[Any, set[str]]:
-    plain = yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text())
+    config = parse(shape, choices.alone(group, name) | changes, group, VARIANTS)
     read: set[str] = set()
-    return record(parse(shape, plain | changes, group, VARIANTS), read), read
+    return record(config, read), read
 
 
 def unread(config: Any, read: set[str]) -> set[str]:

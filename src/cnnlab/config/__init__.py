@@ -21,7 +21,7 @@ from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.earlier import completed
 from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
-from cnnlab.config.schema import Variants, parse, setting, to_plain
+from cnnlab.config.schema import Variants, parse, setting, settings_within, to_plain
 from cnnlab.config.summary import SummaryConfig
 from cnnlab.config.surroundings import (
     EVALUATIONS,
@@ -115,9 +115,7 @@ class TrainConfig:
 
     seed: int = setting("of initialization, order, augmentation and dropout", at_least=0)
     model: ModelConfig
-    fine_tuning: FineTuningConfig = setting(
-        "what training begins with, and what it changes", within="model"
-    )
+    fine_tuning: FineTuningConfig = settings_within("model")
     dataset: DatasetConfig
     augment: AugmentConfig
     optimizer: OptimizerConfig
