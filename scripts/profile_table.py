@@ -7,8 +7,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 
+from cnnlab.command.composing import settle
 from cnnlab.config import choices
-from cnnlab.config.recipes import settle
 
 PROFILES = ("alexnet_2012_paper", "alexnet_2012_source")
 

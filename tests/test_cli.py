@@ -1,10 +1,7 @@
 """The command line as users meet it: messages, exit codes, what is imported, what survives."""
 
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -33,6 +30,8 @@ BAD_LINES = [
     (["train", "model.dropout=1.5"], "below 1, got 1.5"),
     (["train", "model=linear", "model.dropout=0.5"], "model 'linear' has no setting 'dropout'"),
     (["train", "model.name=alexnet"], "write model=alexnet"),
+    (["train", "model.recipe.learning_rate=1"], "'model.recipe.learning_rate' is not a setting"),
+    (["train", "model=alexnet", "model.geometry=228"], "one of 224_ceil, 227, 224_pad2"),
     (["train", "runtime.precision=fp8"], "one of fp32, tf32, bf16"),
     (["train", "trainer.lr = 3"], "without spaces: trainer.lr=3"),
     (["train", "seed", "=", "3"], "without spaces: seed=3"),
@@ -92,7 +91,6 @@ def cnnlab(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=60,
         check=False,
     )
 
@@ -131,6 +129,8 @@ def test_help_names_every_group_choice_and_every_key(capsys: pytest.CaptureFixtu
         assert main([name, "--help"]) == 0
         text = capsys.readouterr().out
         for key in walk(verb.config_class, verb.variants):
+            if not verb.uses(key.name):
+                continue  # refused: tests/command/test_keys_read.py
             assert key.name.endswith(".name") or f"  {key.name} " in text
             in_group = key.name.partition(".")[0] in choices.groups(name)
             assert in_group or key.description in text
@@ -183,26 +183,6 @@ def test_a_reader_that_goes_away_is_no_bug(words: str, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_ctrl_c_before_the_task_ends_quietly_with_130(tmp_path: Path) -> None:
-    ends = set()
-    for wait_seconds in (0.15, 0.3, 0.6):
-        process = subprocess.Popen(
-            [sys.executable, "-m", "cnnlab", "summary", "model=alexnet"],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        time.sleep(wait_seconds)
-        os.kill(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert "Traceback" not in errors
-        ends.add(process.returncode)
-
-    # Python ends by the signal itself where it hit code run by exec(): 130 for a shell as well
-    assert ends <= {130, -signal.SIGINT}
-
-
 @pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
 def test_the_scripts_are_the_commands(script: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[1] / "scripts" / script
@@ -228,7 +208,7 @@ def test_the_scripts_are_the_commands(script: str, tmp_path: Path) -> None:
         (["evaluate", "checkpoint=notes, (1) #a=b.txt"], 4, "notes, (1) #a=b.txt"),
         (["evaluate", "checkpoint=no such file"], 4, "no such file"),
         (["train", "augment=crop_mirror"], 2, "mirror"),
-        (["train", "model=alexnet"], 2, "alexnet"),
+        (["train", "model=alexnet", "dataset.image_size_pixels=48"], 2, "the smallest is 64"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -249,6 +229,34 @@ def test_what_only_the_task_can_find_out(
     assert [path.name for path in run_elsewhere.iterdir()] == ["notes, (1) #a=b.txt"]
 
 
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", f"resume={LONG}"],
+        ["train", "dataset=folder", f"dataset.root={LONG}"],
+        ["train", f"model.weights={LONG}"],
+        ["evaluate", f"checkpoint={LONG}"],
+        ["predict", "checkpoint=x", f"images={LONG}"],
+        ["visualize", f"checkpoint={LONG}"],
+        ["compare", f"runs=[{LONG},{LONG}b]"],
+        ["convert", f"source={LONG}", "output=x.safetensors"],
+        ["prepare", "dataset=store", f"dataset.root={LONG}", "output=x"],
+    ],
+    ids=lambda words: words[0] + " " + words[-1][:14],
+)
+def test_a_name_longer_than_any_file_may_have_is_no_bug(
+    words: list[str], run_elsewhere: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert "too long for the file system" in said
+    assert len(said) < 300
+    assert not any(run_elsewhere.iterdir())
+
+
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("cnnlab ")
@@ -258,19 +266,3 @@ def test_a_message_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]
     main(["train", "\x1b[2Jepochs=3"])
 
     assert "\x1b" not in capsys.readouterr().err
-
-
-def test_a_termination_request_before_the_task_ends_with_143(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cnnlab", "summary", "model=alexnet"],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    time.sleep(0.6)
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-
-    assert process.returncode == 143
-    assert errors == ""

@@ -1,5 +1,6 @@
 """YAML and dataclasses say the same, and every composition that is shipped can be used."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,10 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from cnnlab import config
+from cnnlab.command.composing import settle
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import walk
-from cnnlab.config.recipes import settle
 from cnnlab.config.schema import parse
 from cnnlab.errors import UsageError
 
@@ -134,13 +135,23 @@ def test_a_number_that_is_not_finite_is_refused() -> None:
 
 
 def test_stored_values_stay_where_the_command_says_nothing() -> None:
-    stored, plain = choices.alone("dataset", "mnist"), choices.alone("dataset", "checkpoint")
+    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist"), "", config.VARIANTS)
+    plain = choices.alone("dataset", "checkpoint")
 
     silent = parse(config.StoredDatasetConfig, plain)
     elsewhere = parse(config.StoredDatasetConfig, {**plain, "root": "/else"})
 
     assert silent.applied_to(stored) == stored
-    assert elsewhere.applied_to(stored) == {**stored, "root": "/else"}
+    assert elsewhere.applied_to(stored) == dataclasses.replace(stored, root="/else")
+
+
+@pytest.mark.parametrize("asked", [{"root": "/else"}, {"download": True}, {"on_bad": "skip"}])
+def test_a_setting_that_the_stored_set_does_not_have_is_refused(asked: dict) -> None:
+    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist5k"), "", config.VARIANTS)
+    plain = choices.alone("dataset", "checkpoint")
+
+    with pytest.raises(UsageError, match=rf"'mnist5k'.* has no setting '{next(iter(asked))}'"):
+        parse(config.StoredDatasetConfig, {**plain, **asked}).applied_to(stored)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,6 @@ def run_installed(installed: Path, folder: Path, *words: str) -> subprocess.Comp
         env={"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 

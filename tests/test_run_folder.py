@@ -20,7 +20,7 @@ import sys, time
 from cnnlab.run_folder import RunFolder
 RunFolder(sys.argv[1]).lock()
 print("held", flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from cnnlab import runtime
 from cnnlab.app.assemble import Assembly, assemble
+from cnnlab.command.composing import settle
 from cnnlab.config import TrainConfig, parse_train
-from cnnlab.config.recipes import settle
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

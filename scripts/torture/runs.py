@@ -50,7 +50,7 @@ LONGER = (
     "saving.every_steps=7",
     "schedule=one_cycle",
 )
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 600
 STOP_SECONDS = 10
 Run = Callable[..., Outcome]
 

@@ -8,6 +8,11 @@ checkpoint.py and run_folder/; at last config/ and command/, which turn words in
 Letters in shapes: N images, V views, C channels, H and W pixels, S the side of a square, K classes.
 """
 
+from cnnlab import starting
+
+if starting.is_command():
+    starting.answer_requests()  # before anything else is imported
+
 import importlib
 from typing import Any
 

@@ -1,25 +1,44 @@
 """`cnnlab VERB key=value ...`: check the config with our messages, then run the verb's task.
 
-Everything is imported inside `main`, so that an early Ctrl-C ends quietly, and torch only with a
-task, so that help and errors answer at once.
+Everything is imported where it is needed, and torch only with a task, so that help and errors
+answer at once.
 """
 
+import io
 import os
 import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cnnlab import starting
+
 if TYPE_CHECKING:
     from cnnlab.command.line import Request
 
-USAGE, INTERRUPTED = 2, 130
+USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code; nothing is raised."""
+    """Run one command and return its exit code; nothing is raised.
+
+    arguments: None for those of this process, which then is the command: requests to end it are
+    answered without a way through Python's exit, which has its own ideas of their exit codes.
+    """
+    if arguments is not None or threading.current_thread() is not threading.main_thread():
+        return _guarded(sys.argv[1:] if arguments is None else arguments)
+    starting.answer_requests()
+    code = _guarded(sys.argv[1:])
+    starting.answer_requests()  # the task had handlers of its own
+    if code in (starting.INTERRUPTED, starting.TERMINATED):
+        os._exit(code)
+    return code
+
+
+def _guarded(arguments: Sequence[str]) -> int:
     try:
-        return _main(list(sys.argv[1:] if arguments is None else arguments))
+        _show_everything()
+        return _main(list(arguments))
     except KeyboardInterrupt as interruption:
         return _interrupted(interruption)
     except BrokenPipeError:
@@ -30,19 +49,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _close_output()
 
 
+def _show_everything() -> None:
+    """Let names that the terminal's encoding lacks degrade instead of raising, in every command."""
+    from cnnlab.printable import DEGRADING
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=DEGRADING)
+
+
 def _interrupted(interruption: BaseException) -> int:
     from cnnlab.command.failures import complain_once
 
     complain_once(getattr(interruption, "message", "") or "interrupted")
-    return int(getattr(interruption, "exit_code", INTERRUPTED))
+    return int(getattr(interruption, "exit_code", starting.INTERRUPTED))
 
 
 def _unforeseen(error: Exception) -> int:
     """Report a bug on the way to the task; a Ctrl-C may arrive wrapped in another exception."""
-    from cnnlab.command.failures import is_interrupt, report_bug
+    from cnnlab.command.failures import complain_once, is_interrupt, report_bug, unusable_path
 
     if is_interrupt(error):
         return _interrupted(KeyboardInterrupt())
+    if (message := unusable_path(error)) is not None:
+        complain_once(message)
+        return USAGE
     return report_bug(error, log=None)
 
 
@@ -122,7 +153,7 @@ def _under_hydra(request: "Request") -> int:
     """Let Hydra compose and start the job, or all jobs of a sweep; return the exit code."""
     import hydra
 
-    from cnnlab.command import jobs, sweeps
+    from cnnlab.command import folders, jobs, sweeps
     from cnnlab.config import choices
 
     codes: list[int] = []
@@ -132,11 +163,13 @@ def _under_hydra(request: "Request") -> int:
         return codes[-1]
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of ending the process
-    sys.argv = [f"cnnlab {request.verb}", *request.overrides, *request.flags]
-    sweeps.exit_codes.clear()
+    words = [*request.overrides, *folders.words_for_hydra(request)]
+    sys.argv = [f"cnnlab {request.verb}", *words, *request.flags]
     folder = str(choices.configs_folder())
     hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
-    return next((code for code in [*sweeps.exit_codes, *codes] if code), 0)
+    if request.is_sweep:
+        codes = sweeps.close(request)  # the jobs may have run in other processes
+    return next((code for code in codes if code), 0)
 
 
 def _close_output() -> None:

@@ -1,4 +1,8 @@
-"""What a person sees in the terminal: lines, tables, one live bar; the lines also go to a log."""
+"""What a person sees in the terminal: lines, tables, one live bar; the lines also go to a log.
+
+The only file that uses rich. What it shows is handed over as `rich.text.Text`, never as a string:
+a string would be read as markup, and a class may be called `[dog]` or `:cat:`.
+"""
 
 import contextlib
 import sys
@@ -7,13 +11,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.text import Text
 
 from cnnlab.printable import printable
 
 REFRESHES_PER_SECOND = 5
+GAP, ELLIPSIS = "  ", "..."
+
+LEAST_NAME = 12
+"""Cells that a shortened name keeps, however narrow the terminal is."""
 
 
 class Console:
@@ -23,7 +32,9 @@ class Console:
     """
 
     def __init__(self, *, progress: bool = True, stream: IO[str] | None = None) -> None:
-        self._rich = RichConsole(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        self._rich = RichConsole(
+            file=stream or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
         self._progress_wanted = (
             progress and self._rich.is_terminal and not self._rich.is_dumb_terminal
         )
@@ -41,7 +52,7 @@ class Console:
     def line(self, text: str = "") -> None:
         """Print one line (control characters escaped) and log it."""
         text = printable(text)
-        self._rich.print(text, markup=False)
+        self._rich.print(Text(text))
         self.record(text)
 
     def record(self, text: str) -> None:
@@ -56,17 +67,27 @@ class Console:
                 self._log.close()
             self._log = None
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-        """Print a table: first column to the left, the others to the right; the last row is a total
-        if it starts with 'total'."""
-        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-        for i, column in enumerate(columns):
-            table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
-        for row in rows:
-            cells = [printable(cell) for cell in row]
-            table.add_row(*cells, style="bold" if cells[0].startswith("total") else "")
-        self._rich.print(table)
-        self.record("\n".join("  ".join(row) for row in [columns, *rows]))
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        title: str = "",
+        *,
+        num_names: int = 1,
+    ) -> None:
+        """Print a table: the first `num_names` columns to the left, figures to the right.
+
+        A figure is never shortened; a name is, where a terminal is too narrow for the table. A row
+        that starts with 'total' is printed in bold.
+        """
+        cells = [[printable(cell) for cell in row] for row in [columns, *rows]]
+        width = self._rich.width if self._rich.is_terminal else None
+        if title:
+            self._rich.print(Text(title, style="italic"))
+        for number, line in enumerate(_aligned(cells, num_names, width)):
+            is_bold = number == 0 or line.startswith("total")
+            self._rich.print(Text(line, style="bold" if is_bold else ""))
+        self.record("\n".join([*filter(None, [title]), *_aligned(cells, num_names, None)]))
 
     def start_bar(
         self, total: int, completed: int, description: str, *, unit: str = "steps"
@@ -75,11 +96,11 @@ class Console:
         if not self._progress_wanted:
             return
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
-            TextColumn(f"{{task.completed}}/{{task.total}} {unit}"),
+            TextColumn(f"{{task.completed}}/{{task.total}} {unit}", markup=False),
             TimeRemainingColumn(compact=True),
-            TextColumn("left"),
+            TextColumn("left", markup=False),
             console=self._rich,
             refresh_per_second=REFRESHES_PER_SECOND,
             transient=True,
@@ -107,3 +128,24 @@ class Console:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def _aligned(rows: Sequence[Sequence[str]], num_names: int, width: int | None) -> list[str]:
+    """Return the rows as lines of equal columns; names are shortened to fit `width` cells."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    if width is not None:
+        excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
+        for i in reversed(range(num_names)):
+            taken = max(0, min(excess, widths[i] - LEAST_NAME))
+            widths[i], excess = widths[i] - taken, excess - taken
+    return [_line(row, widths, num_names) for row in rows]
+
+
+def _line(row: Sequence[str], widths: Sequence[int], num_names: int) -> str:
+    cells = []
+    for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        if cell_len(cell) > width:
+            cell = set_cell_size(cell, width - len(ELLIPSIS)).rstrip() + ELLIPSIS
+        gap = " " * (width - cell_len(cell))
+        cells.append(cell + gap if i < num_names else gap + cell)
+    return GAP.join(cells).rstrip()

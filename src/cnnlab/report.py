@@ -76,8 +76,10 @@ def _section(section: Section) -> str:
 
 def _part(part: Part) -> str:
     if isinstance(part, Text):
-        tag = "pre" if part.preformatted else "p"
-        return f"<{tag}>{_escaped(part.text)}</{tag}>"
+        if part.preformatted:
+            lines = part.text.split("\n")
+            return "<pre>" + "\n".join(_escaped(line) for line in lines) + "</pre>"
+        return f"<p>{_escaped(part.text)}</p>"
     if isinstance(part, Table):
         return _table(part)
     if isinstance(part, Gallery):
@@ -114,7 +116,7 @@ def _width_pixels(png: bytes) -> int:
 
 
 def _escaped(text: str) -> str:
-    return html.escape("\n".join(printable(line) for line in str(text).split("\n")))
+    return html.escape(printable(str(text)))
 
 
 _NARROW_PIXELS = 640

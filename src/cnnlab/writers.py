@@ -8,6 +8,7 @@ import contextlib
 import csv
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ class JsonlWriter:
         self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, **values}) + "\n")
+        finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
+        self._file.write(json.dumps({"step": step, **finite}, allow_nan=False) + "\n")
 
     def images(self, step: int, name: str, picture: Tensor) -> None:
         """Leave pictures to TensorBoard."""

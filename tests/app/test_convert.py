@@ -8,7 +8,7 @@ import torch
 import torchvision
 
 from cnnlab import checkpoint
-from cnnlab.app import convert
+from cnnlab.app import convert, foreign_weights
 from cnnlab.app.stored_network import open_network
 from cnnlab.config import Launch, choices
 from cnnlab.config.convert import ConvertConfig
@@ -61,9 +61,9 @@ def converted(weights, tmp_path_factory):
 def test_converted_checkpoint_gives_torchvisions_scores_on_torchvisions_input(weights, converted):
     stored = open_network(converted, CPU)
     pixels = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
-    unit = (pixels / 255 - torch.tensor(convert.IMAGENET_MEAN)[:, None, None]) / torch.tensor(
-        convert.IMAGENET_STD
-    )[:, None, None]
+    unit = (
+        pixels / 255 - torch.tensor(foreign_weights.IMAGENET_MEAN)[:, None, None]
+    ) / torch.tensor(foreign_weights.IMAGENET_STD)[:, None, None]
     ours = stored.network(stored.preprocessing.normalize(pixels))
     assert torch.allclose(ours, weights[0](unit), atol=1e-5)
     assert stored.class_names[:2] == ("class 0", "class 1")
@@ -89,7 +89,7 @@ def test_class_names_come_from_a_file(weights, tmp_path):
 
 
 def test_a_thousand_classes_are_imagenets_and_all_different():
-    names = convert._class_names(None, 1000)
+    names = foreign_weights.usual_names(1000)
     assert len(set(names)) == 1000
     assert names[0] == "tench"
 

@@ -21,7 +21,7 @@ from tests.app.test_evaluate import config_for
 
 LEAN = ["logging.report=false", "logging.tensorboard=false", "runtime.device=cpu"]
 SHORT = [*LEAN, "trainer.epochs=2", "trainer.limit_train_batches=3"]
-LONG_ENOUGH_TO_STOP = [*LEAN, "trainer.epochs=6", "trainer.limit_train_batches=12"]
+LONG_ENOUGH_TO_STOP = [*LEAN, "trainer.epochs=20", "trainer.limit_train_batches=12"]
 
 
 def start(*words: str, cwd: Path) -> subprocess.Popen:
@@ -37,7 +37,7 @@ def start(*words: str, cwd: Path) -> subprocess.Popen:
 
 
 def finish(process: subprocess.Popen, code: int = 0) -> str:
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate()
     assert process.returncode == code, err
     return out + err
 
@@ -100,13 +100,11 @@ def test_members_stopped_and_resumed_equal_single_runs_of_their_seeds(tmp_path):
     words = ["train", "ensemble.members=2", "hydra.run.dir=pair", *LONG_ENOUGH_TO_STOP]
     process = start(*words, cwd=tmp_path)
     members = members_of(tmp_path / "pair")
-    deadline = time.monotonic() + 120
     while min(map(epochs_of, members)) < 2 and process.poll() is None:
-        assert time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     assert "continue with: cnnlab train resume=pair" in finish(process, 143)
-    assert max(map(epochs_of, members)) < 6
+    assert max(map(epochs_of, members)) < 20
     assert "ensembles by size" in finish(start("train", "resume=pair", cwd=tmp_path))
     single = ["train", "seed=1", "runtime.num_threads=1", "hydra.run.dir=single"]
     finish(start(*single, *LONG_ENOUGH_TO_STOP, cwd=tmp_path))

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnlab import checkpoint, data, models
+from cnnlab import checkpoint, data, models, run_folder
 from cnnlab.app import evaluate as verb
 from cnnlab.config import (
     VARIANTS,
@@ -103,6 +103,8 @@ def test_the_answer_is_one_json_document_with_the_stated_keys(two_checkpoints, c
         "split",
         "evaluation",
         "checkpoints",
+        "data_digest",
+        "data_as_recorded",
         "num_images",
         "top1_error",
         "top5_error",
@@ -179,5 +181,32 @@ def test_an_ensembles_folder_stands_for_its_members(tmp_path, capsys):
         folder = tmp_path / "run" / "members" / f"{i}" / "checkpoints"
         folder.mkdir(parents=True)
         write_checkpoint(folder / "best.safetensors", seed=i)
+    ensemble = run_folder.RunFolder(tmp_path / "run")
+    ensemble.update_status(member_runs=["members/0", "members/1"])
+    (tmp_path / "run" / "members" / ".ipynb_checkpoints").mkdir()
+
     answer = answer_of(config_for(tmp_path / "run"), capsys)
-    assert len(answer["checkpoints"]) == 2
+
+    assert [Path(path).parts[-3] for path in answer["checkpoints"]] == ["0", "1"]
+
+
+def test_a_member_that_is_gone_is_not_passed_over(tmp_path):
+    only = tmp_path / "run" / "members" / "00_seed4" / "checkpoints"
+    only.mkdir(parents=True)
+    write_checkpoint(only / "best.safetensors")
+    ensemble = run_folder.RunFolder(tmp_path / "run")
+    ensemble.update_status(members=2, seed=4)  # as before the members' folders were listed
+
+    with pytest.raises(CheckpointError, match="01_seed5"):
+        verb.run(config_for(tmp_path / "run"), Launch(command=""))
+
+
+@pytest.mark.parametrize("name", ["../other", "/etc", "members/../../other"])
+def test_a_member_outside_of_its_ensemble_is_refused(tmp_path, name):
+    for folder in ("other", "run"):
+        (tmp_path / folder).mkdir()
+    write_checkpoint(tmp_path / "other" / "best.safetensors")
+    run_folder.RunFolder(tmp_path / "run").update_status(member_runs=[name])
+
+    with pytest.raises(CheckpointError, match="outside"):
+        verb.run(config_for(tmp_path / "run"), Launch(command=""))

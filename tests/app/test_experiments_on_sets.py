@@ -25,7 +25,6 @@ EXPERIMENTS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_trains_on_its_set(name: str, tmp_path: Path) -> None:
     write, words = EXPERIMENTS[name]

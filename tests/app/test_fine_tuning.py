@@ -150,7 +150,7 @@ def test_what_does_not_fit_is_refused_with_the_key_or_the_layers(
 
 @pytest.mark.parametrize(
     ("name", "code", "said"),
-    [("no.safetensors", 4, "no such"), ("a.pth", 2, "cnnlab convert source="), ("own", 4, "here")],
+    [("no.safetensors", 4, "no such"), ("a.pth", 4, "no such"), ("own", 4, "here")],
 )
 def test_files_that_are_no_checkpoints_are_refused(home, tmp_path, capsys, name, code, said):
     assert train(home, tmp_path / "run", NEW_HEAD, weights=name) == code

@@ -83,6 +83,16 @@ def test_many_classes_show_the_worst_pairs_instead_of_a_picture():
     assert counts == sorted(counts, reverse=True)
 
 
+def test_a_page_of_very_many_classes_says_that_it_has_no_matrix():
+    store = store_of([f"class {k}" for k in range(5001)], num=8)
+    tally = tally_of(store)
+    (only,) = sections.confusion(tally, store.class_names).parts
+
+    assert only.text.startswith("No confusion matrix is kept of 5,001 classes")
+    assert len(sections.classes(tally, store.class_names).parts[0].rows) == 5001
+    assert [tag for tag, _ in run_page.pictures_of_test(store, tally, [])] == []
+
+
 def test_a_faultless_network_has_no_misses_and_no_pairs():
     store = store_of(["a", "b"])
     perfect = count(judge(torch.eye(2)[store.labels], store.labels), 2)

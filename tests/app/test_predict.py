@@ -14,12 +14,14 @@ from cnnlab import data
 from cnnlab.app import predict as verb
 from cnnlab.app.prediction import as_images, load
 from cnnlab.config import VARIANTS, DatasetConfig, Launch
+from cnnlab.config.data import AUGMENTS, DATASETS
 from cnnlab.config.schema import parse
-from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
+from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig, RuntimeConfig
 from cnnlab.config.verbs import PredictConfig
+from cnnlab.data import idx, reflection
 from cnnlab.data.digits import like_mnist
-from cnnlab.errors import DataError
-from tests.app.test_evaluate import choice, write_checkpoint
+from cnnlab.errors import DataError, UsageError
+from tests.app.test_evaluate import choice, views, write_checkpoint
 
 PHOTOGRAPH = Path(__file__).parents[2] / "docs" / "images" / "handwritten_digit.jpg"
 
@@ -103,7 +105,8 @@ def test_bad_files_are_named_and_the_rest_is_predicted(checkpoint, tmp_path, cap
     found = json.loads(printed.out)
     assert [Path(image["path"]).name for image in found["images"]] == ["b.png"]
     assert [Path(bad["path"]).name for bad in found["failed"]] == ["a.png", "c.jpg"]
-    assert len(printed.err.splitlines()) == 2
+    assert printed.err.splitlines()[0].endswith("1 not an image by its ending (notes.txt)")
+    assert len(printed.err.splitlines()) == 3
     assert ".cpp" not in printed.err  # no path of the machine that built the decoder
 
 
@@ -166,6 +169,102 @@ def test_what_are_no_images_is_refused(images):
         as_images(images)
 
 
-def test_no_images_are_refused(checkpoint):
-    with pytest.raises(DataError, match="no images"):
-        load(checkpoint, "cpu").predict(torch.zeros(0, 28, 28, 1, dtype=torch.uint8))
+EMPTY = {
+    "gray arrays": np.zeros((0, 28, 28), np.uint8),
+    "color arrays": np.zeros((0, 28, 28, 3), np.uint8),
+    "a tensor": torch.zeros(0, 1, 28, 28, dtype=torch.uint8),
+    "a list": [],
+    "a tuple": (),
+    "one array": np.zeros((0, 28), np.uint8),
+    "no rows": np.zeros((2, 0, 28), np.uint8),
+    "no columns, in a list": [np.zeros((28, 28), np.uint8), np.zeros((28, 0, 3), np.uint8)],
+}
+
+
+@pytest.mark.parametrize("images", EMPTY.values(), ids=EMPTY)
+def test_an_empty_batch_is_one_clear_error(checkpoint, images):
+    with pytest.raises(DataError, match=r"no images to predict|has no pixels"):
+        load(checkpoint, "cpu").predict(images)
+
+
+def machine(**changes: object) -> RuntimeConfig:
+    return parse(RuntimeConfig, choice("runtime", "auto") | {"device": "cpu"} | changes, "runtime")
+
+
+def probabilities(config: PredictConfig, capsys: pytest.CaptureFixture) -> list[float]:
+    assert run(config) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["images"]
+    return [one["probability"] for one in answer["predictions"]]
+
+
+def test_precision_and_threads_have_an_effect(checkpoint, capsys):
+    usual = probabilities(config_for(checkpoint, PHOTOGRAPH), capsys)
+    coarse = probabilities(
+        config_for(checkpoint, PHOTOGRAPH, runtime=machine(precision="bf16")), capsys
+    )
+    assert coarse != usual
+    assert coarse == pytest.approx(usual, abs=0.05)
+    before = torch.get_num_threads()
+    try:
+        run(config_for(checkpoint, PHOTOGRAPH, runtime=machine(num_threads=before + 1)))
+        assert torch.get_num_threads() == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_precision_without_effect_is_said(checkpoint, capsys):
+    assert run(config_for(checkpoint, PHOTOGRAPH, runtime=machine(precision="tf32"))) == 0
+    assert "precision=tf32 has no effect on cpu" in capsys.readouterr().err
+
+
+def trained_on(path: Path, augment: str, dataset: str = "mnist5k", **changes: object) -> Path:
+    """Write a checkpoint whose config names another augmentation and set."""
+    plain = {
+        "model": choice("model", "linear"),
+        "dataset": choice("dataset", dataset) | changes,
+        "augment": choice("augment", augment),
+    }
+    return write_checkpoint(path, config=plain)
+
+
+MIRRORING = [name for name in AUGMENTS if "force_mirror" in choice("augment", name)]
+
+
+@pytest.mark.parametrize("augment", MIRRORING)
+def test_ten_views_are_for_every_augmentation_that_mirrors(augment, tmp_path, capsys):
+    assert {"alexnet", "resized_crop", "crop_mirror"} == set(MIRRORING)
+    path = trained_on(tmp_path / "a.safetensors", augment, "imagenet")
+    ten_views = CroppedEvaluationConfig(name="ten_view", padding_pixels=2)
+    assert run(config_for(path, PHOTOGRAPH, evaluation=ten_views)) == 0
+    assert len(json.loads(capsys.readouterr().out)["images"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("dataset", "changes", "allowed"),
+    [
+        ("cifar10", {}, True),
+        ("cifar10", {"permutation_seed": 3}, False),
+        ("gtsrb", {}, False),
+        ("mnist", {}, False),
+        ("folder", {"mirror_allowed": True}, True),
+        ("folder", {"mirror_allowed": False}, False),
+        ("store", {}, False),
+    ],
+)
+def test_ten_views_depend_on_the_set_and_not_on_a_word(dataset, changes, allowed, tmp_path, capsys):
+    path = trained_on(tmp_path / "a.safetensors", "crop", dataset, **changes)
+    config = config_for(path, PHOTOGRAPH, evaluation=views("ten_view"))
+    if allowed:
+        assert run(config) == 0
+    else:
+        with pytest.raises(UsageError, match="five_crop"):
+            run(config)
+
+
+def test_what_a_set_says_of_reflection_is_known_without_its_images():
+    assert reflection.SURVIVE.keys() | {"folder", "store"} == DATASETS.keys()
+    for name in ("mnist5k", "synthetic"):
+        config = parse(DatasetConfig, choice("dataset", name), "dataset", VARIANTS)
+        assert data.build(config).test.mirror_allowed == reflection.SURVIVE[name]
+    for known in (idx.MNIST, idx.FASHION_MNIST):
+        assert known.mirror_allowed == reflection.SURVIVE[known.name]

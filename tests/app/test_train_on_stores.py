@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cnnlab.run_folder import RunFolder
@@ -58,3 +59,34 @@ def test_a_run_stopped_in_mid_epoch_goes_on_with_4_decode_threads_as_with_1(
     assert more.code == 0, more.errors
     assert trace(folder) == trace(whole)
     assert not [text for text in differences(whole, folder) if "tensors" in text]
+
+
+def flip_pixel(store: Path) -> None:
+    path = store / "train_00000.npy"
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0x40
+    path.write_bytes(raw)
+
+
+def swap_labels(store: Path) -> None:
+    labels = np.load(store / "train_labels.npy")
+    np.save(store / "train_labels.npy", labels[::-1])
+
+
+CHANGES = {"a flipped pixel": flip_pixel, "swapped labels": swap_labels}
+
+
+def test_no_run_begins_or_goes_on_with_a_store_that_changed(pictures: Path, tmp_path: Path) -> None:
+    store, folder = place_of("uint8", pictures, tmp_path / "store"), tmp_path / "run"
+    short = (*WORDS, "trainer.epochs=1", "trainer.limit_train_batches=2", "augment=none")
+    words = [word for word in short if not word.startswith("augment.")]
+    begun = call(*words, f"dataset.root={store}", f"hydra.run.dir={folder}")
+    assert begun.code == 0, begun.errors
+    for kind, change in CHANGES.items():
+        other = tmp_path / kind.replace(" ", "_")
+        shutil.copytree(store, other)
+        change(other)
+        again = call("train", f"resume={folder}", "trainer.epochs=2", f"dataset.root={other}")
+        assert (again.code, "changed since" in again.errors) == (3, True), kind
+        anew = call(*words, f"dataset.root={other}", f"hydra.run.dir={tmp_path / 'anew'}")
+        assert (anew.code, "changed since" in anew.errors) == (3, True), kind

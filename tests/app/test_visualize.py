@@ -8,6 +8,7 @@ import yaml
 from cnnlab import checkpoint, data, models
 from cnnlab.app import visualize as verb
 from cnnlab.app.probing import image_set, spread
+from cnnlab.cli import main
 from cnnlab.config import STORED_VARIANTS, VARIANTS, DatasetConfig, Launch, choices
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
@@ -155,6 +156,18 @@ def test_own_pictures_are_looked_at_and_bad_ones_named(run, tmp_path, capsys):
     assert "text.png" in caught.value.where
     with pytest.raises(DataError, match="no such picture"):
         draw(config_for(run, what=["predictions"], images=[str(tmp_path / "gone.png")]))
+
+
+@pytest.mark.parametrize("key", ["what", "formats", "indices", "units"])
+def test_an_empty_list_draws_nothing_and_is_refused(run, key, capsys):
+    words = [f"checkpoint={run}", f"{key}=[]", "runtime.device=cpu"]
+    assert main(["visualize", *words]) == 2
+    assert f"{key} is missing" in capsys.readouterr().err
+
+
+def test_pictures_in_bf16_are_refused(run, capsys):
+    assert main(["visualize", f"checkpoint={run}", "runtime.precision=bf16"]) == 2
+    assert "runtime.precision=bf16 is not for pictures" in capsys.readouterr().err
 
 
 def test_images_are_chosen_class_by_class():

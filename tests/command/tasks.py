@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from cnnlab import run_folder
 from cnnlab.config import Launch
 from cnnlab.errors import DataError, Interrupted, NumericsError
 
@@ -39,12 +40,15 @@ def out_of_memory(config: Any, launch: Launch) -> int:
 
 
 def fail_in_job_1(config: Any, launch: Launch) -> int:
+    """Own a run folder of no particular name, but in job 1, which fails before it has one."""
     if launch.job == 1:
         raise NumericsError("loss is not finite")
-    folder = Path(launch.sweep_folder or "") / f"{launch.job}_net_set"
-    folder.mkdir(parents=True)
-    facts = {"status": "done", "best_validation_error": 0.25, "test_error": 0.125}
-    (folder / "run.json").write_text(json.dumps(facts))
+    folder = run_folder.claim("", exact=Path(launch.sweep_folder or "") / f"any_{config.what}")
+    launch.run = str(folder.path)
+    errors = {"models": (0.25, 0.125), "datasets": (0.5, 0.375)}
+    validation, test = errors[config.what]
+    folder.update_status(status="done", best_validation_error=validation, test_error=test)
+    folder.release()
     return 0
 
 

@@ -19,7 +19,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.chdir(tmp_path)
 
     def run_task(task: str, *words: str) -> int:
-        verb = dataclasses.replace(VERBS["list"], task=f"tests.command.tasks:{task}")
+        verb = dataclasses.replace(
+            VERBS["list"], task=f"tests.command.tasks:{task}", makes_runs=True
+        )
         monkeypatch.setitem(VERBS, "list", verb)
         return main(["list", *words])
 
@@ -36,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             1,
             "cnnlab: bug: RuntimeError: inner workings\n  traceback in train.log\n",
         ),
-        ("out_of_memory", 6, "cnnlab: out of memory\n  lower batch_size\n"),
+        ("out_of_memory", 6, "cnnlab: out of memory\n"),
         (
             "disk_full",
             6,
@@ -47,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "read_only",
             6,
             "cnnlab: not permitted (Read-only file system)\n  a.txt\n"
-            "  use a place of your own: hydra.run.dir=X, output=X\n",
+            "  use a place of your own: hydra.run.dir=X\n",
         ),
         (
             "no_thread",
@@ -122,3 +124,18 @@ def test_an_interrupt_ends_the_whole_sweep(run: Run) -> None:
     assert run("interrupted", "-m", "what=models,runs", "hydra.sweep.dir=swept") == 143
 
     assert len(Path("swept/jobs.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_hint_about_memory_names_a_setting_that_the_command_has() -> None:
+    from cnnlab.command import composing, line
+    from cnnlab.command.failures import memory_hint
+    from cnnlab.config.keys import walk
+
+    for name, verb in VERBS.items():
+        values, _ = composing.preview(line.read(name, []))
+        needed = {"checkpoint": ["x"], "images": ["y"], "runs": ["a", "b"]}
+        values |= {key: given for key, given in needed.items() if values.get(key) == []}
+        keys = {key.name for key in walk(verb.config_class, verb.variants)}
+        hint = memory_hint(verb.parse(values)).partition("\n  ")[2]
+        key = hint.partition("=")[0]
+        assert key in keys | {""}, name

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import multiprocessing
 import os
 import random
@@ -106,7 +108,7 @@ def test_preparing_again_changes_nothing(root: Path, finished: Path) -> None:
 def test_a_changed_source_or_recipe_is_told_and_nothing_overwritten(
     root: Path, finished: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(DataError, match="recipe has changed"):
+    with pytest.raises(DataError, match=r"recipe \(kernel\) has changed"):
         builder(root, finished, kernel="bicubic").run(STRICT)
     changed = tmp_path / "pictures"
     shutil.copytree(root, changed)
@@ -152,9 +154,11 @@ def test_damage_is_found(finished: Path, tmp_path: Path, name: str, kind: str) -
     if found_by == "length":
         with pytest.raises(DataError, match=name):
             open_splits(folder)
-    else:
+        return
+    checks = (lambda: manifest.verify(folder, manifest.read(folder)), lambda: open_splits(folder))
+    for check in checks:
         with pytest.raises(DataError, match=name) as caught:
-            manifest.verify(folder, manifest.read(folder))
+            check()
         assert "prepare it again" in caught.value.hint
 
 
@@ -175,10 +179,81 @@ def test_a_manifest_of_another_version_is_refused(finished: Path, tmp_path: Path
     folder = tmp_path / "store"
     shutil.copytree(finished, folder)
     text = (folder / manifest.FILE_NAME).read_text()
-    newer = text.replace('"format_version": 1', '"format_version": 2')
+    newer = text.replace('"format_version": 2', '"format_version": 3')
     (folder / manifest.FILE_NAME).write_text(newer)
-    with pytest.raises(DataError, match="format version 1"):
+    with pytest.raises(DataError, match="format version 3, not 2 or earlier"):
         open_splits(folder)
+
+
+def make_earlier(folder: Path) -> None:
+    """Rewrite a Store's manifest as version 1 had it: without the sums of blocks."""
+    document = json.loads((folder / manifest.FILE_NAME).read_text())
+    del document["sha256"]
+    document["format_version"] = 1
+    for split in document["splits"].values():
+        for entry in split["shards"]:
+            del entry["blocks"]
+    for entry in document["files"]:
+        del entry["blocks"]
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    document["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    (folder / manifest.FILE_NAME).write_text(json.dumps(document))
+
+
+def flip(path: Path, place: int) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[place] ^= 0x10
+    path.write_bytes(raw)
+
+
+def test_a_store_of_an_earlier_version_opens_with_its_digest_and_says_what_is_not_checked(
+    finished: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "store"
+    shutil.copytree(finished, folder)
+    make_earlier(folder)
+    now, earlier = open_splits(finished), open_splits(folder)
+    assert earlier.train.digest == now.train.digest
+    assert earlier.test.digest == now.test.digest
+    assert "verify=true checks its pixels" in earlier.train.note
+    assert now.train.note == ""
+    assert torch.equal(earlier.train.read(torch.arange(64)), now.train.read(torch.arange(64)))
+
+    flip(folder / "train_00001.npy", -1)
+    assert open_splits(folder).train.digest == now.train.digest
+    with pytest.raises(DataError, match=r"train_00001\.npy"):
+        manifest.verify(folder, manifest.read(folder))
+    flip(folder / "test_labels.npy", -8)
+    with pytest.raises(DataError, match=r"test_labels\.npy"):
+        open_splits(folder)
+
+
+@pytest.mark.parametrize("encoding", ["uint8", "jpeg"])
+def test_a_shard_cut_short_after_the_store_was_opened_is_refused_before_it_is_mapped(
+    encoding: str, root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "store"
+    builder(root, folder, encoding=encoding).run(STRICT)
+    store = open_splits(folder).train
+    shard = folder / store._entry.shards[1].name
+    os.truncate(shard, shard.stat().st_size // 2)
+    with pytest.raises(DataError, match="bytes, announced") as caught:
+        store.read(torch.arange(len(store)))
+    assert str(shard) in caught.value.where
+
+
+def test_a_jpeg_that_changed_after_the_store_was_opened_is_named(
+    root: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "store"
+    builder(root, folder, encoding="jpeg").run(STRICT)
+    store = open_splits(folder).train
+    shard = folder / store._entry.shards[0].name
+    with shard.open("r+b") as file:
+        file.write(b"no JPEG")
+    with pytest.raises(DataError, match="image 0: ") as caught:
+        store.read(torch.arange(1))
+    assert str(shard) in caught.value.where
 
 
 class StopError(Exception):

@@ -106,7 +106,8 @@ def test_hidden_and_other_files_are_not_images_and_are_counted(tmp_path: Path) -
     (tmp_path / "train" / "class_2" / "Thumbs.db").write_text("x")
     train = load(tmp_path).train
     assert len(train) == 64
-    assert "2 files ignored" in train.describe()
+    assert "2 hidden (class_0/.hidden.jpg, ...)" in train.describe()
+    assert "1 not an image by its ending (class_0/notes.txt)" in train.describe()
 
 
 def test_subfolders_belong_to_their_class(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from cnnlab import data
 from cnnlab.data import gtsrb
-from cnnlab.errors import DataError
+from cnnlab.errors import DataError, UsageError
 from tests.data.pictures import write_gtsrb
 from tests.data.settings import dataset_config
 
@@ -58,8 +58,63 @@ def test_the_online_sets_folder_is_found(tmp_path: Path) -> None:
 def test_missing_images_of_the_list_are_told(tmp_path: Path) -> None:
     write_gtsrb(tmp_path, tracks_each=1, frames=1)
     (tmp_path / "GTSRB" / "Final_Test" / "Images" / "00007.ppm").unlink()
-    with pytest.raises(DataError, match="1 images of the list are missing, 0 are not in it"):
+    with pytest.raises(DataError, match=r"1 rows have no file: 00007\.ppm"):
         data.load(dataset_config("gtsrb", root=str(tmp_path)))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    return write_gtsrb(tmp_path, tracks_each=1, frames=1)
+
+
+def test_images_that_the_list_does_not_have_are_told(small: Path) -> None:
+    images = small / "GTSRB" / "Final_Test" / "Images"
+    (images / "00007.ppm").rename(images / "00007 (1).PPM")
+    with pytest.raises(DataError, match=r"1 files have no row: 00007 \(1\)\.PPM"):
+        data.load(dataset_config("gtsrb", root=str(small)))
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(small: Path) -> None:
+    path = small / "GT-final_test.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    test = data.load(dataset_config("gtsrb", root=str(small))).test
+    assert test.labels.tolist() == list(range(42, -1, -1))
+
+
+def test_a_file_with_two_labels_is_refused(small: Path) -> None:
+    path = small / "GT-final_test.csv"
+    path.write_text(path.read_text() + "00003.ppm;30;32;5;5;25;27;39\n")
+    assert len(data.load(dataset_config("gtsrb", root=str(small))).test) == 43  # said twice alike
+    path.write_text(path.read_text() + "00003.ppm;30;32;5;5;25;27;7\n")
+    with pytest.raises(DataError, match=r"different labels: 00003\.ppm"):
+        data.load(dataset_config("gtsrb", root=str(small)))
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\xff\xfe\x00", b"Filename,ClassId\n00000.ppm,1\n", b"Filename;ClassId\na;b"]
+)
+def test_a_list_of_another_kind_is_refused(small: Path, content: bytes) -> None:
+    (small / "GT-final_test.csv").write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        data.load(dataset_config("gtsrb", root=str(small)))
+    assert "GT-final_test.csv" in caught.value.where
+
+
+def test_what_is_no_image_of_the_set_is_counted(small: Path) -> None:
+    images = small / "GTSRB" / "Final_Test" / "Images"
+    (images / "GT-final_test.test.csv").write_text("no labels")
+    (images / "thumbnails").mkdir()
+    splits = data.load(dataset_config("gtsrb", root=str(small)))
+    assert "GT-final_test.test.csv" in splits.test.note
+    assert "1 folder beside" in splits.test.note
+    assert "43 not images by their ending (00000/GT-00000.csv, ...)" in splits.train.note
+
+
+def test_too_few_tracks_for_a_validation_part_are_refused(small: Path) -> None:
+    """One track per sign: held out, it would leave its class without training images."""
+    with pytest.raises(UsageError, match="every class keeps one for training") as caught:
+        data.build(dataset_config("gtsrb", root=str(small), num_validation=4))
+    assert "only one in speed limit 20" in caught.value.where
 
 
 def test_a_missing_class_or_label_list_is_told(tmp_path: Path) -> None:

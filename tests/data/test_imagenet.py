@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import pytest
@@ -57,10 +58,124 @@ def test_numbers_without_a_devkit_are_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_too_few_labels_are_refused(tmp_path: Path) -> None:
-    write_devkit(write_imagenet(tmp_path, val_layout="flat"))
-    (tmp_path / "ILSVRC2012_validation_ground_truth.txt").write_text("1\n" * 7)
-    with pytest.raises(DataError, match="7 labels, 8 images"):
+def write_flat(root: Path) -> Path:
+    """Write eight flat validation images, the devkit, and the ground truth in its numbers."""
+    write_devkit(write_imagenet(root, val_layout="flat"))
+    numbers = [str(NUMBER_OF[SYNSETS[label]]) for label in EXPECTED]
+    truth = root / "data" / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text("\n".join(numbers) + "\n")
+    return truth
+
+
+def image(root: Path, name: str) -> Path:
+    return root / "val" / f"ILSVRC2012_val_{name}.JPEG"
+
+
+NOT_THE_LIST = {
+    "a gap": (lambda root: image(root, "00000003").unlink(), "ILSVRC2012_val_00000003"),
+    "a copy in place of an image": (
+        lambda root: image(root, "00000003").rename(image(root, "00000002 (1)")),
+        "00000002 (1)",
+    ),
+    "a copy": (
+        lambda root: shutil.copy(image(root, "00000002"), image(root, "00000002 (1)")),
+        "00000002 (1)",
+    ),
+    "a copy with another ending": (
+        lambda root: shutil.copy(image(root, "00000002"), root / "val/ILSVRC2012_val_00000002.jpg"),
+        "share a row with another: ILSVRC2012_val_00000002.jpg",
+    ),
+    "a number without its zeros": (
+        lambda root: image(root, "00000005").rename(image(root, "5")),
+        "ILSVRC2012_val_5.JPEG",
+    ),
+    "a number beyond the list": (
+        lambda root: image(root, "00000008").rename(image(root, "00000009")),
+        "ILSVRC2012_val_00000009",
+    ),
+    "another name": (
+        lambda root: image(root, "00000001").rename(root / "val" / "dog.JPEG"),
+        "dog.JPEG",
+    ),
+    "the other year's name": (
+        lambda root: image(root, "00000001").rename(root / "val" / "ILSVRC2010_val_00000001.JPEG"),
+        "ILSVRC2010_val_00000001.JPEG",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NOT_THE_LIST)
+def test_flat_images_that_are_not_those_of_the_list_are_refused(tmp_path: Path, kind: str) -> None:
+    change, shown = NOT_THE_LIST[kind]
+    truth = write_flat(tmp_path)
+    change(tmp_path)
+    with pytest.raises(DataError) as caught:
+        load(tmp_path)
+    assert shown in caught.value.what
+    assert caught.value.where == str(truth)
+
+
+@pytest.mark.parametrize("change", ["too few", "too many", "a blank line"])
+def test_a_list_of_another_length_is_refused(tmp_path: Path, change: str) -> None:
+    truth = write_flat(tmp_path)
+    lines = truth.read_text().splitlines()
+    changed = {
+        "too few": lines[:-1],
+        "too many": [*lines, "1"],
+        "a blank line": ["1", "", *lines[2:]],
+    }
+    truth.write_text("\n".join(changed[change]))
+    with pytest.raises(DataError):
+        load(tmp_path)
+
+
+def test_a_list_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    truth = write_flat(tmp_path)
+    truth.write_bytes(b"\xef\xbb\xbf" + truth.read_bytes().replace(b"\n", b"\r\n"))
+    assert load(tmp_path).test.labels.tolist() == EXPECTED
+
+
+def test_other_files_beside_flat_images_are_counted(tmp_path: Path) -> None:
+    write_flat(tmp_path)
+    (tmp_path / "val" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "val" / "ILSVRC2012_img_val.tar").touch()
+    test = load(tmp_path).test
+    assert test.labels.tolist() == EXPECTED
+    assert "ILSVRC2012_img_val.tar" in test.note
+
+
+def test_images_beside_validation_classes_are_refused(tmp_path: Path) -> None:
+    """Sorting them into class folders was interrupted."""
+    write_flat(tmp_path)
+    (tmp_path / "val" / SYNSETS[0]).mkdir()
+    image(tmp_path, "00000001").rename(tmp_path / "val" / SYNSETS[0] / "ILSVRC2012_val_1.JPEG")
+    with pytest.raises(DataError, match="class folders and 7 images beside them"):
+        load(tmp_path)
+
+
+def write_solution(root: Path, rows: list[str]) -> None:
+    write_imagenet(root, val_layout="flat")
+    (root / "LOC_val_solution.csv").write_text("\n".join(["ImageId,PredictionString", *rows]))
+
+
+ROWS = [f"ILSVRC2012_val_{k:08d},{SYNSETS[label]} 1 2 3 4" for k, label in enumerate(EXPECTED, 1)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (ROWS[1:], "1 files have no row: ILSVRC2012_val_00000001.JPEG"),
+        ([*ROWS, f"ILSVRC2012_val_00000009,{SYNSETS[0]} 1 2 3 4"], "1 rows have no file"),
+        ([*ROWS, f"ILSVRC2012_val_00000002,{SYNSETS[0]} 1 2 3 4"], "different labels"),
+        ([*ROWS[1:], "ILSVRC2012_val_00000001"], "a line without image and class"),
+        ([*ROWS[1:], "ILSVRC2012_val_00000001,n99999999 1 2 3 4"], "no label that training knows"),
+    ],
+)
+def test_a_solution_list_that_does_not_fit_is_refused(
+    tmp_path: Path, rows: list[str], words: str
+) -> None:
+    write_solution(tmp_path, rows)
+    with pytest.raises(DataError, match=words):
         load(tmp_path)
 
 
@@ -108,11 +223,28 @@ def test_class_names_become_words_where_a_list_is_there(tmp_path: Path) -> None:
 
 
 def test_the_thousand_classes_of_2012_have_words_without_any_list(tmp_path: Path) -> None:
-    synsets = ("n01440764", *(f"n1000{number:04d}" for number in range(998)), "n15075141")
+    synsets = tuple((Path(__file__).parent / "synsets_2012.txt").read_text().split())
     names = imagenet.readable_names(tmp_path, synsets)
     assert names[0] == "tench"
+    assert names[synsets.index("n02085620")] == "Chihuahua"
     assert names[-1] == "toilet tissue"
     assert len(set(names)) == 1000
+
+
+def test_a_thousand_other_classes_keep_their_own_names(tmp_path: Path) -> None:
+    """Words go by position there, so one class taken for another would shift all between."""
+    synsets = (Path(__file__).parent / "synsets_2012.txt").read_text().split()
+    others = tuple(sorted([*synsets[:5], "n99999999", *synsets[6:]]))
+    assert imagenet.readable_names(tmp_path, others) == others
+    ends_alike = (*synsets[:5], "n01498042", *synsets[6:])
+    assert imagenet.readable_names(tmp_path, ends_alike) == ends_alike
+
+
+def test_a_synset_with_two_descriptions_is_refused(tmp_path: Path) -> None:
+    write_imagenet(tmp_path)
+    (tmp_path / "synset_words.txt").write_text(f"{SYNSETS[0]} tench\n{SYNSETS[0]} goldfish\n")
+    with pytest.raises(DataError, match="listed twice"):
+        load(tmp_path)
 
 
 def test_a_damaged_devkit_is_refused(tmp_path: Path) -> None:

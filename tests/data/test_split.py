@@ -3,21 +3,41 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnlab.data.split import hold_out, stratified
+from cnnlab.data.split import hold_out, stratified, stratified_groups
 from cnnlab.data.store import ArrayStore
 from cnnlab.errors import UsageError
 
+EARLIER = [2, 8, 12, 18, 23, 27, 33, 41, 48]
+LABELS = st.lists(st.integers(0, 5), min_size=2, max_size=80)
+
 
 @settings(max_examples=60, deadline=None)
-@given(labels=st.lists(st.integers(0, 5), min_size=2, max_size=80), data=st.data())
-def test_classes_are_held_out_in_proportion(labels: list[int], data: st.DataObject) -> None:
-    num_held = data.draw(st.integers(1, len(labels) - 1))
+@given(labels=LABELS, data=st.data())
+def test_classes_are_held_out_in_proportion_and_keep_an_image(
+    labels: list[int], data: st.DataObject
+) -> None:
+    num_held = data.draw(st.integers(0, len(labels) - len(set(labels))))
     kept, held = stratified(torch.tensor(labels), num_held, seed=3)
     assert sorted(kept.tolist() + held.tolist()) == list(range(len(labels)))
     assert len(held) == num_held
-    for name in set(labels):
-        found = sum(labels[item] == name for item in held)
-        assert abs(found - labels.count(name) * num_held / len(labels)) < 1
+    assert {labels[item] for item in kept} == set(labels)
+    found = torch.bincount(torch.tensor(labels)[held], minlength=6)
+    counts = torch.bincount(torch.tensor(labels), minlength=6)
+    if not bool(((counts - found == 1) & (counts > 0)).any()):  # no class was passed over
+        assert ((found - counts * num_held / len(labels)).abs() < 1).all()
+
+
+def test_rare_classes_keep_their_only_image() -> None:
+    labels = torch.tensor([0, 1, 2, 3, 4, 4, 4, 4, 4, 4])
+    kept, held = stratified(labels, 5, seed=2012)
+    assert labels[kept].tolist() == [0, 1, 2, 3, 4]
+    assert labels[held].tolist() == [4] * 5
+
+
+def test_splits_of_earlier_versions_are_the_same() -> None:
+    """Where no class is in danger, the images of a run that goes on are those it began with."""
+    labels = torch.arange(50) % 4
+    assert stratified(labels, 9, seed=7)[1].tolist() == EARLIER
 
 
 def test_the_split_depends_on_its_seed_alone() -> None:
@@ -34,3 +54,24 @@ def test_a_split_that_leaves_nothing_to_train_on_is_refused() -> None:
     store = ArrayStore("tiny", "train", images, torch.arange(20) % 10, tuple("0123456789"), False)
     with pytest.raises(UsageError, match="15 images cannot be held out"):
         hold_out(store, 15, 0)
+    kept, _ = hold_out(store, 10, 0)
+    assert torch.bincount(kept.labels).tolist() == [1] * 10
+
+
+def test_classes_with_a_single_image_are_named_when_too_much_is_asked_for() -> None:
+    images = torch.zeros(5, 4, 4, 1, dtype=torch.uint8)
+    labels = torch.tensor([0, 0, 0, 1, 2])
+    store = ArrayStore("tiny", "train", images, labels, ("cat", "dog", "emu"), False)
+    with pytest.raises(UsageError, match="3 images cannot be held out for test") as caught:
+        hold_out(store, 3, 0, ("train", "test"))
+    assert "only one in dog, emu" in caught.value.where
+    assert "at most 2" in caught.value.hint
+
+
+def test_every_class_keeps_a_group_of_its_own() -> None:
+    labels = torch.tensor([0] * 2 + [1] * 2 + [2] * 16)
+    groups = torch.arange(20) // 2  # one group in two classes, eight in the third
+    kept, held = stratified_groups(labels, groups, 6, seed=0)
+    assert set(labels[kept].tolist()) == {0, 1, 2}
+    assert len(held) == 6
+    assert not set(groups[kept].tolist()) & set(groups[held].tolist())

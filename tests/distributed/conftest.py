@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.distributed.launching import WORKER, torchrun
+from tests.distributed.launching import WORKER, finished, torchrun
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
             folder.mkdir()
             words = (WORKER, "found.json", "commands", "lenet5", "lenet5 in parts")
             process = torchrun(*words, folder=folder)
-            _, errors = process.communicate(timeout=200)
+            _, errors = finished(process)
             assert process.returncode == 0, errors
     return folder
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -12,7 +13,9 @@ PLUGIN = [
     str(ROOT / "tests" / "distributed" / "configs"),
     "plugins=[tests.distributed.faulty_model]",
 ]
-TIMEOUT_SECONDS = 5.0
+TIMEOUT_SECONDS = 120.0
+"""Longer than any step takes on a busy machine."""
+
 SETTINGS = [
     "train",
     *PLUGIN,
@@ -60,6 +63,23 @@ def torchrun(
     )
 
 
+def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Return output and errors of a process that ends; leave none that a failing test waits for."""
+    with process:
+        try:
+            return process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    """Wait until a process that goes on has made a file."""
+    while not path.exists():
+        assert process.poll() is None, finished(process)
+        time.sleep(0.1)
+
+
 def environment(**variables: str) -> dict[str, str]:
     """Return the variables of a process that finds the tests' modules, with one thread."""
     paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
@@ -74,6 +94,5 @@ def in_one_process(*words: str, folder: Path) -> subprocess.CompletedProcess[str
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from cnnlab.cli import main
 from cnnlab.distributed import joined
 from tests.distributed.commands import setting
-from tests.distributed.launching import SETTINGS, torchrun
+from tests.distributed.launching import SETTINGS, finished, torchrun
 
 pytestmark = pytest.mark.gpu
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.gpu
 def test_a_job_of_one_process_trains_over_nccl(tmp_path: Path) -> None:
     words = ["-m", "cnnlab", *SETTINGS, "runtime.device=cuda", "hydra.run.dir=run"]
     process = torchrun(*words, folder=tmp_path, num_processes=1)
-    _, errors = process.communicate(timeout=200)
+    _, errors = finished(process)
 
     assert process.returncode == 0, errors
     facts = json.loads((tmp_path / "run" / "run.json").read_text())

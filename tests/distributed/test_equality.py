@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.distributed.launching import LOOPBACK_FLAGS, WORKER, torchrun
+from tests.distributed.launching import LOOPBACK_FLAGS, WORKER, finished, torchrun
 
 LOOPBACK_V4 = {"0100007F"}
 LOOPBACK = LOOPBACK_V4 | {"00000000000000000000000001000000"}
@@ -23,7 +23,7 @@ def test_two_processes_reach_the_weights_of_one(case: str, found: dict[str, Any]
 @pytest.mark.slow
 def test_two_processes_reach_the_weights_of_one_alexnet(tmp_path: Path) -> None:
     process = torchrun(WORKER, "found.json", "alexnet", folder=tmp_path)
-    _, errors = process.communicate(timeout=200)
+    _, errors = finished(process)
 
     assert process.returncode == 0, errors
     found = json.loads((tmp_path / "0_found.json").read_text())
@@ -60,7 +60,7 @@ def test_processes_of_one_machine_listen_on_loopback_alone(found: dict[str, Any]
 @pytest.mark.slow
 def test_with_flags_for_it_nobody_listens_to_the_network(tmp_path: Path) -> None:
     process = torchrun(WORKER, "found.json", folder=tmp_path, flags=LOOPBACK_FLAGS)
-    _, errors = process.communicate(timeout=100)
+    _, errors = finished(process)
 
     assert process.returncode == 0, errors
     found = json.loads((tmp_path / "0_found.json").read_text())

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,10 @@ from tests.distributed.launching import (
     LOOPBACK_FLAGS,
     PLUGIN,
     SETTINGS,
-    TIMEOUT_SECONDS,
+    finished,
     in_one_process,
     torchrun,
+    wait_for,
 )
 from tests.distributed.test_commands import check_same_weights, last_of
 
@@ -23,36 +23,36 @@ RESTART_FLAGS = ("--standalone", "--max-restarts=1")
 
 
 def trained(
-    folder: Path, fault: str, flags: tuple[str, ...] = ("--standalone",)
-) -> tuple[int, str, float]:
-    """Train in two processes; return exit code, what was said, and seconds after the fault."""
-    words = ["-m", "cnnlab", *SETTINGS, "hydra.run.dir=run"]
+    folder: Path, fault: str, flags: tuple[str, ...] = ("--standalone",), *words: str
+) -> tuple[int, str]:
+    """Train in two processes; return exit code and what was said."""
+    words = ("-m", "cnnlab", *SETTINGS, "hydra.run.dir=run", *words)
     process = torchrun(*words, folder=folder, flags=flags, FAULT=fault)
-    output, errors = process.communicate(timeout=120)
-    last = max(path.stat().st_mtime for path in (folder / "run" / "checkpoints").iterdir())
-    return process.returncode, output + errors, time.time() - last
+    output, errors = finished(process)
+    return process.returncode, output + errors
 
 
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize(
-    ("how", "cause", "most_seconds"),
+    ("how", "cause"),
     [
-        ("kill", "killed", 15.0),
-        ("raise", "RuntimeError: a fault on purpose", 15.0),
-        ("memory", "out of memory", 15.0),
-        ("hang", "no progress for 5 s", TIMEOUT_SECONDS + 10),
-        ("freeze", "no progress for 5 s", TIMEOUT_SECONDS + 10),
+        ("kill", "killed"),
+        ("raise", "RuntimeError: a fault on purpose"),
+        ("memory", "out of memory"),
+        ("hang", "no progress for 20 s"),
+        ("freeze", "silent for 10 s"),
     ],
 )
 def test_a_lost_process_ends_the_job_and_is_named(
-    how: str, cause: str, most_seconds: float, rank: int, tmp_path: Path, started: Path
+    how: str, cause: str, rank: int, tmp_path: Path, started: Path
 ) -> None:
-    code, errors, seconds = trained(tmp_path, f"{how} {rank} 4")
+    """By its cause: none is noticed by torch's own limit, which is an hour."""
+    limit = ["distributed.timeout_seconds=20"] if how in ("hang", "freeze") else []
+    code, errors = trained(tmp_path, f"{how} {rank} 4", ("--standalone",), *limit)
 
     facts = json.loads((tmp_path / "run" / "error.json").read_text())
     status = json.loads((tmp_path / "run" / "run.json").read_text())
     assert code != 0
-    assert seconds < most_seconds, errors
     assert facts["rank"] == rank
     assert facts["cause"].startswith(cause)
     assert f"process {rank} of 2 was lost: {cause}" in errors
@@ -66,7 +66,7 @@ def test_a_lost_process_ends_the_job_and_is_named(
 def test_a_restart_by_torchrun_goes_on_with_the_run(
     rank: int, tmp_path: Path, started: Path
 ) -> None:
-    code, said, _ = trained(tmp_path, f"kill {rank} 4", RESTART_FLAGS)
+    code, said = trained(tmp_path, f"kill {rank} 4", RESTART_FLAGS)
 
     assert code == 0, said
     status = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -79,7 +79,7 @@ def test_a_restart_by_torchrun_goes_on_with_the_run(
 def test_a_restart_finds_its_run_under_outputs(tmp_path: Path) -> None:
     words = ["-m", "cnnlab", *SETTINGS]
     process = torchrun(*words, folder=tmp_path, flags=RESTART_FLAGS, FAULT="kill 1 4")
-    _, errors = process.communicate(timeout=120)
+    _, errors = finished(process)
 
     assert process.returncode == 0, errors
     runs = list((tmp_path / "outputs").glob("*/*/run.json"))
@@ -90,11 +90,10 @@ def test_a_restart_finds_its_run_under_outputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["kill", "raise"])
 def test_the_first_process_may_hold_the_store(how: str, rank: int, tmp_path: Path) -> None:
     """torchrun then listens on no port; what a process says before it goes is told all the same."""
-    code, said, seconds = trained(tmp_path, f"{how} {rank} 4", LOOPBACK_FLAGS)
+    code, said = trained(tmp_path, f"{how} {rank} 4", LOOPBACK_FLAGS)
 
     facts = json.loads((tmp_path / "run" / "error.json").read_text())
     assert code != 0
-    assert seconds < 15.0, said
     cause = "killed" if how == "kill" else "RuntimeError: a fault on purpose"
     assert (facts["rank"], facts["cause"]) == (rank, cause)
     assert f"process {rank} of 2 was lost: {cause}" in said
@@ -103,25 +102,15 @@ def test_the_first_process_may_hold_the_store(how: str, rank: int, tmp_path: Pat
 def test_a_job_outlives_its_launcher_for_seconds_only(tmp_path: Path) -> None:
     words = ["-m", "cnnlab", *SETTINGS, "hydra.run.dir=run", "trainer.epochs=100000"]
     process = torchrun(*words, folder=tmp_path)
-    wait_for(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    wait_for(tmp_path / "run" / "checkpoints" / "last.safetensors", process)
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     process.kill()
-    process.communicate()
-    wait_until(lambda: not Path(f"/proc/{facts['pid']}").exists(), seconds=20)
+    finished(process)  # when the processes that it leaves close its pipes as well
+    while Path(f"/proc/{facts['pid']}").exists():
+        time.sleep(0.1)
 
     status = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (status["status"], "is gone" in status["error"]) == ("failed", True)
-
-
-def wait_for(path: Path) -> None:
-    wait_until(path.exists, seconds=60)
-
-
-def wait_until(holds: Callable[[], bool], seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < until
-        time.sleep(0.1)
 
 
 def resumed(run: Path, num_processes: int) -> None:
@@ -129,7 +118,7 @@ def resumed(run: Path, num_processes: int) -> None:
     words = ["train", f"resume={run}", *PLUGIN]
     if num_processes > 1:
         process = torchrun("-m", "cnnlab", *words, folder=run.parent, num_processes=num_processes)
-        output, errors = process.communicate(timeout=120)
+        output, errors = finished(process)
         code = process.returncode
     else:
         done = in_one_process(*words, folder=run.parent)

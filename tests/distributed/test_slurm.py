@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributed.launching import PLUGIN, ROOT, SETTINGS, environment
-from tests.distributed.test_failures import wait_for
+from tests.distributed.launching import PLUGIN, ROOT, SETTINGS, environment, finished, wait_for
 
 pytestmark = pytest.mark.slow
 SCRIPT = str(ROOT / "scripts" / "slurm.sbatch")
@@ -42,9 +41,9 @@ def status(folder: Path) -> dict[str, object]:
 
 def test_the_job_saves_is_requeued_and_goes_on_to_its_end(tmp_path: Path) -> None:
     first = submitted(tmp_path)
-    wait_for(tmp_path / "outputs/slurm_7/checkpoints/last.safetensors")
+    wait_for(tmp_path / "outputs/slurm_7/checkpoints/last.safetensors", first)
     first.send_signal(signal.SIGUSR1)
-    _, errors = first.communicate(timeout=60)
+    _, errors = finished(first)
 
     assert first.returncode != 0
     assert "everything is saved" in errors
@@ -52,7 +51,7 @@ def test_the_job_saves_is_requeued_and_goes_on_to_its_end(tmp_path: Path) -> Non
     assert status(tmp_path)["status"] == "interrupted"
 
     second = submitted(tmp_path)
-    _, errors = second.communicate(timeout=120)
+    _, errors = finished(second)
     assert second.returncode == 0, errors
     assert status(tmp_path)["status"] == "done"
     assert (tmp_path / "scontrol.txt").read_text() == "requeue 7\n"
@@ -60,9 +59,9 @@ def test_the_job_saves_is_requeued_and_goes_on_to_its_end(tmp_path: Path) -> Non
 
 def test_a_cancelled_job_is_not_requeued(tmp_path: Path) -> None:
     job = submitted(tmp_path)
-    wait_for(tmp_path / "outputs/slurm_7/checkpoints/last.safetensors")
+    wait_for(tmp_path / "outputs/slurm_7/checkpoints/last.safetensors", job)
     job.terminate()
-    job.communicate(timeout=60)
+    finished(job)
 
     assert job.returncode != 0
     assert status(tmp_path)["status"] == "interrupted"

@@ -84,7 +84,7 @@ def trained(case: str, peers: Peers) -> Tensor:
         clip_gradient_norm=1.0,
         combine=combine,
     )
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     for group in optimizer.param_groups:
         group["base_rate"] = 0.01
     state = TrainState(model, optimizer)

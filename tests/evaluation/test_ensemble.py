@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from cnnlab.evaluation.ensemble import disagreement, subset_errors
-from cnnlab.evaluation.observers import MemberChances, SavedProbabilities, WorstMisses
+from cnnlab.evaluation import ensemble
+from cnnlab.evaluation.ensemble import MemberCounts, MemberObserver, count_members
+from cnnlab.evaluation.metrics import count, judge
+from cnnlab.evaluation.observers import SavedProbabilities, WorstMisses
 
 
 def answers(images: int = 40, members: int = 3, views: int = 5, classes: int = 6):
@@ -17,7 +19,7 @@ def answers(images: int = 40, members: int = 3, views: int = 5, classes: int = 6
 def test_every_subset_is_the_average_of_its_members():
     chances, labels = answers()
     averaged = chances.mean(2)
-    for found in subset_errors(averaged, labels):
+    for found in count_members(labels, averaged).by_size():
         errors = []
         for subset in combinations(range(3), found.size):
             total = sum(averaged[:, m].double() for m in subset)
@@ -29,35 +31,57 @@ def test_every_subset_is_the_average_of_its_members():
 
 def test_many_members_are_counted_by_their_first_ones():
     chances, labels = answers(members=9)
-    found = subset_errors(chances.mean(2), labels)
+    found = count_members(labels, chances.mean(2)).by_size()
     assert [subset.num_subsets for subset in found] == [1] * 9
 
 
 def test_disagreement_is_the_share_of_different_answers():
-    chances, _ = answers()
-    found = disagreement(chances.mean(2))
+    chances, labels = answers()
+    found = torch.tensor(count_members(labels, chances.mean(2)).disagreement())
     first, second = chances.mean(2)[:, 0].argmax(1), chances.mean(2)[:, 1].argmax(1)
     assert found[0, 1] == pytest.approx(float((first != second).double().mean()))
     assert torch.equal(found, found.T)
     assert found.diagonal().sum() == 0
 
 
-def test_members_are_kept_over_views_and_for_the_centre_alone():
+def observed(chances, labels, size: int) -> MemberCounts:
+    observer = MemberObserver()
+    for part, some in zip(chances.split(size), labels.split(size), strict=True):
+        observer(some, part)
+    assert observer.counts is not None
+    return observer.counts
+
+
+@pytest.mark.parametrize("at_once", [1, 150, 1 << 20])
+def test_members_are_counted_alike_in_any_batches(at_once, monkeypatch):
+    monkeypatch.setattr(ensemble, "COUNTED_AT_ONCE", at_once)
     chances, labels = answers()
-    kept = MemberChances()
-    for part, some in zip(chances.split(7), labels.split(7), strict=True):
-        kept(some, part)
-    assert torch.equal(kept.over_views, chances.mean(2))
-    assert kept.center is not None
-    assert torch.equal(kept.center, chances[:, :, 4])
-    assert torch.equal(kept.labels, labels)
+    found = observed(chances, labels, 7)
+    halves = observed(chances[:13], labels[:13], 5) + observed(chances[13:], labels[13:], 5)
+
+    for counts in (found, halves):
+        assert counts.by_size() == count_members(labels, chances.mean(2)).by_size()
+        assert counts.center_by_size() == count_members(labels, chances[:, :, 4]).by_size()
+        for m, tally in enumerate(counts.tallies(6)):
+            alone = count(judge(chances.mean(2)[:, m], labels), 6)
+            assert tally.cross_entropy == alone.cross_entropy
+            assert torch.equal(tally.confusion, alone.confusion)
 
 
 def test_one_view_has_no_centre_apart():
     chances, labels = answers(views=1)
-    kept = MemberChances()
-    kept(labels, chances)
-    assert kept.center is None
+    assert observed(chances, labels, 7).center_by_size() == []
+
+
+def test_no_probability_is_kept(monkeypatch):
+    monkeypatch.setattr(ensemble, "COUNTED_AT_ONCE", 1)
+    chances, labels = answers(images=8, classes=50_000, views=1, members=2)
+    observer = MemberObserver()
+    observer(labels, chances)
+
+    assert observer._waiting == []
+    kept = [value for verdicts in observer.counts.verdicts for value in vars(verdicts).values()]
+    assert {tuple(tensor.shape) for tensor in kept} == {(8,)}
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])

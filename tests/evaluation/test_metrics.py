@@ -10,6 +10,7 @@ from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 from cnnlab.errors import DataError, NumericsError
 from cnnlab.evaluation.metrics import (
     JUDGED_AT_ONCE,
+    MOST_CONFUSED_CLASSES,
     NUM_BINS,
     Jury,
     Tally,
@@ -174,3 +175,31 @@ def test_a_jury_that_heard_nothing_has_no_verdicts():
     jury = Jury()
     jury.hear(torch.empty(0, 10), torch.empty(0, dtype=torch.int64))
     assert jury.verdicts() is None
+
+
+def test_of_65536_classes_every_figure_is_counted_without_a_matrix_of_them():
+    num_classes = 65_536
+    labels = torch.tensor([0, 7, 65_535, 7])
+    chances = torch.full((4, num_classes), 1e-6)
+    chances[range(4), [0, 7, 65_535, 9]] = 0.9
+
+    found = tally(chances, labels)
+    whole = tally(chances[:2], labels[:2]) + tally(chances[2:], labels[2:])
+
+    assert found.confusion is None
+    assert whole.confusion is None
+    for one in (found, whole):
+        assert (one.num_images, one.top1_errors) == (4, 1)
+        assert [one.class_accuracies[k] for k in (0, 1, 7, 65_535)] == [1.0, None, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("num_classes", [MOST_CONFUSED_CLASSES, MOST_CONFUSED_CLASSES + 1])
+def test_the_matrix_ends_at_its_bound(num_classes):
+    labels = torch.tensor([0, 2])
+    chances = torch.zeros(2, num_classes)
+    chances[:, 2] = 1.0
+
+    found = tally(chances, labels)
+
+    assert (found.confusion is None) == (num_classes > MOST_CONFUSED_CLASSES)
+    assert found.class_hits[:3].tolist() == [0, 0, 1]

@@ -57,7 +57,9 @@ def test_small_images_are_cut_from_the_training_border():
 
 def test_digits_refuse_ten_views_and_name_five_crop():
     with pytest.raises(UsageError, match="five_crop") as error:
-        views.build("ten_view", crop_pixels=28, mirror_allowed=False, dataset="mnist5k")
+        views.build(
+            "ten_view", crop_pixels=28, image_pixels=32, mirror_allowed=False, dataset="mnist5k"
+        )
     assert "mnist5k" in str(error.value)
     assert views.build("five_crop", crop_pixels=28, mirror_allowed=False).num_views == 5
 

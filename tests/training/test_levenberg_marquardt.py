@@ -1,8 +1,10 @@
 """The 1998 update rule."""
 
+import pytest
 import torch
 from torch import nn
 
+from cnnlab.errors import NumericsError
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt, with_curvature
 from cnnlab.training.loop import StepReport, TrainState
 
@@ -67,3 +69,19 @@ def test_curvature_is_estimated_before_the_first_step_of_each_pass():
         curved(state, torch.zeros(1), torch.zeros(1))
     assert asked == [0, 3, 6]
     assert seen == [0, 0, 0, 3, 3, 3, 6]
+
+
+def test_a_curvature_that_is_not_finite_stops_the_run_before_any_weight_moves():
+    weight, rule = problem()
+    model = nn.Module()
+    model.weight = weight
+    rule.set_curvature({weight: torch.ones(3)})
+    state = TrainState(model, rule)
+
+    def estimate(model, step):
+        return {"weight": torch.tensor([1.0, float("nan"), 1.0])}
+
+    curved = with_curvature(lambda *_: pytest.fail("the step was made"), estimate, every_steps=3)
+    with pytest.raises(NumericsError, match="curvature of weight is not finite at step 0"):
+        curved(state, torch.zeros(1), torch.zeros(1))
+    assert torch.equal(rule.state[weight]["curvature"], torch.ones(3))

@@ -49,10 +49,10 @@ def one_weight(value: float) -> nn.Module:
     return model
 
 
-def run(config: OptimizerConfig, gradients: list[float], fused: bool) -> list[float]:
+def run(config: OptimizerConfig, gradients: list[float]) -> list[float]:
     """Return a lone weight's values, started at 1.5, under the factors RATES."""
     model = one_weight(1.5)
-    optimizer = optimizers.build(config, model, fused=fused)
+    optimizer = optimizers.build(config, model)
     values = []
     for factor, gradient in zip(RATES, gradients, strict=True):
         set_rate(optimizer, factor)
@@ -75,28 +75,25 @@ def run_slowly(rule: Callable[..., tuple[float, float]], gradients: list[float])
 GRADIENTS = [0.3, -1.2, 0.7, 0.05, -0.4]
 
 
-@pytest.mark.parametrize("fused", [True, False])
 @pytest.mark.parametrize(("name", "rule"), [("sgd", torch_momentum), ("sgd_2012", momentum_2012)])
 def test_momentum_follows_its_formula_through_rate_changes(
-    name: str, rule: Callable[..., tuple[float, float]], fused: bool
+    name: str, rule: Callable[..., tuple[float, float]]
 ) -> None:
     expected = run_slowly(rule, GRADIENTS)
     # float64: what remains is the order of a handful of roundings
-    assert run(sgd_config(name), GRADIENTS, fused) == pytest.approx(expected, rel=1e-14)
+    assert run(sgd_config(name), GRADIENTS) == pytest.approx(expected, rel=1e-14)
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_the_two_momenta_agree_until_the_rate_drops(fused: bool) -> None:
-    ours = run(sgd_config("sgd_2012"), GRADIENTS, fused)
-    theirs = run(sgd_config("sgd"), GRADIENTS, fused)
+def test_the_two_momenta_agree_until_the_rate_drops() -> None:
+    ours = run(sgd_config("sgd_2012"), GRADIENTS)
+    theirs = run(sgd_config("sgd"), GRADIENTS)
     assert ours[:2] == pytest.approx(theirs[:2], rel=1e-14)
     assert abs(ours[2] - theirs[2]) > 1e-3
 
 
-@pytest.mark.parametrize("fused", [True, False])
-def test_adamw_follows_its_formula(fused: bool) -> None:
+def test_adamw_follows_its_formula() -> None:
     model = one_weight(1.5)
-    optimizer = optimizers.build(adamw_config(), model, fused=fused)
+    optimizer = optimizers.build(adamw_config(), model)
     for gradient in GRADIENTS:
         model.weight.grad = torch.full_like(model.weight, gradient)
         optimizer.step()
@@ -110,24 +107,22 @@ def test_without_momentum_sgd_keeps_no_state() -> None:
     assert optimizers.optimizer_tensors(optimizer, model) == {}
 
 
-def torch_s_own(config: OptimizerConfig, model: nn.Module, fused: bool) -> torch.optim.Optimizer:
+def torch_s_own(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
     """Return torch.optim's rule for the same groups; it makes its state at the first update."""
     groups = optimizers.parameter_groups(config, model)
-    form = {"fused": True} if fused else {"foreach": True}
     if isinstance(config, SgdConfig):
-        return torch.optim.SGD(groups, lr=0.2, momentum=config.momentum, **form)
-    optimizer = optimizers.build(config, model, fused=fused)
+        return torch.optim.SGD(groups, lr=0.2, momentum=config.momentum, fused=True)
+    optimizer = optimizers.build(config, model)
     optimizer.state.clear()
     return optimizer
 
 
 @pytest.mark.parametrize("config", [sgd_config(), sgd_config(momentum=0.0), adamw_config()])
-@pytest.mark.parametrize("fused", [True, False])
-def test_state_and_effect_are_those_of_torch_s_own(config: OptimizerConfig, fused: bool) -> None:
+def test_state_and_effect_are_those_of_torch_s_own(config: OptimizerConfig) -> None:
     results = []
     for build in (optimizers.build, torch_s_own):
         model = small_network()
-        optimizer = build(config, model, fused=fused)
+        optimizer = build(config, model)
         for seed in range(3):
             set_gradients(model, seed)
             optimizer.step()
@@ -171,12 +166,11 @@ def set_gradients(model: nn.Module, seed: int) -> None:
 
 @pytest.mark.parametrize("channels_last", [True, False])
 @pytest.mark.parametrize("config", [sgd_config(), sgd_config("sgd_2012"), adamw_config()])
-@pytest.mark.parametrize("fused", [True, False])
 def test_state_by_name_continues_bit_identically(
-    config: OptimizerConfig, channels_last: bool, fused: bool
+    config: OptimizerConfig, channels_last: bool
 ) -> None:
     straight = small_network(channels_last)
-    optimizer = optimizers.build(config, straight, fused=fused)
+    optimizer = optimizers.build(config, straight)
     for seed in range(2):
         set_gradients(straight, seed)
         optimizer.step()
@@ -186,7 +180,7 @@ def test_state_by_name_continues_bit_identically(
     }
     resumed = small_network(channels_last)
     resumed.load_state_dict(straight.state_dict())
-    again = optimizers.build(config, resumed, fused=fused)
+    again = optimizers.build(config, resumed)
     optimizers.load_optimizer_tensors(again, resumed, saved)
     for seed in range(2, 5):
         for model, rule in ((straight, optimizer), (resumed, again)):

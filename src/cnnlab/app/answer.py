@@ -1,6 +1,6 @@
 """What an evaluation found, as a document for machines and as tables for people."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -8,10 +8,11 @@ from cnnlab.app.stored_network import StoredNetwork
 from cnnlab.config import EvaluateConfig
 from cnnlab.console import Console
 from cnnlab.data.store import Store
-from cnnlab.evaluation.ensemble import SubsetErrors, disagreement, subset_errors, tally_of
+from cnnlab.evaluation.ensemble import MemberCounts, SubsetErrors
 from cnnlab.evaluation.evaluate import Member
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.observers import MemberChances, Miss
+from cnnlab.evaluation.observers import Miss
+from cnnlab.printable import printable
 
 PUBLISHED_TEN_VIEWS = {
     "imagenet": "compare with the published ten-view errors on these images: 40.7 / 18.2 % for one "
@@ -24,7 +25,11 @@ PUBLISHED_TEN_VIEWS = {
 
 @dataclass
 class Answer:
-    """An evaluation: who was asked, about what, and how it went. chances: of ensembles alone."""
+    """An evaluation: who was asked, about what, and how it went.
+
+    counts: of ensembles alone. states: one per network, whether the images are those that its run
+    recorded; None where it recorded none.
+    """
 
     config: EvaluateConfig
     store: Store
@@ -32,37 +37,50 @@ class Answer:
     members: list[Member]
     tally: Tally
     misses: list[Miss]
-    chances: MemberChances | None
+    counts: MemberCounts | None
+    states: list[bool | None] = field(default_factory=list)
+
+    @property
+    def as_recorded(self) -> bool | None:
+        """False if the images differ from what any run recorded, None if any recorded none."""
+        if False in self.states:
+            return False
+        return None if None in self.states or not self.states else True
+
+    @property
+    def warning(self) -> str:
+        """Which runs recorded other images; empty without any."""
+        differing = [
+            short_name(str(network.path))
+            for network, state in zip(self.networks, self.states, strict=True)
+            if state is False
+        ]
+        if not differing:
+            return ""
+        return (
+            f"warning: these {self.config.split} images are not those that the run recorded: "
+            f"{self.store.digest[:12]} is their digest now ({printable(', '.join(differing))})"
+        )
 
     @cached_property
     def member_tallies(self) -> list[Tally]:
         """Each member alone; empty for one network."""
-        if self.chances is None:
-            return []
-        labels, chances = self.chances.labels, self.chances.over_views
-        return [tally_of(chances[:, m], labels) for m in range(chances.shape[1])]
+        return [] if self.counts is None else self.counts.tallies(len(self.store.class_names))
 
     @cached_property
     def subsets(self) -> list[SubsetErrors]:
         """Errors by ensemble size, over all views; empty for one network."""
-        if self.chances is None:
-            return []
-        return subset_errors(self.chances.over_views, self.chances.labels)
+        return [] if self.counts is None else self.counts.by_size()
 
     @cached_property
     def center_subsets(self) -> list[SubsetErrors]:
         """Errors by ensemble size of the central view alone; empty without other views."""
-        if self.chances is None or self.chances.center is None:
-            return []
-        return subset_errors(self.chances.center, self.chances.labels)
+        return [] if self.counts is None else self.counts.center_by_size()
 
     @cached_property
     def disagreement(self) -> list[list[float]]:
         """Share of images that two members name differently; empty for one network."""
-        if self.chances is None:
-            return []
-        rows: list[list[float]] = disagreement(self.chances.over_views).tolist()
-        return rows
+        return [] if self.counts is None else self.counts.disagreement()
 
     @property
     def views(self) -> str:
@@ -86,12 +104,14 @@ def document(answer: Answer) -> dict[str, Any]:
         "split": answer.config.split,
         "evaluation": answer.views,
         "checkpoints": [str(network.path) for network in answer.networks],
+        "data_digest": answer.store.digest,
+        "data_as_recorded": answer.as_recorded,
         "num_images": tally.num_images,
         "top1_error": tally.top1_error,
         "top5_error": tally.top5_error,
         "cross_entropy": tally.cross_entropy,
     }
-    if answer.chances is None:
+    if answer.counts is None:
         return plain
     return plain | {"members": _members(answer), "subsets": _subsets(answer)}
 
@@ -110,14 +130,14 @@ def show(console: Console, answer: Answer) -> None:
         ],
     )
     console.line(f"{tally.top1_errors:,} of {tally.num_images:,} images wrong")
-    if answer.chances is not None:
+    if answer.counts is not None:
         console.table(*member_table(answer), title="members")
         console.table(
             *subset_table(answer),
             title="ensembles by size, equal weights: top-1 error (mean, lowest, highest)",
         )
-    if answer.note:
-        console.line(answer.note)
+    for line in filter(None, (answer.note, answer.warning)):
+        console.line(line)
 
 
 Table = tuple[list[str], list[list[str]]]
@@ -184,14 +204,20 @@ def _members(answer: Answer) -> list[dict[str, Any]]:
     return [
         {
             "checkpoint": str(network.path),
+            "data_as_recorded": state,
             "weight": member.weight,
             "top1_error": tally.top1_error,
             "top5_error": tally.top5_error,
             "cross_entropy": tally.cross_entropy,
             "disagreement": row,
         }
-        for network, member, tally, row in zip(
-            answer.networks, answer.members, answer.member_tallies, answer.disagreement, strict=True
+        for network, state, member, tally, row in zip(
+            answer.networks,
+            answer.states,
+            answer.members,
+            answer.member_tallies,
+            answer.disagreement,
+            strict=True,
         )
     ]
 

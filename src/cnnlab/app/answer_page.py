@@ -1,12 +1,12 @@
 """The report of an evaluation, and its figures as a file for machines."""
 
-import json
 from pathlib import Path
 
 from cnnlab import report, run_folder, runtime
 from cnnlab.app import sections
 from cnnlab.app.answer import Answer, document, member_table, short_name, subset_table
 from cnnlab.files import atomic
+from cnnlab.plain_json import json_text
 from cnnlab.report import Part, Section, Table, Text
 from cnnlab.run_folder import provenance
 
@@ -18,7 +18,7 @@ def write(answer: Answer, folder: Path, command: str) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"evaluation_{answer.config.split}_{answer.views}"
-    text = json.dumps(document(answer), indent=2) + "\n"
+    text = json_text(document(answer)) + "\n"
     atomic.write_bytes(folder / f"{stem}.json", text.encode())
     return report.write(folder / f"{stem}.html", title_of(answer), page(answer, command))
 
@@ -37,8 +37,7 @@ def page(answer: Answer, command: str) -> list[Section]:
         Text(f"{answer.store.describe()}; views: {answer.views}"),
         sections.figures(tally),
     ]
-    if answer.note:
-        first.append(Text(answer.note))
+    first += [Text(line) for line in (answer.note, answer.warning) if line]
     device = answer.members[0].preprocessing.mean.device
     facts = {
         "time": run_folder.now(),
@@ -60,7 +59,7 @@ def page(answer: Answer, command: str) -> list[Section]:
 
 
 def _ensemble(answer: Answer) -> list[Section]:
-    if answer.chances is None:
+    if answer.counts is None:
         return []
     names = [short_name(member.name) for member in answer.members]
     rows = [

@@ -72,6 +72,7 @@ class Assembly:
         cut = views.build(
             views_name,
             crop_pixels=self.network.input_size_pixels,
+            image_pixels=self.preprocessing.image_size_pixels,
             padding_pixels=border if views_name != "center" else 0,
             mirror_allowed=self.splits.train.mirror_allowed,
             dataset=self.splits.train.name,

@@ -1,6 +1,5 @@
 """`cnnlab benchmark`: each part of a training on this machine, beside what limits it."""
 
-import json
 import resource
 import time
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cnnlab.app import fine_tuning
+from cnnlab.app import fine_tuning, session
 from cnnlab.app.assemble import EVALUATION_BATCH, Assembly, assemble
 from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
@@ -18,7 +17,8 @@ from cnnlab.data.inputs import Inputs
 from cnnlab.distributed import ALONE
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models.summary import summarize
-from cnnlab.runtime import configure, describe_device, make_generator, select_device
+from cnnlab.plain_json import json_text
+from cnnlab.runtime import describe_device, make_generator
 from cnnlab.training.hooks import Every, RunningLoss
 from cnnlab.training.loop import Hook, TrainState, fit
 
@@ -48,19 +48,13 @@ class Part:
 
 def run(config: BenchmarkConfig, launch: Launch) -> int:
     """Measure and print; nothing is written anywhere. Return 0."""
-    device = select_device(config.runtime.device)
-    configure(
-        device,
-        precision=config.runtime.precision,
-        num_threads=config.runtime.num_threads,
-        deterministic=config.runtime.deterministic,
-    )
+    device = session.begin(config.runtime).device
     config, origin = fine_tuning.begin(config, launch.overrides, ALONE)
     assembly = assemble(config, device, held=origin.held if origin else None)
     bench = Bench(assembly, config.seconds_per_part)
     parts = bench.parts()
     if config.format == "json":
-        print(json.dumps(document(config, bench, parts), indent=2))
+        print(json_text(document(config, bench, parts)))
     else:
         show(Console(progress=False), config, bench, parts)
     return 0

@@ -1,6 +1,5 @@
 """`cnnlab compare`: put runs side by side, their settings, figures and curves."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,15 @@ from cnnlab.config import Launch
 from cnnlab.config.verbs import CompareConfig
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
+from cnnlab.plain_json import json_text
 from cnnlab.report import Section, Text
 from cnnlab.run_folder import RunFolder, find_run
 from cnnlab.visualization import charts
 
 FIGURES = ("status", "best_validation_error", "test_error", "seed", "device", "data_digest")
 ABSENT = "-"
+DIGEST_DIGITS = 12
+"""Of a digest, as all messages show it."""
 
 
 def run(config: CompareConfig, launch: Launch) -> int:
@@ -27,7 +29,7 @@ def run(config: CompareConfig, launch: Launch) -> int:
         raise UsageError("compare needs two runs or more", hint="runs=[outputs/A,outputs/B]")
     found = compare(runs)
     if config.format == "json":
-        print(json.dumps(found, indent=2))
+        print(json_text(found))
     else:
         _show(found)
     if config.output is not None:
@@ -74,7 +76,8 @@ def page(runs: list[RunFolder], found: dict[str, Any], command: str) -> list[Sec
 
 def overlaid(runs: list[RunFolder]) -> list[tuple[str, str, dict[str, charts.Curve]]]:
     """Return (name, label, a curve a run) for each figure that at least one run has."""
-    epochs = {label: run_page.read_epochs(run) for label, run in _labelled(runs).items()}
+    names = labels([str(run.path) for run in runs])
+    epochs = {name: run_page.read_epochs(run) for name, run in zip(names, runs, strict=True)}
     wanted = (
         ("error", "top-1 error on validation", "validation/top1_error"),
         ("loss", "loss on validation", "validation/loss"),
@@ -89,12 +92,12 @@ def overlaid(runs: list[RunFolder]) -> list[tuple[str, str, dict[str, charts.Cur
     return found
 
 
-def _labelled(runs: list[RunFolder]) -> dict[str, RunFolder]:
+def labels(paths: list[str]) -> list[str]:
     """Name each run by its folder, and by its whole path where two folders share a name."""
-    names = [run.path.name for run in runs]
-    return {
-        run.path.name if names.count(run.path.name) == 1 else str(run.path): run for run in runs
-    }
+    names = [Path(path).name for path in paths]
+    return [
+        name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)
+    ]
 
 
 def _show(found: dict[str, Any]) -> None:
@@ -107,7 +110,7 @@ def _show(found: dict[str, Any]) -> None:
 
 
 def _table(found: dict[str, Any], part: str) -> tuple[list[str], list[list[str]]]:
-    columns = ["", *(Path(path).name for path in found["runs"])]
+    columns = ["", *labels(found["runs"])]
     rows = [
         [row["name"], *(_cell(row["name"], value) for value in row["values"])]
         for row in found[part]
@@ -120,4 +123,4 @@ def _cell(name: str, value: Any) -> str:
         return ABSENT
     if name.endswith("_error") and isinstance(value, float):
         return percent(value)
-    return str(value)[:12] if name == "data_digest" else str(value)
+    return str(value)[:DIGEST_DIGITS] if name == "data_digest" else str(value)

@@ -9,13 +9,18 @@ import torch
 
 from cnnlab import __version__
 from cnnlab.app.assemble import Assembly
-from cnnlab.config import Launch
+from cnnlab.config import Launch, TrainConfig, to_plain
+from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
+from cnnlab.evaluation import views
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.models import Network
 from cnnlab.models.summary import summarize
-from cnnlab.run_folder import RunFolder
+from cnnlab.run_folder import BASE, RunFolder
 from cnnlab.runtime import describe_device, precision_warning
+
+PREFERRED_VIEWS = ("five_crop", "ten_view", "grid_3x3", "center")
+"""In the order in which a run's last lines propose them."""
 
 
 def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch) -> None:
@@ -35,9 +40,22 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
         console.line(f"{'' if number else 'weights':<12}{line}")
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
+    console.line(f"recipe      {'  '.join(recipe(config))}")
     model_table(console, parts)
     if parts.network.frozen:
         console.line(f"trained     {trained_layers(parts.network)}")
+
+
+def recipe(config: TrainConfig) -> list[str]:
+    """Return the settings whose defaults follow from the model, as words that could be typed."""
+    plain = to_plain(config)
+    found = []
+    for key in READ_BY.values():
+        section, _, name = key.partition(".")
+        if name in plain[section]:
+            value = plain[section][name]
+            found.append(f"{key}={'null' if value is None else value}")
+    return found
 
 
 _PLACES = {
@@ -113,14 +131,32 @@ def test_line(tally: Tally, dataset: str, views: str, chosen: str) -> str:
     )
 
 
-def next_commands(folder: RunFolder) -> list[str]:
-    """Return three commands worth trying now."""
-    path = shlex.quote(str(folder.path))
-    return [
-        "tensorboard --logdir outputs",
-        f"cnnlab evaluate checkpoint={path} evaluation=five_crop",
-        "cnnlab train model=linear,mlp,lenet5 -m",
-    ]
+def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
+    """Return commands worth trying now; each of them works as it is printed."""
+    commands = []
+    if parts.config.logging.tensorboard:
+        is_below = Path(BASE).resolve() in folder.path.resolve().parents
+        place = BASE if is_below else str(folder.path)
+        commands.append(f"tensorboard --logdir {shlex.quote(place)}")
+    words = [f"checkpoint={folder.path}", *plugin_words(parts.config.plugins)]
+    if (name := other_views(parts)) is not None:
+        words.append(f"evaluation={name}")
+    commands.append(f"cnnlab evaluate {shlex.join(words)}")
+    return [*commands, "cnnlab train model=linear,mlp,lenet5 -m"]
+
+
+def other_views(parts: Assembly) -> str | None:
+    """Return views that the run was not tested with and that its set and network admit."""
+    config, augment = parts.config, parts.config.augment
+    names = views.admitted(
+        parts.preprocessing.image_size_pixels,
+        parts.network.input_size_pixels,
+        padding_pixels=int(getattr(augment, "padding_pixels", None) or 0),
+        mirror_allowed=parts.splits.train.mirror_allowed
+        or bool(getattr(augment, "force_mirror", False)),
+    )
+    others = (name for name in PREFERRED_VIEWS if name in names and name != config.evaluation.name)
+    return next(others, None)
 
 
 def resume_command(folder: Path, plugins: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from typing import IO
 from cnnlab import distributed, interrupts, run_folder, runtime
 from cnnlab.app import evaluate, fine_tuning, train
 from cnnlab.app.display import plugin_words, resume_command
-from cnnlab.app.members import MEMBERS_FOLDER
+from cnnlab.app.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
 from cnnlab.app.stalls import WARNINGS
 from cnnlab.config import EvaluateConfig, Launch, TrainConfig, to_plain
 from cnnlab.console import Console
@@ -46,7 +46,7 @@ def run(config: TrainConfig, launch: Launch) -> int:
         if config.resume is None:
             config, _ = fine_tuning.begin(config, launch.overrides, distributed.ALONE)
         folder = _open_folder(config, launch)
-        launch.log = str(folder.log_file)
+        launch.run, launch.log = str(folder.path), str(folder.log_file)
         console.log_to(folder.log_file)
         with train.recorded(folder):
             _train_and_test(config, folder, console, launch)
@@ -64,6 +64,7 @@ def _train_and_test(
         dataset=config.dataset.name,
         seed=config.seed,
         members=len(folders),
+        **{MEMBER_RUNS: [str(path.relative_to(folder.path)) for path in folders]},
         at_once=at_once,
         **provenance.describe(),
     )
@@ -111,7 +112,7 @@ def member_config(config: TrainConfig, index: int) -> TrainConfig:
 def claim_member(folder: RunFolder, config: TrainConfig, index: int) -> Path:
     """Return the run folder of member `index`, made if it is not there yet."""
     member = member_config(config, index)
-    path = folder.path / MEMBERS_FOLDER / f"{index:02d}_seed{member.seed}"
+    path = folder.path / MEMBERS_FOLDER / member_name(index, member.seed)
     if not (path / "config.yaml").is_file():
         claimed = run_folder.claim("", exact=path)
         claimed.write_config(to_plain(member))
@@ -256,5 +257,5 @@ def _open_folder(config: TrainConfig, launch: Launch) -> RunFolder:
         return train.claim_folder(config, launch)
     folder = run_folder.find_run(config.resume)
     folder.lock()
-    folder.update_status(status="running", ended=None, error=None)
+    folder.begin_again()
     return folder

@@ -1,7 +1,6 @@
 """`cnnlab evaluate`: the error of one network, or of several as an ensemble, from paths alone."""
 
 import contextlib
-import json
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -9,11 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab import data, distributed, interrupts, runtime
-from cnnlab.app import together
+from cnnlab import data, interrupts
+from cnnlab.app import session, together
 from cnnlab.app.answer import Answer, document, show
 from cnnlab.app.answer_page import write
+from cnnlab.app.bad_files import way_out_told
+from cnnlab.app.data_state import as_recorded
 from cnnlab.app.members import as_member, checkpoint_files, open_networks, output_folder
+from cnnlab.app.session import Session
 from cnnlab.app.stored_network import StoredNetwork
 from cnnlab.config import (
     DatasetConfig,
@@ -25,11 +27,12 @@ from cnnlab.config import (
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.data.stream import InOrder
-from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
+from cnnlab.evaluation.ensemble import MemberObserver
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.observers import NUM_MISSES, MemberChances, SavedProbabilities, WorstMisses
+from cnnlab.evaluation.observers import NUM_MISSES, SavedProbabilities, WorstMisses
+from cnnlab.plain_json import json_text
 
 STANDSTILL_SECONDS = 600.0
 """Of several processes: how long none of them may finish a batch before the job ends."""
@@ -46,17 +49,16 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
             "save_probabilities needs a folder: these checkpoints lie in no one run folder",
             hint="name one: output=FOLDER",
         )
-    device = runtime.select_device(distributed.device_name(config.runtime.device))
-    with interrupts.watching(), distributed.joined(device, STANDSTILL_SECONDS) as peers:
-        answer = measure(config, folder, device, peers)
-    return tell(answer, folder, launch) if peers.is_first else 0
+    with session.shared(config.runtime, STANDSTILL_SECONDS) as here, way_out_told(launch):
+        answer = measure(config, folder, here)
+    return tell(answer, folder, launch) if here.peers.is_first else 0
 
 
 def tell(answer: Answer, folder: Path | None, launch: Launch) -> int:
     """Print the answer, write its report into `folder`, return 0."""
     config = answer.config
     if config.format == "json":
-        print(json.dumps(document(answer), indent=2))
+        print(json_text(document(answer)))
     else:
         show(Console(), answer)
     if folder is not None:
@@ -69,18 +71,18 @@ def tell(answer: Answer, folder: Path | None, launch: Launch) -> int:
 def measure(
     config: EvaluateConfig,
     folder: Path | None = None,
-    device: torch.device | None = None,
-    peers: Peers = ALONE,
+    here: Session | None = None,
 ) -> Answer:
     """Show every image of the split to the members once, and return all that was learned.
 
-    folder: where probabilities are saved if they are asked for. Raises Interrupted on Ctrl-C.
+    folder: where probabilities are saved if they are asked for. here: None begins a session, for
+    one process. Raises Interrupted on Ctrl-C.
     """
-    device = device or runtime.select_device(config.runtime.device)
-    _configure(config, device)
+    here = here or session.begin(config.runtime)
+    device, peers = here.device, here.peers
     together.check_evaluation(peers, config)
-    files, layout = checkpoint_files(config.checkpoint), config.runtime.channels_last
-    networks = open_networks(files, device, channels_last=layout)
+    files = checkpoint_files(config.checkpoint)
+    networks = open_networks(files, device, channels_last=here.channels_last)
     dataset = dataset_config(config.dataset, networks[0])
     store = split_of(dataset, config.split)
     members = [
@@ -95,16 +97,16 @@ def measure(
     ]
     weigh(members, config.weights)
     misses = WorstMisses(NUM_MISSES, torch.tensor([m.weight for m in members]))
-    chances = MemberChances() if len(members) > 1 else None
-    observers: list[Observer] = [misses] if chances is None else [misses, chances]
+    counting = MemberObserver()
+    observers: list[Observer] = [misses] if len(members) == 1 else [misses, counting]
     with saved(config, folder, len(store), observers):
         batches = in_order(members, store, dataset, config, device)
         batches.take_share(peers.share)
-        classes, precision = len(store.class_names), config.runtime.precision
-        tally = judge(members, batches, classes, precision, observers, peers)
+        tally = judge(members, batches, len(store.class_names), here, observers)
     found = together.worst_of_all(peers, misses.misses, len(store), NUM_MISSES)
-    chances = chances and together.chances_of_all(peers, chances)
-    return Answer(config, store, networks, members, tally, found, chances)
+    counts = together.counts_of_all(peers, counting.counts)
+    states = [state_now(network, dataset, config.split, store) for network in networks]
+    return Answer(config, store, networks, members, tally, found, counts, states)
 
 
 def weigh(members: Sequence[Member], weights: Sequence[float] | None) -> None:
@@ -155,15 +157,14 @@ def judge(
     members: list[Member],
     batches: InOrder,
     num_classes: int,
-    precision: str,
+    here: Session,
     observers: Sequence[Observer] = (),
-    peers: Peers = ALONE,
 ) -> Tally:
     """Count the members' errors on the batches of all processes. Raises Interrupted on Ctrl-C."""
-    device = members[0].preprocessing.mean.device
+    peers = here.peers
 
     def count() -> Tally:
-        with runtime.forward_precision(precision, device)():
+        with here.forward():
             return evaluate(
                 members,
                 batches,
@@ -187,13 +188,27 @@ def dataset_config(
     if isinstance(asked, DatasetConfig):
         return asked
     try:
-        return parse_dataset(network.config["dataset"], asked)
+        stored = parse_dataset(network.config["dataset"])
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(
             "the checkpoint's data set is not one of this cnnlab",
             str(network.path),
             "name one to evaluate on: dataset=NAME",
         ) from error
+    return asked.applied_to(stored)
+
+
+def state_now(
+    network: StoredNetwork, dataset: DatasetConfig, split: str, store: Store
+) -> bool | None:
+    """Say whether these are the images that the network's run recorded; None: it recorded none.
+
+    Another set than the run's is another set, not another state of one.
+    """
+    trained_on = network.config.get("dataset")
+    if not isinstance(trained_on, dict) or trained_on.get("name") != dataset.name:
+        return None
+    return as_recorded(network.document, split, store)
 
 
 def split_of(dataset: DatasetConfig, split: str) -> Store:
@@ -201,19 +216,12 @@ def split_of(dataset: DatasetConfig, split: str) -> Store:
     splits = data.build(dataset)
     store: Store | None = getattr(splits, split)
     if store is None:
+        there = [name for name in ("test", "validation", "train") if getattr(splits, name)]
         raise DataError(
-            f"{dataset.name} has no {split} images", hint="dataset.num_validation holds some out"
+            f"{dataset.name} has no {split} images here",
+            hint=f"choose {' or '.join(f'split={name}' for name in there)}",
         )
     return store
-
-
-def _configure(config: EvaluateConfig, device: torch.device) -> None:
-    runtime.configure(
-        device,
-        precision=config.runtime.precision,
-        num_threads=config.runtime.num_threads,
-        deterministic=config.runtime.deterministic,
-    )
 
 
 def _shared_preparation(members: list[Member]) -> Callable[[Tensor], Tensor]:

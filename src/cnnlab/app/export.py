@@ -19,6 +19,7 @@ from cnnlab.config.verbs import StoredDatasetConfig
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views
 from cnnlab.images import center_crop
+from cnnlab.numerics import check_finite, probabilities
 from cnnlab.preprocessing import Preprocessing
 
 NUM_CHECKED = 16
@@ -54,7 +55,7 @@ def export(stored: StoredNetwork, output: Path) -> str:
     `scores` [batch,K]. .safetensors: the weights by name. Class names and sizes are in the file's
     metadata. The file is read back and its answers on images compared with the network's before
     it gets its name. Raises UsageError for another ending or a missing extra, NumericsError where
-    the answers differ.
+    the answers differ or the network's own are not finite.
     """
     if output.suffix not in WRITERS:
         raise UsageError(
@@ -62,6 +63,8 @@ def export(stored: StoredNetwork, output: Path) -> str:
             hint=f"endings: {', '.join(WRITERS)}",
         )
     images, whose = example_images(stored)
+    with torch.inference_mode():
+        check_finite(stored.network(stored.preprocessing.normalize(images)))
     partial = output.with_name(f".partial-{os.getpid()}-{output.name}")
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -79,7 +82,9 @@ def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:
     The first test images of the checkpoint's set; noise where the set is not on this machine.
     """
     size = stored.network.input_size_pixels
-    asked = StoredDatasetConfig(name="checkpoint", root=None, download=False, residency=None)
+    asked = StoredDatasetConfig(
+        name="checkpoint", root=None, download=False, residency=None, on_bad=None
+    )
     try:
         store = split_of(dataset_config(asked, stored), "test")
     except (CnnlabError, OSError):
@@ -95,8 +100,8 @@ def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:
 def compare(stored: StoredNetwork, images: Tensor, answers: Tensor) -> float:
     """Return the largest difference of probabilities; raise NumericsError above the tolerance."""
     with torch.inference_mode():
-        own = stored.network(stored.preprocessing.normalize(images)).softmax(1)
-    difference = float((own - answers.softmax(1)).abs().max())
+        own = probabilities(stored.network(stored.preprocessing.normalize(images)))
+    difference = float((own - probabilities(answers)).abs().max())
     if not difference <= TOLERANCE:
         raise NumericsError(f"the exported network answers differently (by {difference:.1e})")
     return difference
@@ -158,7 +163,7 @@ def metadata(stored: StoredNetwork) -> dict[str, str]:
         "model": to_plain(parse_model(stored.config["model"])),
         "input": stored.document["input"],
     }
-    return {f"cnnlab.{name}": json.dumps(value) for name, value in facts.items()}
+    return {f"cnnlab.{name}": json.dumps(value, allow_nan=False) for name, value in facts.items()}
 
 
 def _quietly(action: Callable[[], Any]) -> None:

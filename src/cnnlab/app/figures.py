@@ -100,7 +100,7 @@ class Reporter:
         )
         page = ", report.html to begin with" if (self.folder.path / "report.html").is_file() else ""
         self.console.line(f"everything is in {self.folder.path}{page}; try next:")
-        for command in display.next_commands(self.folder):
+        for command in display.next_commands(self.folder, self.parts):
             self.console.line(f"  {command}")
         figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}
         self.writers.scalars(self.progress.state.step, figures | {"test/loss": tally.cross_entropy})

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from cnnlab import checkpoint, models, run_folder
-from cnnlab.app import together
+from cnnlab.app import foreign_weights, together
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
 from cnnlab.config.checks import check_training
@@ -32,13 +32,15 @@ from cnnlab.printable import printable
 
 Config = TypeVar("Config", bound=TrainConfig)
 
-TORCH_ENDINGS = (".pth", ".pt")
 _MOST_LAYERS_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Origin:
-    """The checkpoint that a training begins with. model: the name of its network."""
+    """The checkpoint that a training begins with. model: the name of its network.
+
+    unwrapped: what stood around the weights of a file that is not cnnlab's, '' for nothing.
+    """
 
     path: Path
     held: Checkpoint
@@ -46,6 +48,7 @@ class Origin:
     class_names: tuple[str, ...]
     input_size_pixels: int
     preprocessing: Preprocessing
+    unwrapped: str = ""
 
 
 def begin(config: Config, words: Sequence[str], peers: Peers) -> tuple[Config, Origin | None]:
@@ -56,14 +59,8 @@ def begin(config: Config, words: Sequence[str], peers: Peers) -> tuple[Config, O
     named = config.fine_tuning.weights
     if named is None:
         return config, None
-    if Path(named).suffix in TORCH_ENDINGS:
-        raise UsageError(
-            "a torch file can hold code; model.weights takes checkpoints of cnnlab",
-            printable(named),
-            f"cnnlab convert source={printable(named)} output=weights.safetensors",
-        )
     path = together.from_first(peers, lambda: str(run_folder.resolve_checkpoint(named).resolve()))
-    origin = read(path)
+    origin = read(path, config.model)
     _check_network(config.model, origin)
     said = {word.lstrip("+~").partition("=")[0] for word in words}
     dataset = _as_seen(config.dataset, origin, said)
@@ -77,9 +74,17 @@ def begin(config: Config, words: Sequence[str], peers: Peers) -> tuple[Config, O
     return fitted, origin
 
 
-def read(path: str) -> Origin:
-    """Read what a training begins with. Raises CheckpointError."""
-    held = checkpoint.read(path)
+def read(path: str, model: ModelConfig) -> Origin:
+    """Read what a training begins with: a checkpoint of cnnlab, or torchvision's AlexNet.
+
+    Raises CheckpointError; UsageError for another model than such weights are made for.
+    """
+    unwrapped = ""
+    if foreign_weights.is_foreign(path):
+        weights = foreign_weights.read(path)
+        held, unwrapped = foreign_weights.as_checkpoint(weights, model, path), weights.said
+    else:
+        held = checkpoint.read(path)
     try:
         document = held.document
         return Origin(
@@ -89,6 +94,7 @@ def read(path: str) -> Origin:
             tuple(str(name) for name in document["class_names"]),
             int(document["model"]["input_size_pixels"]),
             Preprocessing.from_state(held.tensors, document["input"]),
+            unwrapped,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -274,11 +280,12 @@ def _head_rows(
     return {name: tensor[order] for name, tensor in found.items()}
 
 
-def _said(origin: Origin, head: str, kept: str) -> tuple[str, str]:
+def _said(origin: Origin, head: str, kept: str) -> tuple[str, ...]:
     """Return what was taken, for people."""
     step = origin.held.document.get("step")
     after = f" after step {step:,}" if type(step) is int else ""
     return (
         printable(f"{origin.path}: {origin.model}{after}"),
+        *filter(None, [origin.unwrapped]),
         f"last layer {head[:-1]}: {kept}",
     )

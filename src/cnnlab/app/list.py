@@ -1,22 +1,31 @@
 """`cnnlab list models|datasets|experiments|runs`: what can be chosen, and what was done."""
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config import Launch, ListConfig, choices
+from cnnlab.console import Console
+from cnnlab.plain_json import json_text
 from cnnlab.run_folder import list_runs
 
 Rows = list[dict[str, Any]]
 
 
 def run(config: ListConfig, launch: Launch) -> int:
-    """Print a line an item, or one JSON document."""
+    """Print one line per item, or one JSON document."""
     rows = TABLES[config.what]()
     if config.format == "json":
-        print(json.dumps({config.what: rows}, indent=2))
+        print(json_text({config.what: rows}))
+        return 0
+
+    console = Console(progress=False)
+    if not rows:
+        console.line(f"no {config.what} yet")
+    elif config.what == "runs":
+        console.table(RUN_COLUMNS, [_run_cells(row) for row in rows], num_names=2)
     else:
-        print("\n".join(_lines(rows)) if rows else f"no {config.what} yet")
+        for line in _lines(rows):
+            console.line(line)
     return 0
 
 
@@ -85,14 +94,12 @@ def _group(group: str) -> Rows:
 
 
 def _lines(rows: Rows) -> list[str]:
-    """Align the first columns; a row of an experiment takes a line for each fact."""
-    width = max(len(str(row.get("name") or row["path"])) for row in rows)
+    """Align the names; what else is known of an item takes a line of its own."""
+    width = max(len(row["name"]) for row in rows)
     return [line for row in rows for line in _item(row, width)]
 
 
 def _item(row: dict[str, Any], width: int) -> list[str]:
-    if "path" in row:
-        return [f"{row['path']:<{width}}  {row['status'] or '?':<11}  {_errors(row)}".rstrip()]
     lines = [f"{row['name']:<{width}}  {row['about']}"]
     for word in ("command", "published", "measured"):
         if row.get(word):
@@ -113,11 +120,13 @@ def _what_is_there(row: dict[str, Any]) -> str:
     return f"here: {counts}; {classes}; sha256 {marks}"
 
 
-def _errors(row: dict[str, Any]) -> str:
-    """Say the best validation error and the test error in percent, as far as there are some."""
-    names = {"validation": row["best_validation_error"], "test": row["test_error"]}
-    return "  ".join(
-        f"{name} {100 * error:.2f} %"
-        for name, error in names.items()
-        if isinstance(error, int | float)
-    )
+RUN_COLUMNS = ("run", "status", "validation", "test")
+
+
+def _run_cells(row: dict[str, Any]) -> list[str]:
+    errors = (row["best_validation_error"], row["test_error"])
+    return [row["path"], str(row["status"] or "?"), *map(_percent, errors)]
+
+
+def _percent(error: Any) -> str:
+    return f"{100 * error:.2f} %" if isinstance(error, int | float) else "-"

@@ -14,9 +14,17 @@ from cnnlab.evaluation.classes import match_classes
 from cnnlab.evaluation.evaluate import Member, crops_that_stay
 from cnnlab.models import Network
 from cnnlab.models.summary import largest_map
+from cnnlab.printable import printable
+from cnnlab.run_folder import RunFolder
 
 MEMBERS_FOLDER = "members"
 """Folder of an ensemble's run folder that holds a run folder for each member."""
+
+MOST_MEMBERS = 10_000
+"""More than any ensemble has; a larger number in a run.json is no number of members."""
+
+MEMBER_RUNS = "member_runs"
+"""What an ensemble's run.json calls the folders of its members, relative to its own."""
 
 
 def checkpoint_files(given: Sequence[str]) -> list[Path]:
@@ -25,11 +33,42 @@ def checkpoint_files(given: Sequence[str]) -> list[Path]:
 
 
 def _files(where: str) -> list[Path]:
-    folder = run_folder.find_run(where).path if where == "latest" else Path(where)
-    members = sorted(path for path in (folder / MEMBERS_FOLDER).glob("*") if path.is_dir())
-    if members:
+    folder = run_folder.find_run(where) if where == "latest" else run_folder.RunFolder(where)
+    if members := member_folders(folder):
         return [run_folder.resolve_checkpoint(member) for member in members]
     return [run_folder.resolve_checkpoint(where)]
+
+
+def member_name(index: int, seed: int) -> str:
+    """Return the name of a member's run folder."""
+    return f"{index:02d}_seed{seed}"
+
+
+def member_folders(folder: RunFolder) -> list[Path]:
+    """Return the run folders of an ensemble's members as its run.json has them; [] if it is none.
+
+    What else lies beside them is no member, and a member that is gone is not passed over.
+    """
+    facts = folder.status()
+    names = facts.get(MEMBER_RUNS)
+    if isinstance(names, list):
+        return [_inside(folder.path, str(name)) for name in names]
+
+    number, seed = facts.get("members"), facts.get("seed")
+    if not isinstance(number, int) or not isinstance(seed, int) or number > MOST_MEMBERS:
+        return []
+    # an ensemble of before the members were listed
+    return [folder.path / MEMBERS_FOLDER / member_name(i, seed + i) for i in range(number)]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a folder below another. Raises CheckpointError for a name that leads out of it."""
+    path = folder / name
+    if ".." in path.parts or folder not in path.parents:
+        raise CheckpointError(
+            "the ensemble names a member outside of its folder", printable(str(path))
+        )
+    return path
 
 
 def output_folder(given: Sequence[str], output: str | None) -> Path | None:
@@ -77,6 +116,7 @@ def as_member(
     built = views.build(
         evaluation.name,
         crop_pixels=stored.network.input_size_pixels,
+        image_pixels=stored.preprocessing.image_size_pixels,
         padding_pixels=_border_pixels(stored, evaluation),
         mirror_allowed=mirror_allowed or forced,
         dataset=dataset,

@@ -1,12 +1,11 @@
 """`cnnlab predict`: name what is in picture files and folders."""
 
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from cnnlab import runtime
+from cnnlab.app import session
 from cnnlab.app.answer import percent
 from cnnlab.app.prediction import Predictor, open_predictor
 from cnnlab.config import Launch
@@ -14,8 +13,9 @@ from cnnlab.config.verbs import PredictConfig
 from cnnlab.console import Console
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
-from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.errors import DataError, NumericsError
+from cnnlab.plain_json import json_text
+from cnnlab.printable import csv_cell, printable
 
 CHUNK_PICTURES = 64
 """Pictures read before they are answered, which bounds memory."""
@@ -26,14 +26,10 @@ Top = list[tuple[str, float]]
 
 def run(config: PredictConfig, launch: Launch) -> int:
     """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
-    files = picture_files(config.images)
-    device = runtime.select_device(config.runtime.device)
-    predictor = open_predictor(
-        config.checkpoint,
-        config.evaluation,
-        device,
-        channels_last=config.runtime.channels_last,
-    )
+    files, left_out = picture_files(config.images)
+    if left_out.counts:
+        print(f"cnnlab: {left_out}", file=sys.stderr)
+    predictor = open_predictor(config.checkpoint, config.evaluation, session.begin(config.runtime))
     found: list[tuple[Path, Top]] = []
     bad: list[BadImage] = []
     for start in range(0, len(files), CHUNK_PICTURES):
@@ -55,7 +51,10 @@ def _predict(
         if isinstance(picture, BadImage):
             bad.append(picture)
             continue
-        answer = predictor.predict([picture], as_is=config.pictures == "as_is")
+        try:
+            answer = predictor.predict([picture], as_is=config.pictures == "as_is")
+        except NumericsError as error:
+            raise NumericsError(error.what, printable(str(path)), error.hint) from error
         found.append((path, answer.top(config.top)[0]))
 
 
@@ -71,7 +70,7 @@ def _as_json(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[Bad
         ],
         "failed": [{"path": str(b.path), "reason": b.reason} for b in bad],
     }
-    print(json.dumps(document, indent=2))
+    print(json_text(document))
 
 
 def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:
@@ -79,7 +78,8 @@ def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadI
     writer.writerow(["path", "rank", "class", "probability"])
     for path, top in found:
         for rank, (name, probability) in enumerate(top, start=1):
-            writer.writerow([printable(str(path)), rank, printable(name), f"{probability:.6f}"])
+            cells = [csv_cell(str(path)), rank, csv_cell(name), f"{probability:.6f}"]
+            writer.writerow(cells)
 
 
 def _as_table(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:

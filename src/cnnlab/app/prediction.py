@@ -1,6 +1,7 @@
 """Networks that name what is in a picture: for `cnnlab predict` and for `cnnlab.load`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from torch import Tensor
 from cnnlab import images as pixels
 from cnnlab import runtime
 from cnnlab.app.members import as_member, checkpoint_files, open_networks
+from cnnlab.app.session import Session
 from cnnlab.config.surroundings import EvaluationConfig
-from cnnlab.data import digits
+from cnnlab.data import digits, reflection
 from cnnlab.errors import DataError
 from cnnlab.evaluation.evaluate import Member, answer, combine, evaluating
+from cnnlab.numerics import check_finite
 
 DIGIT_SETS = frozenset({"mnist", "mnist5k"})
 """Sets of bright digits on black: photographs are brought to that form first."""
@@ -50,11 +53,19 @@ class Predictor:
 
     model: the first network. Pictures are prepared as the network's own images were; where it
     learned digits from MNIST, photographs of other sizes than 28x28 are brought to that form
-    first (data/digits.py states the rule), unless `as_is`.
+    first (data/digits.py states the rule), unless `as_is`. forward: makes the context of a
+    forward pass.
     """
 
-    def __init__(self, members: list[Member], class_names: tuple[str, ...], is_digits: bool):
+    def __init__(
+        self,
+        members: list[Member],
+        class_names: tuple[str, ...],
+        is_digits: bool,
+        forward: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
         self.members, self.class_names, self.is_digits = members, class_names, is_digits
+        self.forward = forward
         self.model = members[0].model
         self.channels = max(member.preprocessing.channels for member in members)
 
@@ -62,16 +73,17 @@ class Predictor:
         """Name what is in uint8 images: [H,W], [N,H,W], [N,H,W,C], [N,C,H,W], or PIL images.
 
         Arrays, tensors, or a list of single images of any sizes ([H,W], [H,W,C], [C,H,W]).
-        Raises DataError for another type, shape or no image.
+        Raises DataError for another type or shape, for no image and for one without pixels;
+        NumericsError where the scores are not finite.
         """
         batches = [self._prepared(image, as_is) for image in as_images(images)]
-        if not batches:
-            raise DataError("there are no images to predict")
         device = self.members[0].preprocessing.mean.device
         chances = []
-        with evaluating(self.members):
+        with evaluating(self.members), self.forward():
             for batch in batches:
-                chances.append(combine(answer(self.members, batch.to(device)), self.members).cpu())
+                found = combine(answer(self.members, batch.to(device)), self.members).cpu()
+                check_finite(found)
+                chances.append(found)
         return Predictions(self.class_names, torch.cat(chances))
 
     def _prepared(self, images: Tensor, as_is: bool) -> Tensor:
@@ -85,36 +97,55 @@ class Predictor:
 def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
     """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble."""
     given = [path] if isinstance(path, str | Path) else list(path)
-    chosen = runtime.select_device(device)
-    return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), chosen)
+    here = Session(runtime.select_device(device), precision="fp32", channels_last=True)
+    return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), here)
 
 
-def open_predictor(
-    given: Sequence[str],
-    evaluation: EvaluationConfig,
-    device: torch.device,
-    *,
-    channels_last: bool = True,
-) -> Predictor:
-    """Open checkpoints as one predictor; views that mirror need networks trained with mirrors."""
-    networks = open_networks(checkpoint_files(given), device, channels_last=channels_last)
+def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Session) -> Predictor:
+    """Open checkpoints as one predictor.
+
+    Raises UsageError for mirrored views of classes that do not survive them, as evaluating does.
+    """
+    files = checkpoint_files(given)
+    networks = open_networks(files, here.device, channels_last=here.channels_last)
     names = networks[0].class_names
     members = [
         as_member(
             network,
             evaluation,
             class_names=names,
-            mirror_allowed="mirror" in str(network.config["augment"].get("name")),
+            mirror_allowed=may_be_mirrored(network.config),
             dataset=str(network.config["dataset"]["name"]),
         )
         for network in networks
     ]
     is_digits = all(network.config["dataset"]["name"] in DIGIT_SETS for network in networks)
-    return Predictor(members, names, is_digits)
+    return Predictor(members, names, is_digits, here.forward)
+
+
+def may_be_mirrored(config: dict[str, Any]) -> bool:
+    """Say whether a network's classes survive reflection: its set says so, or it saw mirror images.
+
+    config: the plain config of its training. Augmentations that mirror have `force_mirror`, and
+    are refused for other sets without it.
+    """
+    return "force_mirror" in config["augment"] or bool(reflection.survives(config["dataset"]))
 
 
 def as_images(images: Any) -> list[Tensor]:
-    """Return uint8 [n,C,H,W] tensors of what a person calls images."""
+    """Return uint8 [n,C,H,W] tensors of what a person calls images, at least one and none empty.
+
+    Raises DataError for what is none.
+    """
+    found = _as_batches(images)
+    if not sum(len(batch) for batch in found):
+        raise DataError("there are no images to predict", hint="skip batches that are empty")
+    if not all(batch.numel() for batch in found):
+        raise DataError("an image has no pixels: its height or width is 0")
+    return found
+
+
+def _as_batches(images: Any) -> list[Tensor]:
     if isinstance(images, list | tuple):
         return [_single(image)[None] for image in images]
     if hasattr(images, "convert") and hasattr(images, "getbands"):  # one PIL image
@@ -126,7 +157,7 @@ def as_images(images: Any) -> list[Tensor]:
         return [tensor[:, None]]
     if tensor.dim() != 4:
         raise _unclear(tensor)
-    return [_channels_first(tensor)] if len(tensor) else []
+    return [_channels_first(tensor)]
 
 
 def _single(image: Any) -> Tensor:

@@ -2,7 +2,6 @@
 
 import os
 import time
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,10 +11,10 @@ from cnnlab.config.prepare import PrepareConfig
 from cnnlab.console import Console
 from cnnlab.data import decode, manifest
 from cnnlab.data.building import Builder, Recipe, Tolerance
-from cnnlab.data.files import FileStore
+from cnnlab.data.jpeg import notices_lost_data
 from cnnlab.data.manifest import Manifest
-from cnnlab.data.shards import FileSource, ResizedSource, Source
-from cnnlab.data.store import Splits, Store
+from cnnlab.data.shards import Source
+from cnnlab.data.store import Reading, Splits, Store
 from cnnlab.data.workers import Workers
 from cnnlab.errors import Interrupted, UsageError
 
@@ -40,6 +39,8 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
     sources = sources_for(data.load(config.dataset), config)
     for source in sources.values():
         console.line(source.store.describe())
+    if not notices_lost_data() and any(source.store.decodes for source in sources.values()):
+        console.line("note: damage inside a JPEG is not noticed on this system, only a missing end")
     workers = Workers(config.num_threads or len(os.sched_getaffinity(0)))
     meter = Meter(console, launch.command)
     builder = Builder(sources, recipe_for(config), output, workers, meter)
@@ -52,23 +53,13 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
 
 def sources_for(splits: Splits, config: PrepareConfig) -> dict[str, Source]:
     """Return the splits that the set has, each at the size and with the threads asked for."""
-    stores = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    return {name: _source(store, config) for name, store in stores.items() if store is not None}
+    return {name: _source(store, config) for name, store in splits.stores().items()}
 
 
 def _source(store: Store, config: PrepareConfig) -> Source:
-    if not isinstance(store, FileStore):
-        return ResizedSource(store, config.side_pixels, config.kernel)
-    asked = replace(
-        store.decoding,
-        side_pixels=config.side_pixels or store.decoding.side_pixels,
-        kernel=config.kernel,
-        max_pixels=config.max_image_pixels,
-        num_threads=config.num_threads or len(os.sched_getaffinity(0)),
-    )
-    files = FileStore(store.name, store.split, store.listing, asked, store.mirror_allowed)
-    files.note = store.note
-    return FileSource(files)
+    threads = config.num_threads or len(os.sched_getaffinity(0))
+    reading = Reading(config.side_pixels, config.kernel, config.max_image_pixels, threads)
+    return Source(store.read_as(reading), config.side_pixels, config.kernel)
 
 
 def recipe_for(config: PrepareConfig) -> Recipe:

@@ -1,5 +1,6 @@
 """Data, preprocessing and checkpoints put together as what pictures are drawn from."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -86,8 +87,14 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
 
     Raises DataError for a path without pictures, and for the first that cannot be read.
     """
+    files, left_out = picture_files(given)
+    if left_out.counts:
+        print(f"cnnlab: {left_out}", file=sys.stderr)
+    if len(files) > MOST_PICTURES:
+        print(f"cnnlab: the first {MOST_PICTURES} of {len(files):,} pictures", file=sys.stderr)
+
     seen = []
-    for path, picture in read_pictures(picture_files(given)[:MOST_PICTURES], channels):
+    for path, picture in read_pictures(files[:MOST_PICTURES], channels):
         if isinstance(picture, BadImage):
             raise DataError("a picture cannot be read", printable(str(path)), picture.reason)
         seen.append(see(picture.permute(1, 2, 0)[None]))
@@ -95,7 +102,7 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
 
 
 def saved_networks(
-    checkpoint: Path, device: torch.device
+    checkpoint: Path, device: torch.device, channels_last: bool
 ) -> Callable[[], Iterator[tuple[str, nn.Module]]] | None:
     """Return an iterator maker over the numbered checkpoints beside `checkpoint`, oldest first.
 
@@ -107,7 +114,7 @@ def saved_networks(
 
     def networks() -> Iterator[tuple[str, nn.Module]]:
         for _, path in files:
-            stored = open_network(path, device)
+            stored = open_network(path, device, channels_last=channels_last)
             yield moment(stored), stored.network
 
     return networks

@@ -15,8 +15,10 @@ import torch
 
 from cnnlab import __version__, checkpoint, run_folder
 from cnnlab.app import together
+from cnnlab.app.data_state import DATA_DIGEST, differences, recorded_digests
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, of_earlier_run, to_plain
+from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
 from cnnlab.printable import printable
@@ -39,7 +41,6 @@ SAFE = (
 """Sections and settings that change neither the pictures nor the updates."""
 
 REFUSED = ("model",)
-DATA_DIGEST = "data_digest"
 _ABSENT = "(absent)"
 _NUM_SHOWN = 8
 
@@ -80,12 +81,13 @@ class Resumption:
 def prepare(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
     """Find and lock the run of `config.resume`, read its checkpoint and compare the settings.
 
-    None: the run is complete, `say` was told so, nothing was touched. Raises UsageError for
-    changes that are not allowed, CheckpointError, BusyError.
+    None: the run is complete, `say` was told so, nothing was touched; from a checkpoint that is
+    named itself a run is continued in any case. Raises UsageError for changes that are not allowed,
+    CheckpointError, BusyError.
     """
     assert config.resume is not None
     folder = run_folder.find_run(config.resume)
-    if _is_complete(folder, config):
+    if not Path(config.resume).is_file() and _is_complete(folder, config):
         say(f"this run is complete: {printable(str(folder.path))}; nothing was changed")
         return None
     for leftover in folder.lock():
@@ -147,13 +149,15 @@ def check_changes(changes: list[Change], allowed: list[str]) -> None:
         )
 
 
-def check_data(held: Checkpoint, digest: str, allowed: list[str]) -> None:
-    """Raise UsageError when the images are not those the run was trained on."""
-    old = held.document.get(DATA_DIGEST)
-    if old != digest and DATA_DIGEST not in allowed:
+def check_data(held: Checkpoint, splits: Splits, allowed: list[str]) -> None:
+    """Raise UsageError when the images of any split are not those that the run recorded."""
+    if DATA_DIGEST in allowed:
+        return
+    found = differences(held.document, splits.stores())
+    if found or "train" not in recorded_digests(held.document):
         raise UsageError(
             "the images differ from those the run was trained on",
-            f"digest {printable(str(old))[:12]} -> {digest[:12]}",
+            "; ".join(str(difference) for difference in found) or "no digest was recorded",
             f"if you mean it: allow_changes=[{DATA_DIGEST}]",
         )
 
@@ -183,17 +187,16 @@ def environment_warnings(held: Checkpoint, device: torch.device) -> list[str]:
 def record(resumption: Resumption, config: TrainConfig, step: int) -> None:
     """Make the folder tell of this continuation: run.json, and config.yaml as it is from now."""
     folder = resumption.folder
-    earlier = folder.status().get("resumed")
+    facts = folder.status()
+    earlier = facts.get("resumed")
     entry = {
         "time": run_folder.now(),
         "step": step,
         "changes": [str(change) for change in resumption.changes],
+        "test_error_before": facts.get("test_error"),
     }
     folder.write_config(comparable(config) | {"resume": None, "allow_changes": []})
-    folder.update_status(
-        status="running",
-        ended=None,
-        error=None,
+    folder.begin_again(
         pid=os.getpid(),
         host=socket.gethostname(),
         resumed=[*(earlier if isinstance(earlier, list) else []), entry],

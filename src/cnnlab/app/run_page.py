@@ -112,7 +112,7 @@ def pictures_of_test(
 ) -> list[tuple[str, Tensor]]:
     """Return (tag, uint8 [3,H,W]) of the confusion matrix and the worst misses."""
     pictures: list[tuple[str, Tensor]] = []
-    if len(store.class_names) <= charts.MOST_CLASSES:
+    if tally.confusion is not None and len(store.class_names) <= charts.MOST_CLASSES:
         matrix = charts.confusion(tally.confusion, store.class_names, "confusion matrix")
         pictures.append(("test/confusion", to_pixels(matrix)))
     if misses:

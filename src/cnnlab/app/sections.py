@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cnnlab.app.answer import interval, percent
 from cnnlab.data.store import Store
-from cnnlab.evaluation.metrics import Tally
+from cnnlab.evaluation.metrics import MOST_CONFUSED_CLASSES, Tally
 from cnnlab.evaluation.observers import Miss
 from cnnlab.models import Network
 from cnnlab.report import Figure, Gallery, Part, Section, Table, Text
@@ -53,8 +53,10 @@ def unknown_letters_as_boxes() -> Iterator[None]:
 
 
 def confusion(tally: Tally, class_names: Sequence[str]) -> Section:
-    """Return the confusion matrix where it is readable, and the worst pairs in any case."""
+    """Return the confusion matrix where it is readable, and the worst pairs where it was kept."""
     parts: list[Part] = []
+    if tally.confusion is None:
+        return Section("Confusion", [Text(unconfused(len(class_names)))])
     if len(class_names) <= charts.MOST_CLASSES:
         parts.append(drawn(charts.confusion(tally.confusion, class_names, "confusion matrix")))
     pairs = charts.worst_pairs(tally.confusion, class_names)
@@ -63,9 +65,17 @@ def confusion(tally: Tally, class_names: Sequence[str]) -> Section:
     return Section("Confusion", parts)
 
 
+def unconfused(num_classes: int) -> str:
+    """Say why there is no confusion matrix."""
+    return (
+        f"No confusion matrix is kept of {num_classes:,} classes: "
+        f"it has a row and a column for each, and the most is {MOST_CONFUSED_CLASSES:,}."
+    )
+
+
 def classes(tally: Tally, class_names: Sequence[str]) -> Section:
     """Return the accuracy of each class, the worst first; classes without images at the end."""
-    totals = tally.confusion.sum(1).tolist()
+    totals = tally.class_images.tolist()
     rows = sorted(
         zip(tally.class_accuracies, class_names, totals, strict=True),
         key=lambda row: 2.0 if row[0] is None else row[0],

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cnnlab import checkpoint
 from cnnlab.app.assemble import Assembly
+from cnnlab.app.data_state import state_of
 from cnnlab.app.resume import environment
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
@@ -63,7 +64,7 @@ def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
             "num_classes": network.num_classes,
         },
         "input": parts.preprocessing.state()[1],
-        "data_digest": parts.splits.train.digest,
+        **state_of(parts.splits),
         "schedule": parts.schedule.state_dict(),
         "best": progress.best.state_dict(),
         "validation_due": progress.validation_due,

@@ -1,20 +1,19 @@
 """`cnnlab summary`: print the lecture's table of a network, and how it starts."""
 
 import dataclasses
-import json
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 
 from cnnlab import data, models
 from cnnlab.app.stored_network import import_plugins
 from cnnlab.config import Launch, SummaryConfig
+from cnnlab.console import Console
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.models import Network
 from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
+from cnnlab.plain_json import json_text
 from cnnlab.runtime import make_generator
 
 TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
@@ -43,7 +42,7 @@ def run(config: SummaryConfig, launch: Launch) -> int:
     start = report_start(network, _real_images(config, network)) if config.init_report else None
     if config.format == "json":
         document = summary.as_document()
-        print(json.dumps(document | ({"start": start.as_document()} if start else {}), indent=2))
+        print(json_text(document | ({"start": start.as_document()} if start else {})))
         return 0
     _print(summary)
     if start:
@@ -62,56 +61,48 @@ def _real_images(config: SummaryConfig, network: Network) -> Tensor:
 
 
 def _print(summary: Summary) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(progress=False)
     rows = [row for row in summary.rows if row.role in TABLE_ROLES]
-    console.print(_table(summary, rows))
-    console.print(
-        f"\n{summary.num_parameters:,} parameters, {summary.fc_share:.2%} of them in fully "
-        f"connected layers; {summary.num_multiply_adds:,} multiply-adds an image.\n"
+    size = "x".join(map(str, summary.input_size))
+    columns = ("layer", "output size", "parameters", "multiply-adds", "field", "jump")
+    cells = [_cells(row) for row in rows]
+    console.table(columns, cells, title=f"{summary.model} on {size}", num_names=2)
+    console.line()
+    console.line(
+        f"{summary.num_parameters:,} parameters, {summary.fc_share:.2%} of them in fully "
+        f"connected layers; {summary.num_multiply_adds:,} multiply-adds an image."
     )
-    console.print("the same by hand")
+    console.line()
+    console.line("the same by hand")
     for row in rows:
         for formula in filter(None, (row.size_formula, row.parameter_formula)):
-            console.print(f"  {row.name:<8} {formula}", markup=False)
+            console.line(f"  {row.name:<8} {formula}")
 
 
-def _table(summary: Summary, rows: list[Row]) -> Table:
-    size = "x".join(map(str, summary.input_size))
-    title = f"{summary.model} on {size}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for column in ("layer", "output size"):
-        table.add_column(column, no_wrap=True)
-    for column in ("parameters", "multiply-adds", "field", "jump"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
-            row.name,
-            "x".join(map(str, row.output_size)),
-            f"{row.num_parameters:,}",
-            f"{row.num_multiply_adds:,}",
-            str(row.receptive_field_pixels),
-            str(row.jump_pixels) if row.jump_pixels else "-",
-        )
-    return table
+def _cells(row: Row) -> list[str]:
+    return [
+        row.name,
+        "x".join(map(str, row.output_size)),
+        f"{row.num_parameters:,}",
+        f"{row.num_multiply_adds:,}",
+        str(row.receptive_field_pixels),
+        str(row.jump_pixels) if row.jump_pixels else "-",
+    ]
 
 
 def _print_start(start: InitReport) -> None:
-    console = Console(highlight=False, soft_wrap=True)
-    title = "before the first update, on real images"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    table.add_column("layer", no_wrap=True)
-    for column in ("mean", "deviation", "dead", "signal", "share"):
-        table.add_column(column, justify="right", no_wrap=True)
+    console = Console(progress=False)
+    rows = []
     for layer in start.layers:
-        figures = (layer.mean, layer.std, layer.signal)
-        mean, std, signal = (f"{figure:.3g}" for figure in figures)
-        table.add_row(
-            layer.name, mean, std, f"{layer.dead_share:.0%}", signal, f"{layer.signal_share:.0%}"
-        )
-    console.print()
-    console.print(table)
+        figures = [f"{figure:.3g}" for figure in (layer.mean, layer.std, layer.signal)]
+        dead, share = f"{layer.dead_share:.0%}", f"{layer.signal_share:.0%}"
+        rows.append([layer.name, *figures[:2], dead, figures[2], share])
+    console.line()
+    columns = ("layer", "mean", "deviation", "dead", "signal", "share")
+    console.table(columns, rows, title="before the first update, on real images")
     verdict = "enough to learn from" if start.can_train else "a stall at the 2012 rates is likely"
-    console.print(
-        f"\n{start.score_share:.1%} of the scores' size depends on the image; networks with more "
+    console.line()
+    console.line(
+        f"{start.score_share:.1%} of the scores' size depends on the image; networks with more "
         f"than {start.least_share():.1%} are known to train: {verdict}."
     )

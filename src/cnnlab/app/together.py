@@ -1,6 +1,8 @@
 """Several processes in one run: the first writes and speaks, the others follow it."""
 
 import dataclasses
+import functools
+import operator
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -12,9 +14,10 @@ from cnnlab.config import EvaluateConfig, TrainConfig
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
 from cnnlab.errors import CnnlabError, UsageError
+from cnnlab.evaluation.ensemble import MemberCounts
 from cnnlab.evaluation.evaluate import EvaluationStopped
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.observers import MemberChances, Miss
+from cnnlab.evaluation.observers import Miss
 from cnnlab.run_folder import RunFolder
 
 Result = TypeVar("Result")
@@ -132,11 +135,10 @@ def worst_of_all(peers: Peers, misses: Sequence[Miss], num_images: int, number: 
     return sorted(found, key=lambda miss: (-miss.confidence, miss.index))[:number]
 
 
-def chances_of_all(peers: Peers, chances: MemberChances) -> MemberChances:
-    """Return the members' answers to all images, in order; shares are contiguous."""
-    if peers.size == 1:
-        return chances
-    return MemberChances.of(peers.gather(chances))
+def counts_of_all(peers: Peers, counts: MemberCounts | None) -> MemberCounts | None:
+    """Return what all processes counted of the members, in order; shares are contiguous."""
+    found = [part for part in peers.gather(counts) if part is not None]
+    return functools.reduce(operator.add, found) if found else None
 
 
 def launch_name() -> str | None:

@@ -7,37 +7,36 @@ from pathlib import Path
 
 import torch
 
-from cnnlab import distributed, interrupts, run_folder
-from cnnlab.app import fine_tuning, resume, together
+from cnnlab import run_folder
+from cnnlab.app import fine_tuning, resume, session, together
 from cnnlab.app.assemble import Assembly, assemble
+from cnnlab.app.bad_files import way_out_told
 from cnnlab.app.fine_tuning import Origin
 from cnnlab.app.resume import Resumption
 from cnnlab.app.training_run import Training
 from cnnlab.config import Launch, TrainConfig, to_plain
+from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
 from cnnlab.run_folder import RunFolder
-from cnnlab.runtime import configure, select_device
 
 
 def run(config: TrainConfig, launch: Launch) -> int:
     """Train as `config` says, or continue the run it resumes; return the exit code."""
-    device = select_device(distributed.device_name(config.runtime.device))
-    configure(
-        device,
-        precision=config.runtime.precision,
-        num_threads=config.runtime.num_threads,
-        deterministic=config.runtime.deterministic,
-    )
+
+    def leave_to_header(warning: str) -> None:
+        """Say nothing yet: the header of the run says it, in the log as well."""
+
+    timeout = config.distributed.timeout_seconds
     with (
-        interrupts.watching(),
-        distributed.joined(device, config.distributed.timeout_seconds) as peers,
-        contextlib.closing(together.console_of(peers, config)) as console,
+        session.shared(config.runtime, timeout, warn=leave_to_header) as here,
+        contextlib.closing(together.console_of(here.peers, config)) as console,
+        way_out_told(launch, resumes=config.resume is not None),
     ):
-        attempt = together.from_first(peers, lambda: together.earlier_attempt(launch.folder))
+        attempt = together.from_first(here.peers, lambda: together.earlier_attempt(launch.folder))
         if config.resume is None and attempt is not None:
             config = dataclasses.replace(config, resume=attempt)
-        train_together(config, launch, device, console, peers)
+        train_together(config, launch, here.device, console, here.peers)
     return 0
 
 
@@ -55,11 +54,12 @@ def train_together(
                 return
             held.callback(resumption.folder.release)
             if resumption.held is None and config.fine_tuning.weights is not None:
-                origin = fine_tuning.read(config.fine_tuning.weights)
+                origin = fine_tuning.read(config.fine_tuning.weights, config.model)
         parts = build(config, device, peers, resumption, origin)
+        parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
         together.check_alone(peers, len(getattr(parts.network, "devices", ())))
         folder = resumption.folder if resumption else claim_together(config, launch, peers)
-        launch.log = str(folder.log_file)
+        launch.run, launch.log = str(folder.path), str(folder.log_file)
         if peers.is_first:
             console.log_to(folder.log_file)
         peers.report_to(str(folder.path), lambda message: failed(folder.path, message))
@@ -103,9 +103,10 @@ def claim_folder(config: TrainConfig, launch: Launch) -> RunFolder:
 
     Raises BusyError when the folder named exists.
     """
+    check_unicode([launch.folder, launch.sweep_folder], "hydra.run.dir")
     name = f"{config.model.name}_{config.dataset.name}"
     exact = launch.folder
-    if launch.sweep_folder is not None:
+    if exact is None and launch.sweep_folder is not None:
         exact = str(Path(launch.sweep_folder) / f"{launch.job}_{name}")
     folder = run_folder.claim(name, exact=exact)
     folder.write_config(to_plain(config))

@@ -7,6 +7,7 @@ from pathlib import Path
 from cnnlab import checkpoint, interrupts, run_folder
 from cnnlab.app import display, resume, run_page, together
 from cnnlab.app.assemble import Assembly
+from cnnlab.app.data_state import left_out_of, state_of
 from cnnlab.app.figures import Reporter
 from cnnlab.app.profiling import Profile
 from cnnlab.app.resume import Resumption
@@ -102,8 +103,7 @@ class Training:
         if held is not None and path is not None:
             for warning in resume.environment_warnings(held, self.parts.device):
                 self.console.line(warning)
-            digest = self.parts.splits.train.digest
-            resume.check_data(held, digest, self.parts.config.allow_changes)
+            resume.check_data(held, self.parts.splits, self.parts.config.allow_changes)
             restore(held, path, self.parts, self.progress)
             if any(change.within(LENGTH_KEYS) for change in resumption.changes):
                 self.state.stop_reason = None  # an early stop holds only for the length asked for
@@ -141,7 +141,8 @@ class Training:
             seed=self.parts.config.seed,
             device=describe_device(self.parts.device),
             residency=self.parts.stream.residency,
-            data_digest=self.parts.splits.train.digest,
+            **state_of(self.parts.splits),
+            left_out=left_out_of(self.parts.splits),
             num_processes=self.peers.size,
             launch=together.launch_name(),
             **provenance.describe(),

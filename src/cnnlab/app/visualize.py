@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab import data, run_folder, runtime
+from cnnlab import data, run_folder
+from cnnlab.app import session
 from cnnlab.app.evaluate import dataset_config
 from cnnlab.app.pictures import write_page
 from cnnlab.app.probing import (
@@ -35,16 +36,10 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
     """Draw the asked-for pictures, say where they are, return 0."""
     if config.checkpoint is None:
         raise UsageError("checkpoint is missing", hint="checkpoint=PATH or checkpoint=latest")
-    device = runtime.select_device(config.runtime.device)
-    runtime.configure(
-        device,
-        precision=config.runtime.precision,
-        num_threads=config.runtime.num_threads,
-        deterministic=config.runtime.deterministic,
-    )
+    here = session.begin(config.runtime)
     checkpoint = run_folder.resolve_checkpoint(config.checkpoint)
-    stored = open_network(checkpoint, device, channels_last=config.runtime.channels_last)
-    probe = probe_of(config, stored, device)
+    stored = open_network(checkpoint, here.device, channels_last=here.channels_last)
+    probe = probe_of(config, stored, here.device)
     folder = pictures_folder(checkpoint) if config.output is None else Path(config.output)
     console = Console()
     found = {}
@@ -101,7 +96,7 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork, device: torch.devic
         normalize=stored.preprocessing.normalize,
         image_set=image_set(store, labels, see, *searched),
         train_set=image_set(splits.train, train_labels, see, *searched),
-        checkpoints=saved_networks(stored.path, device),
+        checkpoints=saved_networks(stored.path, device, config.runtime.channels_last),
         model_title=str(stored.config["model"]["name"]),
         checkpoint_title=f"{stored.path.stem} ({moment(stored)})",
         set_title=set_title,

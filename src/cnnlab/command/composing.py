@@ -8,30 +8,41 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import open_dict
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from cnnlab.command import folders
 from cnnlab.command.line import Request
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
-from cnnlab.config import choices, of_earlier_run
-from cnnlab.config.recipes import settle
+from cnnlab.config import choices, of_earlier_run, recipes
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 
 MOST_COMBINATIONS = 100
 """Sweeps with more jobs have every value checked, but not every combination."""
 
+FOR_FOLDERS = ("hydra.job.", "hydra.output_subdir=")
+"""Settings of Hydra that `folders` looks at."""
+
 USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 """What Hydra raises for a command line or a YAML file that cannot be used."""
 
 
 def check(request: Request) -> None:
-    """Compose and check every job of a request; raises UsageError for the first bad one."""
+    """Compose and check every job of a request; raises UsageError for the first bad one.
+
+    The folders of the jobs are taken into the request.
+    """
+    folders.check_words(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        for overrides in jobs(request):
-            composed = compose(request.verb, [*_search_path(request), *overrides])
+        for number, overrides in enumerate(jobs(request)):
+            words = [*_search_path(request), *_for_hydra(request), *overrides]
+            composed = compose(request.verb, words, return_hydra_config=True)
+            folders.take_over(request, composed, number)
+            with open_dict(composed):
+                del composed["hydra"]
             parse(VERBS[request.verb], composed, overrides)
 
 
@@ -42,10 +53,37 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     return verb.parse(plain)
 
 
+def settle(composed: Any) -> dict[str, Any]:
+    """Return composed settings as plain data: every default resolved, and no recipe left."""
+    container = OmegaConf.to_container(composed, resolve=True)
+    assert isinstance(container, dict)
+    plain = {str(key): value for key, value in container.items() if key != "hydra"}
+    recipes.take_out(plain)
+    return plain
+
+
+def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
+    """Return what the recipe of the model in use says, or `otherwise` where it says nothing."""
+    value = OmegaConf.select(_root_, f"model.recipe.{entry}")
+    if OmegaConf.is_dict(value):
+        value = OmegaConf.to_container(value)
+    chosen = {str(OmegaConf.select(_root_, key)) for key in recipes.ROWS_ARE}
+    found = recipes.row_in_use(value, chosen)
+    found = otherwise if found is None else found
+
+    begins_trained = OmegaConf.select(_root_, "model.weights") is not None
+    if entry == "learning_rate" and begins_trained:
+        return float(f"{found * recipes.FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
+    return found
+
+
+OmegaConf.register_new_resolver("recipe", _look_up, replace=True)
+OmegaConf.register_new_resolver("at_least", max, replace=True)
+
+
 def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the values of one job, unchecked; a resumed run's come from its folder."""
     plain = settle(composed)
-    plain.pop("hydra", None)
     if plain.get("resume"):
         return resumed(str(plain["resume"]), plain, overrides)
     return plain
@@ -85,10 +123,7 @@ def _is_named(part: Any) -> bool:
 
 def _several_values(override: Override) -> UsageError:
     key, values = override.key_or_group, override.get_value_string()
-    return UsageError(
-        f"{key}={values} names several values",
-        hint=f"add -m to run each of them, or write {key}=[{values}] for a list",
-    )
+    return UsageError(f"{key}={values} names several values", hint="add -m to run each of them")
 
 
 def _values(override: Override) -> list[str]:
@@ -112,6 +147,14 @@ def _each_value_once(axes: list[list[str]]) -> list[tuple[str, ...]]:
 
 def _is_hydra(override: Override) -> bool:
     return override.key_or_group.split("/")[0].split(".")[0] == "hydra"
+
+
+def _for_hydra(request: Request) -> list[str]:
+    """Return the settings of Hydra that the folders of jobs depend on.
+
+    Those of launchers and sweepers are left to Hydra: they belong to plugins that it loads itself.
+    """
+    return [word for word in request.overrides if word.lstrip("+").startswith(FOR_FOLDERS)]
 
 
 def _search_path(request: Request) -> list[str]:

@@ -14,6 +14,9 @@ from cnnlab.printable import printable
 
 BUG = 1
 WAIT_SECONDS = 2.0
+MOST_SHOWN = 100
+"""Characters of a path that no file can have."""
+
 SHOW_VARIABLE = "CNNLAB_TRACEBACK"
 
 
@@ -81,10 +84,11 @@ def is_out_of_memory(error: Exception) -> bool:
     return on_host or isinstance(error, torch.OutOfMemoryError)
 
 
-def shortage(error: BaseException) -> str | None:
+def shortage(error: BaseException, places: str) -> str | None:
     """Name what the system ran out of, and what to do; None if that is not what happened.
 
     For what no place nearer to it has turned into a message of its own: it is no bug of ours.
+    places: the settings with which this command chooses where it writes, "" if it has none.
     """
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         hint = "decode with fewer: dataset.num_decode_threads=1; or raise the limit: ulimit -u"
@@ -96,24 +100,40 @@ def shortage(error: BaseException) -> str | None:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return f"too many open files: this process may have {limit}{name}\n  ulimit -n 4096"
     if error.errno in NO_SPACE:
-        return f"disk full or quota{name}\n  free space, or use another disk: hydra.run.dir=X"
+        other = f", or use another disk: {places}" if places else ""
+        return f"disk full or quota{name}\n  free space{other}"
     if error.errno in NOT_ALLOWED:
-        reason = os.strerror(error.errno)
-        return (
-            f"not permitted ({reason}){name}\n  use a place of your own: hydra.run.dir=X, output=X"
-        )
+        other = f"\n  use a place of your own: {places}" if places else ""
+        return f"not permitted ({os.strerror(error.errno)}){name}{other}"
     return None
 
 
+def unusable_path(error: BaseException) -> str | None:
+    """Say that a name is longer than any file may have; None if that is not what happened.
+
+    Wherever it is first looked at: on the command line, in a YAML file, in a checkpoint.
+    """
+    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
+        return None
+    name = str(error.filename or "")
+    shown = name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}..."
+    return f"the path is too long for the file system\n  {shown}"
+
+
 def memory_hint(config: Any) -> str:
-    """Say which key lowers the memory that this command needs."""
+    """Name the setting that lowers the memory of this command, where it has one."""
     trainer = getattr(config, "trainer", None)
-    if trainer is None:
-        return "out of memory\n  lower batch_size"
-    return (
-        f"out of memory at trainer.batch_size={trainer.batch_size}\n"
-        f"  trainer.accumulate={2 * trainer.accumulate} computes the same batch in smaller parts"
-    )
+    if trainer is not None:
+        found = f"out of memory at trainer.batch_size={trainer.batch_size}"
+        parts = 2 * trainer.accumulate
+        if parts > trainer.batch_size:
+            return f"{found}\n  smaller images or a smaller model need less"
+        return f"{found}\n  trainer.accumulate={parts} computes the same batch in smaller parts"
+    batch_size = getattr(config, "batch_size", None)
+    if batch_size is None:
+        return "out of memory"
+    smaller = f"\n  batch_size={batch_size // 2} needs less" if batch_size > 1 else ""
+    return f"out of memory at batch_size={batch_size}{smaller}"
 
 
 def silence_output() -> None:

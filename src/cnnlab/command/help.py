@@ -56,7 +56,8 @@ def describe(name: str, line: InUse) -> str:
             *_groups(usual, line),
             "",
         ]
-    keys = walk(verb.config_class, _in_use_first(verb.variants, line.values))
+    known = walk(verb.config_class, _in_use_first(verb.variants, line.values))
+    keys = [key for key in known if verb.uses(key.name)]
     lines += ["settings (key, value in use, meaning, what it takes):"]
     return "\n".join([*lines, *_settings(keys, line.values), "", EVERYWHERE])
 
@@ -89,7 +90,7 @@ def _settings(keys: list[Key], values: dict[str, Any]) -> list[str]:
     for key in shown:
         is_here, value = _look_up(values, key.name)
         owners = f"  only {', '.join(key.owners)}" if key.owners else ""
-        current = json.dumps(value) if is_here else "-"
+        current = json.dumps(value, allow_nan=False) if is_here else "-"
         lines.append(
             f"  {key.name:<{width}}  {current:<11}  {key.description} ({key.takes}){owners}"
         )

@@ -6,13 +6,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
-from cnnlab.command import failures, sweeps
+from cnnlab import starting
+from cnnlab.command import failures, folders, sweeps
 from cnnlab.command.composing import parse
 from cnnlab.command.verbs import VERBS, Task, load_task
 from cnnlab.config import Launch
-from cnnlab.errors import CnnlabError, ResourceError
+from cnnlab.errors import CnnlabError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from cnnlab.command.line import Request
@@ -25,7 +25,7 @@ def run(request: "Request", composed: Any) -> int:
 
     Raises KeyboardInterrupt, so that a sweep ends instead of going on to its next job.
     """
-    launch = _launch(request)
+    launch = _launch(request, composed)
     code = BUG
     try:
         code = _attempt(request.verb, composed, launch)
@@ -38,12 +38,13 @@ def run(request: "Request", composed: Any) -> int:
     return code
 
 
-def _launch(request: "Request") -> Launch:
+def _launch(request: "Request", composed: Any) -> Launch:
     hydra = HydraConfig.get()
     overrides = [word.removeprefix("++") for word in hydra.overrides.task]
-    launch = Launch(command=request.command, overrides=overrides, folder=request.folder)
-    if hydra.mode == RunMode.MULTIRUN:
-        launch.folder, launch.sweep_folder = None, str(hydra.sweep.dir)
+    folder = folders.of_job(request, composed)
+    launch = Launch(command=request.command, overrides=overrides, folder=folder)
+    if request.is_sweep:
+        launch.sweep, launch.sweep_folder = request.sweep, request.shared_folder
         launch.job = int(hydra.job.num)
     return launch
 
@@ -52,6 +53,14 @@ def _import_task(name: str) -> Task:
     """Import a command's task; a Ctrl-C that a library swallows on the way is raised afterwards."""
     if threading.current_thread() is not threading.main_thread():
         return load_task(VERBS[name])
+    if starting.is_answering():  # a Ctrl-C ends the process: there is nothing to raise afterwards
+        task = load_task(VERBS[name])
+        starting.raise_on_interrupt()
+        return task
+    return _import_uninterrupted(name)
+
+
+def _import_uninterrupted(name: str) -> Task:
     presses: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -81,9 +90,11 @@ def _attempt(name: str, composed: Any, launch: Launch) -> int:
     except Exception as error:
         if failures.is_interrupt(error):
             raise KeyboardInterrupt from error
+        if (path := failures.unusable_path(error)) is not None:
+            return failures.report(error, path, UsageError.exit_code, launch.log)
         if failures.is_out_of_memory(error):
             hint = failures.memory_hint(config)
             return failures.report(error, hint, ResourceError.exit_code, launch.log)
-        if (missing := failures.shortage(error)) is not None:
+        if (missing := failures.shortage(error, VERBS[name].places)) is not None:
             return failures.report(error, missing, ResourceError.exit_code, launch.log)
         return failures.report_bug(error, launch.log)

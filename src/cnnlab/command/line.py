@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,13 @@ PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "run
 PATH_KEYS = {"model.weights"}
 """Keys of which only the whole says so; `weights` alone are numbers of an ensemble."""
 
+FOLDER_KEYS = {
+    "hydra.run.dir": "folder",
+    "hydra.sweep.dir": "sweep_folder",
+    "hydra.sweep.subdir": "subfolder",
+}
+"""Keys of Hydra that name a folder; any character may stand in it, and interpolations."""
+
 FLAGS_WITH_VALUE = {"--package", "-p", "--config-dir", "-cd", "--experimental-rerun", "--cfg", "-c"}
 FLAGS_WITH_OPTIONAL_VALUE = {"--info", "-i"}
 REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
@@ -29,7 +37,12 @@ OTHER_FLAGS = {"--run", "-r", "--resolve", "--hydra-help", "--version", "--shell
 
 @dataclass(kw_only=True)
 class Request:
-    """A command line taken apart. overrides: as Hydra reads them. folder: of hydra.run.dir."""
+    """A command line taken apart. overrides: as Hydra reads them.
+
+    folder, sweep_folder, subfolder: as typed, of hydra.run.dir, hydra.sweep.dir and
+    hydra.sweep.subdir. shared_folder: of all jobs of a sweep, known once they were composed.
+    started: when the command was, in seconds; with the process it tells sweeps apart.
+    """
 
     verb: str
     command: str
@@ -38,6 +51,16 @@ class Request:
     flags: list[str] = field(default_factory=list)
     config_folders: list[str] = field(default_factory=list)
     folder: str | None = None
+    sweep_folder: str | None = None
+    subfolder: str | None = None
+    shared_folder: str | None = None
+    started: float = field(default_factory=time.time)
+    process: int = field(default_factory=os.getpid)
+
+    @property
+    def sweep(self) -> str:
+        """Return what tells this sweep from all others in the same folder."""
+        return f"{self.started:.6f}-{self.process}"
 
     @property
     def is_sweep(self) -> bool:
@@ -139,14 +162,17 @@ def _refuse_spaces(word: str, following: list[str], position: int) -> None:
 def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
     """Check one key=value word and add it to the request in the form that Hydra reads."""
     mark, key, value = _take_apart(word)
-    if key == "hydra.run.dir":
-        request.folder = value.strip("'\"")
+    if key in FOLDER_KEYS:
+        setattr(request, FOLDER_KEYS[key], value.strip("'\""))
         return
+    if key == "hydra.mode":
+        raise UsageError("hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out")
     if key.split("/")[0].split(".")[0] == "hydra":
         request.overrides.append(word)
         return
     groups = choices.groups(request.verb)
     _refuse_unknown(mark, key, keys, groups, word)
+    _refuse_unused(key, request.verb)
     if key in groups:
         request.overrides.append(f"{key}={value}")
         return
@@ -184,6 +210,16 @@ def _refuse_unknown(
         raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
 
 
+def _refuse_unused(key: str, verb: str) -> None:
+    """Raise UsageError for a setting without effect on this command."""
+    if VERBS[verb].uses(key):
+        return
+    others = [name for name in ("train", "prepare") if name != verb and VERBS[name].uses(key)]
+    raise UsageError(
+        f"{key} has no effect on '{verb}'", hint=f"leave it out; cnnlab {others[0]} uses it"
+    )
+
+
 def bracket(value: str, is_sweep: bool) -> str:
     """Let a bare word or a comma list stand for a list; in a sweep, each word for a list of one."""
     if value == "null" or value[:1] in ("[", "$", "'", '"') or "(" in value:
@@ -200,17 +236,17 @@ def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
     bracketed = value.startswith("[") and value.endswith("]")
     if value in ("null", "") or value.startswith("${") or value[:1] in ("'", '"'):
         return value
-    if bracketed and not Path(value).exists():
-        return "[" + ",".join(_quote(part) for part in value[1:-1].split(",") if part) + "]"
-    if Path(value).exists() or "," not in value or not (is_list or is_sweep):
-        return f"[{_quote(value)}]" if is_list else _quote(value)
-    parts = [_quote(part) for part in value.split(",") if part]
+    if bracketed and not os.path.exists(value):
+        return "[" + ",".join(quote(part) for part in value[1:-1].split(",") if part) + "]"
+    if os.path.exists(value) or "," not in value or not (is_list or is_sweep):
+        return f"[{quote(value)}]" if is_list else quote(value)
+    parts = [quote(part) for part in value.split(",") if part]
     if is_sweep:
         return ",".join(f"[{part}]" if is_list else part for part in parts)
     return "[" + ",".join(parts) + "]"
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """Write a string of Hydra's override grammar: backslashes count only before a quote."""
     text = text.strip()
     if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1:

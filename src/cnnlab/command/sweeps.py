@@ -1,89 +1,95 @@
-"""What a sweep leaves: a line a job as it ends, and a table with the first non-zero code at last.
+"""What a sweep leaves: one line per job as it ends, then a table and results.csv.
 
-The jobs may run in other processes (Hydra's joblib and submitit launchers), so their codes travel
-through the sweep folder and not through memory.
+Each job writes down itself which run folder it owned and what came of it, so that a folder that is
+used twice never lends its figures. The jobs may run in other processes (Hydra's joblib and submitit
+launchers), so all of it travels through the sweep folder and not through memory.
 """
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
-from typing import Any
-
-from hydra.experimental.callback import Callback
+from typing import TYPE_CHECKING, Any
 
 from cnnlab.config import Launch
+from cnnlab.console import Console
+from cnnlab.files import atomic
+from cnnlab.printable import csv_cell
+from cnnlab.run_folder import RunFolder
 
-JOBS = "jobs.jsonl"
-exit_codes: list[int] = []
-"""Of the jobs of the last sweep, in their order; read by the command line."""
+if TYPE_CHECKING:
+    from cnnlab.command.line import Request
+
+JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
 
 def record(launch: Launch, code: int) -> None:
-    """Append one finished job to the sweep folder."""
+    """Append one finished job, with what its own run folder says, to the sweep folder.
+
+    Raises ResourceError where that cannot be written.
+    """
     assert launch.sweep_folder is not None
-    facts = {"job": launch.job, "exit_code": code, "overrides": launch.overrides}
-    line = json.dumps(facts)
+    run = {} if launch.run is None else RunFolder(launch.run).status()
+    facts = {
+        "sweep": launch.sweep,
+        "job": launch.job,
+        "overrides": launch.overrides,
+        "status": run.get("status", "failed" if code else "done"),
+        "exit_code": code,
+        "validation_error": run.get("best_validation_error"),
+        "test_error": run.get("test_error"),
+        "run": launch.run,
+    }
     path = Path(launch.sweep_folder) / JOBS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as log:
-        log.write(line + "\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(json.dumps(facts, allow_nan=False) + "\n")
+    except OSError as error:
+        raise atomic.unwritable(path, error) from error
 
 
-class SweepTable(Callback):
-    """Hydra's callback: collect the jobs of a sweep, write results.csv, print the table."""
+def close(request: "Request") -> list[int]:
+    """Write results.csv and print the table of the jobs of this sweep; return their exit codes.
 
-    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        """Print the closing table on stderr, so that stdout stays the tasks' own."""
-        folder = Path(config.hydra.sweep.dir)
-        rows = [_with_run(folder, job) for job in _jobs(folder)]
-        exit_codes[:] = [row["exit_code"] for row in rows]
-        _write_csv(folder / "results.csv", rows)
-        print(_table(folder, rows), file=sys.stderr, flush=True)
+    The table goes to stderr, so that stdout stays the jobs' own.
+    """
+    folder = Path(str(request.shared_folder))
+    jobs = _jobs_of(request.sweep, folder / JOBS)
+    if jobs:
+        _write_csv(folder / RESULTS, jobs)
+        console = Console(progress=False, stream=sys.stderr)
+        columns = ("job", "overrides", "validation", "test", "status")
+        console.table(columns, [_cells(job) for job in jobs], num_names=2)
+        console.line(f"sweep: {folder}")
+    return [job["exit_code"] for job in jobs]
 
 
-def _jobs(folder: Path) -> list[dict[str, Any]]:
-    path = folder / JOBS
+def _jobs_of(sweep: str, path: Path) -> list[dict[str, Any]]:
+    """Return what the jobs of one sweep recorded; those of earlier sweeps stay in the file."""
     if not path.is_file():
         return []
     jobs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return sorted(jobs, key=lambda job: job["job"])
+    own = [job for job in jobs if job.get("sweep") == sweep]
+    return sorted(own, key=lambda job: job["job"])
 
 
-def _with_run(folder: Path, job: dict[str, Any]) -> dict[str, Any]:
-    """Add what the job's run folder says; a job that failed early has none."""
-    found = sorted(folder.glob(f"{job['job']}_*/run.json"))
-    run = json.loads(found[0].read_text(encoding="utf-8")) if found else {}
-    return {
-        "job": job["job"],
-        "overrides": " ".join(job["overrides"]),
-        "status": run.get("status", "failed" if job["exit_code"] else "done"),
-        "exit_code": job["exit_code"],
-        "validation_error": run.get("best_validation_error"),
-        "test_error": run.get("test_error"),
-        "run": found[0].parent.name if found else "",
-    }
+def _write_csv(path: Path, jobs: list[dict[str, Any]]) -> None:
+    columns = [name for name in jobs[0] if name != "sweep"]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    for job in jobs:
+        row = job | {"overrides": " ".join(job["overrides"])}
+        writer.writerow([csv_cell(row[name]) for name in columns])
+    atomic.write_bytes(path, text.getvalue().encode())
 
 
-def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-
-
-def _table(folder: Path, rows: list[dict[str, Any]]) -> str:
-    """Format one line a job, errors in percent."""
-    width = max([len(row["overrides"]) for row in rows] + [9])
-    lines = [f"{'job':>3}  {'overrides':<{width}}  {'validation':>10}  {'test':>8}  status"]
-    for row in rows:
-        status = row["status"] if row["exit_code"] == 0 else f"failed ({row['exit_code']})"
-        lines.append(
-            f"{row['job']:>3}  {row['overrides']:<{width}}  "
-            f"{_percent(row['validation_error']):>10}  {_percent(row['test_error']):>8}  {status}"
-        )
-    return "\n".join([*lines, f"sweep: {folder}"])
+def _cells(job: dict[str, Any]) -> list[str]:
+    status = job["status"] if job["exit_code"] == 0 else f"failed ({job['exit_code']})"
+    errors = [_percent(job[f"{images}_error"]) for images in ("validation", "test")]
+    return [str(job["job"]), " ".join(job["overrides"]), *errors, status]
 
 
 def _percent(error: float | None) -> str:

@@ -5,7 +5,7 @@ Nothing heavy is imported here; a task is imported once its config has been chec
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
@@ -20,6 +20,9 @@ class Verb:
     """One command. task: "module:function", called with the checked config and a Launch.
 
     is_shared: several processes under torchrun do its work together; others refuse that.
+    makes_runs: each of its jobs leaves a run folder, whose place may be chosen.
+    unused: settings, or whole sections, of its config that it has no use for: they come with a
+    group or an experiment, help does not show them, and typed they are refused.
     """
 
     help: str
@@ -29,6 +32,19 @@ class Verb:
     variants: Variants
     example: str
     is_shared: bool = False
+    makes_runs: bool = False
+    unused: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> str:
+        """Return the settings that say where this command writes, as a message has them."""
+        has_output = any(field.name == "output" for field in fields(self.config_class))
+        keys = ["hydra.run.dir=X"] * self.makes_runs + ["output=X"] * has_output
+        return ", ".join(keys)
+
+    def uses(self, key: str) -> bool:
+        """Say whether a setting has an effect on this command."""
+        return not any(key == name or key.startswith(f"{name}.") for name in self.unused)
 
 
 VERBS: dict[str, Verb] = {
@@ -40,6 +56,7 @@ VERBS: dict[str, Verb] = {
         settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
         is_shared=True,
+        makes_runs=True,
     ),
     "evaluate": Verb(
         "measure the error of one checkpoint, or of several as an ensemble",
@@ -49,6 +66,7 @@ VERBS: dict[str, Verb] = {
         settings.STORED_VARIANTS,
         "cnnlab evaluate checkpoint=latest evaluation=five_crop",
         is_shared=True,
+        unused=("dataset.normalize",),
     ),
     "summary": Verb(
         "print a network layer by layer: sizes, parameters, operations, receptive fields",
@@ -57,6 +75,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.summary:run",
         settings.VARIANTS,
         "cnnlab summary model=alexnet",
+        unused=("dataset.channels", "dataset.residency"),
     ),
     "visualize": Verb(
         "draw what a trained network has learned: filters, deconvnet, neighbours",
@@ -65,6 +84,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.visualize:run",
         settings.STORED_VARIANTS,
         "cnnlab visualize checkpoint=latest what=filters,top9",
+        unused=("dataset.normalize", "dataset.residency"),
     ),
     "predict": Verb(
         "name what is in pictures of your own",
@@ -97,6 +117,14 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.prepare:run",
         settings.VARIANTS,
         "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
+        unused=(
+            "dataset.normalize",
+            "dataset.num_validation",
+            "dataset.on_bad",
+            "dataset.permutation_seed",
+            "dataset.residency",
+            "dataset.split_seed",
+        ),
     ),
     "benchmark": Verb(
         "time each part of a training on this machine, beside what limits it",
@@ -105,6 +133,12 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.benchmark:run",
         settings.VARIANTS,
         "cnnlab benchmark dataset=fashion_mnist trainer.batch_size=128",
+        unused=(
+            *("allow_changes", "distributed", "ensemble", "logging", "resume", "saving"),
+            "trainer.early_stop_epochs",
+            "trainer.log_every_steps",
+            "trainer.validate_every_epochs",
+        ),
     ),
     "list": Verb(
         "list models, datasets, experiments or runs",

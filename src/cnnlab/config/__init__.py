@@ -5,17 +5,23 @@ several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a t
 `name` to a dataclass, so a key that has no effect in a choice does not exist there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from cnnlab.config.checks import check_dataset, check_runtime, check_training
+from cnnlab.config.checks import (
+    check_dataset,
+    check_pictures,
+    check_runtime,
+    check_training,
+)
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.earlier import completed
 from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
-from cnnlab.config.schema import Variants, parse, setting, to_plain
+from cnnlab.config.schema import Variants, parse, setting, settings_within, to_plain
 from cnnlab.config.summary import SummaryConfig
 from cnnlab.config.surroundings import (
     EVALUATIONS,
@@ -87,16 +93,19 @@ class Launch:
     """How a command was started; the second argument of every task.
 
     command: the line as typed, quoted for a shell. overrides: its key=value words. folder: the
-    run folder that must be claimed exactly (hydra.run.dir), or None. sweep_folder and job: in a
-    sweep, where its runs live and which one this is. log: set by the task as soon as it has a
-    log file; tracebacks are appended there.
+    run folder that must be claimed exactly (hydra.run.dir, hydra.sweep.subdir), or None.
+    sweep, sweep_folder and job: which sweep this is a job of, where its runs live, and which job.
+    run and log: set by the task as soon as it owns a run folder and has a log file; a sweep reads
+    what came of the job there, and tracebacks are appended here.
     """
 
     command: str
     overrides: list[str] = field(default_factory=list)
     folder: str | None = None
+    sweep: str | None = None
     sweep_folder: str | None = None
     job: int | None = None
+    run: str | None = None
     log: str | None = None
 
 
@@ -106,9 +115,7 @@ class TrainConfig:
 
     seed: int = setting("of initialization, order, augmentation and dropout", at_least=0)
     model: ModelConfig
-    fine_tuning: FineTuningConfig = setting(
-        "what training begins with, and what it changes", within="model"
-    )
+    fine_tuning: FineTuningConfig = settings_within("model")
     dataset: DatasetConfig
     augment: AugmentConfig
     optimizer: OptimizerConfig
@@ -166,10 +173,9 @@ def parse_model(plain: Any) -> ModelConfig:
     return parse(ModelConfig, completed(ModelConfig, plain, VARIANTS), "model", VARIANTS)
 
 
-def parse_dataset(plain: Any, asked: StoredDatasetConfig) -> DatasetConfig:
-    """Type the `dataset` section of a stored config, with what a command asks for in it."""
-    known = asked.applied_to(completed(DatasetConfig, plain, VARIANTS))
-    return parse(DatasetConfig, known, "dataset", VARIANTS)
+def parse_dataset(plain: Any) -> DatasetConfig:
+    """Type the `dataset` section of a stored config."""
+    return parse(DatasetConfig, completed(DatasetConfig, plain, VARIANTS), "dataset", VARIANTS)
 
 
 def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:
@@ -190,7 +196,7 @@ def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
     return config
 
 
-def _refuse_none(given: list[str], key: str, hint: str) -> None:
+def _refuse_none(given: Sequence[object], key: str, hint: str) -> None:
     if not given:
         raise UsageError(f"{key} is missing", hint=hint)
 
@@ -220,6 +226,13 @@ def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
     """Check and type what `cnnlab visualize` was given."""
     config = parse(VisualizeConfig, plain, variants=STORED_VARIANTS)
     check_runtime(config.runtime)
+    check_pictures(config.runtime)
+    _refuse_none(config.what, "what", "what=filters, what=[filters,top9] or what=all")
+    _refuse_none(config.formats, "formats", "formats=png, formats=svg or both: formats=[png,svg]")
+    if config.indices is not None:
+        _refuse_none(config.indices, "indices", "indices=[0,5], or null for some of each class")
+    if config.units is not None:
+        _refuse_none(config.units, "units", "units=[0,5], or null for the strongest")
     return config
 
 

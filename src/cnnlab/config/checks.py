@@ -9,6 +9,7 @@ from cnnlab.config.data import (
     CropConfig,
     DatasetConfig,
 )
+from cnnlab.config.schema import to_plain
 from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
 from cnnlab.errors import UsageError
 
@@ -21,6 +22,34 @@ def check_dataset(dataset: DatasetConfig) -> None:
             f"dataset.pad_pixels={dataset.pad_pixels} on both sides leaves nothing of an image of "
             f"{side} pixels",
             hint="keep 2 * dataset.pad_pixels below dataset.image_size_pixels",
+        )
+
+
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: a file name of other bytes cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_unicode(value: Any, key: str = "") -> None:
+    """Raise UsageError where a path or another text in `value` holds bytes that are not UTF-8.
+
+    Such a run could be trained, but its checkpoints could not be read again.
+    """
+    if isinstance(value, dict):
+        for name, item in value.items():
+            check_unicode(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            check_unicode(item, key)
+    elif isinstance(value, str) and not is_unicode(value):
+        raise UsageError(
+            f"{key} holds bytes that are not UTF-8",
+            value,
+            "rename the folder, or name it by a link: ln -s FOLDER LINK",
         )
 
 
@@ -72,8 +101,18 @@ def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY))
             )
 
 
+def check_pictures(runtime: Any) -> None:
+    """Raise UsageError for a precision that pictures are not drawn in."""
+    if runtime.precision == "bf16":
+        raise UsageError(
+            "runtime.precision=bf16 is not for pictures: they are projected back in float32",
+            hint="runtime.precision=fp32, or tf32 on a GPU",
+        )
+
+
 def check_training(config: Any) -> None:
     """Raise UsageError where parts of a TrainConfig contradict each other or have no effect."""
+    check_unicode(to_plain(config))
     check_dataset(config.dataset)
     check_normalization(config)
     check_augment(config.augment, config.dataset)

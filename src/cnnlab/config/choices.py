@@ -1,5 +1,6 @@
 """The YAML side of the settings, read without Hydra: groups, their choices, defaults, headers."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,14 @@ def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
 
 
 def alone(group: str, name: str) -> dict[str, Any]:
-    """Return a choice's settings where no other group has a say in them."""
-    from omegaconf import OmegaConf  # here: help and lists need no more than the YAML reader
+    """Return the settings of a choice where no model's recipe has a say.
 
-    from cnnlab.config.recipes import settle
-
-    held = {group: read(configs_folder() / group / f"{name}.yaml")}
-    plain: dict[str, Any] = settle(OmegaConf.create(held))[group]
-    return plain
+    `${recipe:KEY,VALUE}` is VALUE, `${at_least:32,0}` is 32, and a recipe is left out.
+    """
+    text = (configs_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"\$\{recipe:\w+,(.*?)\}", r"\1", text)
+    plain: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{at_least:(.*?),0\}", r"\1", text))
+    return {key: value for key, value in plain.items() if key != "recipe"}
 
 
 def header(path: Path) -> list[str]:

@@ -9,10 +9,10 @@ from cnnlab.config.schema import setting
 
 @dataclass(kw_only=True)
 class ConvertConfig:
-    """`cnnlab convert`: foreign weights in, cnnlab's out; the files' endings say which."""
+    """`cnnlab convert`: foreign weights in, cnnlab's out; the output's ending says what it is."""
 
     source: str | None = setting(
-        "weights file (.pth, .pt), torchvision (by name), or a checkpoint of cnnlab"
+        "file of torchvision's AlexNet (torch, safetensors), torchvision, or a cnnlab checkpoint"
     )
     output: str | None = setting("file to write: .safetensors, .pth or .onnx; must not exist yet")
     model: ModelConfig

@@ -45,10 +45,21 @@ class DownloadConfig(FilesConfig):
 
 
 @dataclass(kw_only=True)
-class EncodedConfig(FilesConfig):
-    """A set of image files, decoded when they are read unless they were prepared."""
+class DecodedConfig(FilesConfig):
+    """A set whose images may have to be decoded whenever they are read."""
 
     num_decode_threads: int | None = setting("that decode; null: all cores", at_least=1)
+
+
+@dataclass(kw_only=True)
+class EncodedConfig(DecodedConfig):
+    """A set of image files, decoded when they are read unless they were prepared."""
+
+    on_bad: str = setting(
+        "files that hold no image; error: end and name them all; skip: leave them out, recorded",
+        choices=("error", "skip"),
+        earlier="error",
+    )
 
 
 @dataclass(kw_only=True)
@@ -79,7 +90,7 @@ DATASETS: dict[str, type[DatasetConfig]] = {
     "imagenet": EncodedConfig,
     "imagenet_2010": EncodedConfig,
     "folder": FolderConfig,
-    "store": EncodedConfig,
+    "store": DecodedConfig,
     "synthetic": SyntheticConfig,
 }
 

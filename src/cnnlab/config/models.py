@@ -93,7 +93,7 @@ class Lenet5Of1998Config(ModelConfig):
 
 @dataclass(kw_only=True)
 class AlexnetConfig(ScalableConfig):
-    """AlexNet of 2012 on one device; every choice has a name and the paper's is the default."""
+    """AlexNet of 2012 on one device; the paper's choices are the defaults, but for the start."""
 
     geometry: str = setting("how conv1 reaches 55x55", choices=("224_ceil", "227", "224_pad2"))
     activation: str = setting("after each layer", choices=("relu", "tanh", "sigmoid"))

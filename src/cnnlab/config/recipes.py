@@ -11,19 +11,17 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from cnnlab.config.models import MODELS
 from cnnlab.config.training import OPTIMIZERS
 from cnnlab.errors import UsageError
 
 READ_BY: dict[str, str] = {
     "initialization": "model.initialization",
-    "smallest_pixels": "dataset.image_size_pixels, which is never below it by itself",
+    "smallest_pixels": "dataset.image_size_pixels",
     "clip_gradient_norm": "trainer.clip_gradient_norm",
     "learning_rate": "optimizer.learning_rate",
 }
-"""Every entry of a recipe, and the setting whose default it is."""
+"""Every entry of a recipe, and the setting whose default it is (or bounds: smallest_pixels)."""
 
 ROWS_ARE = ("optimizer.name", "model.activation", "model.geometry")
 """The settings whose values are rows of an entry's table; no two of them share a value."""
@@ -36,45 +34,28 @@ The rates of the recipes are for first weights that know nothing; they would und
 """
 
 
-def look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
-    """Return what the recipe of the model in use says, or `otherwise` where it says nothing."""
-    found = OmegaConf.select(_root_, f"model.recipe.{entry}")
-    if OmegaConf.is_dict(found):
-        found = OmegaConf.to_container(found)
-    chosen = {str(OmegaConf.select(_root_, key)) for key in ROWS_ARE}
-    while isinstance(found, dict):
-        rows = [row for row in found if str(row) in chosen]
-        found = found[rows[0]] if rows else None
-    value = otherwise if found is None else found
-
-    begins_trained = OmegaConf.select(_root_, "model.weights") is not None
-    if entry == "learning_rate" and begins_trained:
-        return float(f"{value * FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
+def row_in_use(value: Any, chosen: Collection[str]) -> Any:
+    """Return what an entry says where these rows are chosen; None where it says nothing."""
+    while isinstance(value, dict):
+        value = next((inner for row, inner in value.items() if str(row) in chosen), None)
     return value
 
 
-OmegaConf.register_new_resolver("recipe", look_up, replace=True)
-OmegaConf.register_new_resolver("at_least", max, replace=True)
+def take_out(plain: dict[str, Any]) -> None:
+    """Drop the recipe from resolved settings, in place.
 
-
-def settle(composed: Any) -> dict[str, Any]:
-    """Return composed settings as plain data: every default resolved, and no recipe left.
-
-    Raises UsageError for what nothing would ever look up in the recipe.
+    Raises UsageError for what nothing would ever look up in it.
     """
-    container = OmegaConf.to_container(composed, resolve=True)
-    assert isinstance(container, dict)
-    plain = {str(key): value for key, value in container.items()}
     if isinstance(model := plain.get("model"), dict) and "recipe" in model:
         _check(model.pop("recipe"), model.get("name"))
-    return plain
 
 
 def _check(recipe: Any, model: Any) -> None:
     """Raise UsageError for an unknown entry, and for a row that no choice of the model has."""
     _refuse_unread("model.recipe", recipe, READ_BY)
     if model not in MODELS:
-        return  # the module that brings it says so, or is yet to be imported
+        return  # the module that brings it is yet to be imported, or the name is refused later
+
     choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(MODELS[model])}
     rows = [*OPTIMIZERS, *choices.get("activation", ()), *choices.get("geometry", ())]
     for entry, value in recipe.items():

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig, FilesConfig
+from cnnlab.config.data import DecodedConfig, EncodedConfig, FilesConfig
 from cnnlab.data import cifar, folder, gtsrb, idx, imagenet, mnist5k, synthetic
+from cnnlab.data.entries import check_openable
+from cnnlab.data.leaving_out import leave_out
 from cnnlab.data.manifest import is_store
 from cnnlab.data.permuted import permute
 from cnnlab.data.prepared import open_splits
@@ -33,9 +35,12 @@ SOURCES: dict[str, Callable[[DatasetConfig], Splits]] = {
 def build(config: DatasetConfig) -> Splits:
     """Read the set that `config.name` names. Raises DataError when it is missing or damaged.
 
-    Validation is the set's own where it has some besides test, else a seeded part of training.
+    Bad files are left out where the config says so. Validation is the set's own where it has some
+    besides test, else a seeded part of training.
     """
     splits = load(config)
+    if isinstance(config, EncodedConfig) and config.on_bad == "skip" and not _is_prepared(config):
+        splits = leave_out(splits)
     if splits.validation is None:
         train, validation = hold_out(splits.train, config.num_validation, config.split_seed)
         splits = Splits(train, validation, splits.test)
@@ -47,7 +52,9 @@ def build(config: DatasetConfig) -> Splits:
 def load(config: DatasetConfig) -> Splits:
     """Read a set as its publishers split it, from its files or from a Store prepared from them."""
     root = config.root if isinstance(config, FilesConfig) else None
-    if root is not None and is_store(Path(root)):
+    if root is not None:
+        check_openable(root)
+    if root is not None and _is_prepared(config):
         return _open_prepared(config, Path(root))
     if config.name == "store":
         where = str(Path(root).absolute()) if root else "dataset.root is not set"
@@ -55,8 +62,13 @@ def load(config: DatasetConfig) -> Splits:
     return SOURCES[config.name](config)
 
 
+def _is_prepared(config: DatasetConfig) -> bool:
+    root = config.root if isinstance(config, FilesConfig) else None
+    return root is not None and is_store(Path(root))
+
+
 def _open_prepared(config: DatasetConfig, root: Path) -> Splits:
-    num_threads = folder.decode_threads(config) if isinstance(config, EncodedConfig) else 1
+    num_threads = folder.decode_threads(config) if isinstance(config, DecodedConfig) else 1
     splits = open_splits(root, num_threads)
     if config.name not in ("store", splits.train.name):
         raise DataError(

@@ -1,10 +1,11 @@
 """Make the next few items of an iterator in a thread of its own while the last one is used."""
 
-import atexit
 import queue
 import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
+
+from cnnlab.threads import Beside
 
 Item = TypeVar("Item")
 
@@ -38,13 +39,7 @@ def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
         except BaseException as error:  # told to the one who waits, whatever it is
             put(False, error)
 
-    def close() -> None:
-        closed.set()
-        thread.join()
-
-    thread = threading.Thread(target=make, name="ahead", daemon=True)
-    thread.start()
-    atexit.register(close)  # an interpreter that ends under a decoding thread aborts
+    thread = Beside(make, "ahead", stop=closed.set)
     try:
         while True:
             is_item, value = _take(made, thread)
@@ -55,13 +50,12 @@ def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
             else:
                 raise value
     finally:
-        close()
-        atexit.unregister(close)
+        thread.end()
 
 
-def _take(made: "queue.Queue[tuple[bool, Any]]", thread: threading.Thread) -> tuple[bool, Any]:
+def _take(made: "queue.Queue[tuple[bool, Any]]", thread: Beside) -> tuple[bool, Any]:
     while True:
         try:
             return made.get(timeout=_LOOK_SECONDS)
         except queue.Empty:
-            assert thread.is_alive() or not made.empty(), "the thread ends with a word"
+            assert thread.is_alive or not made.empty(), "the thread ends with a word"

@@ -20,6 +20,7 @@ from cnnlab.data import journal as journals
 from cnnlab.data import manifest as manifests
 from cnnlab.data.build_lock import building
 from cnnlab.data.journal import Journal, SplitProgress
+from cnnlab.data.leaving_out import listed
 from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
 from cnnlab.data.moments import principal_components
 from cnnlab.data.prepared import MEAN_IMAGE
@@ -87,8 +88,10 @@ class Builder:
     @property
     def plan(self) -> str:
         """The digest of recipe and source: what makes two preparations the same."""
-        plain = [self.recipe.document(), self.digests, list(self.image_shape)]
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+        plain = [manifests.FORMAT_VERSION, self.recipe.document(), self.digests, self.image_shape]
+        return hashlib.sha256(
+            json.dumps(plain, sort_keys=True, allow_nan=False).encode()
+        ).hexdigest()
 
     def run(self, tolerance: Tolerance, wait_seconds: float = 0) -> Manifest:
         """Build and publish, or go on where an earlier attempt stopped; return the manifest.
@@ -113,9 +116,11 @@ class Builder:
     def _finished(self) -> Manifest | None:
         if manifests.is_store(self.output):
             manifest = manifests.read(self.output)
-            if manifest.recipe == self.recipe.document() and manifest.source == self.digests:
+            if self._is_same(manifest):
                 return manifest
-            changed = "source has" if manifest.source != self.digests else "recipe has"
+            changed = "source has"
+            if self._is_of_source(manifest):
+                changed = f"recipe ({', '.join(self._changed_in(manifest.recipe))}) has"
             raise DataError(
                 f"a Store is there already, and the {changed} changed since",
                 printable(str(self.output.absolute())),
@@ -135,8 +140,21 @@ class Builder:
             manifest = manifests.read(self.folder)
         except DataError:
             return None
-        same = manifest.recipe == self.recipe.document() and manifest.source == self.digests
-        return manifest if same else None
+        return manifest if self._is_same(manifest) else None
+
+    def _is_same(self, manifest: Manifest) -> bool:
+        return manifest.recipe == self.recipe.document() and self._is_of_source(manifest)
+
+    def _changed_in(self, recipe: dict[str, Any]) -> list[str]:
+        ours = self.recipe.document()
+        return [key for key in sorted({*ours, *recipe}) if ours.get(key) != recipe.get(key)]
+
+    def _is_of_source(self, manifest: Manifest) -> bool:
+        """Say whether a Store was made of these images, by this version or an earlier one."""
+        stores = {name: source.store for name, source in self.sources.items()}
+        return stores.keys() == manifest.source.keys() and all(
+            store.has_digest(manifest.source[name]) for name, store in stores.items()
+        )
 
     def _open_journal(self) -> Journal:
         """Go on with what is there if it is of the same plan; remove it otherwise."""
@@ -192,9 +210,8 @@ class Builder:
                 room[: len(part) - len(bad)] = room[good]
             num_good += len(part) - len(bad)
             self._count(len(part))
-        root = getattr(getattr(source.store, "listing", None), "root", None)
         for index, error in bad_places:
-            path = os.path.relpath(error.path, root) if root else str(error.path)
+            path = source.store.name_of(index)
             progress.bad.append({"index": index, "path": path, "reason": error.reason})
         return shard[:num_good]
 
@@ -269,12 +286,11 @@ class Builder:
 def _bad_files(
     split: str, bad: list[dict[str, Any]], total: int, tolerance: Tolerance
 ) -> DataError:
-    shown = "; ".join(printable(f"{item['path']}: {item['reason']}") for item in bad[:_SHOWN])
-    more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
+    named = [(item["path"], item["reason"]) for item in bad]
     if tolerance.on_bad == "skip":
         hint = f"more than max_bad_fraction={tolerance.max_bad_fraction:g} allows"
     else:
         hint = "repair or remove them, or leave them out with on_bad=skip"
     return DataError(
-        f"{len(bad)} of {total} {split} files hold no usable image", shown + more, hint
+        f"{len(bad)} of {total} {split} files hold no usable image", listed(named, _SHOWN), hint
     )

@@ -2,7 +2,8 @@
 
 Converted: 8-bit grey, colour, palette, 1-bit; 16-bit grey scaled by 1/257; CMYK and YCbCr by
 Pillow's formulas; alpha laid over white; EXIF orientation applied; the content decides, not the
-file's ending. Rejected with a reason: everything else. Nothing is clipped or replaced.
+file's ending. Rejected with a reason: everything else, and pictures whose decoder or checksum
+notices that pixels were lost. Nothing is clipped or replaced.
 """
 
 import contextlib
@@ -22,11 +23,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from cnnlab import images as pixels
-from cnnlab.data.jpeg import decode_jpeg
+from cnnlab.data import png
+from cnnlab.data.jpeg import check_jpeg, decode_jpeg
 from cnnlab.files.atomic import NO_HANDLES
 from cnnlab.printable import printable
 
-POLICY = "1: 16-bit/257, alpha over white, EXIF applied, first of several frames refused"
+POLICY = (
+    "2: 16-bit/257, alpha and clear color over white, EXIF applied, several frames refused,"
+    " lost JPEG data and broken PNG chunks refused"
+)
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 1 << 28
@@ -174,7 +179,7 @@ def _decode_with_pillow(content: bytes, path: Path, channels: int, max_pixels: i
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         check_size(*picture.size, path, max_pixels)
-        return _convert(picture, path, channels)
+        return _convert(picture, _checked(picture.format, content, path), path, channels)
     except BadImage:
         raise
     except Image.DecompressionBombError as error:
@@ -187,17 +192,32 @@ def _decode_with_pillow(content: bytes, path: Path, channels: int, max_pixels: i
         ) from error
 
 
-def _convert(picture: Any, path: Path, channels: int) -> Tensor:
-    num_frames = getattr(picture, "n_frames", 1)
-    if num_frames > 1 and picture.format != "MPO":  # cameras put a preview behind the picture
+def _checked(kind: str | None, content: bytes, path: Path) -> png.Png | None:
+    """Refuse the lost data that Pillow has no word for; return what a PNG says of itself."""
+    try:
+        if kind in ("JPEG", "MPO"):
+            check_jpeg(content)
+        return png.check(content) if kind == "PNG" else None
+    except ValueError as error:
+        raise BadImage(path, f"damaged {kind} ({error})") from error
+
+
+def _convert(picture: Any, known: png.Png | None, path: Path, channels: int) -> Tensor:
+    kind, num_frames = picture.format, getattr(picture, "n_frames", 1)
+    if num_frames > 1 and kind != "MPO":  # cameras put a preview behind the picture
         raise BadImage(path, f"{num_frames} frames: which one is meant?")
+    if known is not None and known.color_key and known.bit_depth == 16:
+        raise BadImage(path, "one clear color of 16 bits, of which the upper 8 are read")
+
     picture.load()
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I;16") or (picture.mode == "I" and picture.format == "PPM"):
-        grey = np.rint(np.asarray(picture).astype(np.float64) / 257)
-        return pixels.to_channels(torch.from_numpy(grey.astype(np.uint8))[None, None], channels)[0]
+    picture = ImageOps.exif_transpose(picture)  # a copy, which has no format
+    if picture.mode.startswith("I;16") or (picture.mode == "I" and kind == "PPM"):
+        return _from_16_bits(picture, known, channels)
     if picture.mode in ("I", "F"):
         raise BadImage(path, "32-bit pixels, whose range nobody states")
+
+    if picture.mode == "L" and known is not None and known.transparent is not None:
+        picture.info["transparency"] = known.transparent * 255 // ((1 << known.bit_depth) - 1)
     if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
         picture = _over_white(picture)
     elif picture.mode not in _PLAIN_MODES and picture.mode not in ("P", "1"):
@@ -206,6 +226,15 @@ def _convert(picture: Any, path: Path, channels: int) -> Tensor:
     array = torch.from_numpy(np.array(picture))
     image = array[None] if array.dim() == 2 else array.permute(2, 0, 1)
     return pixels.to_channels(image[None], channels)[0]
+
+
+def _from_16_bits(picture: Any, known: png.Png | None, channels: int) -> Tensor:
+    """Scale 0..65535 to 0..255, white where the picture is clear."""
+    levels = np.asarray(picture)
+    gray = np.rint(levels.astype(np.float64) / 257).astype(np.uint8)
+    if known is not None and known.transparent is not None:
+        gray[levels == known.transparent] = 255
+    return pixels.to_channels(torch.from_numpy(gray)[None, None], channels)[0]
 
 
 def _over_white(picture: Any) -> Any:

@@ -1,16 +1,18 @@
 """FileStore: images decoded from their files whenever they are read, at one size."""
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
+from cnnlab.data.contents import digest_of_files
 from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
+from cnnlab.data.leaving_out import bad_files
 from cnnlab.data.listing import Listing
-from cnnlab.data.store import Store, check_labels
+from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
-from cnnlab.errors import DataError
 from cnnlab.kept_memory import KeptMemory
 
 
@@ -26,7 +28,7 @@ class Decoding:
 
 
 class FileStore(Store):
-    """A listed split. A bad file raises DataError with path and reason when it is read."""
+    """A listed split. A bad file raises BadFilesError, which names all of them, when it is read."""
 
     def __init__(
         self, name: str, split: str, listing: Listing, decoding: Decoding, mirror_allowed: bool
@@ -34,29 +36,37 @@ class FileStore(Store):
         check_labels(listing.labels, listing.class_names, f"{name}, {split}, {listing.root}")
         self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
         self.labels, self.class_names = listing.labels, listing.class_names
-        self.groups = listing.groups
-        self.listing, self.decoding, self.decodes = listing, decoding, True
+        self.groups, self.note = listing.groups, listing.note()
+        self.listing, self.decodes = listing, True
+        self._decode_as(decoding)
+
+    def _decode_as(self, decoding: Decoding) -> None:
+        self.decoding = decoding
         self._workers, self._memory = Workers(decoding.num_threads), KeptMemory()
         self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)
+
+    def read_as(self, reading: Reading) -> "FileStore":
+        side = reading.side_pixels or self.decoding.side_pixels
+        other = copy.copy(self)
+        other._decode_as(replace(self.decoding, **(vars(reading) | {"side_pixels": side})))
+        return other
+
+    def name_of(self, index: int) -> str:
+        return self.listing.paths[index]
 
     def read(self, indices: Tensor) -> Tensor:
         images, bad = self.read_good(indices)
         if bad:
-            raise DataError("a file holds no usable image", str(bad[0][1]), "see docs/data.md")
+            met = [(int(indices[place]), error) for place, error in bad]
+            raise bad_files(self, [(k, self.name_of(k), error.reason) for k, error in met])
         return images
 
-    def read_good(
-        self, indices: Tensor, out: Tensor | None = None
-    ) -> tuple[Tensor, list[tuple[int, BadImage]]]:
-        """Return uint8 [n,H,W,C] and, for each bad file, its place in `indices` and the reason.
-
-        What lies at the place of a bad file is undefined. out: written and returned.
-        """
+    def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
         shape = (len(indices), *self.image_shape)
         images = self._memory.empty(shape, torch.uint8) if out is None else out
         where = indices.tolist()
 
-        def decode_part(places: range) -> list[tuple[int, BadImage]]:
+        def decode_part(places: range) -> list[Bad]:
             bad = []
             for place in places:
                 try:
@@ -78,4 +88,8 @@ class FileStore(Store):
         return pixels.resize_shorter_side(batch, side, options.kernel)[0].permute(1, 2, 0)
 
     def _digest(self) -> str:
+        return digest_of_files(self.listing, self._workers)
+
+    def _earlier_digest(self) -> str:
+        """Names, labels and sizes."""
         return self.listing.digest()

@@ -4,33 +4,60 @@ import os
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig, FolderConfig
+from cnnlab.config.data import DecodedConfig, EncodedConfig, FolderConfig
 from cnnlab.data.files import Decoding, FileStore
-from cnnlab.data.listing import Listing, list_class_folders, list_classes, some
+from cnnlab.data.layout import Layout, read_layout
+from cnnlab.data.listing import Listing, list_class_folders, one_note
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
 from cnnlab.printable import printable
 
-_VALIDATION_NAMES = ("val", "valid", "validation")
 LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS/picture.jpg"
 
 
 def load(config: DatasetConfig) -> Splits:
-    """Read root/train, root/test and root/val; whatever is missing is held out of training.
+    """Read the folders of the splits; whatever is missing is held out of training.
 
     A root of class folders alone is all training data, of which both are held out. Test and
     validation follow the training classes by name. Raises DataError, UsageError.
     """
     assert isinstance(config, FolderConfig)
     root = existing_root(config.root, "folder", LAYOUT)
-    train_folder = root / "train" if (root / "train").is_dir() else root
-    train: Store = _store(config, "train", list_class_folders(train_folder))
-    validation = _optional(config, "validation", root, _VALIDATION_NAMES, train)
-    test = _optional(config, "test", root, ("test",), train)
+    layout = read_layout(root)
+    _check_num_test(config, layout)
+
+    listing = list_class_folders(layout.splits.get("train", root))
+    listing.left_out.update(layout.left_out)
+    train: Store = _store(config, "train", listing)
+    train.note = one_note(train.note, layout.note)
+
+    validation = _own(config, "validation", layout, train)
+    if validation is not None and config.num_validation:
+        unused = f"dataset.num_validation={config.num_validation} is not used: there is a folder"
+        validation.note = one_note(validation.note, unused)
+
+    test = _own(config, "test", layout, train)
     if test is None:
         train, test = _hold_out_test(train, config)
     return Splits(train, validation, test)
+
+
+def _check_num_test(config: FolderConfig, layout: Layout) -> None:
+    """Raise UsageError where test images are asked for twice."""
+    if config.num_test and (folder := layout.splits.get("test")) is not None:
+        raise UsageError(
+            f"dataset.num_test={config.num_test} holds out test images, but there is a test folder",
+            printable(str(folder.absolute())),
+            "dataset.num_test=0 tests on that folder; or move it out of dataset.root",
+        )
+
+
+def _own(config: FolderConfig, split: str, layout: Layout, train: Store) -> Store | None:
+    """Return the split that has a folder of its own, labeled as training is; else None."""
+    if (folder := layout.splits.get(split)) is None:
+        return None
+    return _store(config, split, list_class_folders(folder, train.class_names, all_present=False))
 
 
 def existing_root(root: str | None, name: str, layout: str) -> Path:
@@ -51,31 +78,13 @@ def decoding_for(config: EncodedConfig) -> Decoding:
     return Decoding(side, config.channels or 3, num_threads=decode_threads(config))
 
 
-def decode_threads(config: EncodedConfig) -> int:
+def decode_threads(config: DecodedConfig) -> int:
     """Return how many threads decode: as asked, else one a core that this process may use."""
     return config.num_decode_threads or len(os.sched_getaffinity(0))
 
 
 def _store(config: FolderConfig, split: str, listing: Listing) -> FileStore:
-    store = FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed)
-    notes = []
-    if listing.num_ignored:
-        notes.append(f"{listing.num_ignored} files ignored, not images by their ending")
-    if missing := listing.missing():
-        notes.append(f"no images of {len(missing)} of the training classes: {some(missing)}")
-    store.note = "; ".join(notes)
-    return store
-
-
-def _optional(
-    config: FolderConfig, split: str, root: Path, names: tuple[str, ...], train: Store
-) -> Store | None:
-    found = [root / name for name in names if (root / name).is_dir()]
-    if not found or not (root / "train").is_dir():
-        return None
-    list_classes(found[0])
-    listing = list_class_folders(found[0], train.class_names, all_present=False)
-    return _store(config, split, listing)
+    return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed)
 
 
 def _hold_out_test(train: Store, config: FolderConfig) -> tuple[Store, Store]:

@@ -5,6 +5,7 @@ network nearly the same picture on both sides. File names are TRACK_FRAME.ppm.
 """
 
 import csv
+import io
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
-from cnnlab.data.listing import Listing, list_class_folders
+from cnnlab.data.label_lists import by_name, join, read_list
+from cnnlab.data.listing import Listing, list_class_folders, list_flat, one_note
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
@@ -91,7 +93,7 @@ def load(config: DatasetConfig) -> Splits:
         for split, listing in (("train", train), ("test", test))
     ]
     for store in stores:
-        store.note = note_for(len(store))
+        store.note = one_note(note_for(len(store)), store.note)
     return Splits(stores[0], None, stores[1])
 
 
@@ -133,7 +135,7 @@ def _train_listing(folder: Path) -> Listing:
         listing.labels,
         CLASS_NAMES,
         torch.tensor(tracks),
-        listing.num_ignored,
+        listing.left_out,
     )
 
 
@@ -148,21 +150,19 @@ def _track(path: str, label: int) -> int:
 
 def _test_listing(folder: Path, labels_path: Path) -> Listing:
     """Follow the published list; every file of it must be there, and no other."""
-    with labels_path.open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter=";"))
+    names, left_out = list_flat(folder)
+    labels = join(names, _read_labels(labels_path), labels_path)
+    return Listing(folder, names, torch.tensor(labels), CLASS_NAMES, left_out=left_out)
+
+
+def _read_labels(path: Path) -> dict[str, int]:
+    """Return file name -> class of lines such as 00000.ppm;53;54;6;5;48;49;16."""
+    rows = csv.DictReader(io.StringIO(read_list(path)), delimiter=";")
     try:
-        labels = {row["Filename"]: int(row["ClassId"]) for row in rows}
-    except (KeyError, TypeError, ValueError) as error:
+        return by_name([(row["Filename"], int(row["ClassId"])) for row in rows], path)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise DataError(
-            "a label list without Filename and ClassId", printable(str(labels_path))
+            "a label list without Filename and ClassId",
+            printable(str(path)),
+            "expected the list of GTSRB_Final_Test_GT.zip, with semicolons",
         ) from error
-    found = {path.name for path in folder.iterdir() if path.suffix == ".ppm"}
-    if found != labels.keys():
-        missing, extra = sorted(labels.keys() - found), sorted(found - labels.keys())
-        raise DataError(
-            f"{len(missing)} images of the list are missing, {len(extra)} are not in it",
-            printable(", ".join((missing + extra)[:5])),
-            LAYOUT,
-        )
-    names = sorted(labels)
-    return Listing(folder, names, torch.tensor([labels[name] for name in names]), CLASS_NAMES)

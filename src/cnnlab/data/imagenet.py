@@ -5,17 +5,22 @@ validation is a seeded part of training. 2010 has public labels for its 150,000 
 """
 
 import csv
+import hashlib
+import io
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig
+from cnnlab.data.entries import LeftOut, look_into
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
-from cnnlab.data.listing import Listing, list_class_folders, list_classes
+from cnnlab.data.label_lists import by_name, join, read_list
+from cnnlab.data.listing import Listing, list_class_folders, list_flat, some
 from cnnlab.data.matlab import read_synsets
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
@@ -26,16 +31,34 @@ LAYOUT = "expected train/n01440764/*.JPEG and val/, with class folders or flat w
 
 @dataclass(frozen=True)
 class Edition:
-    """A year of the challenge: the folder that is tested on, and the files that label it."""
+    """A year of the challenge: the folder that is tested on, and the files that label it.
+
+    number_prefix: an image of that folder is called by it and the eight digits of its number.
+    """
 
     name: str
     test_folder: str
     truth_file: str
     id_field: str
+    number_prefix: str
 
 
-EDITION_2012 = Edition("imagenet", "val", "ILSVRC2012_validation_ground_truth.txt", "ILSVRC2012_ID")
-EDITION_2010 = Edition("imagenet_2010", "test", "ILSVRC2010_test_ground_truth.txt", "ILSVRC2010_ID")
+EDITION_2012 = Edition(
+    name="imagenet",
+    test_folder="val",
+    truth_file="ILSVRC2012_validation_ground_truth.txt",
+    id_field="ILSVRC2012_ID",
+    number_prefix="ILSVRC2012_val_",
+)
+EDITION_2010 = Edition(
+    name="imagenet_2010",
+    test_folder="test",
+    truth_file="ILSVRC2010_test_ground_truth.txt",
+    id_field="ILSVRC2010_ID",
+    number_prefix="ILSVRC2010_test_",
+)
+_SYNSETS_2012 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
+"""SHA-256 of the 1,000 synsets of 2012, sorted, one per line."""
 
 
 def load_2012(config: DatasetConfig) -> Splits:
@@ -63,7 +86,7 @@ def _load(config: DatasetConfig, edition: Edition) -> Splits:
         FileStore(
             edition.name,
             split,
-            Listing(part.root, part.paths, part.labels, names, None, part.num_ignored),
+            replace(part, class_names=names),
             decoding_for(config),
             mirror_allowed=True,
         )
@@ -85,23 +108,29 @@ def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None
 
 def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Listing:
     folder = root / edition.test_folder
-    if any(entry.is_dir() for entry in folder.iterdir()):
-        list_classes(folder)
-        return list_class_folders(folder, classes, all_present=False)
-    names = sorted(path.name for path in folder.iterdir() if path.suffix.upper() == ".JPEG")
-    labels = _labels_of_flat(root, edition, classes, names)
-    return Listing(folder, names, torch.tensor(labels), classes)
+    contents = look_into(folder, LeftOut())
+    if not contents.all_folders:
+        names, left_out = list_flat(folder)
+        labels = _labels_of_flat(root, edition, classes, names)
+        return Listing(folder, names, torch.tensor(labels), classes, left_out=left_out)
+
+    if contents.images:
+        raise DataError(
+            f"class folders and {len(contents.images)} images beside them: {some(contents.images)}",
+            printable(str(folder.absolute())),
+            "sort all images into class folders, or put all of them into this one",
+        )
+    return list_class_folders(folder, classes, all_present=False)
 
 
 def _labels_of_flat(
     root: Path, edition: Edition, classes: tuple[str, ...], names: list[str]
 ) -> list[int]:
-    """Return a label a file, from whichever list is there; every file must be in it."""
-    position = {name: label for label, name in enumerate(classes)}
+    """Return a label per file, by its name, from whichever list is there."""
     if (path := _find_file(root, "LOC_val_solution.csv")) is not None:
-        wanted = _from_solution_csv(path)
+        synset_of = _from_solution_csv(path)
     elif (path := _find_file(root, edition.truth_file)) is not None:
-        wanted = _from_ground_truth(path, names, _devkit_synsets(root, edition))
+        synset_of = _from_ground_truth(path, edition, _devkit_synsets(root, edition))
     else:
         raise DataError(
             f"{edition.test_folder}/ has no class folders, and no list labels its files",
@@ -109,27 +138,34 @@ def _labels_of_flat(
             f"put {edition.truth_file} with the devkit's data/meta.mat, or LOC_val_solution.csv,"
             " into dataset.root",
         )
-    missing = [name for name in names if wanted.get(Path(name).stem) not in position]
-    if missing or not names:
+
+    synsets = join(names, synset_of, path, key=lambda name: Path(name).stem)
+    label_of = {synset: label for label, synset in enumerate(classes)}
+    if unknown := [n for n, s in zip(names, synsets, strict=True) if s not in label_of]:
         raise DataError(
-            f"{len(missing)} of {len(names)} files have no label that training knows",
-            printable(f"{path}: {', '.join(missing[:3])}"),
+            f"{len(unknown)} of {len(names)} files have no label that training knows:"
+            f" {some(unknown)}",
+            printable(str(path)),
+            "train/ lacks their classes, or the list belongs to another set",
         )
-    return [position[wanted[Path(name).stem]] for name in names]
+    return [label_of[synset] for synset in synsets]
 
 
 def _from_solution_csv(path: Path) -> dict[str, str]:
     """ImageId,PredictionString with lines such as ILSVRC2012_val_00000001,n01751748 ..."""
-    with path.open(newline="") as file:
-        rows = list(csv.reader(file))[1:]
     try:
-        return {row[0]: row[1].split()[0] for row in rows}
-    except IndexError as error:
-        raise DataError("a line without image and class", printable(str(path))) from error
+        rows = list(csv.reader(io.StringIO(read_list(path))))[1:]
+        return by_name([(row[0], row[1].split()[0]) for row in rows if row], path)
+    except (IndexError, csv.Error) as error:
+        raise DataError(
+            "a line without image and class",
+            printable(str(path)),
+            "expected lines such as ILSVRC2012_val_00000001,n01751748",
+        ) from error
 
 
-def _from_ground_truth(path: Path, names: list[str], synsets: dict[int, str]) -> dict[str, str]:
-    """One number a line, for the files in the order of their names; the devkit translates it."""
+def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) -> dict[str, str]:
+    """Line n is the class of image number n, in the devkit's numbers; the devkit translates it."""
     if not synsets:
         raise DataError(
             "the ground truth holds numbers, and no devkit says which class they mean",
@@ -137,14 +173,12 @@ def _from_ground_truth(path: Path, names: list[str], synsets: dict[int, str]) ->
             "unpack the devkit into dataset.root, so that data/meta.mat is there",
         )
     try:
-        numbers = [int(line) for line in path.read_text().split()]
+        numbers = [int(line) for line in read_list(path).strip().splitlines()]
     except ValueError as error:
         raise DataError("a line that is no whole number", printable(str(path))) from error
-    if len(numbers) != len(names):
-        raise DataError(f"{len(numbers)} labels, {len(names)} images", printable(str(path)))
     return {
-        Path(name).stem: synsets.get(number, "")
-        for name, number in zip(names, numbers, strict=True)
+        f"{edition.number_prefix}{image:08d}": synsets.get(number, "")
+        for image, number in enumerate(numbers, start=1)
     }
 
 
@@ -157,11 +191,9 @@ def readable_names(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
     if not words and len(classes) == 1000:
         words = _known_words(classes)
     names = [words.get(synset, synset) for synset in classes]
-    twice = (
-        {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    )
+    times = Counter(names)
     return tuple(
-        f"{name} ({synset})" if name in twice else name
+        f"{name} ({synset})" if times[name] > 1 else name
         for name, synset in zip(names, classes, strict=True)
     )
 
@@ -170,15 +202,15 @@ def _word_list(root: Path) -> dict[str, str]:
     """Read lines of 'n01440764 tench, Tinca tinca'."""
     for file_name in ("LOC_synset_mapping.txt", "synset_words.txt"):
         if (path := _find_file(root, file_name)) is not None:
-            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-            pairs = (line.partition(" ") for line in lines if line.strip())
-            return {synset: words.strip() or synset for synset, _, words in pairs}
+            lines = [line for line in read_list(path).splitlines() if line.strip()]
+            pairs = (line.partition(" ") for line in lines)
+            return by_name(((synset, words.strip() or synset) for synset, _, words in pairs), path)
     return {}
 
 
 def _known_words(classes: tuple[str, ...]) -> dict[str, str]:
     """Return torchvision's names of 2012, which follow the sorted synsets, if these are they."""
-    if (classes[0], classes[-1]) != ("n01440764", "n15075141"):
+    if hashlib.sha256("\n".join(classes).encode()).hexdigest() != _SYNSETS_2012:
         return {}
     from torchvision.models import AlexNet_Weights
 

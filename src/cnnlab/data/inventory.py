@@ -17,8 +17,7 @@ def look(config: DatasetConfig) -> dict[str, Any]:
         splits = data.build(config)
     except CnnlabError as error:
         return {"present": False, "missing": str(error)}
-    parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
-    stores = {name: store for name, store in parts.items() if store is not None}
+    stores = splits.stores()
     return {
         "present": True,
         **{f"num_{name}": len(store) for name, store in stores.items()},

@@ -40,7 +40,7 @@ class Journal:
         buffer = io.BytesIO()
         np.savez(
             buffer,
-            document=np.frombuffer(json.dumps(document).encode(), dtype=np.uint8),
+            document=np.frombuffer(json.dumps(document, allow_nan=False).encode(), dtype=np.uint8),
             pixel=self.sums.pixel.numpy(),
             product=self.sums.product.numpy(),
         )

@@ -3,28 +3,17 @@
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from cnnlab.config.checks import is_unicode
+from cnnlab.data.entries import Contents, LeftOut, Reason, Walk, look_into
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
 
-IMAGE_ENDINGS = {
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".tif",
-    ".tiff",
-    ".webp",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-}
 _SHOWN = 5
 
 
@@ -33,7 +22,7 @@ class Listing:
     """The image files of a split, relative to `root`, in a fixed order.
 
     labels: int64 [N]. groups: int64 [N] or None; images of one group (a track of frames) show the
-    same thing and stay together in a split. num_ignored: files that are no images by their ending.
+    same thing and stay together in a split. left_out: what else lies in `root`.
     """
 
     root: Path
@@ -41,7 +30,7 @@ class Listing:
     labels: Tensor
     class_names: tuple[str, ...]
     groups: Tensor | None = None
-    num_ignored: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def path(self, index: int) -> Path:
         """Return the whole path of one file."""
@@ -51,6 +40,12 @@ class Listing:
         """Return the classes without images."""
         counts = torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
         return [name for name, num in zip(self.class_names, counts, strict=True) if num == 0]
+
+    def note(self) -> str:
+        """Return what a person should know: what was left out, which classes have no images."""
+        missing = self.missing()
+        lacks = f"no images of {len(missing)} of the training classes: {some(missing)}"
+        return one_note(str(self.left_out), lacks if missing else "")
 
     def digest(self) -> str:
         """Return the SHA-256 over class names and each file's name, label and size."""
@@ -69,24 +64,6 @@ def size_of(path: Path) -> int:
         return -1
 
 
-def list_classes(folder: Path) -> tuple[str, ...]:
-    """Return the names of the folders in `folder`, sorted as text. Raises DataError for none."""
-    try:
-        with os.scandir(folder) as entries:
-            names = [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
-    except OSError as error:
-        raise DataError(
-            f"cannot list the folder: {error.strerror}", printable(str(folder.absolute()))
-        ) from error
-    if not names:
-        raise DataError(
-            "no class folders",
-            printable(str(folder.absolute())),
-            "expected one folder a class: CLASS_NAME/picture.jpg",
-        )
-    return tuple(sorted(names))
-
-
 def list_class_folders(
     folder: Path, class_names: Sequence[str] | None = None, *, all_present: bool = True
 ) -> Listing:
@@ -96,48 +73,77 @@ def list_class_folders(
     folders here are. Raises DataError for a class that training does not know, and for a class
     without images; a class that is absent here is an error only with all_present.
     """
-    found = list_classes(folder)
-    names = tuple(class_names) if class_names is not None else found
-    if unknown := [name for name in found if name not in set(names)]:
+    left_out = LeftOut()
+    found = _class_folders(folder, look_into(folder, left_out), left_out)
+    names = found if class_names is None else tuple(class_names)
+    known, present = set(names), set(found)
+    if unknown := [name for name in found if name not in known]:
         raise DataError(
             f"{len(unknown)} classes that the training images do not have: {some(unknown)}",
             printable(str(folder.absolute())),
+            "name the class folders as those of training, or remove them",
         )
+
+    walk = Walk(folder, left_out)
     paths: list[str] = []
     labels: list[int] = []
-    empty, num_ignored = [], 0
+    empty = []
     for label, name in enumerate(names):
-        files, ignored = _walk(folder, name)
-        num_ignored += ignored
-        if not files and (all_present or name in found):
+        files = walk.images_below(name) if name in present else []
+        if not files and (all_present or name in present):
             empty.append(name)
         paths += files
         labels += [label] * len(files)
+
     if empty:
         raise DataError(
             f"{len(empty)} classes without images: {some(empty)}",
-            printable(str(folder.absolute())),
+            left_out.after(printable(str(folder.absolute()))),
             "every class needs at least one image; remove the folder if the class is not wanted",
         )
-    return Listing(folder, paths, torch.tensor(labels), names, num_ignored=num_ignored)
+    return Listing(folder, paths, torch.tensor(labels), names, left_out=left_out)
 
 
-def _walk(root: Path, name: str) -> tuple[list[str], int]:
-    """Return the images under root/name, relative to root and sorted, and how many other files."""
-    files, num_ignored = [], 0
-    for folder, subfolders, names in os.walk(root / name):
-        subfolders.sort()
-        entries = names + [s for s in subfolders if _is_image(s)]  # a folder called a.jpg is told
-        for entry in entries:
-            if _is_image(entry):
-                files.append(os.path.relpath(os.path.join(folder, entry), root))
-            elif not entry.startswith("."):
-                num_ignored += 1
-    return sorted(files), num_ignored
+def list_flat(folder: Path) -> tuple[list[str], LeftOut]:
+    """Return the names of the images that lie in one folder, sorted, and what else lies there."""
+    left_out = LeftOut()
+    contents = look_into(folder, left_out)
+    for name in contents.all_folders:
+        left_out.add(Reason.BESIDE, name)
+    return contents.images, left_out
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
+def _class_folders(folder: Path, contents: Contents, left_out: LeftOut) -> tuple[str, ...]:
+    """Return the names of the class folders; images beside them are left out and counted.
+
+    Raises DataError for none, for a name that is no UTF-8, and for a link that leads nowhere,
+    which may be a whole class.
+    """
+    where = printable(str(folder.absolute()))
+    if Reason.DANGLING in left_out.first:
+        link = printable(left_out.first[Reason.DANGLING])
+        raise DataError(
+            f"a link to nothing among the classes: {link}", where, "repair or remove it"
+        )
+    names = contents.all_folders
+    if not names:
+        raise DataError(
+            "no class folders", where, "expected one folder per class: CLASS_NAME/picture.jpg"
+        )
+    if foreign := [name for name in names if not is_unicode(name)]:
+        raise DataError(
+            f"{len(foreign)} class folders whose names are not UTF-8: {some(foreign)}",
+            where,
+            "rename them; convmv does it for a whole tree",
+        )
+    for name in contents.images:
+        left_out.add(Reason.LOOSE, name)
+    return tuple(names)
+
+
+def one_note(*parts: str) -> str:
+    """Return what several have to say of a split as one note; an empty part says nothing."""
+    return "; ".join(part for part in parts if part)
 
 
 def some(names: Sequence[str]) -> str:

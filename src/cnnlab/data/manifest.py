@@ -7,24 +7,32 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cnnlab.data.blocks import damaged_in_sample, num_blocks
 from cnnlab.errors import DataError
 from cnnlab.files.atomic import write_bytes
 from cnnlab.printable import printable
 
 FILE_NAME = "manifest.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Stores of version 1 have no sums of blocks; they are read all the same."""
+
+_READABLE = (1, 2)
 _MOST_BYTES = 1 << 28
 _REBUILD = "prepare it again, into another folder or after removing this one"
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of the Store. num_images is 0 for what holds no images."""
+    """One file of the Store. num_images is 0 for what holds no images.
+
+    blocks: the CRC-32 of each MiB, eight digits each; empty in Stores of version 1.
+    """
 
     name: str
     num_bytes: int
     sha256: str
     num_images: int = 0
+    blocks: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,9 @@ class Manifest:
 def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest, sealed with its own SHA-256."""
     document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
-    text = json.dumps({**document, "sha256": _seal(document)}, indent=1, sort_keys=True)
+    text = json.dumps(
+        {**document, "sha256": _seal(document)}, indent=1, sort_keys=True, allow_nan=False
+    )
     write_bytes(folder / FILE_NAME, text.encode("ascii") + b"\n")
 
 
@@ -81,9 +91,10 @@ def read(folder: Path) -> Manifest:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError("larger than 256 MiB")
         document = json.loads(path.read_bytes())
-        if document.pop("format_version", None) != FORMAT_VERSION:
-            raise ValueError(f"not of format version {FORMAT_VERSION}")
-        if document.pop("sha256", None) != _seal({"format_version": FORMAT_VERSION, **document}):
+        version = document.pop("format_version", None)
+        if version not in _READABLE:
+            raise ValueError(f"of format version {version!r}, not {FORMAT_VERSION} or earlier")
+        if document.pop("sha256", None) != _seal({"format_version": version, **document}):
             raise ValueError("changed since it was written")
         manifest = _from_plain(document)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -102,6 +113,24 @@ def check_lengths(folder: Path, manifest: Manifest) -> None:
             raise _damaged(path, "a file of the Store is missing") from error
         if found != entry.num_bytes:
             raise _damaged(path, f"{found:,} bytes, the manifest says {entry.num_bytes:,}")
+
+
+def read_file(folder: Path, entry: FileEntry) -> bytes:
+    """Return a small file of the Store, its SHA-256 compared. Raises DataError."""
+    try:
+        content = (folder / entry.name).read_bytes()
+    except OSError as error:
+        raise _damaged(folder / entry.name, "a file of the Store cannot be read") from error
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise _damaged(folder / entry.name, "changed since the Store was made")
+    return content
+
+
+def check_sample(folder: Path, manifest: Manifest) -> None:
+    """Compare some blocks of the shards, all of a small Store. Raises DataError."""
+    shards = [shard for split in manifest.splits.values() for shard in split.shards]
+    if wrong := damaged_in_sample([(folder / shard.name, shard.blocks) for shard in shards]):
+        raise _damaged(wrong[0], f"{len(wrong)} damaged files, changed since the Store was made")
 
 
 def verify(
@@ -126,7 +155,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _seal(document: dict[str, Any]) -> str:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
@@ -145,6 +174,8 @@ def _from_plain(document: dict[str, Any]) -> Manifest:
     for entry in manifest.all_files():
         if Path(entry.name).name != entry.name:
             raise ValueError("a file outside of the folder")
+        if entry.blocks and len(entry.blocks) != 8 * num_blocks(entry.num_bytes):
+            raise ValueError(f"not as many sums as {entry.name} has blocks")
     return manifest
 
 

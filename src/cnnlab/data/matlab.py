@@ -34,7 +34,10 @@ def read_synsets(path: Path, id_field: str) -> dict[int, str]:
     try:
         table = _read_struct(path.read_bytes()[_HEADER_BYTES:])
         numbers, names = table[id_field], table["WNID"]
-        return {int(str(number)): str(name) for number, name in zip(numbers, names, strict=True)}
+        synsets = {int(str(n)): str(name) for n, name in zip(numbers, names, strict=True)}
+        if len(synsets) != len(numbers):
+            raise ValueError("a number stands for two synsets")
+        return synsets
     except (OSError, KeyError, ValueError, IndexError, struct.error, zlib.error) as error:
         raise DataError(
             f"cannot read the devkit's synsets: no {id_field} in it ({error})",

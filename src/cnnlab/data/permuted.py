@@ -5,11 +5,12 @@ import hashlib
 import torch
 from torch import Tensor
 
-from cnnlab.data.store import Splits, Store
+from cnnlab.data.listing import one_note
+from cnnlab.data.store import DerivedStore, Splits, Store
 from cnnlab.runtime import make_generator
 
 
-class PermutedStore(Store):
+class PermutedStore(DerivedStore):
     """Another Store whose images all had their pixels moved by the same permutation.
 
     A fully connected network learns as well as before; a convolutional one loses what it is
@@ -17,21 +18,22 @@ class PermutedStore(Store):
     """
 
     def __init__(self, parent: Store, seed: int) -> None:
-        self.name, self.split, self.mirror_allowed = parent.name, parent.split, False
-        self.labels, self.class_names = parent.labels, parent.class_names
-        self.image_shape, self.groups = parent.image_shape, parent.groups
-        self.note = "pixels permuted"
+        super().__init__(parent)
+        self.mirror_allowed, self.statistics = False, None
+        self.note = one_note(parent.note, "pixels permuted")
         height, width, _ = parent.image_shape
         generator = make_generator(seed, "permutation")
         self._order = torch.randperm(height * width, generator=generator)
-        self._parent = parent
+        self._seed = seed
 
-    def read(self, indices: Tensor) -> Tensor:
-        images = self._parent.read(indices)
+    def _over(self, parent: Store) -> "PermutedStore":
+        return PermutedStore(parent, self._seed)
+
+    def _changed(self, images: Tensor) -> Tensor:
         return images.flatten(1, 2).index_select(1, self._order).view_as(images)
 
-    def _digest(self) -> str:
-        state = hashlib.sha256(self._parent.digest.encode())
+    def _mixed(self, digest: str) -> str:
+        state = hashlib.sha256(digest.encode())
         state.update(self._order.numpy().tobytes())
         return state.hexdigest()
 

@@ -2,6 +2,8 @@
 
 import bisect
 import hashlib
+import io
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,18 +14,23 @@ from torch import Tensor
 
 from cnnlab.data import manifest as manifests
 from cnnlab.data.jpeg import decode_jpeg
-from cnnlab.data.manifest import FileEntry, Manifest
+from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
 from cnnlab.data.store import Splits, Store, StoredStatistics, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError
 from cnnlab.kept_memory import KeptMemory
+from cnnlab.printable import printable
 
 MEAN_IMAGE = "mean_image.npy"
 
 
 def open_splits(folder: Path, num_threads: int = 1) -> Splits:
-    """Return the splits of a prepared Store, lengths checked. Raises DataError."""
+    """Return the splits of a prepared Store. Raises DataError.
+
+    Every length, labels and statistics in full, and a sample of the shards are checked.
+    """
     manifest = manifests.read(folder)
+    manifests.check_sample(folder, manifest)
     stores = {name: PreparedStore(folder, manifest, name, num_threads) for name in manifest.splits}
     if not {"train", "test"} <= stores.keys():
         raise DataError(f"splits {', '.join(stores)}, expected train and test", str(folder))
@@ -40,14 +47,16 @@ class PreparedStore(Store):
         self.image_shape = (height, width, channels)
         self.encoding = manifest.recipe["encoding"]
         self._folder, self._entry = folder, manifest.splits[split]
-        self.note, self.decodes = self._entry.note, self.encoding == "jpeg"
-        self.labels = torch.from_numpy(np.load(folder / f"{split}_labels.npy", allow_pickle=False))
+        self.note, self.decodes = _note(self._entry), self.encoding == "jpeg"
+        self.labels = _load(folder, manifest, f"{split}_labels.npy")
         check_labels(self.labels, self.class_names, str(folder))
-        self.groups = self._load_groups()
+        has_groups = any(entry.name == f"{split}_groups.npy" for entry in manifest.files)
+        self.groups = _load(folder, manifest, f"{split}_groups.npy") if has_groups else None
         self._starts = self._first_images()
         self._workers, self._memory = Workers(num_threads), KeptMemory()
         if split == "train":
-            self.statistics = _read_statistics(folder, manifest)
+            mean_image = _load(folder, manifest, MEAN_IMAGE)
+            self.statistics = _read_statistics(manifest.statistics, mean_image)
 
     def read(self, indices: Tensor) -> Tensor:
         if self.encoding == "uint8":
@@ -77,7 +86,11 @@ class PreparedStore(Store):
         content, ends = self._jpegs[shard]
         within = index - self._starts[shard]
         encoded = content[ends[within] : ends[within + 1]]
-        return decode_jpeg(encoded.data).permute(1, 2, 0)
+        try:
+            return decode_jpeg(encoded.data).permute(1, 2, 0)
+        except ValueError as error:
+            name = self._entry.shards[shard].name
+            raise self._damaged(name, f"image {within}: {error}") from error
 
     @cached_property
     def _arrays(self) -> list[np.ndarray]:
@@ -85,9 +98,13 @@ class PreparedStore(Store):
         return [self._map(shard) for shard in self._entry.shards]
 
     def _map(self, shard: FileEntry) -> np.ndarray:
-        array = np.load(self._folder / shard.name, mmap_mode="r", allow_pickle=False)
+        self._check_size(shard)
+        try:
+            array = np.load(self._folder / shard.name, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise self._damaged(shard.name, f"no array ({error})") from error
         if array.dtype != np.uint8 or array.shape != (shard.num_images, *self.image_shape):
-            raise DataError("a shard has another shape than announced", str(shard.name))
+            raise self._damaged(shard.name, "another shape than announced")
         return array
 
     @cached_property
@@ -95,22 +112,35 @@ class PreparedStore(Store):
         """The shards' bytes, mapped, and where each JPEG starts and ends in them."""
         found: list[tuple[np.ndarray, np.ndarray]] = []
         for shard in self._entry.shards:
+            self._check_size(shard)
             content = np.memmap(self._folder / shard.name, dtype=np.uint8, mode="r")
-            ends = content[-8 * (shard.num_images + 1) :].view("<i8")
-            if not (ends[0] == 0 and (np.diff(ends) > 0).all() and ends[-1] <= len(content)):
-                raise DataError("a shard's index is damaged", str(self._folder / shard.name))
+            index_bytes = 8 * (shard.num_images + 1)
+            if len(content) % 8 or len(content) < index_bytes:
+                raise self._damaged(shard.name, "no room for its index")
+            ends = content[-index_bytes:].view("<i8")
+            room = len(content) - index_bytes
+            if not (ends[0] == 0 and (np.diff(ends) > 0).all() and ends[-1] <= room):
+                raise self._damaged(shard.name, "its index is damaged")
             found.append((content, ends))
         return found
+
+    def _check_size(self, shard: FileEntry) -> None:
+        """Look again before mapping: a page behind a file's end kills the process that reads it."""
+        found = os.stat(self._folder / shard.name).st_size
+        if found != shard.num_bytes:
+            raise self._damaged(shard.name, f"{found:,} bytes, announced {shard.num_bytes:,}")
+
+    def _damaged(self, name: str, what: str) -> DataError:
+        where = printable(str((self._folder / name).absolute()))
+        return DataError(
+            f"a shard is damaged: {what}", where, "cnnlab prepare verify=true names every such file"
+        )
 
     def _first_images(self) -> list[int]:
         counts = [shard.num_images for shard in self._entry.shards]
         if sum(counts) != len(self.labels):
             raise DataError(f"{sum(counts)} images, {len(self.labels)} labels", str(self._folder))
         return [sum(counts[:item]) for item in range(len(counts))]
-
-    def _load_groups(self) -> Tensor | None:
-        path = self._folder / f"{self.split}_groups.npy"
-        return torch.from_numpy(np.load(path, allow_pickle=False)) if path.is_file() else None
 
     def _digest(self) -> str:
         """From the shards' digests: nothing is read."""
@@ -124,11 +154,25 @@ class PreparedStore(Store):
         return f"{super().describe()} (prepared, {self.encoding})"
 
 
-def _read_statistics(folder: Path, manifest: Manifest) -> StoredStatistics:
-    stored = manifest.statistics
+def _note(entry: SplitEntry) -> str:
+    unchecked = any(shard.blocks == "" for shard in entry.shards)
+    remark = "of an earlier cnnlab: only prepare verify=true checks its pixels" if unchecked else ""
+    return "; ".join(note for note in (entry.note, remark) if note)
+
+
+def _load(folder: Path, manifest: Manifest, name: str) -> Tensor:
+    """Return a small array, as its digest says it is."""
+    entry = next((entry for entry in manifest.files if entry.name == name), None)
+    if entry is None:
+        raise DataError(f"the manifest does not list {name}", printable(str(folder.absolute())))
+    content = manifests.read_file(folder, entry)
+    return torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
+
+
+def _read_statistics(stored: dict[str, Any], mean_image: Tensor) -> StoredStatistics:
     return StoredStatistics(
         mean=torch.tensor(stored["mean"], dtype=torch.float64),
         std=torch.tensor(stored["std"], dtype=torch.float64),
         covariance=torch.tensor(stored["covariance"], dtype=torch.float64),
-        mean_image=torch.from_numpy(np.load(folder / MEAN_IMAGE, allow_pickle=False)),
+        mean_image=mean_image,
     )

@@ -4,63 +4,38 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from cnnlab.data.decode import BadImage
-from cnnlab.data.files import FileStore
+from cnnlab.data.blocks import BlockSums
 from cnnlab.data.jpeg import encode_jpeg
 from cnnlab.data.manifest import FileEntry
-from cnnlab.data.store import Store
+from cnnlab.data.store import Bad, Store
 from cnnlab.data.workers import Workers
 from cnnlab.files.atomic import replacing
 from cnnlab.images import resize_shorter_side
 
 
-class Source(Protocol):
-    """A split to prepare, image by image or in runs."""
-
-    @property
-    def store(self) -> Store: ...
-
-    def read_good(
-        self, indices: Tensor, out: Tensor | None = None
-    ) -> tuple[Tensor, list[tuple[int, BadImage]]]: ...
-
-
 @dataclass(frozen=True)
-class FileSource:
-    """Images decoded from files at the Store's size."""
-
-    store: FileStore
-
-    def read_good(
-        self, indices: Tensor, out: Tensor | None = None
-    ) -> tuple[Tensor, list[tuple[int, BadImage]]]:
-        """Return uint8 [n,S,S,C] of what could be read, and the places that could not."""
-        return self.store.read_good(indices, out)
-
-
-@dataclass(frozen=True)
-class ResizedSource:
-    """Images of any Store, resized where a side is asked for. Nothing of it is ever bad."""
+class Source:
+    """A split to prepare. side_pixels: of images that files did not decode to it, by `kernel`."""
 
     store: Store
     side_pixels: int | None
     kernel: str
 
-    def read_good(
-        self, indices: Tensor, out: Tensor | None = None
-    ) -> tuple[Tensor, list[tuple[int, BadImage]]]:
-        """Return uint8 [n,S,S,C]."""
-        images = self.store.read(indices)
-        if self.side_pixels is not None:
-            planes = resize_shorter_side(images.permute(0, 3, 1, 2), self.side_pixels, self.kernel)
-            images = planes.permute(0, 2, 3, 1).contiguous()
-        return images if out is None else out.copy_(images), []
+    def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
+        """Return uint8 [n,S,S,C], and the places that could not be read."""
+        side = self.side_pixels
+        if side is None or self.store.image_shape[:2] == (side, side):
+            return self.store.read_good(indices, out)
+        images, bad = self.store.read_good(indices)
+        planes = resize_shorter_side(images.permute(0, 3, 1, 2), side, self.kernel)
+        images = planes.permute(0, 2, 3, 1).contiguous()
+        return images if out is None else out.copy_(images), bad
 
 
 def write_uint8(path: Path, images: Tensor) -> FileEntry:
@@ -93,13 +68,14 @@ def write_array(path: Path, array: Tensor) -> FileEntry:
 
 def write_hashed(path: Path, parts: list[Any], num_images: int) -> FileEntry:
     """Write the parts one after another, synced and renamed, and return what the manifest says."""
-    state = hashlib.sha256()
+    state, blocks = hashlib.sha256(), BlockSums()
     with replacing(path) as file:
         for part in parts:
             state.update(part)
+            blocks.update(part)
             file.write(part)
         num_bytes = file.num_bytes
-    return FileEntry(path.name, num_bytes, state.hexdigest(), num_images)
+    return FileEntry(path.name, num_bytes, state.hexdigest(), num_images, blocks.text())
 
 
 def shard_ranges(num_images: int, bytes_each: int, shard_bytes: int) -> list[Tensor]:

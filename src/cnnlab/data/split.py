@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from cnnlab.data.listing import some
 from cnnlab.data.store import Store, SubsetStore
 from cnnlab.errors import UsageError
 from cnnlab.runtime import make_generator
@@ -13,22 +14,41 @@ def hold_out(
 ) -> tuple[Store, Store | None]:
     """Take a stratified part of `train` away; with none asked for there is none.
 
-    Images of one group stay together: then whole groups are drawn, and the part has about, not
-    exactly, num_held images. Raises UsageError when too little would be left to train on.
+    Every class keeps a training image. Images of one group stay together: then whole groups are
+    drawn, and the part has about, not exactly, num_held images. Raises UsageError where a class
+    would be left without.
     """
     if num_held == 0:
         return train, None
-    if num_held > len(train) - len(train.class_names):
-        raise UsageError(
-            f"{num_held} images cannot be held out for {names[1]}",
-            f"{train.name} has {len(train)} training images in {len(train.class_names)} classes",
-            "leave at least one training image a class: dataset.num_validation, dataset.num_test",
-        )
     if train.groups is None:
+        _check_left(train, num_held, names[1], "images", train.labels)
         kept, held = stratified(train.labels, num_held, seed)
     else:
+        group_labels, num_groups = _held_groups(train.labels, train.groups, num_held)
+        _check_left(train, num_groups, names[1], "groups of images", group_labels)
         kept, held = stratified_groups(train.labels, train.groups, num_held, seed)
-    return SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held)
+
+    rest, part = SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held)
+    part.note = ""  # what the source noticed is said once, beside the training images
+    return rest, part
+
+
+def _check_left(train: Store, num_held: int, part: str, unit: str, labels: Tensor) -> None:
+    """Raise UsageError unless one of the units (image or group) of every class can stay.
+
+    num_held: how many units are taken away. labels: int64, one per unit.
+    """
+    counts = torch.bincount(labels, minlength=len(train.class_names))
+    most = len(labels) - int((counts > 0).sum())
+    if num_held <= most:
+        return
+    single = [train.class_names[label] for label in (counts == 1).nonzero()[:, 0].tolist()]
+    shown = f"; only one in {some(single)}" if single else ""
+    raise UsageError(
+        f"{num_held} {unit} cannot be held out for {part}: every class keeps one for training",
+        f"{train.name} has {len(labels)} {unit} in {len(train.class_names)} classes{shown}",
+        f"at most {most} can be held out: dataset.num_validation, dataset.num_test",
+    )
 
 
 def stratified_groups(
@@ -36,27 +56,46 @@ def stratified_groups(
 ) -> tuple[Tensor, Tensor]:
     """Return (kept, held) indices; no group is in both. All images of a group have one label."""
     _, group_of = groups.unique(return_inverse=True)
-    num_groups = int(group_of.max()) + 1
-    group_labels = torch.zeros(num_groups, dtype=torch.int64).scatter_(0, group_of, labels)
-    num_held_groups = max(1, min(num_groups - 1, round(num_held * num_groups / len(labels))))
+    group_labels, num_held_groups = _held_groups(labels, groups, num_held)
     _, held_groups = stratified(group_labels, num_held_groups, seed)
     is_held = torch.isin(group_of, held_groups)
     return (~is_held).nonzero()[:, 0], is_held.nonzero()[:, 0]
 
 
+def _held_groups(labels: Tensor, groups: Tensor, num_held: int) -> tuple[Tensor, int]:
+    """Return the label of each group, and how many groups make about num_held images."""
+    _, group_of = groups.unique(return_inverse=True)
+    num_groups = int(group_of.max()) + 1
+    group_labels = torch.zeros(num_groups, dtype=torch.int64).scatter_(0, group_of, labels)
+    return group_labels, max(1, round(num_held * num_groups / len(labels)))
+
+
 def stratified(labels: Tensor, num_held: int, seed: int) -> tuple[Tensor, Tensor]:
     """Return (kept, held) indices, each ascending; classes are held in proportion to their size.
 
-    What does not divide goes to the classes with the largest remainder, lowest label first.
+    Every class keeps one: num_held is at most the images less the classes that have some.
     """
     counts = torch.bincount(labels)
-    shares = counts.double() * num_held / len(labels)
-    quota = shares.floor().long()
-    by_remainder = torch.argsort(shares - quota, descending=True, stable=True)
-    quota[by_remainder[: num_held - int(quota.sum())]] += 1
+    quota = _quotas(counts, num_held)
     order = torch.randperm(len(labels), generator=make_generator(seed, "split"))
     by_class = order[torch.argsort(labels[order], stable=True)]  # each class shuffled, in a row
     starts = counts.cumsum(0) - counts
     rank = torch.arange(len(labels)) - starts[labels[by_class]]
     is_held = rank < quota[labels[by_class]]
     return by_class[~is_held].sort().values, by_class[is_held].sort().values
+
+
+def _quotas(counts: Tensor, num_held: int) -> Tensor:
+    """Return how many of each class are held: int64 [K], below `counts`, num_held in all.
+
+    What does not divide goes to the classes with the largest remainder, lowest label first; a
+    class that would lose its last image is passed over.
+    """
+    shares = counts.double() * num_held / int(counts.sum())
+    quota = shares.floor().long()
+    by_remainder = torch.argsort(shares - quota, descending=True, stable=True)
+    while (left := num_held - int(quota.sum())) > 0:
+        with_room = by_remainder[(counts - 1 > quota)[by_remainder]]
+        assert len(with_room), "more are asked for than can be held"
+        quota[with_room[:left]] += 1
+    return quota

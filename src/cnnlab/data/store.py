@@ -9,7 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnlab.data.decode import BadImage
 from cnnlab.errors import DataError
+
+Bad = tuple[int, BadImage]
+"""A place among the images asked for, and why none could be read."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +26,16 @@ class StoredStatistics:
     mean_image: Tensor
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How files are to be decoded, where there are files. side_pixels: None leaves the side."""
+
+    side_pixels: int | None
+    kernel: str
+    max_pixels: int
+    num_threads: int
+
+
 class Store(ABC):
     """A split of a labelled image set.
 
@@ -29,7 +43,7 @@ class Store(ABC):
     reflected image keeps its label. groups: int64 [N] or None; images of one group show the same
     thing and stay together when a split is made. note: shown in the description. decodes: whether
     reading costs a decoding of files. statistics: of all images, where a prepared Store recorded
-    them.
+    them. left_out: name and reason of each bad file that was skipped.
     """
 
     name: str
@@ -42,18 +56,47 @@ class Store(ABC):
     note: str = ""
     decodes: bool = False
     statistics: "StoredStatistics | None" = None
+    left_out: tuple[tuple[str, str], ...] = ()
 
     @abstractmethod
     def read(self, indices: Tensor) -> Tensor:
         """Return uint8 [n,H,W,C] on the CPU for int64 indices [n], in their order."""
 
+    def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
+        """Return what `read` returns, and the bad images, whose pixels are undefined.
+
+        out: written and returned. Only files can be bad: others raise DataError.
+        """
+        images = self.read(indices)
+        return images if out is None else out.copy_(images), []
+
+    def read_as(self, reading: Reading) -> "Store":
+        """Return the same images read in another way; without files to decode, this Store."""
+        return self
+
+    def name_of(self, index: int) -> str:
+        """Return what an image is called: its file below the split's folder, where it has one."""
+        return f"image {index}"
+
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of class names, labels and pixels together, in hex."""
+        """SHA-256 of class names, labels and what is read, in hex."""
         return self._digest()
+
+    @cached_property
+    def earlier_digest(self) -> str:
+        """The digest as earlier versions recorded it, where they counted less."""
+        return self._earlier_digest()
+
+    def has_digest(self, recorded: object) -> bool:
+        """Say whether a digest recorded by this version or an earlier one is of these images."""
+        return recorded == self.digest or recorded == self.earlier_digest
 
     @abstractmethod
     def _digest(self) -> str: ...
+
+    def _earlier_digest(self) -> str:
+        return self.digest
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -96,22 +139,79 @@ class ArrayStore(Store):
         return digest_of(self.class_names, self.labels, self._images)
 
 
-class SubsetStore(Store):
+class DerivedStore(Store):
+    """Another Store seen in another way; whatever the parent can do, this can.
+
+    A kind of it says which of the parent's images it has and what becomes of their pixels; all
+    else is passed on, so nobody needs to ask what a Store is made of.
+    """
+
+    def __init__(self, parent: Store) -> None:
+        self.name, self.split, self.mirror_allowed = (
+            parent.name,
+            parent.split,
+            parent.mirror_allowed,
+        )
+        self.labels, self.class_names = parent.labels, parent.class_names
+        self.image_shape, self.statistics = parent.image_shape, parent.statistics
+        self.note, self.decodes, self.groups = parent.note, parent.decodes, parent.groups
+        self.left_out = parent.left_out
+        self._parent = parent
+
+    @abstractmethod
+    def _over(self, parent: Store) -> "DerivedStore":
+        """Return the same view of another parent."""
+
+    @abstractmethod
+    def _mixed(self, digest: str) -> str:
+        """Return the digest of this view of a parent with `digest`."""
+
+    def _chosen(self, indices: Tensor) -> Tensor:
+        """Return the parent's indices for indices of this Store."""
+        return indices
+
+    def _changed(self, images: Tensor) -> Tensor:
+        """Return what is shown for the parent's pixels uint8 [n,H,W,C]."""
+        return images
+
+    def read(self, indices: Tensor) -> Tensor:
+        return self._changed(self._parent.read(self._chosen(indices)))
+
+    def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
+        images, bad = self._parent.read_good(self._chosen(indices), out)
+        changed = self._changed(images)
+        return changed if out is None or changed is out else out.copy_(changed), bad
+
+    def read_as(self, reading: Reading) -> Store:
+        return self._over(self._parent.read_as(reading))
+
+    def name_of(self, index: int) -> str:
+        return self._parent.name_of(int(self._chosen(torch.tensor([index]))))
+
+    def _digest(self) -> str:
+        return self._mixed(self._parent.digest)
+
+    def _earlier_digest(self) -> str:
+        return self._mixed(self._parent.earlier_digest)
+
+
+class SubsetStore(DerivedStore):
     """Some images of another Store, in the order of `indices` (int64 [n])."""
 
     def __init__(self, parent: Store, split: str, indices: Tensor) -> None:
-        self.name, self.split, self.mirror_allowed = parent.name, split, parent.mirror_allowed
-        self.labels, self.class_names = parent.labels[indices], parent.class_names
-        self.image_shape, self.statistics = parent.image_shape, parent.statistics
-        self.note, self.decodes = parent.note, parent.decodes
+        super().__init__(parent)
+        self.split, self.labels = split, parent.labels[indices]
         self.groups = None if parent.groups is None else parent.groups[indices]
-        self._parent, self._indices = parent, indices
+        self._indices = indices
 
-    def read(self, indices: Tensor) -> Tensor:
-        return self._parent.read(self._indices[indices])
+    def _over(self, parent: Store) -> "SubsetStore":
+        return SubsetStore(parent, self.split, self._indices)
 
-    def _digest(self) -> str:
-        state = hashlib.sha256(self._parent.digest.encode())
+    def _chosen(self, indices: Tensor) -> Tensor:
+        return self._indices[indices]
+
+    def _mixed(self, digest: str) -> str:
+        state = hashlib.sha256(digest.encode())
         state.update(self._indices.numpy().tobytes())
         return state.hexdigest()
 
@@ -123,6 +223,11 @@ class Splits:
     train: Store
     validation: Store | None
     test: Store
+
+    def stores(self) -> dict[str, Store]:
+        """Return those that the set has, by name."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: store for name, store in parts.items() if store is not None}
 
 
 def check_labels(labels: Tensor, class_names: tuple[str, ...], where: str) -> None:

@@ -21,6 +21,7 @@ class Workers:
         if self.num_threads == 1 or num_items < 2:
             return work(range(num_items))
         if self._pool is None:
+            # Python itself joins the threads of a pool before it ends
             self._pool = ThreadPoolExecutor(self.num_threads, "decode")
         num_parts = min(num_items, 4 * self.num_threads)
         parts = [range(first, num_items, num_parts) for first in range(num_parts)]

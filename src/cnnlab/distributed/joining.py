@@ -1,14 +1,14 @@
 """Join the other processes of a job that torchrun started, and part from them in every way."""
 
+import atexit
+import contextlib
 import datetime
 import functools
 import itertools
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 import torch.distributed as dist
@@ -18,6 +18,7 @@ from cnnlab.distributed.share import Share
 from cnnlab.distributed.watch import Watch
 from cnnlab.errors import CnnlabError, Interrupted, ResourceError
 from cnnlab.printable import printable
+from cnnlab.threads import leave_after
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 LOOPBACK = "127.0.0.1"
@@ -50,7 +51,7 @@ def device_name(wanted: str) -> str:
     return f"cuda:{local_rank}"
 
 
-@contextmanager
+@contextlib.contextmanager
 def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
     """Give the processes of this job inside the block; without torchrun, `ALONE`.
 
@@ -70,7 +71,7 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
         raise
     except BaseException as error:
         watch.fail(error, cause_of(error))
-        _leave_soon(error)
+        _part_at_exit(int(getattr(error, "exit_code", 1)))
         _let_one_speak(error, watch)
         raise
     _part(watch)
@@ -79,6 +80,21 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
 def _part(watch: Watch) -> None:
     watch.stop()
     dist.destroy_process_group()
+
+
+def _part_at_exit(code: int) -> None:
+    """Let the group go when the failure has been told, in some seconds even if that blocks.
+
+    Its threads may still work on sums that nobody waits for: torch aborts a Python that ends under
+    them. A peer that never comes to these sums blocks their end; then the process leaves anyway.
+    """
+    atexit.register(_destroy_group)
+    leave_after(LEAVE_SECONDS, code)
+
+
+def _destroy_group() -> None:
+    with contextlib.suppress(Exception):  # a broken group is what the failure was about
+        dist.destroy_process_group()
 
 
 def _start(share: Share, device: torch.device, timeout_seconds: float) -> tuple[Watch, Peers]:
@@ -155,11 +171,3 @@ def cause_of(error: BaseException) -> str:
     if isinstance(error, CnnlabError | KeyboardInterrupt):
         return said or type(error).__name__
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def _leave_soon(error: BaseException) -> None:
-    """End this process in some seconds even if a broken group blocks its clean-up."""
-    code = int(getattr(error, "exit_code", 1))
-    timer = threading.Timer(LEAVE_SECONDS, os._exit, [code])
-    timer.daemon = True
-    timer.start()

@@ -20,15 +20,23 @@ from typing import Any
 
 from cnnlab.distributed.share import Share
 from cnnlab.errors import CnnlabError, PeerLostError
+from cnnlab.plain_json import json_text
 from cnnlab.printable import printable
+from cnnlab.threads import Beside
 
 BEAT_SECONDS = 0.5
+LOOK_SECONDS = 2.0
+"""As how long a look counts at most: if it took longer, the store or this process stood still."""
+
 DEAD_AFTER_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 """How long a failing process is given to say why before its silence is the cause."""
 
 ECHO_SECONDS = 4.0
 """How long a failing process waits for another to say so: the launcher ends all when it goes."""
+
+JOIN_SECONDS = 10.0
+"""How long a process at its end waits for the store's answer to its last beat."""
 
 DONE = "done"
 LAUNCHER = -1
@@ -38,7 +46,7 @@ Record = Callable[[str], None]
 """Takes what happened, in words: writes it down where the run keeps its status."""
 
 
-class Watch(threading.Thread):
+class Watch:
     """Beats for this process; ends it when another one is dead or the job stands still.
 
     store: a client of its own. timeout_seconds: how long no process may make progress. host: the
@@ -48,7 +56,6 @@ class Watch(threading.Thread):
     def __init__(
         self, store: Any, share: Share, timeout_seconds: float, host: int | None = None
     ) -> None:
-        super().__init__(name="watch", daemon=True)
         self._store, self._own_store, self._host = store, store.clone(), host
         self._rank, self._size, self._timeout_seconds = share.rank, share.size, timeout_seconds
         self._num_entered = self._num_notes = 0
@@ -57,8 +64,13 @@ class Watch(threading.Thread):
         self._folder: Path | None = None
         self._record: Record = lambda message: None
         self._stopping = threading.Event()
-        who = json.dumps([socket.gethostname(), os.getpid()])
+        self._end: Callable[[], None] = self._stopping.set
+        who = json.dumps([socket.gethostname(), os.getpid()], allow_nan=False)
         self._store.set(f"who/{self._rank}", who)
+
+    def start(self) -> None:
+        """Beat and look from now on, in a thread, until told how this process ends."""
+        self._end = Beside(self._beat, "watch", self._stopping.set, JOIN_SECONDS).end
 
     def enter(self) -> None:
         """Note that this process takes part in one more exchange."""
@@ -79,19 +91,18 @@ class Watch(threading.Thread):
 
     def stop(self) -> None:
         """Say that this process ends as it should."""
-        self._stopping.set()
         self._tell(DONE)
+        self._end()
 
     def fail(self, error: BaseException, cause: str) -> None:
         """Say why this process ends, to the others and in error.json; one of them shows it."""
         self._stopping.set()
-        if isinstance(error, PeerLostError):
-            self._tell(DONE)  # somebody else is the cause
-            return
-        self._tell(cause)
-        if not isinstance(error, KeyboardInterrupt):
+        is_cause = not isinstance(error, PeerLostError)
+        self._tell(cause if is_cause else DONE)
+        if is_cause and not isinstance(error, KeyboardInterrupt):
             self._write(self._rank, cause, f"process {self._rank} of {self._size}: {cause}")
             self._wait_for_echo(cause)
+        self._end()
 
     def _wait_for_echo(self, cause: str) -> None:
         """Wait until another process has told of this failure, or all others ended as well."""
@@ -129,13 +140,13 @@ class Watch(threading.Thread):
                 return rank, str(cause)
         return None
 
-    def run(self) -> None:
-        """Beat and look until told to stop."""
-        seen: dict[int, tuple[str, float]] = {}
-        moved: tuple[list[list[str]], float] = ([], time.monotonic())
-        reached = time.monotonic()
+    def _beat(self) -> None:
+        now = reached = looked = time.monotonic()
+        seen = dict.fromkeys(range(self._size), ("", now))  # all have met: each is to beat soon
+        moved: tuple[list[list[str]], float] = ([], now)
         while not self._stopping.wait(BEAT_SECONDS):
-            now = time.monotonic()
+            now += min(time.monotonic() - looked, LOOK_SECONDS)
+            looked = time.monotonic()
             try:
                 beat = f"{now} {self._num_entered} {self._num_notes}"
                 self._own_store.set(f"beat/{self._rank}", beat)
@@ -148,10 +159,12 @@ class Watch(threading.Thread):
                 continue
             reached = now
             for rank, beat_read in beats.items():
-                if beat_read is not None and seen.get(rank, ("", 0.0))[0] != beat_read:
+                if beat_read is not None and seen[rank][0] != beat_read:
                     seen[rank] = (beat_read, now)
             self._echo(ended)
-            self._leave_if_dead(seen, ended, now)
+            for rank, (_, since) in seen.items():
+                if now - since > DEAD_AFTER_SECONDS and ended[rank] is None:
+                    self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s")
             counts = [(beat_read or "0 0 0").split()[1:] for beat_read in beats.values()]
             if counts != moved[0] or DONE in ended:  # one at its end: no exchange is to come
                 moved = (counts, now)
@@ -196,13 +209,6 @@ class Watch(threading.Thread):
         except (OSError, ValueError, TypeError, KeyError):
             return None
 
-    def _leave_if_dead(
-        self, seen: dict[int, tuple[str, float]], ended: list[str | None], now: float
-    ) -> None:
-        for rank, (_, since) in seen.items():
-            if now - since > DEAD_AFTER_SECONDS and ended[rank] is None:
-                self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s")
-
     def _leave(self, rank: int, cause: str) -> None:
         """End this process: its main thread waits in an exchange that will never be complete.
 
@@ -237,7 +243,7 @@ class Watch(threading.Thread):
         facts = {"rank": rank, "size": self._size, "cause": cause, "told_by_rank": self._rank}
         try:
             with open(self._folder / "error.json", "x", encoding="utf-8") as file:
-                json.dump(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}, file, indent=2)
+                file.write(json_text(facts | {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}))
         except OSError:
             return
         with contextlib.suppress(CnnlabError, OSError):

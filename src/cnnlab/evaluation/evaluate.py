@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnnlab.errors import DataError
 from cnnlab.evaluation.metrics import Jury, Tally, count
 from cnnlab.evaluation.views import Views
+from cnnlab.numerics import probabilities
 from cnnlab.preprocessing import Preprocessing
 
 
@@ -133,7 +134,7 @@ def combine(chances: Tensor, members: Sequence[Member]) -> Tensor:
 def _chunk_chances(member: Member, images: Tensor) -> Tensor:
     crops = member.views(images)
     scores = member.model(member.preprocessing.normalize(as_batch(crops)))
-    return scores.float().softmax(-1).unflatten(0, crops.shape[:2])
+    return probabilities(scores).unflatten(0, crops.shape[:2])
 
 
 def as_batch(crops: Tensor) -> Tensor:

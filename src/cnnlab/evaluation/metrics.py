@@ -6,17 +6,22 @@ and the number of processes change no count.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from cnnlab.errors import DataError, NumericsError
+from cnnlab.errors import DataError
+from cnnlab.numerics import check_finite
 
 NUM_BINS = 15
 """Equal bins of confidence for calibration. Source: Guo et al. 2017, section 5."""
 
 Z_95 = 1.959963984540054
 """Two-sided 95 % point of the normal distribution."""
+
+MOST_CONFUSED_CLASSES = 5000
+"""Up to so many classes the confusion matrix is kept: 200 MB; of 65,536 it would take 34 GB."""
 
 SMALLEST_CHANCE = torch.finfo(torch.float32).tiny
 """Floor of a probability inside a logarithm: one image costs at most 87.3 nats."""
@@ -94,16 +99,23 @@ class Tally:
     top1_errors: int
     top5_errors: int
     cross_entropy_sum: float
-    confusion: Tensor
-    """int64 [K,K]: rows true classes, columns predictions."""
+    class_images: Tensor
+    """int64 [K]: images of each class."""
+    class_hits: Tensor
+    """int64 [K]: those of them that were named rightly."""
+    confusion: Tensor | None
+    """int64 [K,K]: rows true classes, columns predictions; None above MOST_CONFUSED_CLASSES."""
     bin_counts: Tensor
     """int64 [15]: images by confidence, bins (0, 1/15], (1/15, 2/15] ... (14/15, 1]."""
     bin_hits: Tensor
     bin_confidence_sums: Tensor
 
     def __add__(self, other: "Tally") -> "Tally":
-        names = Tally.__dataclass_fields__
-        return Tally(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        sums: dict[str, Any] = {}
+        for name in Tally.__dataclass_fields__:
+            own, others = getattr(self, name), getattr(other, name)
+            sums[name] = None if own is None or others is None else own + others
+        return Tally(**sums)
 
     @property
     def top1_error(self) -> float:
@@ -133,7 +145,7 @@ class Tally:
     @property
     def class_accuracies(self) -> list[float | None]:
         """Share of hits of each class; None where the images hold none of it."""
-        hits, totals = self.confusion.diagonal().tolist(), self.confusion.sum(1).tolist()
+        hits, totals = self.class_hits.tolist(), self.class_images.tolist()
         return [h / n if n else None for h, n in zip(hits, totals, strict=True)]
 
     @property
@@ -159,26 +171,31 @@ def count(verdicts: Verdicts, num_classes: int) -> Tally:
 
     Raises NumericsError where a probability is not a number: it would pass for a hit or a miss.
     """
-    if not torch.isfinite(verdicts.confidences + verdicts.label_chances).all():
-        raise NumericsError(
-            "the network's answers are not finite",
-            hint="its weights or its input hold NaN or infinity",
-        )
+    check_finite(verdicts.confidences + verdicts.label_chances)
     confidences, hits = verdicts.confidences.double(), verdicts.ranks == 0
     edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=torch.float64)[1:-1]
     bins = torch.bucketize(confidences, edges)
-    pairs = verdicts.labels * num_classes + verdicts.predicted
     losses = -verdicts.label_chances.double().clamp_min(SMALLEST_CHANCE).log()
     return Tally(
         num_images=len(verdicts.labels),
         top1_errors=int((~hits).sum()),
         top5_errors=int((verdicts.ranks >= 5).sum()),
         cross_entropy_sum=math.fsum(losses.tolist()),
-        confusion=torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes),
+        class_images=torch.bincount(verdicts.labels, minlength=num_classes),
+        class_hits=torch.bincount(verdicts.labels[hits], minlength=num_classes),
+        confusion=_confusion(verdicts, num_classes),
         bin_counts=torch.bincount(bins, minlength=NUM_BINS),
         bin_hits=torch.bincount(bins[hits], minlength=NUM_BINS),
         bin_confidence_sums=torch.bincount(bins, weights=confidences, minlength=NUM_BINS),
     )
+
+
+def _confusion(verdicts: Verdicts, num_classes: int) -> Tensor | None:
+    """Count (truth, prediction) pairs: int64 [K,K]; None where it would take gigabytes."""
+    if num_classes > MOST_CONFUSED_CLASSES:
+        return None
+    pairs = verdicts.labels * num_classes + verdicts.predicted
+    return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 
 def wilson_interval(num_errors: int, num_images: int, z: float = Z_95) -> tuple[float, float]:

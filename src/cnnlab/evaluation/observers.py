@@ -1,6 +1,5 @@
-"""What an evaluation keeps beside its counts: answers by member, worst misses, everything."""
+"""What an evaluation keeps beside its counts: the worst misses, or every probability on disk."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,49 +9,6 @@ from torch import Tensor
 
 NUM_MISSES = 24
 """Wrong answers shown in a report."""
-
-CENTER_VIEW = 4
-"""Place of the central crop among five, ten and nine views."""
-
-
-@dataclass
-class MemberChances:
-    """Keep each member's probabilities, averaged over the views and of the central view alone."""
-
-    _views: list[Tensor] = field(default_factory=list)
-    _center: list[Tensor] = field(default_factory=list)
-    _labels: list[Tensor] = field(default_factory=list)
-
-    def __call__(self, labels: Tensor, chances: Tensor) -> None:
-        self._labels.append(labels.cpu())
-        self._views.append(chances.mean(2).cpu())
-        if chances.shape[2] > 1:
-            self._center.append(chances[:, :, CENTER_VIEW].cpu())
-
-    @classmethod
-    def of(cls, parts: Sequence["MemberChances"]) -> "MemberChances":
-        """Join what was kept of consecutive parts of the images."""
-        joined = cls()
-        for part in parts:
-            joined._views += part._views
-            joined._center += part._center
-            joined._labels += part._labels
-        return joined
-
-    @property
-    def labels(self) -> Tensor:
-        """int64 [N]."""
-        return torch.cat(self._labels)
-
-    @property
-    def over_views(self) -> Tensor:
-        """float32 [N,M,K]."""
-        return torch.cat(self._views)
-
-    @property
-    def center(self) -> Tensor | None:
-        """float32 [N,M,K]; None when there was one view only."""
-        return torch.cat(self._center) if self._center else None
 
 
 @dataclass(frozen=True)

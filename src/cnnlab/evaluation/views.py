@@ -3,6 +3,7 @@
 Cut from the stored uint8 pixels as slices, a whole batch at once, on the images' device.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -72,7 +73,7 @@ class Views:
         """
         if self.padding_pixels:
             images = F.pad(images, (self.padding_pixels,) * 4)
-        size, corners = self.crop_pixels, self._corners(*images.shape[-2:])
+        size, corners = self.crop_pixels, self.corners(*images.shape[-2:])
         pixels = images.permute(0, 2, 3, 1)  # stacked so that crops are channels_last in memory
         sources = [pixels, pixels.flip(2)] if self.name in MIRRORED else [pixels]
         crops = [
@@ -83,7 +84,11 @@ class Views:
         stacked = crops[0].unsqueeze(1) if len(crops) == 1 else torch.stack(crops, dim=1)
         return stacked.permute(0, 1, 4, 2, 3)
 
-    def _corners(self, height: int, width: int) -> list[Corner]:
+    def corners(self, height: int, width: int) -> list[Corner]:
+        """Return where crops are cut out of images of this size, border included.
+
+        Raises DataError and UsageError as cutting does.
+        """
         if min(height, width) < self.crop_pixels:
             raise DataError(
                 f"the images are {height}x{width} pixels, smaller than the {self.crop_pixels}-pixel"
@@ -100,26 +105,62 @@ class Views:
         return corners
 
 
+def admitted(
+    image_pixels: int, crop_pixels: int, *, padding_pixels: int, mirror_allowed: bool
+) -> list[str]:
+    """Return the names of the views that these images and this network admit.
+
+    image_pixels: side of the images without the border of `padding_pixels` that all views but the
+    central one get. By trying: what is named here is not refused afterwards.
+    """
+    found = []
+    for name in POSITIONS:
+        if name in MIRRORED and not mirror_allowed:
+            continue
+        border = 0 if name == "center" else padding_pixels
+        with contextlib.suppress(DataError, UsageError):
+            build(name, crop_pixels=crop_pixels, image_pixels=image_pixels, padding_pixels=border)
+            found.append(name)
+    return found
+
+
 def build(
     name: str,
     *,
     crop_pixels: int,
+    image_pixels: int | None = None,
     padding_pixels: int = 0,
     mirror_allowed: bool = True,
     dataset: str = "this set",
 ) -> Views:
     """Return the function that cuts the views called `name`.
 
-    crop_pixels: side of a crop. padding_pixels: border of black around the image before cutting;
-    for small images the border of training, so that corner crops differ from the centre.
+    crop_pixels: side of a crop. image_pixels: side of the images where it is known; the views are
+    then tried on it at once. padding_pixels: border of black around the image before cutting; for
+    small images the border of training, so that corner crops differ from the center.
     mirror_allowed, dataset: whether the classes survive reflection, and the name to say it with.
-    Raises UsageError for an unknown name and for reflections of a set such as digits or signs.
+    Raises UsageError for an unknown name, for reflections of a set such as digits or signs and
+    where all crops coincide, DataError for images smaller than the crop.
     """
     if name not in POSITIONS:
         raise UsageError(f"no views called '{name}'", hint=f"available: {', '.join(POSITIONS)}")
     if name in MIRRORED and not mirror_allowed:
         raise UsageError(
             f"{name} shows mirror images, and the classes of {dataset} do not survive reflection",
-            hint="use evaluation=five_crop: the same five crops, not mirrored",
+            hint=_unmirrored(crop_pixels, image_pixels, padding_pixels),
         )
-    return Views(name, crop_pixels, padding_pixels)
+    views = Views(name, crop_pixels, padding_pixels)
+    if image_pixels is not None:
+        side = image_pixels + 2 * padding_pixels
+        views.corners(side, side)
+    return views
+
+
+def _unmirrored(crop_pixels: int, image_pixels: int | None, padding_pixels: int) -> str:
+    """Say which views to use instead of mirrored ones: only such as will be accepted."""
+    if image_pixels is None:
+        return "use views without reflections"
+    names = admitted(image_pixels, crop_pixels, padding_pixels=padding_pixels, mirror_allowed=False)
+    if "five_crop" in names:
+        return "use evaluation=five_crop: the same five crops, not mirrored"
+    return "use evaluation=center, or evaluation=five_crop evaluation.padding_pixels=2"

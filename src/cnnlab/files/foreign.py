@@ -9,13 +9,34 @@ from cnnlab.errors import CheckpointError
 from cnnlab.printable import printable
 
 LOOK_BYTES = 1 << 18
+OWN_HEADER = b'{"__metadata__":{"sha256":"'
+"""How the header of a cnnlab checkpoint begins, after its 8 bytes of length."""
 NUM_NAMES_SHOWN = 3
 
 _NAME = rb"([A-Za-z_][\w.]{0,99}+)"
 _GLOBALS = re.compile(rb"c%b\n%b\n|\x8c.%b\x94?\x8c.%b\x94?\x93" % ((_NAME,) * 4), re.DOTALL)
 """How pickles spell what they import: module and name in two lines, or as two texts and \\x93."""
 _OF_TENSORS = re.compile(r"(torch\._utils\._rebuild|torch\.\w*(Storage|_tensor)|collections\.)")
-_CONVERT = "cnnlab convert source=FILE model=NAME output=FILE"
+_OF_MODULES = re.compile(
+    r"(torch\.nn\.(modules|parallel)\.|torchvision\.models\.|__builtin__\.set)"
+)
+_CONVERT = "cnnlab convert source=FILE output=FILE.safetensors"
+_WHOLE_MODULE = (
+    "it is a whole pickled module, which is code: open it only if you trust it, and save its "
+    "weights with torch.save(model.state_dict(), FILE)"
+)
+
+
+def format_of(head: bytes) -> str:
+    """Return what a file's first bytes (some 100 or more) begin: 'torch', 'safetensors' or ''.
+
+    'torch': a zip or a pickle. 'safetensors': one without cnnlab's digest.
+    """
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return "torch"
+    if head[8:9] == b"{" and not head[8:].startswith(OWN_HEADER):
+        return "safetensors"
+    return ""
 
 
 def refusal(path: object, head: bytes) -> CheckpointError:
@@ -56,13 +77,16 @@ def holds_more_than_it_is(path: str | Path) -> bool:
 def asks_for(head: bytes) -> str:
     """Return a warning with the names of functions that a pickle in `head` would call, or ''.
 
-    Found by their spelling, so a pickle that hides them is not seen through; and needs not be.
+    A module of torch or torchvision is told what it is. Found by their spelling, so a pickle that
+    hides them is not seen through; and needs not be.
     """
     found = [b".".join(part for part in match if part) for match in _GLOBALS.findall(head)]
     names = dict.fromkeys(name.decode() for name in found)
     strange = [name for name in names if not _OF_TENSORS.match(name)]
     if not strange:
         return ""
+    if all(_OF_MODULES.match(name) for name in strange):
+        return _WHOLE_MODULE
     more = len(strange) - NUM_NAMES_SHOWN
     listed = ", ".join(strange[:NUM_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return printable(f"it asks for {listed}, which no weights need: do not open it")

@@ -12,15 +12,15 @@ import mmap
 import os
 import queue
 import stat
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from cnnlab import threads
 from cnnlab.errors import CheckpointError, ResourceError
 from cnnlab.files import atomic, foreign
 from cnnlab.printable import printable
 
-HEADER_START = b'{"__metadata__":{"sha256":"'
+HEADER_START = foreign.OWN_HEADER
 BLANK_DIGEST = b"0" * 64
 MAX_HEADER_BYTES = 8 << 20
 _LENGTH_BYTES = 8
@@ -99,13 +99,11 @@ def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_U
             except BaseException as error:  # raised below; the pieces that follow are only taken
                 failed.append(error)
 
-    thread = threading.Thread(target=take, name="digest", daemon=True)
-    thread.start()
+    thread = threads.Beside(take, "digest", stop=lambda: waiting.put(None))
     try:
         yield waiting.put
     finally:
-        waiting.put(None)
-        thread.join()
+        thread.end()
     if failed:
         raise failed[0]
 

@@ -119,7 +119,8 @@ def _loads(text: str) -> dict[str, Any]:
         text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
     )
     _require(isinstance(value, dict), "it is not a mapping")
-    json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    text.encode()  # half of a surrogate pair is no text
     return dict(value)
 
 

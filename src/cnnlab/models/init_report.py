@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.models.network import Network
+from cnnlab.numerics import check_finite
 
 LEAST_SHARE = 0.015
 """Share of the scores' size that depends on the image, above which networks are known to train.
@@ -102,11 +103,14 @@ def report_start(network: Network, images: Tensor) -> InitReport:
     """Return what each layer makes of `images`, which are ready for the network.
 
     images: [N, C, S, S], N at least 2. Dropout is off; weights, mode and random state stay.
+    Raises NumericsError where a layer overflows.
     """
     was_training = network.training
     network.eval()
     outputs = network.activations(images)
     network.train(was_training)
+    for name, maps in outputs.items():
+        check_finite(maps, f"the output of {name} is")
     roles = {layer.name: layer.role for layer in network.layers}
     return InitReport(tuple(_layer(name, roles[name], maps) for name, maps in outputs.items()))
 

@@ -1,6 +1,7 @@
 """Making a run folder: `<base>/<date>/<time>_<model>_<dataset>`, claimed by mkdir."""
 
 import os
+import shlex
 import socket
 from datetime import datetime
 from pathlib import Path
@@ -45,10 +46,17 @@ def _make_exactly(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if _made(path) or (path.is_dir() and not any(path.iterdir())):
         return path
+    if not RunFolder(path).status_file.is_file():
+        raise BusyError(
+            "the path already exists and is not a run folder",
+            printable(str(path)),
+            "name another one",
+        )
+    again = printable(shlex.quote(f"resume={path}"))
     raise BusyError(
         "the run folder exists already",
         printable(str(path)),
-        f"go on with it: cnnlab train resume={printable(str(path))}; or name another",
+        f"continue it: cnnlab train {again}; or name another folder",
     )
 
 

@@ -45,7 +45,7 @@ class RunLock:
 
     def _note_holder(self) -> None:
         assert self._descriptor is not None
-        note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()})
+        note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}, allow_nan=False)
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, note.encode(), 0)
 

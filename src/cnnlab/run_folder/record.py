@@ -53,7 +53,7 @@ class RunFolder:
     def status(self) -> dict[str, Any]:
         """Return what run.json says, {} when it is missing or unreadable."""
         try:
-            facts = json.loads(self.status_file.read_bytes())
+            facts = json.loads(self.status_file.read_bytes(), parse_constant=lambda _: None)
         except (OSError, ValueError, RecursionError):
             return {}
         return facts if isinstance(facts, dict) else {}
@@ -64,8 +64,20 @@ class RunFolder:
         Raises ResourceError when it cannot be written.
         """
         finite = json.loads(json.dumps(facts), parse_constant=lambda _: None)
-        text = json.dumps(self.status() | finite, indent=2) + "\n"
+        text = json.dumps(self.status() | finite, indent=2, allow_nan=False) + "\n"
         atomic.write_bytes(self.status_file, text.encode())
+
+    def begin_again(self, **facts: Any) -> None:
+        """Say in run.json that the run is running again: what it had come to holds no more."""
+        self.update_status(
+            status="running",
+            ended=None,
+            error=None,
+            stop_reason=None,
+            best_validation_error=None,
+            test_error=None,
+            **facts,
+        )
 
     def write_config(self, plain: dict[str, Any]) -> None:
         """Write the whole config as plain YAML, atomically."""

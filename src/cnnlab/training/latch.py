@@ -13,24 +13,22 @@ from cnnlab.training.loop import TrainState
 class Latch:
     """A flag on the device that closes at the first non-finite loss or gradient norm.
 
-    While closed, fused optimizers skip their update on the device, so the parameters and their
-    momenta stay those of the last good step. The host looks at it in `check`: every n steps and
-    before each save.
+    While closed, every update rule skips its update on the device, so the parameters and their
+    momenta stay those of the last good step; torch's own rules do so in their fused form, and
+    raise in the others. The host looks at it in `check`: every n steps and before each save.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._poison = torch.zeros((), device=device)  # 0, from the first bad figure on nan
-        self._closed = torch.zeros((), device=device)  # 0, then 1: what fused optimizers read
+        self._closed = torch.zeros((), device=device)  # 0, then 1: what update rules read
         self._history: list[tuple[Tensor, Tensor, float]] = []
 
     def watch(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
         """Take in one step's figures; call it before the update. Nothing waits for the device."""
-        group = optimizer.param_groups[0]
         self._poison.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
-        self._history.append((loss, gradient_norm, group["lr"]))
-        if group.get("fused"):
-            torch.ne(self._poison, 0, out=self._closed)
-            optimizer.grad_scale, optimizer.found_inf = None, self._closed  # type: ignore[attr-defined]
+        self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
+        torch.ne(self._poison, 0, out=self._closed)
+        optimizer.grad_scale, optimizer.found_inf = None, self._closed  # type: ignore[attr-defined]
 
     def check(self, state: TrainState) -> None:
         """Wait for the device; raise NumericsError with step, loss and rate when closed."""

@@ -1,7 +1,7 @@
 """Stochastic diagonal Levenberg-Marquardt: a rate of its own for every weight.
 
-w' = w - eta / (mu + h) * gradient, where h, the weight's second derivative, is estimated anew on a
-few hundred images before each pass.
+w' = w - eta / (mu + h) * gradient, where h, the weight's second derivative, is re-estimated on
+a few hundred images before each pass.
 Source: LeCun et al. 1998, appendix C. The paper updates after each single example and prints eta
 for the gradient of one; here gradients are means over the batch, so eta grows with the batch.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnnlab.errors import NumericsError
 from cnnlab.training.loop import Step, StepReport, TrainState
 from cnnlab.training.update_rule import UpdateRule
 
@@ -51,17 +52,9 @@ class DiagonalLevenbergMarquardt(UpdateRule):
             rates = torch._foreach_add([self._curvature(w) for w in weights], group["damping"])
             torch._foreach_reciprocal_(rates)
             torch._foreach_mul_(rates, -group["lr"])
-            self._skip_non_finite(rates, gradients)
+            if self.found_inf is not None:
+                _zero_where(self.found_inf, [*rates, *gradients])
             torch._foreach_addcmul_(weights, rates, gradients)
-
-    def _skip_non_finite(self, rates: tuple[Tensor, ...], gradients: list[Tensor]) -> None:
-        """Make the update zero on the device where `found_inf` is 1, without asking the host."""
-        if self.found_inf is None:
-            return
-        for rate, gradient in zip(rates, gradients, strict=True):
-            skip = self.found_inf.bool()
-            rate.masked_fill_(skip, 0.0)
-            gradient.masked_fill_(skip, 0.0)
 
     def _curvature(self, parameter: Tensor) -> Tensor:
         state = self.state[parameter]
@@ -75,12 +68,14 @@ def with_curvature(step: Step, estimate: Estimate, every_steps: int) -> Step:
     """Return a step that estimates the curvature before the first update of each pass.
 
     The estimate is made from the weights as they are at that step, so a resumed run makes it
-    again or finds it in the optimizer's state.
+    again or finds it in the optimizer's state. The step raises NumericsError, nothing changed,
+    where the estimate is not finite: no loss would show it before the weights are lost.
     """
 
     def curved(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
         if state.step % every_steps == 0:
             found = estimate(state.model, state.step)
+            _check_finite(found, state.step)
             named = dict(state.model.named_parameters())
             assert isinstance(state.optimizer, DiagonalLevenbergMarquardt)
             trained: dict[Tensor, Tensor] = {
@@ -90,3 +85,22 @@ def with_curvature(step: Step, estimate: Estimate, every_steps: int) -> Step:
         return step(state, images, labels)
 
     return curved
+
+
+def _zero_where(found_inf: Tensor, tensors: list[Tensor]) -> None:
+    """Make the update zero on the device where `found_inf` is 1, without asking the host.
+
+    Both factors, because 0 times NaN is NaN.
+    """
+    skip = found_inf.to(tensors[0].device, non_blocking=True).bool()
+    for tensor in tensors:
+        tensor.masked_fill_(skip, 0.0)
+
+
+def _check_finite(curvatures: dict[str, Tensor], step: int) -> None:
+    for name, curvature in curvatures.items():
+        if not bool(torch.isfinite(curvature).all()):
+            raise NumericsError(
+                f"the curvature of {name} is not finite at step {step}",
+                hint="lower optimizer.learning_rate, or raise optimizer.damping",
+            )

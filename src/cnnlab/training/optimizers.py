@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.optim.sgd import sgd
 
 from cnnlab.config.training import (
     AdamwConfig,
@@ -36,11 +35,9 @@ class Sgd(UpdateRule):
         lr: float = 0.01,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
-        fused: bool = True,
         rate_in_velocity: bool = False,
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "fused": fused}
-        super().__init__(params, defaults)
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.rate_in_velocity = rate_in_velocity
 
     @torch.no_grad()
@@ -85,50 +82,46 @@ class Sgd(UpdateRule):
             "grad_scale": None,
             "found_inf": found_inf,
         }
-        if group["fused"]:
-            torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
-        else:
-            sgd(weights, gradients, [*velocities], foreach=True, **settings)
+        torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
 
 
-def _sgd(config: SgdConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
-    return Sgd(groups, lr=config.learning_rate, momentum=config.momentum, fused=fused)
+def _sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    return Sgd(groups, lr=config.learning_rate, momentum=config.momentum)
 
 
-def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
+def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
     rate, momentum = config.learning_rate, config.momentum
-    return Sgd(groups, lr=rate, momentum=momentum, fused=fused, rate_in_velocity=True)
+    return Sgd(groups, lr=rate, momentum=momentum, rate_in_velocity=True)
 
 
-def _adamw(config: AdamwConfig, groups: list[dict[str, Any]], fused: bool) -> Optimizer:
+def _adamw(config: AdamwConfig, groups: list[dict[str, Any]]) -> Optimizer:
+    # Fused: torch's other forms refuse `found_inf`, which the guard of a training sets.
     betas = (config.beta1, config.beta2)
-    form = {"fused": True} if fused else {"foreach": True}
-    return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, **form)
+    return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)
 
 
 def _levenberg_marquardt(
-    config: LevenbergMarquardtConfig, groups: list[dict[str, Any]], fused: bool
+    config: LevenbergMarquardtConfig, groups: list[dict[str, Any]]
 ) -> Optimizer:
     return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
 
 
-OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]], bool], Optimizer]] = {
+OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Optimizer]] = {
     "sgd": _sgd,
     "sgd_2012": _sgd_2012,
     "adamw": _adamw,
     "levenberg_marquardt": _levenberg_marquardt,
 }
+"""Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state."""
 
 
-def build(config: OptimizerConfig, model: nn.Module, *, fused: bool = True) -> Optimizer:
+def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     """Return the update rule for the parameters of `model`, which stands on its device already.
 
-    `fused` is the one-pass implementation; the other one differs from it in the last bits, so it
-    belongs to what a run records. Each group carries its `base_rate`, which the loop multiplies
-    with the schedule. The state exists from the start, filled with zeros, also where the first
-    update is skipped.
+    Each group carries its `base_rate`, which the loop multiplies with the schedule. The state
+    exists from the start, filled with zeros, also where the first update is skipped.
     """
-    optimizer = OPTIMIZERS[config.name](config, parameter_groups(config, model), fused)
+    optimizer = OPTIMIZERS[config.name](config, parameter_groups(config, model))
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))
@@ -164,7 +157,7 @@ def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor)
         return {"curvature": torch.zeros_like(parameter)}
     if isinstance(optimizer, AdamW):
         return {
-            "step": torch.zeros((), device=parameter.device if group["fused"] else "cpu"),
+            "step": torch.zeros((), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }

@@ -1,11 +1,15 @@
-"""What our own update rules share: parameter groups, and a latch that stops an update."""
+"""What our own update rules share: parameter groups, and a guard that stops an update."""
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 
 class UpdateRule(Optimizer):
-    """With `found_inf` set to 1 on the device nothing changes, as in torch's fused optimizers."""
+    """With `found_inf` set to 1 on the device nothing changes, as in torch's fused optimizers.
+
+    `Latch` sets it before every update, so each rule must respect it: tests/training/test_latch.py
+    goes through the table of rules.
+    """
 
     found_inf: Tensor | None = None
 

@@ -37,7 +37,7 @@ def curves(
             marker=mark,
             markersize=4,
             markevery=every,
-            label=label,
+            label=f" {printable(label)}",  # a legend leaves out what begins with "_"
         )
     if logarithmic and all(y > 0 for points in lines.values() for _, y in points):
         axes.set_yscale("log")
@@ -60,8 +60,8 @@ def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture
     totals = counts.sum(1, keepdim=True).clamp_min(1)
     shares = (counts.double() / totals).numpy()
     axes.imshow(shares, cmap=HEAT_MAP, vmin=0, vmax=1)
-    axes.set_xticks(range(num), class_names, rotation=90, fontsize=8, parse_math=False)
-    axes.set_yticks(range(num), class_names, fontsize=8, parse_math=False)
+    axes.set_xticks(range(num), class_names, rotation=90, fontsize=8)
+    axes.set_yticks(range(num), class_names, fontsize=8)
     axes.set_xlabel("answer")
     axes.set_ylabel("truth")
     if num <= 12:
@@ -76,17 +76,16 @@ def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture
 
 def worst_pairs(counts: Tensor, class_names: Sequence[str], number: int = 20) -> list[list[str]]:
     """Return the most frequent confusions: truth, answer, count, share of the true class."""
-    mistakes = counts.clone()
-    mistakes.fill_diagonal_(0)
-    order = mistakes.flatten().sort(descending=True, stable=True).indices[:number]
+    truths, answers = counts.nonzero(as_tuple=True)  # of K*K pairs, few ever occur
+    wrong = truths != answers
+    truths, answers = truths[wrong], answers[wrong]
+    most = counts[truths, answers].sort(descending=True, stable=True).indices[:number]
     totals = counts.sum(1).clamp_min(1)
     rows = []
-    for place in order.tolist():
-        truth, answer = divmod(place, len(class_names))
-        count = int(mistakes[truth, answer])
-        if count:
-            share = f"{100 * count / int(totals[truth]):.1f} %"
-            rows.append([class_names[truth], class_names[answer], str(count), share])
+    for truth, answer in zip(truths[most].tolist(), answers[most].tolist(), strict=True):
+        count = int(counts[truth, answer])
+        share = f"{100 * count / int(totals[truth]):.1f} %"
+        rows.append([class_names[truth], class_names[answer], str(count), share])
     return rows
 
 
@@ -129,7 +128,5 @@ def captioned(name: str, title: str, images: Tensor, captions: Sequence[str]) ->
         axes.set_axis_off()
     for axes, image, caption in zip(grid.flat, images, captions, strict=False):
         show(axes, image / 255)
-        axes.set_title(
-            printable(caption).replace(", ", ",\n", 1), fontsize=7, pad=2, parse_math=False
-        )
+        axes.set_title(printable(caption).replace(", ", ",\n", 1), fontsize=7, pad=2)
     return Picture(name, title, "", figure)

@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from cnnlab.visualization.grid import tile
+from cnnlab.errors import NumericsError
+from cnnlab.plain_json import first_not_finite
+from cnnlab.printable import printable
+from cnnlab.visualization.grid import SHOWN, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,6 +53,8 @@ class Picture:
 
     name: becomes the file's name. title: model, layer, unit, set, checkpoint. caption: how to read
     it. facts: the figures behind it, plain numbers and lists.
+
+    Raises NumericsError where one of them is not finite.
     """
 
     name: str
@@ -59,13 +64,18 @@ class Picture:
     facts: dict[str, Any] = field(default_factory=dict)
     _rendered: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        if (key := first_not_finite(self.facts)) is not None:
+            raise NumericsError(f"{SHOWN} not finite", f"{self.name}: {key}")
+
 
 def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure":
     """Make an empty figure with the title above it; long titles are broken at their dots."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
-    figure.suptitle(_broken(title, int(width_inches * 11)), fontsize=10)
+    broken = _broken(printable(title), int(width_inches * 11))
+    figure.suptitle(broken, fontsize=10)
     return figure
 
 
@@ -182,9 +192,30 @@ def _names_without_warnings() -> Iterator[None]:
 
 def _settle_layout(figure: "Figure") -> None:
     """Place the axes once; the solver would else run again for every format."""
+    _show_text_as_written(figure)
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
+
+
+def _show_text_as_written(figure: "Figure") -> None:
+    """Let no text be read as a formula: a class or a folder may be called '$x$'.
+
+    The powers of ten that matplotlib itself writes along a logarithmic axis stay formulas.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import LogFormatter
+
+    powers = {
+        id(label)
+        for axes in figure.axes
+        for axis in (axes.xaxis, axes.yaxis)
+        if isinstance(axis.get_major_formatter(), LogFormatter)
+        for label in axis.get_ticklabels(which="both")
+    }
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and id(text) not in powers:
+            text.set_parse_math(False)
 
 
 def _dots_per_inch(figure: "Figure") -> float:

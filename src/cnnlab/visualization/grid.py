@@ -6,21 +6,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlab.numerics import check_finite
+
 GREY = 0.5
+SHOWN = "what the network makes of the images is"
 
 
 def signed_to_grey(values: Tensor) -> Tensor:
     """Scale each picture [N,...] by its own largest magnitude, so that zero becomes middle grey.
 
-    0..1; a picture of zeros is grey all over.
+    0..1; a picture of zeros is gray all over. Raises NumericsError for a value that is not finite.
     """
+    check_finite(values, SHOWN)
     flat = values.flatten(1)
     largest = flat.abs().amax(1).clamp_min(torch.finfo(values.dtype).tiny)
     return (flat / largest[:, None] * 0.5 + GREY).view_as(values)
 
 
 def positive_to_grey(values: Tensor) -> Tensor:
-    """Stretch each picture [N,...] to 0..1 between its own smallest and largest value."""
+    """Stretch each picture [N,...] to 0..1 between its own smallest and largest value.
+
+    Raises NumericsError for a value that is not finite.
+    """
+    check_finite(values, SHOWN)
     flat = values.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     span = (high - low).clamp_min(torch.finfo(values.dtype).tiny)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
+from cnnlab.numerics import checked_probabilities
 from cnnlab.visualization.figures import LINES, Picture, new_figure
 from cnnlab.visualization.patches import field_of
 from cnnlab.visualization.probe import Probe, evaluating
@@ -121,7 +122,7 @@ def _maps(model: nn.Module, probe: Probe, images: Tensor, names: list[str]) -> d
 def _mean_chance(model: nn.Module, probe: Probe, images: Tensor, count: int) -> float:
     """Return the mean probability of the true class, of the predicted one when it is unknown."""
     with evaluating(model):
-        chances = model(probe.normalize(images)).softmax(1)
+        chances = checked_probabilities(model(probe.normalize(images)))
         labels = probe.labels
         if labels is None:
             labels = model(probe.normalize(probe.images[:count])).argmax(1)

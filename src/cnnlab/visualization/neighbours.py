@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from cnnlab.numerics import checked_probabilities
 from cnnlab.visualization import grid
 from cnnlab.visualization.figures import (
     BLACK,
@@ -98,7 +99,7 @@ def draw_predictions(model: nn.Module, probe: Probe) -> list[Picture]:
     """
     few = _first_images(probe, NUM_PREDICTIONS)
     with torch.no_grad(), evaluating(model):
-        chances = model(probe.normalize(few.images)).softmax(1).cpu()
+        chances = checked_probabilities(model(probe.normalize(few.images))).cpu()
     title = probe.title("predictions")
     columns = min(4, len(few.images))
     rows = -(-len(few.images) // columns)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from cnnlab.numerics import checked_probabilities
 from cnnlab.visualization import grid
 from cnnlab.visualization.figures import HEAT_MAP, Picture, new_figure, show
 from cnnlab.visualization.probe import Probe, evaluating, in_parts
@@ -28,7 +29,7 @@ def occlusion_map(
         for part in in_parts(len(places), probe.batch_size):
             covered = cover(image, places[part].to(image.device), size)
             scores = model(probe.normalize(covered))
-            chances.append(scores.softmax(1)[:, label])
+            chances.append(checked_probabilities(scores)[:, label])
     return torch.cat(chances).unflatten(0, (len(centres), len(centres)))
 
 
@@ -48,7 +49,7 @@ def draw_occlusion(model: nn.Module, probe: Probe) -> list[Picture]:
     side = images.shape[-1]
     size, stride = max(2, side // 5), max(1, side // 32)
     with torch.no_grad(), evaluating(model):
-        chances = model(probe.normalize(images)).softmax(1)
+        chances = checked_probabilities(model(probe.normalize(images)))
     labels = chances.argmax(1) if probe.labels is None else probe.labels[: len(images)]
     title = probe.title("occlusion")
     figure = new_figure(1.9 * len(images) + 1.0, 4.4, title)

@@ -68,14 +68,12 @@ class Probe:
     def class_name(self, label: int) -> str:
         """Return the name of a class as pictures show it, or its number when the set has none.
 
-        Long names are cut, control characters escaped, and so is the dollar that would begin a
-        formula.
+        Long names are cut, control characters escaped.
         """
         if label >= len(self.class_names):
             return str(label)
         name = printable(self.class_names[label])
-        shown = name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
-        return shown.replace("$", r"\$")
+        return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
 
 
 def needed_set(image_set: ImageSet | None, picture: str, which: str) -> ImageSet:

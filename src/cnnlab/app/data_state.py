@@ -1,0 +1,64 @@
+"""Whether the images are still those that a run recorded, split by split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cnnlab.data.store import Splits, Store
+from cnnlab.printable import printable
+
+DATA_DIGEST, DATA_DIGESTS = "data_digest", "data_digests"
+_SHOWN_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A split whose images are not those that were recorded. now: None where there are none."""
+
+    split: str
+    recorded: str
+    now: str | None
+
+    def __str__(self) -> str:
+        now = "none" if self.now is None else self.now[:_SHOWN_DIGITS]
+        return f"{self.split} images: digest {printable(self.recorded)[:_SHOWN_DIGITS]} -> {now}"
+
+
+def state_of(splits: Splits) -> dict[str, Any]:
+    """Return what a run records of its images, by key of its document."""
+    digests = {name: store.digest for name, store in splits.stores().items()}
+    return {DATA_DIGEST: digests["train"], DATA_DIGESTS: digests}
+
+
+def left_out_of(splits: Splits) -> dict[str, list[dict[str, str]]]:
+    """Return the bad files that were left out, by split; those of training once."""
+    found, seen = {}, set[tuple[tuple[str, str], ...]]()
+    for split, store in splits.stores().items():
+        if store.left_out and store.left_out not in seen:
+            seen.add(store.left_out)
+            found[split] = [{"path": path, "reason": reason} for path, reason in store.left_out]
+    return found
+
+
+def recorded_digests(document: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digest of each split that a run recorded; earlier runs: of training images."""
+    found = document.get(DATA_DIGESTS)
+    digests = dict(found) if isinstance(found, dict) else {}
+    digests["train"] = document.get(DATA_DIGEST)
+    return {split: digest for split, digest in digests.items() if isinstance(digest, str)}
+
+
+def differences(document: Mapping[str, Any], stores: Mapping[str, Store]) -> list[Difference]:
+    """Return the splits recorded whose images have changed since, or are gone."""
+    found = []
+    for split, digest in recorded_digests(document).items():
+        store = stores.get(split)
+        if store is None or not store.has_digest(digest):
+            found.append(Difference(split, digest, None if store is None else store.digest))
+    return found
+
+
+def as_recorded(document: Mapping[str, Any], split: str, store: Store) -> bool | None:
+    """Say whether a run recorded these images for that split; None: it recorded none."""
+    digest = recorded_digests(document).get(split)
+    return None if digest is None else store.has_digest(digest)

@@ -1,0 +1,140 @@
+"""Where the jobs of a command leave their runs: Hydra's own keys, in Hydra's own meaning.
+
+`hydra.run.dir`, `hydra.sweep.dir` and `hydra.sweep.subdir` may hold interpolations. Hydra itself
+makes the folders it is told before a job starts, and a job that fails early would leave them empty;
+so it is told none, and a training claims its folder once it owns one.
+"""
+
+import copy
+import os
+import re
+from datetime import datetime
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from cnnlab.command.line import Request, quote
+from cnnlab.command.verbs import VERBS
+from cnnlab.errors import UsageError
+
+NOWHERE = "."
+"""What configs/shell.yaml says where the command line says nothing."""
+
+_TEMPORARY_KEY = "_folder_of_the_job"
+
+
+def check_words(request: Request) -> None:
+    """Raise UsageError for a folder that this command line would not use."""
+    run, sweep = request.folder is not None, request.sweep_folder is not None
+    subdir = request.subfolder is not None
+    verb = VERBS[request.verb]
+    if (run or subdir) and not verb.makes_runs:
+        key = "hydra.run.dir" if run else "hydra.sweep.subdir"
+        instead = f", its files go where {verb.places} says" if verb.places else ""
+        raise UsageError(f"'{request.verb}' makes no run folder", hint=f"leave out {key}{instead}")
+    if run and request.is_sweep:
+        raise UsageError(
+            "hydra.run.dir is the folder of one run, and -m asks for several",
+            hint="hydra.sweep.dir=X holds them all, hydra.sweep.subdir names the folder of each",
+        )
+    if "RANK" in os.environ and "${now:" in (request.folder or ""):
+        raise UsageError(
+            "hydra.run.dir names a time, and torchrun may start this run again at another one",
+            hint="name a folder of its own: hydra.run.dir=X",
+        )
+    if (sweep or subdir) and not request.is_sweep:
+        key = "hydra.sweep.dir" if sweep else "hydra.sweep.subdir"
+        raise UsageError(f"{key} is for sweeps", hint="add -m, or write hydra.run.dir=X")
+
+
+def take_over(request: Request, composed: DictConfig, job: int) -> None:
+    """Take the folders of one composed job, with its `hydra` node, into the request.
+
+    What the command line names wins over what a YAML file names. Every interpolation is resolved
+    once, so that a wrong one is found before anything runs. The folder of a sweep is fixed here.
+    Raises UsageError when jobs would not share it, OmegaConf's errors for a wrong interpolation.
+    """
+    _refuse(composed.hydra)
+    with open_dict(composed):
+        composed.hydra.job.num, composed.hydra.job.id = job, str(job)
+    HydraConfig.instance().set_config(composed)
+
+    named = OmegaConf.to_container(composed.hydra, resolve=False)
+    assert isinstance(named, dict)
+    if not request.is_sweep:
+        request.folder = _chosen(request.folder, named["run"]["dir"])
+        _resolve(request.folder, composed, composed.hydra)
+        return
+
+    request.subfolder = _chosen(request.subfolder, named["sweep"]["subdir"])
+    _resolve(request.subfolder, composed, composed.hydra)
+    template = _at_this_moment(request.sweep_folder or str(named["sweep"]["dir"]), request)
+    shared = _resolve(template, composed, composed.hydra)
+    if job and shared != request.shared_folder:
+        raise UsageError(
+            "hydra.sweep.dir is one folder for all jobs",
+            f"it would be {request.shared_folder} and {shared}",
+            "put what differs into hydra.sweep.subdir",
+        )
+    request.shared_folder = shared
+
+
+def of_job(request: Request, composed: DictConfig) -> str | None:
+    """Return the folder that the job which runs now must claim; None: any of its own."""
+    template = request.subfolder if request.is_sweep else request.folder
+    if template is None:
+        return None
+    hydra: Any = HydraConfig.get()
+    folder = _resolve(template, composed, hydra)
+    return os.path.join(request.shared_folder or "", folder)
+
+
+def words_for_hydra(request: Request) -> list[str]:
+    """Return overrides that keep Hydra from making a folder for a job."""
+    words = [f"hydra.run.dir={NOWHERE}", f"hydra.sweep.subdir={NOWHERE}"]
+    if request.shared_folder is not None:
+        words.append(f"hydra.sweep.dir={quote(request.shared_folder)}")
+    return words
+
+
+def _refuse(hydra: DictConfig) -> None:
+    """Raise UsageError for settings of Hydra that would move the work or write beside the run."""
+    if hydra.job.chdir:
+        raise UsageError(
+            "hydra.job.chdir=true would change what relative paths mean",
+            hint="name the run's folder with hydra.run.dir=X, paths are relative to where you are",
+        )
+    if hydra.output_subdir is not None:
+        raise UsageError(
+            "hydra.output_subdir: cnnlab writes the settings itself",
+            hint="they are in config.yaml of the run folder",
+        )
+
+
+def _chosen(typed: str | None, named: Any) -> str | None:
+    """Return the template to use: the line's, else a YAML file's, else None."""
+    if typed is not None:
+        return typed
+    return None if named in (None, NOWHERE) else str(named)
+
+
+def _at_this_moment(template: str, request: Request) -> str:
+    """Put the time of the command in place of ${now:FORMAT}: one moment for all jobs."""
+    moment = datetime.fromtimestamp(request.started)
+    return re.sub(r"\$\{now:([^}]*)\}", lambda match: moment.strftime(match[1]), template)
+
+
+def _resolve(template: str | None, composed: DictConfig, hydra: DictConfig) -> str:
+    """Return the template with its interpolations resolved at the root of the job's config."""
+    if template is None or "${" not in template:
+        return template or ""
+    whole = copy.deepcopy(composed)
+    with open_dict(whole):
+        whole.hydra = copy.deepcopy(hydra)
+        OmegaConf.set_readonly(whole.hydra, False)
+        # the overrides as typed: Hydra gets them with "++", see line.py
+        overrides = str(whole.hydra.job.override_dirname or "")
+        whole.hydra.job.override_dirname = re.sub(r"(^|,)\+\+", r"\1", overrides)
+        whole[_TEMPORARY_KEY] = template
+    return str(whole[_TEMPORARY_KEY])

@@ -1,0 +1,256 @@
+"""What lies in a folder: an entry is an image, a folder, or left out and counted by its reason."""
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+from cnnlab.data.decode import SHORTAGES
+from cnnlab.errors import DataError
+from cnnlab.printable import printable
+
+IMAGE_ENDINGS = {
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".tif",
+    ".tiff",
+    ".webp",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+}
+SYSTEM_NAMES = {"__macosx", "@eadir", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini"}
+"""What systems leave in people's folders without a leading dot, in lower case."""
+
+
+class Reason(Enum):
+    """Why an entry is left out, in the words for one and for several."""
+
+    HIDDEN = ("hidden", "hidden")
+    IN_HIDDEN = ("in a hidden folder", "in hidden folders")
+    ENDING = ("not an image by its ending", "not images by their ending")
+    LOOSE = ("image beside the class folders", "images beside the class folders")
+    BESIDE = ("folder beside those of the set", "folders beside those of the set")
+    EMPTY = ("empty folder", "empty folders")
+    LOOP = ("link back to a folder above it", "links back to folders above them")
+    SEEN = ("link to a folder already listed", "links to folders already listed")
+    DANGLING = ("link to nothing", "links to nothing")
+
+
+class LeftOut:
+    """Entries that are not used: how many for each reason, and the first of them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[Reason] = Counter()
+        self.first: dict[Reason, str] = {}
+
+    def add(self, reason: Reason, path: str, number: int = 1) -> None:
+        """Count `number` entries at `path`, which is relative to the folder that is listed."""
+        self.counts[reason] += number
+        self.first.setdefault(reason, path)
+
+    def update(self, other: "LeftOut") -> None:
+        """Count what another listing left out."""
+        for reason, number in other.counts.items():
+            self.add(reason, other.first[reason], number)
+
+    def __str__(self) -> str:
+        """Return 'left out: 1 hidden (a/.b.jpg), 2 empty folders (a/new, ...)', or nothing."""
+        parts = []
+        for reason in Reason:
+            if number := self.counts[reason]:
+                words, more = reason.value[number > 1], ", ..." if number > 1 else ""
+                parts.append(f"{number:,} {words} ({printable(self.first[reason])}{more})")
+        return f"left out: {', '.join(parts)}" if parts else ""
+
+    def after(self, where: str) -> str:
+        """Return the text, and what was left out where that may explain an empty folder."""
+        return f"{where}; {self}" if self.counts else where
+
+
+@dataclass
+class Contents:
+    """The names in one folder that count, each list sorted; links: linked folders.
+
+    num_entries: all that lies there, what is left out included.
+    """
+
+    num_entries: int = 0
+    folders: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+
+    @property
+    def all_folders(self) -> list[str]:
+        """The folders and the linked folders, sorted."""
+        return sorted(self.folders + self.links)
+
+
+def look_into(folder: str | Path, left_out: LeftOut, shown: str = "") -> Contents:
+    """Sort the entries of one folder; what is neither image nor folder goes to `left_out`.
+
+    shown: the folder's name there. An entry with the ending of an image is an image whatever it
+    is: reading it decides. Raises DataError for a folder that cannot be listed.
+    """
+    entries = _scan(folder)
+    contents = Contents(len(entries))
+    for entry in entries:
+        where = os.path.join(shown, entry.name)
+        if _is_hidden(entry.name):
+            _count_hidden(entry, where, left_out)
+        elif _is_folder(entry):
+            (contents.links if entry.is_symlink() else contents.folders).append(entry.name)
+        elif has_image_ending(entry.name):
+            contents.images.append(entry.name)
+        elif entry.is_symlink() and not os.path.exists(entry.path):
+            left_out.add(Reason.DANGLING, where)
+        else:
+            left_out.add(Reason.ENDING, where)
+    return contents
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether an image lies in or below a folder, links not followed."""
+    waiting = [str(folder)]
+    while waiting:
+        here = waiting.pop()
+        contents = look_into(here, LeftOut())
+        if contents.images:
+            return True
+        waiting += [os.path.join(here, name) for name in contents.folders]
+    return False
+
+
+def check_openable(path: str | Path) -> None:
+    """Raise DataError for a path that the system refuses, whether or not something lies there.
+
+    No permission on the way, a name that is too long, links in a ring: `is_dir` would raise or
+    say no. A path where nothing lies is somebody else's question.
+    """
+    try:
+        os.stat(os.path.join(path, "."))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise _not_opened(path, error) from error
+
+
+def has_image_ending(name: str) -> bool:
+    """Return whether a name ends as those of images do."""
+    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
+
+
+class Walk:
+    """The images below the folders of a root. Links are followed, and no folder is listed twice.
+
+    A linked folder that leads back above itself, or to a folder that the same part has already,
+    is left out and counted. A folder that two parts share is refused: its images would have two
+    labels.
+    """
+
+    def __init__(self, root: Path, left_out: LeftOut) -> None:
+        self._root, self._left_out = str(root), left_out
+        self._real_root = os.path.realpath(root)
+        self._seen: dict[str, tuple[str, str]] = {}
+
+    def images_below(self, part: str) -> list[str]:
+        """Return the images in and below root/part, relative to the root, sorted as text.
+
+        part: a folder's name; "" for the whole root. Raises DataError.
+        """
+        found: list[str] = []
+        top = os.path.join(self._root, part)
+        folders, links = ([], [part]) if os.path.islink(top) else ([part], [])
+        real_of = {part: os.path.join(self._real_root, part).rstrip(os.sep) or os.sep}
+
+        while folders or links:  # real folders first: a link to one of them is the second way
+            is_link = not folders
+            here = (links if is_link else folders).pop()
+            real = self._follow(here) if is_link else real_of.pop(here)
+            if real is None or not self._enter(part, here, real):
+                continue
+            contents = look_into(os.path.join(self._root, here), self._left_out, here)
+            if contents.num_entries == 0 and here != part:
+                self._left_out.add(Reason.EMPTY, here)
+            found += [os.path.join(here, name) for name in contents.images]
+            for name in contents.folders:
+                below = os.path.join(here, name)
+                if has_image_ending(name):  # reading it will say that it is a folder
+                    found.append(below)
+                else:
+                    folders.append(below)
+                    real_of[below] = os.path.join(real, name)
+            links += [os.path.join(here, name) for name in contents.links]
+        return sorted(found)
+
+    def _follow(self, link: str) -> str | None:
+        """Return where a linked folder really is; None where it leads back above itself."""
+        path = os.path.join(self._root, link)
+        real, above = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
+        if _is_within(above, real) or _is_within(self._real_root, real):
+            self._left_out.add(Reason.LOOP, link)
+            return None
+        return real
+
+    def _enter(self, part: str, here: str, real: str) -> bool:
+        """Return whether a folder is met for the first time."""
+        earlier_part, earlier = self._seen.setdefault(real, (part, here))
+        if earlier == here:
+            return True
+        if earlier_part != part:
+            raise DataError(
+                f"one folder belongs to two classes: {printable(earlier)}, {printable(here)}",
+                printable(real),
+                "its images would have two labels; remove one of the links",
+            )
+        self._left_out.add(Reason.SEEN, here)
+        return False
+
+
+def _scan(folder: str | Path) -> list[os.DirEntry[str]]:
+    """Return the entries sorted by name, so that nothing depends on the order of the disk."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        if error.errno in SHORTAGES:
+            raise  # the system's fault, not the folder's
+        raise _not_opened(folder, error) from error
+
+
+def _not_opened(folder: str | Path, error: OSError) -> DataError:
+    return DataError(
+        f"cannot open the folder: {error.strerror}",
+        printable(os.path.abspath(folder)),
+        "make it readable, or move it out of the set",
+    )
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in SYSTEM_NAMES
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _count_hidden(entry: os.DirEntry[str], where: str, left_out: LeftOut) -> None:
+    """Count a hidden file, or the files in and below a hidden folder."""
+    num_files = 0
+    if _is_folder(entry) and not entry.is_symlink():
+        num_files = sum(len(files) for _, _, files in os.walk(entry.path))
+    if num_files:
+        left_out.add(Reason.IN_HIDDEN, where, num_files)
+    else:
+        left_out.add(Reason.HIDDEN, where)
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

@@ -1,0 +1,155 @@
+"""Follow the Huffman codes of a baseline JPEG without making pixels: is it whole and legal?
+
+Slow (a second for some megabytes), and asked only about files whose decoder had data left over:
+harmless bytes behind the picture, or a picture that lost its way and ended too early. libjpeg
+itself passes over runs that leave their block. Source: ITU-T T.81, annexes B, C and F.
+"""
+
+from array import array
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_END_OF_BLOCK = 1 << 10
+_INTERLEAVED = {0xC0, 0xC1}
+
+
+@dataclass
+class _Scan:
+    """tables: by (class, number), what 16 bits mean. blocks: (DC, AC) tables of one MCU, in order.
+
+    A table has an entry for every 16 bits: in its lower 6 bits how many of them the code and its
+    value take, above them how many places of the block it fills; 0: no code begins like this.
+    """
+
+    tables: dict[int, list[int]] = field(default_factory=dict)
+    sampling: dict[int, tuple[int, int]] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    restart_interval: int = 0
+    blocks: list[tuple[list[int], list[int]]] = field(default_factory=list)
+    start: int = 0
+
+    @property
+    def num_mcus(self) -> int:
+        """How many groups of blocks the picture has; a picture of one plane has single blocks."""
+        width, height = self.size
+        across = 8 * max(h for h, _ in self.sampling.values())
+        down = 8 * max(v for _, v in self.sampling.values())
+        if len(self.sampling) == 1:
+            across = down = 8
+        return -(-width // across) * -(-height // down)
+
+
+def ends_where_it_should(content: bytes) -> bool | None:
+    """Say whether a picture's codes are all legal and its last byte is filled up with ones.
+
+    Extra bytes behind the picture do not matter. None for what is not one baseline scan.
+    """
+    try:
+        scan = _read_header(content)
+        left = scan.num_mcus if scan is not None else 0
+    except (IndexError, KeyError, ValueError, ZeroDivisionError):
+        return None
+    if scan is None:
+        return None
+    segments = _segments(content[scan.start :])
+    for segment in segments:
+        num = min(left, scan.restart_interval or left)
+        if not _follow(segment, scan.blocks, num):
+            return False
+        left -= num
+        if left == 0:
+            break
+    return left == 0
+
+
+def _read_header(content: bytes) -> _Scan | None:
+    scan, place = _Scan(), 2
+    while content[place] == 0xFF:
+        marker, size = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
+        body = content[place + 4 : place + 2 + size]
+        place += 2 + size
+        if marker == 0xC4:
+            _read_tables(body, scan.tables)
+        elif marker in _INTERLEAVED:
+            scan.size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
+            parts = [body[6 + 3 * item : 9 + 3 * item] for item in range(body[5])]
+            scan.sampling = {part[0]: (part[1] >> 4, part[1] & 15) for part in parts}
+        elif marker == 0xDD:
+            scan.restart_interval = int.from_bytes(body[:2], "big")
+        elif marker == 0xDA:
+            if body[0] != len(scan.sampling):
+                return None
+            scan.blocks, scan.start = _blocks(body, scan), place
+            return scan
+        elif 0xC0 <= marker <= 0xCF:
+            return None
+    return None
+
+
+def _read_tables(body: bytes, tables: dict[int, list[int]]) -> None:
+    while body:
+        counts, num = body[1:17], sum(body[1:17])
+        tables[body[0]] = _table(counts, body[17 : 17 + num], is_dc=body[0] < 16)
+        body = body[17 + num :]
+
+
+def _table(counts: bytes, symbols: bytes, *, is_dc: bool) -> list[int]:
+    """Return what each of the 65,536 beginnings means. Codes of one length are consecutive."""
+    table: list[int] = []
+    place = 0
+    for length, count in enumerate(counts, start=1):
+        for symbol in symbols[place : place + count]:
+            if len(table) >= 1 << 16:
+                raise ValueError("more codes than there is room for")
+            run, size = (0, symbol) if is_dc else divmod(symbol, 16)
+            places = 1 if is_dc else run + 1
+            if symbol == 0 and not is_dc:
+                places = _END_OF_BLOCK
+            table += [length + size + (places << 6)] * (1 << (16 - length))
+        place += count
+    return (table + [0] * (1 << 16))[: 1 << 16]
+
+
+def _blocks(body: bytes, scan: _Scan) -> list[tuple[list[int], list[int]]]:
+    found = []
+    for item in range(body[0]):
+        name, numbers = body[1 + 2 * item], body[2 + 2 * item]
+        across, down = scan.sampling[name] if body[0] > 1 else (1, 1)
+        tables = scan.tables[numbers >> 4], scan.tables[16 + (numbers & 15)]
+        found += [tables] * (across * down)
+    return found
+
+
+def _segments(coded: bytes) -> list[bytes]:
+    """Return the runs between restart markers up to the next other marker, stuffing removed."""
+    found, start, place = [], 0, 0
+    while (place := coded.find(b"\xff", place)) >= 0 and place + 1 < len(coded):
+        follower = coded[place + 1]
+        if follower not in (0x00, 0xFF):
+            found.append(coded[start:place].replace(b"\xff\x00", b"\xff"))
+            start = place + 2
+            if not 0xD0 <= follower <= 0xD7:
+                return found
+        place += 1 if follower == 0xFF else 2
+    return [*found, coded[start:].replace(b"\xff\x00", b"\xff")]
+
+
+def _follow(segment: bytes, blocks: list[tuple[list[int], list[int]]], num_mcus: int) -> bool:
+    """Say whether a segment begins with so many legal MCUs and then with ones up to a full byte."""
+    padded = np.frombuffer(segment + bytes(8), dtype=np.uint8).astype(np.uint32)
+    bits = array("I", (padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]).tobytes())
+    place, end = 0, 8 * len(segment)
+    for _ in range(num_mcus):
+        for dc, ac in blocks:
+            entry = dc[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
+            place += entry & 63
+            filled = entry >> 6
+            while 0 < filled < 64 and place < end:
+                entry = ac[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
+                place += entry & 63
+                filled = filled + (entry >> 6) if entry else 0
+            if not (filled == 64 or filled > _END_OF_BLOCK) or place > end:
+                return False
+    rest = -place % 8
+    return rest == 0 or segment[place >> 3] & ((1 << rest) - 1) == (1 << rest) - 1

@@ -1,0 +1,149 @@
+"""Which folders of a root are splits and which are classes; what could be both is refused."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cnnlab.data.entries import Contents, LeftOut, Reason, holds_images, look_into
+from cnnlab.data.listing import some
+from cnnlab.errors import DataError
+from cnnlab.printable import printable
+
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+"""How people call the folder of a split, in lower case."""
+
+_SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """splits: split -> its folder; none where the root itself holds the class folders.
+
+    left_out: what lies beside the splits. note: what a person may have meant otherwise.
+    """
+
+    splits: dict[str, Path] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
+    note: str = ""
+
+
+def read_layout(root: Path) -> Layout:
+    """Tell splits from classes by what the folders hold, then by their names.
+
+    A split holds class folders. A folder that holds images beside other class folders is a class,
+    whatever its name: `train` is a class of CIFAR-100. Raises DataError for what is neither and
+    for what could be both.
+    """
+    left_out = LeftOut()
+    top = look_into(root, left_out)
+    named = {name: look_into(root / name, LeftOut()) for name in top.all_folders if split_of(name)}
+    others = [name for name in top.all_folders if name not in named]
+    if not named:
+        return Layout(note=_look_deeper(root, others))
+
+    others_with_images = [name for name in others if holds_images(root / name)]
+    if others_with_images:
+        if all(contents.images and not contents.all_folders for contents in named.values()):
+            return Layout(note=f"read as classes, not as splits: {some(list(named))}")
+        if not _share_classes(named):
+            raise _ambiguous(root, list(named), others_with_images)
+
+    splits = _as_splits(root, named)
+    for name in others:
+        left_out.add(Reason.BESIDE, name)
+    for name in top.images:
+        left_out.add(Reason.LOOSE, name)
+    return Layout(splits, left_out, _one_for_two(splits))
+
+
+def _look_deeper(root: Path, folders: list[str]) -> str:
+    """Return a line where a root of one folder may be above the one that was meant, or nothing.
+
+    The first folder stands for all. Raises DataError where the splits are inside it.
+    """
+    if not folders:
+        return ""
+    inner, is_only = look_into(root / folders[0], LeftOut()), len(folders) == 1
+    splits = [name for name in inner.all_folders if split_of(name)]
+    if {split_of(name) for name in splits} > {"train"}:
+        deeper = f"dataset.root={root / folders[0]}"
+        raise DataError(
+            f"the split folders {_folders(splits)} are inside {_folders(folders[:1])}",
+            printable(str(root.absolute())),
+            printable(deeper) if is_only else "expected them around the classes: train/CLASS/",
+        )
+    in_folders = is_only and inner.all_folders and not inner.images
+    return f"one class, {_folders(folders)}, with its images in folders" if in_folders else ""
+
+
+def _one_for_two(splits: dict[str, Path]) -> str:
+    """Return a line for splits that are one folder through a link, or nothing."""
+    names: dict[str, list[str]] = {}
+    for folder in splits.values():
+        names.setdefault(os.path.realpath(folder), []).append(folder.name)
+    return "; ".join(f"one folder: {_folders(same)}" for same in names.values() if len(same) > 1)
+
+
+def split_of(name: str) -> str | None:
+    """Return the split that a folder's name stands for, whatever its capitals."""
+    return _SPLIT_OF.get(name.lower())
+
+
+def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
+    """Return split -> folder. Raises DataError for what cannot be read so."""
+    where = printable(str(root.absolute()))
+    if flat := [name for name, held in named.items() if held.images and not held.all_folders]:
+        raise DataError(
+            f"{_folders(flat)} with images, but without class folders",
+            where,
+            f"a split: sort the images into {printable(flat[0])}/CLASS/; a class: move all classes"
+            " into a folder train/; neither: move it out of dataset.root",
+        )
+
+    by_split: dict[str, list[str]] = {}
+    for name in named:
+        by_split.setdefault(split_of(name) or "", []).append(name)
+    for split, names in by_split.items():
+        if len(names) > 1:
+            raise DataError(
+                f"{len(names)} folders for the {split} split: {_folders(names)}",
+                where,
+                "keep one of them; move the other out of dataset.root, or merge them",
+            )
+    if "train" not in by_split:
+        raise DataError(
+            f"the folder train/ is missing; there is only {_folders(list(named))}",
+            where,
+            "expected train/CLASS/picture.jpg beside it",
+        )
+    return {split: root / names[0] for split, names in by_split.items()}
+
+
+def _share_classes(named: dict[str, Contents]) -> bool:
+    """Return whether training and another split hold class folders of the same names, no images.
+
+    Then they are splits, whatever else lies beside them.
+    """
+    if any(contents.images for contents in named.values()):
+        return False
+    classes = {split_of(name): set(held.all_folders) for name, held in named.items()}
+    train = classes.pop("train", set())
+    return any(train & other for other in classes.values())
+
+
+def _ambiguous(root: Path, named: list[str], others: list[str]) -> DataError:
+    return DataError(
+        f"{_folders(named)} could be a split or a class: images also lie in {_folders(others)}",
+        printable(str(root.absolute())),
+        f"splits: move {_folders(others)} out of dataset.root (into train/ if it is a class);"
+        " classes: move all folders into a folder train/",
+    )
+
+
+def _folders(names: list[str]) -> str:
+    """Return 'a/, b/'."""
+    return some([f"{name}/" for name in names])

@@ -1,0 +1,36 @@
+"""Whether the classes of a set survive reflection, from its settings alone: no image is read."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from cnnlab.data import manifest
+from cnnlab.errors import CnnlabError
+
+SURVIVE: dict[str, bool] = {
+    "mnist5k": False,
+    "mnist": False,
+    "fashion_mnist": True,
+    "cifar10": True,
+    "cifar100": True,
+    "gtsrb": False,
+    "imagenet": True,
+    "imagenet_2010": True,
+    "synthetic": True,
+}
+"""Of the sets whose classes are known; a folder and a Store say it themselves."""
+
+
+def survives(dataset: dict[str, Any]) -> bool | None:
+    """Return whether a reflected image keeps its class; None where nothing here says so.
+
+    dataset: the plain section of a config. A Store is asked first, if it is on this machine.
+    """
+    if dataset.get("permutation_seed") is not None:
+        return False
+    with contextlib.suppress(CnnlabError, OSError):
+        if dataset.get("root"):
+            return manifest.read(Path(str(dataset["root"]))).mirror_allowed
+    if "mirror_allowed" in dataset:
+        return bool(dataset["mirror_allowed"])
+    return SURVIVE.get(str(dataset.get("name")))

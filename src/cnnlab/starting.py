@@ -1,0 +1,56 @@
+"""The first lines of a command: from here on a request to end it is answered at once and quietly.
+
+Python's own answers are no exit code (TERM), and a traceback out of whatever is being imported, or
+the death by a signal after code made by exec() (Ctrl-C). Imported first of all, so only modules
+stand here that Python has loaded already.
+"""
+
+import _signal  # the built-in part of `signal`, which itself takes milliseconds
+import os
+import sys
+
+INTERRUPTED, TERMINATED = 130, 143
+_NAMES = ("cnnlab", "cnnlab.exe")
+
+
+def is_command() -> bool:
+    """Say whether Python was started as `cnnlab` or as `python -m cnnlab`.
+
+    A program that imports cnnlab keeps its own handlers.
+    """
+    started = sys.orig_argv[-len(sys.argv) :][:1]  # the script's path, or the module behind -m
+    if sys.argv[:1] == ["-m"]:  # while Python looks for the module
+        return started in (["cnnlab"], ["-mcnnlab"])
+    return started == sys.argv[:1] != [] and os.path.basename(started[0]) in _NAMES
+
+
+def answer_requests() -> None:
+    """Let Ctrl-C end this process with 130, TERM and USR1 with 143: there is nothing to save.
+
+    For the main thread of a process that is ours. What the shell ignores stays ignored.
+    """
+    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGUSR1):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, leave)
+
+
+def is_answering() -> bool:
+    """Say whether Ctrl-C ends this process at once."""
+    return _signal.getsignal(_signal.SIGINT) is leave
+
+
+def leave(number: int, _frame: object) -> None:
+    """End the process; of the processes of one job the first one says so."""
+    if number != _signal.SIGINT:
+        os._exit(TERMINATED)
+    try:
+        if os.environ.get("RANK", "0") == "0":
+            os.write(2, b"cnnlab: interrupted\n")
+    finally:  # also with a closed stderr
+        os._exit(INTERRUPTED)
+
+
+def raise_on_interrupt() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt from now on, where it ended the process so far."""
+    if is_answering():
+        _signal.signal(_signal.SIGINT, _signal.default_int_handler)

@@ -1,0 +1,163 @@
+"""Folders with photographs that nobody can read: named all at once, or left out and recorded."""
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from cnnlab import data
+from cnnlab.errors import DataError
+from scripts.torture.command import call
+from tests.data.pictures import write_train_and_test
+from tests.data.settings import dataset_config
+
+WORDS = (
+    "train", "dataset=folder", "dataset.image_size_pixels=12", "dataset.num_validation=8",
+    "model=linear", "augment=none", "trainer.epochs=1", "trainer.batch_size=8",
+    "runtime.device=cpu", "runtime.num_threads=1", "logging.tensorboard=false",
+    "logging.report=false", "logging.progress=false",
+)  # fmt: skip
+BAD = [f"class_{label}/{item:04d}.jpg" for label in (0, 2, 3) for item in (1, 5, 6, 9)]
+BAD_TEST = "class_1/0002.jpg"
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-300])
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = write_train_and_test(tmp_path_factory.mktemp("bad") / "pictures")
+    for name in BAD:
+        damage(root / "train" / name)
+    damage(root / "test" / BAD_TEST)
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "pictures")
+
+
+def load(root: Path, **changes: object) -> data.Splits:
+    return data.build(dataset_config("folder", root=str(root), image_size_pixels=12, **changes))
+
+
+@pytest.mark.parametrize("residency", ["device", "mapped"])
+def test_all_bad_files_are_told_with_the_command_that_leaves_them_out(
+    root: Path, tmp_path: Path, residency: str
+) -> None:
+    run = tmp_path / "run"
+    words = (*WORDS, f"dataset.root={root}", f"dataset.residency={residency}")
+    outcome = call(*words, f"hydra.run.dir={run}")
+    assert (outcome.code, outcome.is_clean) == (3, True), outcome.errors
+    what, named, hint = outcome.errors.strip().splitlines()
+    assert "12 of 64 train files hold no usable image" in what
+    assert [name in named for name in BAD] == [True] * 10 + [False] * 2
+    assert named.endswith("; and 2 more")
+
+    program, *command = shlex.split(hint.partition("leave them out: ")[2])
+    assert (Path(program).name, command[-1]) == ("cnnlab", "dataset.on_bad=skip")
+    again = call(*[word for word in command if "run.dir" not in word], f"hydra.run.dir={run}2")
+    assert again.code == 0, again.errors
+    assert "train: 12 bad files left out" in again.output
+
+
+def test_what_is_left_out_is_recorded_and_the_same_on_resuming(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = (*WORDS, f"dataset.root={root}", "dataset.on_bad=skip", f"hydra.run.dir={run}")
+    begun = call(*words)
+    assert begun.code == 0, begun.errors
+    facts = json.loads((run / "run.json").read_text())
+    assert [item["path"] for item in facts["left_out"]["train"]] == BAD
+    assert [item["path"] for item in facts["left_out"]["test"]] == [BAD_TEST]
+    assert all("damaged" in item["reason"] for item in facts["left_out"]["train"])
+    assert "validation" not in facts["left_out"]
+
+    more = call("train", f"resume={run}", "trainer.epochs=2")
+    assert more.code == 0, more.errors
+    answer = json.loads(call("evaluate", f"checkpoint={run}", "format=json").output)
+    assert (answer["num_images"], answer["data_as_recorded"]) == (15, True)
+
+    damage(root / "train" / "class_1" / "0000.jpg")
+    refused = call("train", f"resume={run}", "trainer.epochs=3")
+    assert (refused.code, "the images differ" in refused.errors) == (2, True)
+
+
+def test_a_resumed_run_that_meets_a_bad_file_is_told_the_whole_command(
+    root: Path, tmp_path: Path
+) -> None:
+    for name in BAD:
+        (root / "train" / name).unlink()
+    (root / "test" / BAD_TEST).unlink()
+    run = tmp_path / "run"
+    begun = call(*WORDS, f"dataset.root={root}", f"hydra.run.dir={run}")
+    assert begun.code == 0, begun.errors
+    damage(root / "train" / "class_1" / "0003.jpg")
+    refused = call("train", f"resume={run}", "trainer.epochs=2")
+    assert refused.code == 3, refused.errors
+    command = shlex.split(refused.errors.partition("leave them out: ")[2])
+    again = call(*command[1:])
+    assert again.code == 0, again.errors
+
+
+def test_an_evaluation_leaves_bad_files_out_when_asked(root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    for name in BAD:
+        (root / "train" / name).unlink()
+    (root / "test" / BAD_TEST).unlink()
+    assert call(*WORDS, f"dataset.root={root}", f"hydra.run.dir={run}").code == 0
+    damage(root / "test" / "class_0" / "0000.jpg")
+    refused = call("evaluate", f"checkpoint={run}")
+    assert refused.code == 3, refused.errors
+    assert "1 of 15 test files" in refused.errors
+    command = shlex.split(refused.errors.partition("leave them out: ")[2])
+    again = call(*command[1:], "format=json")
+    assert again.code == 0, again.errors
+    answer = json.loads(again.output)
+    assert (answer["num_images"], answer["data_as_recorded"]) == (14, False)
+
+
+def test_skipping_gives_the_images_that_preparing_with_skipping_gives(
+    root: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    words = ("dataset=folder", f"dataset.root={root}", "dataset.image_size_pixels=12")
+    prepared = call("prepare", *words, f"output={store}", "on_bad=skip", "max_bad_fraction=0.5")
+    assert prepared.code == 0, prepared.errors
+    files = load(root, on_bad="skip", num_validation=8).stores()
+    for name, other in load(store, num_validation=8).stores().items():
+        everything = torch.arange(len(other))
+        assert torch.equal(files[name].labels, other.labels)
+        assert torch.equal(files[name].read(everything), other.read(everything))
+
+
+def test_without_a_bad_file_skipping_changes_nothing(tmp_path: Path) -> None:
+    root = write_train_and_test(tmp_path / "whole", each=4)
+    skipping, strict = load(root, on_bad="skip"), load(root)
+    assert skipping.train.digest == strict.train.digest
+    assert skipping.train.note == strict.train.note
+
+
+def test_a_class_without_a_usable_image_is_refused(root: Path) -> None:
+    for path in (root / "train" / "class_2").iterdir():
+        path.write_bytes(b"x")
+    with pytest.raises(DataError, match="1 classes have no usable training image") as caught:
+        load(root, on_bad="skip")
+    assert caught.value.where == "class_2"
+
+
+def test_a_split_without_a_usable_image_is_refused(root: Path) -> None:
+    for path in (root / "test").rglob("*.jpg"):
+        path.write_bytes(b"x")
+    with pytest.raises(DataError, match="no test file holds a usable image"):
+        load(root, on_bad="skip")
+
+
+def test_preparing_has_a_setting_of_its_own(root: Path, tmp_path: Path) -> None:
+    words = ("dataset=folder", f"dataset.root={root}", "dataset.on_bad=skip")
+    refused = call("prepare", *words, f"output={tmp_path / 'store'}")
+    assert (refused.code, "dataset.on_bad has no effect" in refused.errors) == (2, True)

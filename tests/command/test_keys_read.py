@@ -1,0 +1,175 @@
+"""A key that a command accepts has an effect there, or is refused: over the table of commands.
+
+Each command runs with configs that note what is read of them. A key that nothing read belongs into
+`Verb.unused`, which refuses it, or into ELSEWHERE, with the test that shows its effect.
+"""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cnnlab.app.foreign_weights import NAMES
+from cnnlab.cli import main
+from cnnlab.command import jobs
+from cnnlab.command.line import read as read_line
+from cnnlab.command.verbs import VERBS
+from cnnlab.config.checks import TRAINING_ONLY
+from cnnlab.config.keys import walk
+from cnnlab.errors import UsageError
+from tests.command.recording import keys_of, record
+
+QUICK = ["runtime.device=cpu", "runtime.num_threads=1"]
+RUN = ["experiment=debug", "augment=crop", "trainer.epochs=1", "logging.tensorboard=false"]
+ONE_STEP = ["trainer.limit_train_batches=1", "logging.images_every_epochs=null"]
+OWN = ["dataset=folder", "dataset.root=own/train", "dataset.num_test=2"]
+FEW_PICTURES = ["formats=[png]", "search_images=20"]
+
+COMMANDS: dict[str, list[list[str]]] = {
+    "train": [[*RUN, *QUICK, *ONE_STEP, "logging.report=false", "hydra.run.dir=again"]],
+    "evaluate": [
+        ["checkpoint=run", "evaluation=five_crop", *QUICK],
+        ["checkpoint=run", *OWN, *QUICK],
+    ],
+    "summary": [
+        ["init_report=true", "num_images=4"],
+        ["init_report=true", *OWN, "num_images=2"],
+    ],
+    "visualize": [
+        ["checkpoint=run", "what=[predictions]", *FEW_PICTURES, *QUICK],
+        ["checkpoint=run", "what=[filters]", *OWN, *QUICK],
+    ],
+    "predict": [["checkpoint=run", "images=digit.png", "evaluation=five_crop", *QUICK]],
+    "compare": [["runs=[run,other]"]],
+    "convert": [
+        ["source=run", "output=run.safetensors"],
+        ["source=tiny.pth", "output=tiny.safetensors", "class_names=names.txt"],
+    ],
+    "prepare": [
+        ["dataset.root=own", "output=store"],
+        [*OWN, "output=held_out"],
+        ["output=store", "verify=true"],
+    ],
+    "benchmark": [["seconds_per_part=0.001", "trainer.batch_size=4", *QUICK]],
+    "list": [["runs"]],
+}
+"""Enough of each command to read all its settings; how they end does not matter here."""
+
+ELSEWHERE: dict[str, dict[str, str]] = {
+    "train": {
+        "allow_changes": "test_durability_runs.py",
+        "distributed.compression": "distributed/worker.py",
+        "ensemble.at_once": "app/test_ensemble.py",
+        "model.replace_head": "app/test_fine_tuning.py",
+    },
+    "benchmark": {"model.replace_head": "app/test_fine_tuning.py"},
+    "convert": {
+        "augment": "app/test_convert.py",
+        "dataset": "app/test_convert.py",
+        "model": "app/test_convert.py",
+    },
+}
+"""Keys, or whole sections, whose effect needs more than these commands: the test that shows it."""
+
+
+def test_every_command_is_tried() -> None:
+    assert COMMANDS.keys() == VERBS.keys()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with two runs, a picture, a set of own images, and weights of others."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(home)
+        lean = [*ONE_STEP, "logging.report=false", "hydra.run.dir=run"]
+        assert main(["train", *RUN, *QUICK, *lean]) == 0
+        shutil.copytree("run", "other")
+        digit = Image.fromarray(np.arange(784, dtype=np.uint8).reshape(28, 28))
+        digit.save("digit.png")
+        for name in ("train/a", "train/b", "test/a", "test/b"):
+            (home / "own" / name).mkdir(parents=True)
+            for number in range(3):
+                digit.save(home / "own" / name / f"{number}.png")
+        torch.save({name: torch.zeros(2, 3, 1, 1) for name in NAMES}, "tiny.pth")
+        (home / "names.txt").write_text("a\nb")
+        yield home
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_an_accepted_key_is_read(name: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: set[str] = set()
+    accepted: set[str] = set()
+
+    def parse(*arguments: Any) -> Any:
+        config = original(*arguments)
+        accepted.update(keys_of(config))
+        return record(config, read)
+
+    original = jobs.parse
+    monkeypatch.setattr(jobs, "parse", parse)
+    for words in COMMANDS[name]:
+        assert main([name, *words]) in (0, 3, 4), words
+
+    known = ELSEWHERE.get(name, {})
+    unread = {
+        key
+        for key in accepted - read
+        if VERBS[name].uses(key) and key not in known and key.split(".")[0] not in known
+    }
+    unread -= {"plugins"}  # imported while the line is read: tests/app/test_own_model.py
+    unread -= {f"runtime.{switch}" for switch in TRAINING_ONLY}  # refused, see below
+    assert unread == set()
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_typed_key_without_effect_is_refused_and_not_in_help(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verb = VERBS[name]
+    keys = [key.name for key in walk(verb.config_class, verb.variants)]
+    unused = [key for key in keys if not verb.uses(key)]
+    assert {section for key in unused for section in (key, key.split(".")[0])} >= set(verb.unused)
+    main([name, "--help"])
+    shown = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}
+    for key in unused:
+        assert key not in shown
+        with pytest.raises(UsageError, match=rf"{key} has no effect on '{name}'"):
+            read_line(name, [f"{key}=1"])
+
+
+@pytest.mark.parametrize("switch", TRAINING_ONLY)
+@pytest.mark.parametrize("name", ["evaluate", "visualize", "predict"])
+def test_switches_of_training_are_refused_by_other_commands(
+    name: str, switch: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, f"runtime.{switch}=true", "checkpoint=latest"]) == 2
+    assert f"runtime.{switch}=true" in capsys.readouterr().err
+
+
+def test_the_tests_named_elsewhere_exist() -> None:
+    for keys in ELSEWHERE.values():
+        for key, file in keys.items():
+            text = (Path(__file__).parents[1] / file).read_text(encoding="utf-8")
+            assert key.rsplit(".", 1)[-1] in text, (key, file)
+
+
+def test_a_key_that_nothing_reads_is_noticed() -> None:
+    """The recording itself: copying, comparing and writing down are no reading."""
+    import dataclasses
+
+    from cnnlab.config import to_plain
+    from cnnlab.config.surroundings import RuntimeConfig
+
+    read: set[str] = set()
+    plain = {"device": "cpu", "precision": "fp32", "num_threads": 1, "deterministic": False}
+    config = record(RuntimeConfig(**plain, channels_last=True, compile=False, profile=False), read)
+    assert to_plain(config) == to_plain(dataclasses.replace(config))
+    assert read == set()
+    assert dataclasses.replace(config, num_threads=2).num_threads == 2
+    assert read == {"num_threads"}

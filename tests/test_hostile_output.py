@@ -1,0 +1,189 @@
+"""Awkward names through every command and every format: shown as they are, never acted upon."""
+
+import contextlib
+import csv
+import html
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cnnlab.cli import main
+from cnnlab.command.verbs import VERBS
+from cnnlab.console import Console
+from cnnlab.printable import csv_cell, printable
+from tests.hostile_names import FOLDER_NAMES, NAMES
+
+RUN = "outputs/[run] :dog: =x"
+OTHER = "outputs/_$x$ [run"
+TRAIN = [
+    *("train", "dataset=folder", "dataset.root=set", "dataset.image_size_pixels=8"),
+    *("dataset.pad_pixels=0", "model=linear", "augment=none", "trainer.epochs=1"),
+    *("trainer.batch_size=28", "runtime.num_threads=1", "logging.images_every_epochs=null"),
+    *("logging.progress=true", "dataset.num_validation=28"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a set whose classes have awkward names, and two runs in folders of awkward names."""
+    folder = tmp_path_factory.mktemp("hostile")
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 3), ("test", 1)):
+        for name in FOLDER_NAMES:
+            (folder / "set" / split / name).mkdir(parents=True)
+            for i in range(number):
+                pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / "set" / split / name / f"{i}.png")
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
+        patch.chdir(folder)
+        assert main([*TRAIN, f"hydra.run.dir={RUN}"]) == 0
+    (folder / "said.txt").write_text(said.getvalue())
+    shutil.copytree(folder / RUN, folder / OTHER)
+    return folder
+
+
+@pytest.fixture
+def here(place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(place)
+    return place
+
+
+def out_of(words: list[str], capsys: pytest.CaptureFixture[str], code: int = 0) -> str:
+    capsys.readouterr()
+    assert main(words) == code
+    output = capsys.readouterr()
+    assert "bug" not in output.err
+    assert not set(output.out) & set("\x1b\u202e\t")
+    return output.out
+
+
+def read_page(path: Path) -> str:
+    text = path.read_text(encoding="utf-8")
+    assert not set(text) & set("\x1b\u202e\t\0")
+    return html.unescape(text)
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_a_console_shows_every_name_in_lines_tables_and_bars(
+    is_terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("NO_COLOR", "1")
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal  # type: ignore[method-assign]
+    console = Console(stream=stream)
+    for name in NAMES:
+        console.line(name)
+        console.table([name], [[name], [name]], title=printable(name))
+        console.start_bar(2, 0, printable(name))
+        console.advance_bar(1, lambda name=name: printable(name))  # type: ignore[misc]
+        console.stop_bar()
+        shown = stream.getvalue()
+        assert shown.count(printable(name)) >= (5 if is_terminal else 4), name
+        stream.seek(0)
+        stream.truncate()
+
+
+def test_training_shows_and_writes_every_name(here: Path) -> None:
+    said = (here / "said.txt").read_text()
+    page = read_page(here / RUN / "report.html")
+
+    assert f"run folder  {RUN}\n" in said
+    assert f"  cnnlab evaluate 'checkpoint={RUN}'\n" in said
+    assert [name for name in FOLDER_NAMES if printable(name) not in page] == []
+    assert (here / RUN / "tensorboard").is_dir()
+
+
+def test_evaluation_in_every_format(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["evaluate", f"checkpoint={RUN}", "runtime.num_threads=1"]
+    out = out_of(words, capsys)
+    told = json.loads(out_of([*words, "format=json"], capsys))
+
+    assert f"report: {RUN}/evaluation_test_center.html" in out
+    assert told["checkpoints"] == [f"{RUN}/checkpoints/best.safetensors"]
+    page = read_page(here / RUN / "evaluation_test_center.html")
+    assert [name for name in FOLDER_NAMES if printable(name) not in page] == []
+
+
+def test_an_ensemble_names_its_members(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"checkpoint=['{RUN}','{OTHER}']", "output=both", "runtime.num_threads=1"]
+    out = out_of(["evaluate", *words], capsys)
+
+    for run in (RUN, OTHER):
+        assert Path(run).name in out
+        assert Path(run).name in read_page(here / "both" / "evaluation_test_center.html")
+
+
+def test_prediction_in_every_format(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["predict", f"checkpoint={RUN}", "images=[set/test]", "top=50", "runtime.num_threads=1"]
+    text = out_of(words, capsys)
+    table = list(csv.DictReader(io.StringIO(out_of([*words, "format=csv"], capsys))))
+    told = json.loads(out_of([*words, "format=json"], capsys))
+
+    assert [name for name in FOLDER_NAMES if f"\n{printable(name)}  " not in text] == []
+    assert {row["class"] for row in table} == {csv_cell(name) for name in FOLDER_NAMES}
+    assert not any(row["class"].startswith(("=", "+", "-", "@", "\t")) for row in table)
+    assert all(float(row["probability"]) >= 0 for row in table)
+    for image in told["images"]:
+        assert {answer["class"] for answer in image["predictions"]} == set(FOLDER_NAMES)
+
+
+def test_a_list_and_a_comparison_of_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = out_of(["list", "runs"], capsys)
+    told = json.loads(out_of(["list", "runs", "format=json"], capsys))
+    words = ["compare", f"runs=['{RUN}','{OTHER}']", "output=compare.html"]
+    compared = out_of(words, capsys)
+
+    assert {RUN, OTHER} <= {row["path"] for row in told["runs"]}
+    for run in (RUN, OTHER):
+        assert run in listed
+        assert Path(run).name in compared
+        assert Path(run).name in read_page(here / "compare.html")
+
+
+def test_pictures_and_their_page(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["visualize", f"checkpoint={RUN}", "what=[predictions,filters]"]
+    out = out_of([*words, "output=pictures [x]", "runtime.num_threads=1"], capsys)
+
+    assert "pictures [x]/predictions.png" in out
+    read_page(here / "pictures [x]" / "pictures.html")
+
+
+WORDS = {
+    "train": [*TRAIN[1:], "hydra.run.dir=ascii caf\u00e9", "logging.report=false"],
+    "evaluate": [f"checkpoint={RUN}"],
+    "summary": ["model=lenet5"],
+    "visualize": [f"checkpoint={RUN}", "what=[predictions]", "output=\u732b"],
+    "predict": [f"checkpoint={RUN}", "images=[set/test]", "top=50"],
+    "compare": [f"runs=['{RUN}','{OTHER}']"],
+    "convert": [f"source={RUN}", "output=caf\u00e9.safetensors"],
+    "prepare": ["dataset=folder", "dataset.root=set", "output=caf\u00e9 store"],
+    "benchmark": [*TRAIN[1:], "seconds_per_part=0.01"],
+    "list": ["runs"],
+}
+"""What each command can be asked for in that place."""
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_terminal_that_lacks_letters_ends_no_command(
+    verb: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, errors = (io.TextIOWrapper(io.BytesIO(), "ascii", "strict") for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", errors)
+
+    code = main([verb, *WORDS[verb]])
+
+    out.flush()
+    errors.flush()
+    said = errors.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
+    assert code == 0, said
+    assert out.buffer.getvalue()  # type: ignore[attr-defined]
