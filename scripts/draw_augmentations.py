@@ -5,12 +5,11 @@ from pathlib import Path
 
 import matplotlib
 import torch
-import yaml
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from cnnlab import data
-from cnnlab.config import DatasetConfig
+from cnnlab.config import DatasetConfig, choices
 from cnnlab.config.data import AUGMENTS, DATASETS
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import Augmentation, build_augment
@@ -19,7 +18,6 @@ from cnnlab.data.moments import Sums
 from cnnlab.images import pad, resize, resize_shorter_side
 from cnnlab.runtime import make_generator
 
-CONFIGS = Path(__file__).parents[1] / "configs"
 TILE, GAP, LABEL, STEPS = 72, 4, 150, 8
 ROWS = (
     ("digit", "crop", {"padding_pixels": 4}),
@@ -35,12 +33,12 @@ ROWS = (
 
 
 def dataset(name: str, **changes: object) -> DatasetConfig:
-    plain = yaml.safe_load((CONFIGS / "dataset" / f"{name}.yaml").read_text())
+    plain = choices.alone("dataset", name)
     return parse(DATASETS[name], {**plain, **changes})
 
 
 def augmentation(name: str, changes: dict, sums: Sums) -> Augmentation:
-    plain = yaml.safe_load((CONFIGS / "augment" / f"{name}.yaml").read_text())
+    plain = choices.alone("augment", name)
     config = parse(AUGMENTS[name], {**plain, **changes})
     return build_augment(config, mirror_allowed=True, statistics=sums.statistics)
 

@@ -20,7 +20,7 @@ mkdir -p "$pictures"
 train fashion experiment=lenet5_fashion
 train digits experiment=quickstart model.dropout=0.2 optimizer.learning_rate=0.1
 train templates model=linear dataset=fashion_mnist augment=none optimizer.learning_rate=0.005 \
-    trainer.epochs=3
+    trainer.epochs=3 trainer.clip_gradient_norm=null
 
 draw fashion fashion what=filters,filter_evolution,top9,evolution,occlusion,equivariance,invariance,neighbours,predictions
 draw fashion boot what=activations,deconvnet indices=0

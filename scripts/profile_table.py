@@ -6,8 +6,8 @@ python scripts/profile_table.py          docs/papers.md holds the output; a test
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
+from cnnlab.command.composing import settle
 from cnnlab.config import choices
 
 PROFILES = ("alexnet_2012_paper", "alexnet_2012_source")
@@ -16,9 +16,7 @@ PROFILES = ("alexnet_2012_paper", "alexnet_2012_source")
 def settings(experiment: str) -> dict[str, Any]:
     """Return every setting of an experiment by its dotted key."""
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        plain = OmegaConf.to_container(compose("train", [f"experiment={experiment}"]), resolve=True)
-    assert isinstance(plain, dict)
-    return flat(plain)
+        return flat(settle(compose("train", [f"experiment={experiment}"])))
 
 
 def flat(plain: dict[Any, Any], prefix: str = "") -> dict[str, Any]:

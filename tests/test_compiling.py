@@ -24,7 +24,7 @@ def network() -> nn.Module:
 def trained(parts: int, compiler: object) -> tuple[list[float], list[Tensor]]:
     """Return the losses and the parameters of steps of whole and short batches, at other rates."""
     model = network()
-    state = TrainState(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    state = TrainState(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True))
     recipe = steps.Recipe(
         losses.cross_entropy,
         forward_precision("fp32", CPU),

@@ -1,14 +1,15 @@
 """YAML and dataclasses say the same, and every composition that is shipped can be used."""
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from cnnlab import config
+from cnnlab.command.composing import settle
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import walk
@@ -29,14 +30,12 @@ EXPERIMENTS = choices.choices("experiment")
 
 def composed(verb: str, *overrides: str) -> dict[str, Any]:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        plain = OmegaConf.to_container(compose(verb, list(overrides)), resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+        return settle(compose(verb, list(overrides)))
 
 
 @pytest.mark.parametrize("group", GROUP_TABLES)
 def test_a_group_has_a_file_for_each_name_of_its_table(group: str) -> None:
-    names = {choices.read(CONFIGS / group / f"{c}.yaml")["name"] for c in choices.choices(group)}
+    names = {choices.alone(group, choice)["name"] for choice in choices.choices(group)}
 
     assert names == set(GROUP_TABLES[group])
 
@@ -46,7 +45,7 @@ def test_a_group_has_a_file_for_each_name_of_its_table(group: str) -> None:
     [(group, choice) for group in GROUP_TABLES for choice in choices.choices(group)],
 )
 def test_a_choice_lists_every_key_of_its_dataclass(group: str, choice: str) -> None:
-    plain = choices.read(CONFIGS / group / f"{choice}.yaml")
+    plain = choices.alone(group, choice)
 
     keys = {key.name for key in walk(GROUP_TABLES[group][plain["name"]], config.VARIANTS)}
 
@@ -136,14 +135,23 @@ def test_a_number_that_is_not_finite_is_refused() -> None:
 
 
 def test_stored_values_stay_where_the_command_says_nothing() -> None:
-    stored = choices.read(CONFIGS / "dataset" / "mnist.yaml")
-    plain = choices.read(CONFIGS / "dataset" / "checkpoint.yaml")
+    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist"), "", config.VARIANTS)
+    plain = choices.alone("dataset", "checkpoint")
 
     silent = parse(config.StoredDatasetConfig, plain)
     elsewhere = parse(config.StoredDatasetConfig, {**plain, "root": "/else"})
 
     assert silent.applied_to(stored) == stored
-    assert elsewhere.applied_to(stored) == {**stored, "root": "/else"}
+    assert elsewhere.applied_to(stored) == dataclasses.replace(stored, root="/else")
+
+
+@pytest.mark.parametrize("asked", [{"root": "/else"}, {"download": True}, {"on_bad": "skip"}])
+def test_a_setting_that_the_stored_set_does_not_have_is_refused(asked: dict) -> None:
+    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist5k"), "", config.VARIANTS)
+    plain = choices.alone("dataset", "checkpoint")
+
+    with pytest.raises(UsageError, match=rf"'mnist5k'.* has no setting '{next(iter(asked))}'"):
+        parse(config.StoredDatasetConfig, {**plain, **asked}).applied_to(stored)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_no_pickle_is_opened_by_any_command(tmp_path: Path) -> None:
     chosen = payloads.files(tmp_path, marker)
     assert len(chosen) == 25
     assert payloads.proof_that_they_bite(tmp_path)
-    for number, path in enumerate(chosen[:25:5]):
+    for number, path in enumerate(chosen[:24:4]):
         words = payloads.commands(path)[number]
         outcome = call(*words)
         assert not marker.exists(), words

@@ -20,15 +20,13 @@ from torchvision import transforms
 
 from cnnlab import models
 from cnnlab.app.members import crops_at_once
-from cnnlab.config import VARIANTS
-from cnnlab.config.choices import configs_folder
+from cnnlab.config import VARIANTS, choices
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.store import ArrayStore
 from cnnlab.data.stream import InOrder, in_order
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, answer, evaluate, evaluating
-from cnnlab.files.plain_yaml import load_plain
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import configure, processor_name
@@ -53,7 +51,7 @@ OVERHEAD_CASES = (  # model, channels, image, batches of 256
 
 def network_of(name: str, channels: int, size: int, classes: int = 10) -> Network:
     """Build a network as evaluation gets it; its weights are so large that answers differ."""
-    plain = load_plain(configs_folder() / "model" / f"{name}.yaml")
+    plain = choices.alone("model", name)
     config = parse(ModelConfig, plain, "model", VARIANTS)
     sizes = {"in_channels": channels, "input_size_pixels": size, "num_classes": classes}
     network = models.build(config, **sizes, seed=0)

@@ -1,9 +1,15 @@
-"""The tables of docs/performance.md, made from the results of run.py."""
+"""The tables of docs/performance.md, made from the results of run.py, and how a page takes them."""
 
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+def put_between(mark: str, lines: list[str], page: Path) -> None:
+    """Replace what stands between `<!-- MARK: begin -->` and `<!-- MARK: end -->` of a page."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    text = page.read_text()
+    before, after = text.split(begin)[0], text.split(end)[1]
+    page.write_text(before + "\n".join([begin, *lines, end]) + after)
 
 
 def render(document: dict[str, Any], source: str, page: Path) -> None:
@@ -22,9 +28,7 @@ def render(document: dict[str, Any], source: str, page: Path) -> None:
     lines += [*target_lines(document.get("target")), *growth_lines(document.get("growth"))]
     lines += layer_lines(document.get("layers")) + compiled_lines(document.get("compiled"))
     lines += memory_lines(document.get("memory"))
-    text = page.read_text()
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    page.write_text(before + "\n".join([BEGIN, *lines, END]) + after)
+    put_between("measured", lines, page)
 
 
 def loop_table(part: dict[str, Any], name: str) -> list[str]:

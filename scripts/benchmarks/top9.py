@@ -9,13 +9,12 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import torch
-import yaml
 from torch import Tensor
 
 from cnnlab import models
+from cnnlab.config import choices
 from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
 from cnnlab.models import Network
@@ -25,7 +24,6 @@ from cnnlab.visualization.probe import ImageSet, Probe
 from cnnlab.visualization.projections import draw_top9
 from cnnlab.visualization.walk import maps_at
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 NUM_UNITS, NUM_BEST, BATCH = 16, 9, 48
 
 
@@ -37,7 +35,7 @@ def main(
     side: str = "32",
 ) -> None:
     """Print the figures of one model."""
-    config = parse(MODELS[model], yaml.safe_load((CONFIGS / f"{model}.yaml").read_text()))
+    config = parse(MODELS[model], choices.alone("model", model))
     shape = {"in_channels": int(channels), "input_size_pixels": int(side)}
     network = models.build(config, **shape, num_classes=10, seed=0).eval()
     noise = noise_set(int(num_images), int(channels), int(side))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from cnnlab import runtime
 from cnnlab.app.assemble import Assembly, assemble
+from cnnlab.command.composing import settle
 from cnnlab.config import TrainConfig, parse_train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -58,10 +58,10 @@ class Work:
 
 
 def configure(*overrides: str) -> TrainConfig:
-    """Compose the settings of `cnnlab train` with `overrides`."""
+    """Compose the settings of `cnnlab train` with `overrides`; gradients as long as they come."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        composed = compose("train", overrides=list(overrides))
-    return parse_train(OmegaConf.to_container(composed, resolve=True))
+        composed = compose("train", overrides=["trainer.clip_gradient_norm=null", *overrides])
+    return parse_train(settle(composed))
 
 
 def our_parts(*overrides: str, configured: bool = True) -> Assembly:

@@ -99,6 +99,7 @@ def commands(path: Path) -> list[list[str]]:
         ["train", f"resume={path}"],
         ["visualize", checkpoint, f"output={path.parent / 'pictures'}"],
         ["predict", checkpoint, f"images={path}"],
+        ["train", "model=alexnet_2014", f"model.weights={path}"],
     ]
     from cnnlab.command.verbs import VERBS
 

@@ -67,10 +67,13 @@ def _interrupted(interruption: BaseException) -> int:
 
 def _unforeseen(error: Exception) -> int:
     """Report a bug on the way to the task; a Ctrl-C may arrive wrapped in another exception."""
-    from cnnlab.command.failures import is_interrupt, report_bug
+    from cnnlab.command.failures import complain_once, is_interrupt, report_bug, unusable_path
 
     if is_interrupt(error):
         return _interrupted(KeyboardInterrupt())
+    if (message := unusable_path(error)) is not None:
+        complain_once(message)
+        return USAGE
     return report_bug(error, log=None)
 
 
@@ -93,14 +96,41 @@ def _main(arguments: list[str]) -> int:
         hint = did_you_mean(verb, list(VERBS)) or f"commands: {', '.join(VERBS)}"
         complain(f"no command '{verb}'\n  {hint}")
         return USAGE
-    if "--help" in rest or "-h" in rest:
-        print(command_help.describe(verb, rest))
-        return 0
+    words = [word for word in rest if word not in ("--help", "-h")]
     try:
-        return _run(verb, rest)
+        return _run(verb, rest) if words == rest else _help(verb, words)
     except CnnlabError as error:
         complain_once(str(error))
         return error.exit_code
+
+
+def _help(verb: str, words: list[str]) -> int:
+    """Print the settings that these words would run with.
+
+    Beside words that cannot run the defaults are printed, before the complaint: whoever has
+    mistyped a key finds it in the list.
+    """
+    from cnnlab.command import composing, line
+    from cnnlab.command.help import InUse, describe
+    from cnnlab.errors import CnnlabError
+
+    def page(words: list[str]) -> str:
+        request = line.read(verb, words)
+        values, chosen = composing.preview(request)
+        return describe(verb, InUse(values, chosen, request.config_folders))
+
+    complaint = None
+    try:
+        text = page(words)
+    except CnnlabError as error:
+        text, complaint = page([]), error
+    except composing.USER_ERRORS as error:
+        text, complaint = page([]), composing.explain(error)
+
+    print(text, flush=True)
+    if complaint:
+        raise complaint
+    return 0
 
 
 def _run(verb: str, arguments: list[str]) -> int:

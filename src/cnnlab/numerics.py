@@ -32,5 +32,5 @@ def check_finite(values: Tensor, what: str = SCORES) -> None:
     """
     if not bool(torch.isfinite(values).all()):
         raise NumericsError(
-            f"{what} not finite", hint="its weights are too large for float32, or its input is"
+            f"{what} not finite", hint="weights or activations overflow: try an earlier checkpoint"
         )

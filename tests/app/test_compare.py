@@ -65,3 +65,11 @@ def test_curves_are_one_a_run(runs):
 def test_one_run_cannot_be_compared(runs):
     with pytest.raises(UsageError, match="two runs"):
         verb.run(config_for([runs[0], runs[0]]), Launch(command=""))
+
+
+def test_runs_of_the_same_name_are_told_apart_everywhere(tmp_path, capsys):
+    same = [make_run(tmp_path / sweep / "0_lenet5", 0.1, 0.02) for sweep in ("one", "two")]
+    verb.run(config_for(same, format="text"), Launch(command=""))
+
+    header = capsys.readouterr().out.splitlines()[0]
+    assert header.split() == [str(run) for run in same]

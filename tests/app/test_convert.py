@@ -6,24 +6,22 @@ from pathlib import Path
 import pytest
 import torch
 import torchvision
-import yaml
 
 from cnnlab import checkpoint
 from cnnlab.app import convert, foreign_weights
 from cnnlab.app.stored_network import open_network
-from cnnlab.config import Launch
+from cnnlab.config import Launch, choices
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS
 from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
 from cnnlab.errors import BusyError, CheckpointError, DataError, UsageError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 CPU = torch.device("cpu")
 
 
 def choice(table, group, name):
-    return parse(table[name], yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text()))
+    return parse(table[name], choices.alone(group, name))
 
 
 def settings(source, output, model="alexnet_2014", class_names=None):
@@ -120,6 +118,18 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="plain tensors"):
         do(tmp_path / "trap.pth", tmp_path / "out.safetensors")
     assert not (tmp_path / "sprung").exists()
+
+
+def test_another_width_than_torchvisions_is_refused_both_ways(weights, converted, tmp_path):
+    narrow = settings(weights[1], tmp_path / "narrow.safetensors")
+    narrow.model = dataclasses.replace(narrow.model, width=0.5)
+    with pytest.raises(UsageError, match=r"full width only, not at model\.width=0\.5"):
+        convert.run(narrow, Launch(command="cnnlab convert"))
+    stored = open_network(converted, CPU)
+    stored.config["model"]["width"] = 0.5
+    with pytest.raises(UsageError, match=r"full width only, not at model\.width=0\.5"):
+        convert.give_out(stored, tmp_path / "narrow.pth")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_output_stays(weights, tmp_path):

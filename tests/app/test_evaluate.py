@@ -3,22 +3,26 @@ from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
 from cnnlab import checkpoint, data, models, run_folder
 from cnnlab.app import evaluate as verb
-from cnnlab.config import VARIANTS, DatasetConfig, EvaluateConfig, Launch, StoredDatasetConfig
+from cnnlab.config import (
+    VARIANTS,
+    DatasetConfig,
+    EvaluateConfig,
+    Launch,
+    StoredDatasetConfig,
+    choices,
+)
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.errors import CheckpointError, DataError, UsageError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-
 
 def choice(group: str, name: str) -> dict:
-    return yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text())
+    return choices.alone(group, name)
 
 
 def write_checkpoint(path: Path, *, network: str = "linear", seed: int = 0, order=None, **changes):
@@ -194,4 +198,15 @@ def test_a_member_that_is_gone_is_not_passed_over(tmp_path):
     ensemble.update_status(members=2, seed=4)  # as before the members' folders were listed
 
     with pytest.raises(CheckpointError, match="01_seed5"):
+        verb.run(config_for(tmp_path / "run"), Launch(command=""))
+
+
+@pytest.mark.parametrize("name", ["../other", "/etc", "members/../../other"])
+def test_a_member_outside_of_its_ensemble_is_refused(tmp_path, name):
+    for folder in ("other", "run"):
+        (tmp_path / folder).mkdir()
+    write_checkpoint(tmp_path / "other" / "best.safetensors")
+    run_folder.RunFolder(tmp_path / "run").update_status(member_runs=[name])
+
+    with pytest.raises(CheckpointError, match="outside"):
         verb.run(config_for(tmp_path / "run"), Launch(command=""))

@@ -49,14 +49,15 @@ def cnnlab(*words):
 
 @needs_onnx
 @pytest.mark.slow
-def test_a_trained_alexnet_answers_the_same_in_onnxruntime(tmp_path, monkeypatch):
+@pytest.mark.parametrize("width", [1, 0.25])
+def test_a_trained_alexnet_answers_the_same_in_onnxruntime(width, tmp_path, monkeypatch):
     import onnxruntime
 
     monkeypatch.chdir(tmp_path)
     few = ["trainer.epochs=1", "trainer.limit_train_batches=1", "trainer.batch_size=4"]
     lean = ["logging.report=false", "logging.tensorboard=false", "runtime.num_threads=1"]
-    words = ["model=alexnet", "dataset.image_size_pixels=64", *few, *lean, "hydra.run.dir=run"]
-    cnnlab("train", *words)
+    words = ["model=alexnet", f"model.width={width}", "dataset.image_size_pixels=64", *few, *lean]
+    cnnlab("train", *words, "hydra.run.dir=run")
     said = cnnlab("convert", "source=run", "output=alexnet.onnx")
     assert "the same answers on 16 test images of mnist5k" in said
     stored = open_network(tmp_path / "run" / "checkpoints" / "best.safetensors", CPU)

@@ -89,6 +89,18 @@ def test_views_that_the_images_do_not_admit_are_refused_before_training(
     assert not any(here.iterdir())
 
 
+def test_a_split_that_is_not_there_names_those_that_are(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    none_held_out = ["dataset.num_validation=0", "hydra.run.dir=run"]
+    assert main(["train", *FAST, "augment=none", *none_held_out]) == 0
+    assert main(["evaluate", "checkpoint=run", "split=validation"]) == 3
+    proposed = capsys.readouterr().err.partition("choose ")[2].strip().split(" or ")
+    assert proposed == ["split=test", "split=train"]
+    for word in proposed:
+        assert main(["evaluate", "checkpoint=run", word]) == 0
+
+
 def test_a_taken_folder_proposes_to_continue_only_what_is_a_run(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,22 +1,19 @@
 """A checkpoint's description is a stranger's word: what it asks for is bounded by what it holds."""
 
-from pathlib import Path
-
 import pytest
 import torch
-import yaml
 
 from cnnlab.app import stored_network
+from cnnlab.config import choices
 from cnnlab.errors import UsageError
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-NETWORKS = sorted(path.stem for path in (CONFIGS / "model").glob("*.yaml"))
+NETWORKS = choices.choices("model")
 USUAL = {"in_channels": 3, "input_size_pixels": 96, "num_classes": 10}
 FORGED = 7 * 10**5
 
 
 def described(network: str, sizes: dict[str, int]) -> dict[str, object]:
-    settings = yaml.safe_load((CONFIGS / "model" / f"{network}.yaml").read_text())
+    settings = choices.alone("model", network)
     return {"config": {"model": settings}, "model": sizes}
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from cnnlab import checkpoint
 from cnnlab.cli import main
+from cnnlab.config.recipes import READ_BY
 
 FEW = ["trainer.epochs=2", "trainer.limit_train_batches=4", "runtime.num_threads=1"]
 LEAN = ["logging.report=false", "logging.images_every_epochs=null"]  # pictures take seconds
@@ -135,11 +137,19 @@ def test_every_choice_trains(train: Any, words: list[str]) -> None:
     assert facts(folder)["status"] == "done"
 
 
-def test_alexnet_trains_on_digits_of_64_pixels(train: Any) -> None:
-    words = ["model=alexnet", "dataset.image_size_pixels=64", "trainer.epochs=1"]
+def test_alexnet_trains_on_digits_at_the_size_it_takes_and_says_what_it_uses(
+    train: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     few = ["trainer.limit_train_batches=1", "trainer.batch_size=4", "dataset.num_validation=10"]
-    code, _ = train(*words, *few, "optimizer.learning_rate=0.01")
+    code, folder = train("model=alexnet", "trainer.epochs=1", *few)
     assert code == 0
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config["dataset"]["image_size_pixels"] == 64
+    assert "recipe" not in config["model"]
+    header = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("recipe "))
+    for key in READ_BY.values():
+        section, _, name = key.partition(".")
+        assert f"{key}={config[section][name]}" in header.split()
 
 
 def test_early_stopping_tests_the_best_network(

@@ -9,7 +9,7 @@ from cnnlab import checkpoint, data, models
 from cnnlab.app import visualize as verb
 from cnnlab.app.probing import image_set, spread
 from cnnlab.cli import main
-from cnnlab.config import STORED_VARIANTS, VARIANTS, DatasetConfig, Launch
+from cnnlab.config import STORED_VARIANTS, VARIANTS, DatasetConfig, Launch, choices
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
@@ -21,7 +21,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def choice(group: str, name: str) -> dict:
-    return yaml.safe_load((CONFIGS / group / f"{name}.yaml").read_text())
+    return choices.alone(group, name)
 
 
 def write_run(folder: Path, model: str = "lenet5", steps: tuple[int, ...] = (10, 20)) -> Path:

@@ -37,12 +37,16 @@ def test_a_continuous_sweep_is_left_to_its_sweeper() -> None:
     assert overrides_of("optimizer.learning_rate=interval(0.1,0.5)", "seed=3") == [["++seed=3"]]
 
 
+def test_settings_of_a_launcher_are_left_to_hydra_which_loads_it() -> None:
+    words = ["-m", "seed=0,1", "hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]
+    composing.check(line.read("train", words))
+
+
 @pytest.fixture
 def run_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Make a run of AlexNet that stands in outputs/, as far as its config."""
     monkeypatch.chdir(tmp_path)
-    values = choices.defaults("train", {"model": "alexnet"})
-    values.pop("experiment", None)
+    values, _ = composing.preview(line.read("train", ["model=alexnet"]))
     folder = tmp_path / "outputs" / "2026-01-01" / "00-00-00_alexnet_mnist5k"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(values))

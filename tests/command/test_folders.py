@@ -103,6 +103,16 @@ def test_a_folder_that_cannot_be_meant_is_refused_and_nothing_is_left(
     assert not any(here.iterdir())
 
 
+def test_a_run_that_torchrun_may_start_again_has_a_folder_without_a_time(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert main(["train", *FAST, "hydra.run.dir=runs/${now:%H}"]) == 2
+    assert "names a time" in capsys.readouterr().err
+    assert not any(here.iterdir())
+
+
 @pytest.mark.parametrize("verb", ["evaluate", "predict", "visualize", "summary", "list"])
 def test_a_command_that_makes_no_run_refuses_a_run_folder(
     verb: str, here: Path, capsys: pytest.CaptureFixture[str]

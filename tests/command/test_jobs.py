@@ -127,13 +127,12 @@ def test_an_interrupt_ends_the_whole_sweep(run: Run) -> None:
 
 
 def test_a_hint_about_memory_names_a_setting_that_the_command_has() -> None:
+    from cnnlab.command import composing, line
     from cnnlab.command.failures import memory_hint
-    from cnnlab.config import choices
     from cnnlab.config.keys import walk
 
     for name, verb in VERBS.items():
-        values = choices.defaults(name, {})
-        values.pop("experiment", None)
+        values, _ = composing.preview(line.read(name, []))
         needed = {"checkpoint": ["x"], "images": ["y"], "runs": ["a", "b"]}
         values |= {key: given for key, given in needed.items() if values.get(key) == []}
         keys = {key.name for key in walk(verb.config_class, verb.variants)}

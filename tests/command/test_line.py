@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cnnlab.command.line import quote_paths, read
@@ -44,6 +44,8 @@ def test_a_nasty_path_arrives_unchanged(path: str) -> None:
     assert value_of(f"checkpoint={quote_paths(path, True, False)}") == [path]
 
 
+@settings(deadline=None)
+@example("n" * 300)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=",[]'\"$")))
 def test_any_path_arrives_unchanged_but_for_outer_spaces(path: str) -> None:
     wanted = path.strip()

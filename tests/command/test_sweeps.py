@@ -90,6 +90,27 @@ def test_a_run_that_is_continued_no_longer_claims_its_earlier_result(here: Path)
     assert facts["resumed"][0]["test_error_before"] == before
 
 
+def test_runs_of_a_sweep_are_listed_wherever_its_subdir_puts_them(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-m", "model=linear", "hydra.sweep.subdir=${model.name}/${seed}/of ${dataset.name}"]
+    assert main(["train", *FAST, *words]) == 0
+    capsys.readouterr()
+
+    assert main(["list", "runs"]) == 0
+    assert "/linear/0/of mnist5k  done" in capsys.readouterr().out
+    assert main(["evaluate", "checkpoint=latest", "runtime.num_threads=1"]) == 0
+
+
+def test_a_sweep_folder_that_cannot_be_written_is_no_bug(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("swept/jobs.jsonl").mkdir(parents=True)
+
+    assert main(["list", "-m", "what=models", "hydra.sweep.dir=swept"]) == 6
+    assert "swept/jobs.jsonl" in capsys.readouterr().err
+
+
 def test_text_in_the_results_is_never_a_formula(here: Path) -> None:
     from cnnlab.printable import csv_cell
 

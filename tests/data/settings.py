@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from cnnlab.config import DatasetConfig
+from cnnlab.config import DatasetConfig, choices
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig
 from cnnlab.config.prepare import PrepareConfig
 from cnnlab.config.schema import parse
@@ -14,12 +14,12 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def dataset_config(name: str, **changes: Any) -> DatasetConfig:
-    plain = yaml.safe_load((CONFIGS / "dataset" / f"{name}.yaml").read_text())
+    plain = choices.alone("dataset", name)
     return parse(DATASETS[name], {**plain, **changes})
 
 
 def augment_config(name: str, **changes: Any) -> AugmentConfig:
-    plain = yaml.safe_load((CONFIGS / "augment" / f"{name}.yaml").read_text())
+    plain = choices.alone("augment", name)
     return parse(AUGMENTS[name], {**plain, **changes})
 
 

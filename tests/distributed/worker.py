@@ -38,7 +38,7 @@ SMALL = {"head": "single", "dropout": 0.0}
 
 
 def network(name: str, side: int) -> models.Network:
-    plain = choices.read(choices.configs_folder() / "model" / f"{name}.yaml")
+    plain = choices.alone("model", name)
     changes = SMALL if name == "alexnet" else {}
     config = parse(MODELS[name], {**plain, **changes})
     return models.build(config, in_channels=3, input_size_pixels=side, num_classes=10, seed=SEED)
@@ -84,7 +84,7 @@ def trained(case: str, peers: Peers) -> Tensor:
         clip_gradient_norm=1.0,
         combine=combine,
     )
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     for group in optimizer.param_groups:
         group["base_rate"] = 0.01
     state = TrainState(model, optimizer)

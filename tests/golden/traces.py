@@ -13,6 +13,7 @@ import yaml
 from torch import Tensor
 
 from cnnlab import data, models, training
+from cnnlab.config import choices
 from cnnlab.config.data import AUGMENTS, DATASETS
 from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
@@ -48,8 +49,7 @@ CASES = {
 
 def section(table: dict[str, Any], group: str, name: str) -> Any:
     """Read one choice of a config group with its default values."""
-    plain = yaml.safe_load((ROOT / "configs" / group / f"{name}.yaml").read_text())
-    return parse(table[name], plain)
+    return parse(table[name], choices.alone(group, name))
 
 
 def trace(case: str) -> list[float]:
@@ -101,7 +101,7 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
 def trainer(parts: int) -> TrainerConfig:
     """Return the trainer's settings; only `accumulate` matters to the step."""
     plain = yaml.safe_load((ROOT / "configs" / "train.yaml").read_text())["trainer"]
-    return parse(TrainerConfig, {**plain, "accumulate": parts})
+    return parse(TrainerConfig, {**plain, "clip_gradient_norm": None, "accumulate": parts})
 
 
 def processor() -> dict[str, Any]:

@@ -1,23 +1,20 @@
 """Networks from the shipped configs."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from cnnlab import models
+from cnnlab.config import choices
 from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.models import Network
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "model"
-
 
 def config_of(name: str, **changes: Any) -> ModelConfig:
     """Return the shipped settings of a model with some changed."""
-    plain = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    plain = choices.alone("model", name)
     return parse(MODELS[name], plain | changes, "model")
 
 

@@ -3,27 +3,25 @@
 The way back through a network, written out: one layer at a time, one window at a time, no autograd.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from cnnlab import models
+from cnnlab.config import choices
 from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
 from cnnlab.models.network import Network
 from cnnlab.visualization.probe import ImageSet, Probe
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "model"
 LIGHT_HEAD = {"without_layers": ["fc6", "fc7"], "dropout": 0.0}
 """AlexNet without its 54 million fully connected weights, which no picture of a part looks at."""
 
 
 def network(name: str, *, channels: int, size: int, classes: int = 10, **changes: Any) -> Network:
     """Build a model of the table, float64 and in eval mode, with some settings changed."""
-    plain = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text()) | changes
+    plain = choices.alone("model", name) | changes
     config = parse(MODELS[plain["name"]], plain)
     built = models.build(
         config, in_channels=channels, input_size_pixels=size, num_classes=classes, seed=3

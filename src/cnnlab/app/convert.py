@@ -11,9 +11,9 @@ from cnnlab import checkpoint, run_folder
 from cnnlab.app import foreign_weights
 from cnnlab.app.export import export
 from cnnlab.app.stored_network import StoredNetwork, import_plugins, open_network
-from cnnlab.config import Launch, to_plain
+from cnnlab.config import Launch, parse_model, to_plain
 from cnnlab.config.convert import ConvertConfig
-from cnnlab.config.models import Alexnet2014Config
+from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
 from cnnlab.errors import BusyError, DataError, ResourceError, UsageError
 from cnnlab.files import atomic
 from cnnlab.models.alexnet_2014 import to_torchvision
@@ -66,6 +66,7 @@ def take_in(
             f"torchvision's AlexNet becomes model=alexnet_2014 in a .safetensors file, "
             f"not {config.model.name} in '{output.suffix or output.name}'"
         )
+    _check_width(config.model)
     names = None
     if config.class_names is not None:
         names = _read_names(config.class_names, foreign_weights.num_classes(weights, source))
@@ -86,10 +87,20 @@ def give_out(stored: StoredNetwork, output: Path) -> str:
             f"torchvision has no counterpart of {name}",
             hint="output=FILE.safetensors or output=FILE.onnx take any model",
         )
+    _check_width(parse_model(stored.config["model"]))
     content = io.BytesIO()
     torch.save(to_torchvision(dict(stored.network.state_dict())), content)
     atomic.write_bytes(output, content.getvalue())
     return f"{printable(str(output))}: for torchvision.models.alexnet, load_state_dict(strict=True)"
+
+
+def _check_width(model: ModelConfig) -> None:
+    """Raise UsageError for channels that torchvision's network does not have."""
+    if isinstance(model, ScalableConfig) and model.width != 1:
+        raise UsageError(
+            f"torchvision has AlexNet at its full width only, not at model.width={model.width:g}",
+            hint="output=FILE.safetensors or output=FILE.onnx take any width of cnnlab's networks",
+        )
 
 
 def _by_name() -> dict[str, Tensor]:
@@ -109,7 +120,7 @@ def _by_name() -> dict[str, Tensor]:
 def _read_names(path: str, classes: int) -> list[str]:
     """Return the lines of a file of class names. Raises DataError where they do not fit."""
     try:
-        names = Path(path).read_text(encoding="utf-8").splitlines()
+        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError("the class names cannot be read", printable(path), str(error)) from error
     if len(names) != classes or len(set(names)) != classes:

@@ -9,7 +9,8 @@ import torch
 
 from cnnlab import __version__
 from cnnlab.app.assemble import Assembly
-from cnnlab.config import Launch
+from cnnlab.config import Launch, TrainConfig, to_plain
+from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
 from cnnlab.evaluation import views
 from cnnlab.evaluation.metrics import Tally
@@ -39,9 +40,22 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
         console.line(f"{'' if number else 'weights':<12}{line}")
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
+    console.line(f"recipe      {'  '.join(recipe(config))}")
     model_table(console, parts)
     if parts.network.frozen:
         console.line(f"trained     {trained_layers(parts.network)}")
+
+
+def recipe(config: TrainConfig) -> list[str]:
+    """Return the settings whose defaults follow from the model, as words that could be typed."""
+    plain = to_plain(config)
+    found = []
+    for key in READ_BY.values():
+        section, _, name = key.partition(".")
+        if name in plain[section]:
+            value = plain[section][name]
+            found.append(f"{key}={'null' if value is None else value}")
+    return found
 
 
 _PLACES = {

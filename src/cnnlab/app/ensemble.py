@@ -22,6 +22,7 @@ from cnnlab import distributed, interrupts, run_folder, runtime
 from cnnlab.app import evaluate, fine_tuning, train
 from cnnlab.app.display import plugin_words, resume_command
 from cnnlab.app.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
+from cnnlab.app.stalls import WARNINGS
 from cnnlab.config import EvaluateConfig, Launch, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.errors import CnnlabError, Interrupted, PeerLostError, UsageError
@@ -152,6 +153,7 @@ class Crew:
         self.waiting, self.config, self.console = list(folders), config, console
         self.running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
         self.folders, self.overrides = folders, overrides
+        self._warned: set[str] = set()
 
     def train(self, at_once: int) -> None:
         """Bring every member to its end. Raises Interrupted, or the error of a failed member."""
@@ -190,6 +192,7 @@ class Crew:
             self._stop_all()
             raise Interrupted(interrupts.exit_code(number), self._how_to_go_on())
         for path, (process, errors) in list(self.running.items()):
+            self._pass_on_warnings(path)
             if process.poll() is not None:
                 del self.running[path]
                 with errors:
@@ -197,6 +200,13 @@ class Crew:
                     said = errors.read().decode(errors="replace").strip()
                 self._finish(path, process.returncode, said)
         self.console.advance_bar(int(self._epochs_done()), lambda: "epochs of all members")
+
+    def _pass_on_warnings(self, path: Path) -> None:
+        """Say what a member warns of, each kind once: the others differ in their seed alone."""
+        for kind, text in (RunFolder(path).status().get(WARNINGS) or {}).items():
+            if kind not in self._warned:
+                self._warned.add(kind)
+                self.console.line(f"{path.name}: {text}")
 
     def _finish(self, path: Path, code: int, said: str) -> None:
         if code != 0:

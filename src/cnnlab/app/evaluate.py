@@ -18,14 +18,12 @@ from cnnlab.app.members import as_member, checkpoint_files, open_networks, outpu
 from cnnlab.app.session import Session
 from cnnlab.app.stored_network import StoredNetwork
 from cnnlab.config import (
-    VARIANTS,
     DatasetConfig,
     EvaluateConfig,
     Launch,
     StoredDatasetConfig,
-    of_earlier_run,
+    parse_dataset,
 )
-from cnnlab.config.schema import parse
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.data.stream import InOrder
@@ -190,14 +188,14 @@ def dataset_config(
     if isinstance(asked, DatasetConfig):
         return asked
     try:
-        plain = asked.applied_to(of_earlier_run(network.config)["dataset"])
-        return parse(DatasetConfig, plain, "dataset", VARIANTS)
+        stored = parse_dataset(network.config["dataset"])
     except (KeyError, TypeError, UsageError) as error:
         raise CheckpointError(
             "the checkpoint's data set is not one of this cnnlab",
             str(network.path),
             "name one to evaluate on: dataset=NAME",
         ) from error
+    return asked.applied_to(stored)
 
 
 def state_now(
@@ -218,8 +216,10 @@ def split_of(dataset: DatasetConfig, split: str) -> Store:
     splits = data.build(dataset)
     store: Store | None = getattr(splits, split)
     if store is None:
+        there = [name for name in ("test", "validation", "train") if getattr(splits, name)]
         raise DataError(
-            f"{dataset.name} has no {split} images", hint="dataset.num_validation holds some out"
+            f"{dataset.name} has no {split} images here",
+            hint=f"choose {' or '.join(f'split={name}' for name in there)}",
         )
     return store
 

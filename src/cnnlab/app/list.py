@@ -41,8 +41,7 @@ def datasets() -> Rows:
     from cnnlab.data.inventory import look
 
     def facts(name: str) -> dict[str, Any]:
-        plain = choices.read(choices.configs_folder() / "dataset" / f"{name}.yaml")
-        config: DatasetConfig = parse(DATASETS[name], plain)
+        config: DatasetConfig = parse(DATASETS[name], choices.alone("dataset", name))
         return look(config)
 
     return [{**row, **facts(row["name"])} for row in _group("dataset") if row["name"] in DATASETS]

@@ -14,10 +14,14 @@ from cnnlab.evaluation.classes import match_classes
 from cnnlab.evaluation.evaluate import Member, crops_that_stay
 from cnnlab.models import Network
 from cnnlab.models.summary import largest_map
+from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
 
 MEMBERS_FOLDER = "members"
 """Folder of an ensemble's run folder that holds a run folder for each member."""
+
+MOST_MEMBERS = 10_000
+"""More than any ensemble has; a larger number in a run.json is no number of members."""
 
 MEMBER_RUNS = "member_runs"
 """What an ensemble's run.json calls the folders of its members, relative to its own."""
@@ -48,13 +52,23 @@ def member_folders(folder: RunFolder) -> list[Path]:
     facts = folder.status()
     names = facts.get(MEMBER_RUNS)
     if isinstance(names, list):
-        return [folder.path / str(name) for name in names]
+        return [_inside(folder.path, str(name)) for name in names]
 
     number, seed = facts.get("members"), facts.get("seed")
-    if not isinstance(number, int) or not isinstance(seed, int):
+    if not isinstance(number, int) or not isinstance(seed, int) or number > MOST_MEMBERS:
         return []
     # an ensemble of before the members were listed
     return [folder.path / MEMBERS_FOLDER / member_name(i, seed + i) for i in range(number)]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return a folder below another. Raises CheckpointError for a name that leads out of it."""
+    path = folder / name
+    if ".." in path.parts or folder not in path.parents:
+        raise CheckpointError(
+            "the ensemble names a member outside of its folder", printable(str(path))
+        )
+    return path
 
 
 def output_folder(given: Sequence[str], output: str | None) -> Path | None:

@@ -81,8 +81,8 @@ class Resumption:
 def prepare(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
     """Find and lock the run of `config.resume`, read its checkpoint and compare the settings.
 
-    None: the run is complete, `say` was told so, nothing was touched; a checkpoint that is named
-    itself is gone on from in any case. Raises UsageError for changes that are not allowed,
+    None: the run is complete, `say` was told so, nothing was touched; from a checkpoint that is
+    named itself a run is continued in any case. Raises UsageError for changes that are not allowed,
     CheckpointError, BusyError.
     """
     assert config.resume is not None

@@ -11,7 +11,7 @@ from cnnlab.config import Launch, SummaryConfig
 from cnnlab.console import Console
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.models import Network
-from cnnlab.models.init_report import LEAST_SHARE, InitReport, report_start
+from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
 from cnnlab.plain_json import json_text
 from cnnlab.runtime import make_generator
@@ -104,5 +104,5 @@ def _print_start(start: InitReport) -> None:
     console.line()
     console.line(
         f"{start.score_share:.1%} of the scores' size depends on the image; networks with more "
-        f"than {LEAST_SHARE:.0%} are known to train: {verdict}."
+        f"than {start.least_share():.1%} are known to train: {verdict}."
     )

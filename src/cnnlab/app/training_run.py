@@ -19,6 +19,7 @@ from cnnlab.app.snapshot import (
     restore_weights,
     tensors_of,
 )
+from cnnlab.app.stalls import StallWatch
 from cnnlab.config import Launch
 from cnnlab.console import Console
 from cnnlab.errors import Interrupted, NumericsError
@@ -69,6 +70,9 @@ class Training:
         if resumption is not None:
             self._go_on(resumption)
         self._describe()
+        self.stalls = StallWatch(self.parts, self.folder, self.console)
+        if resumption is None or resumption.held is None:
+            self.stalls.before_training()
         self.reporter = Reporter(self.parts, self.progress, self.folder, self.console)
         try:
             self._train()
@@ -206,6 +210,8 @@ class Training:
 
     def _validated(self, state: TrainState, validation: dict[str, float]) -> None:
         self.reporter.epoch(validation)
+        epoch = state.step / self.parts.stream.steps_per_epoch
+        self.stalls.after_epoch(state.step, epoch, self.progress.figures)
         if validation and self.progress.best.improved:
             self.save(state)
             self.folder.mark(state.step, "best")

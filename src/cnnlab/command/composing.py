@@ -16,12 +16,15 @@ from cnnlab.command.line import Request
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
-from cnnlab.config import choices, of_earlier_run
+from cnnlab.config import choices, of_earlier_run, recipes
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 
 MOST_COMBINATIONS = 100
 """Sweeps with more jobs have every value checked, but not every combination."""
+
+FOR_FOLDERS = ("hydra.job.", "hydra.output_subdir=")
+"""Settings of Hydra that `folders` looks at."""
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 """What Hydra raises for a command line or a YAML file that cannot be used."""
@@ -45,13 +48,45 @@ def check(request: Request) -> None:
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
+    plain = in_use(composed, overrides)
+    load_plugins(plain.get("plugins") or [])
+    return verb.parse(plain)
+
+
+def settle(composed: Any) -> dict[str, Any]:
+    """Return composed settings as plain data: every default resolved, and no recipe left."""
     container = OmegaConf.to_container(composed, resolve=True)
     assert isinstance(container, dict)
     plain = {str(key): value for key, value in container.items() if key != "hydra"}
+    recipes.take_out(plain)
+    return plain
+
+
+def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
+    """Return what the recipe of the model in use says, or `otherwise` where it says nothing."""
+    value = OmegaConf.select(_root_, f"model.recipe.{entry}")
+    if OmegaConf.is_dict(value):
+        value = OmegaConf.to_container(value)
+    chosen = {str(OmegaConf.select(_root_, key)) for key in recipes.ROWS_ARE}
+    found = recipes.row_in_use(value, chosen)
+    found = otherwise if found is None else found
+
+    begins_trained = OmegaConf.select(_root_, "model.weights") is not None
+    if entry == "learning_rate" and begins_trained:
+        return float(f"{found * recipes.FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
+    return found
+
+
+OmegaConf.register_new_resolver("recipe", _look_up, replace=True)
+OmegaConf.register_new_resolver("at_least", max, replace=True)
+
+
+def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
+    """Return the values of one job, unchecked; a resumed run's come from its folder."""
+    plain = settle(composed)
     if plain.get("resume"):
-        plain = resumed(str(plain["resume"]), plain, overrides)
-    load_plugins(plain.get("plugins") or [])
-    return verb.parse(plain)
+        return resumed(str(plain["resume"]), plain, overrides)
+    return plain
 
 
 def jobs(request: Request) -> list[list[str]]:
@@ -67,12 +102,28 @@ def jobs(request: Request) -> list[list[str]]:
     return [[word for word in combination if word] for combination in combinations]
 
 
+def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
+    """Return the values that the first job of a request would use, and the choice of each group."""
+    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
+        overrides = jobs(request)[0]
+        words = [*_search_path(request), *overrides]
+        composed = compose(request.verb, words, return_hydra_config=True)
+    chosen: dict[str, str | None] = dict(composed.hydra.runtime.choices)
+    with open_dict(composed):
+        del composed["hydra"]
+    values = in_use(composed, overrides)
+    if values.get("resume"):
+        chosen |= {key: part["name"] for key, part in values.items() if _is_named(part)}
+    return values, chosen
+
+
+def _is_named(part: Any) -> bool:
+    return isinstance(part, dict) and isinstance(part.get("name"), str)
+
+
 def _several_values(override: Override) -> UsageError:
     key, values = override.key_or_group, override.get_value_string()
-    return UsageError(
-        f"{key}={values} names several values",
-        hint=f"add -m to run each of them, or write {key}=[{values}] for a list",
-    )
+    return UsageError(f"{key}={values} names several values", hint="add -m to run each of them")
 
 
 def _values(override: Override) -> list[str]:
@@ -99,9 +150,11 @@ def _is_hydra(override: Override) -> bool:
 
 
 def _for_hydra(request: Request) -> list[str]:
-    """Return the settings of Hydra itself, other than the search path: they may name folders."""
-    words = [word for word in request.overrides if word.lstrip("+").startswith("hydra.")]
-    return [word for word in words if not word.startswith("hydra.searchpath=")]
+    """Return the settings of Hydra that the folders of jobs depend on.
+
+    Those of launchers and sweepers are left to Hydra: they belong to plugins that it loads itself.
+    """
+    return [word for word in request.overrides if word.lstrip("+").startswith(FOR_FOLDERS)]
 
 
 def _search_path(request: Request) -> list[str]:
@@ -121,6 +174,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
     Raises UsageError for a group choice: another model or set is another run.
     """
     run = find_run(where)
+    load_plugins(asked.get("plugins") or [])  # whose models may have settings younger than the run
     config = of_earlier_run(run.read_config())
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group

@@ -14,6 +14,9 @@ from cnnlab.printable import printable
 
 BUG = 1
 WAIT_SECONDS = 2.0
+MOST_SHOWN = 100
+"""Characters of a path that no file can have."""
+
 SHOW_VARIABLE = "CNNLAB_TRACEBACK"
 
 
@@ -103,6 +106,18 @@ def shortage(error: BaseException, places: str) -> str | None:
         other = f"\n  use a place of your own: {places}" if places else ""
         return f"not permitted ({os.strerror(error.errno)}){name}{other}"
     return None
+
+
+def unusable_path(error: BaseException) -> str | None:
+    """Say that a name is longer than any file may have; None if that is not what happened.
+
+    Wherever it is first looked at: on the command line, in a YAML file, in a checkpoint.
+    """
+    if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
+        return None
+    name = str(error.filename or "")
+    shown = name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}..."
+    return f"the path is too long for the file system\n  {shown}"
 
 
 def memory_hint(config: Any) -> str:

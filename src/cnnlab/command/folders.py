@@ -38,6 +38,11 @@ def check_words(request: Request) -> None:
             "hydra.run.dir is the folder of one run, and -m asks for several",
             hint="hydra.sweep.dir=X holds them all, hydra.sweep.subdir names the folder of each",
         )
+    if "RANK" in os.environ and "${now:" in (request.folder or ""):
+        raise UsageError(
+            "hydra.run.dir names a time, and torchrun may start this run again at another one",
+            hint="name a folder of its own: hydra.run.dir=X",
+        )
     if (sweep or subdir) and not request.is_sweep:
         key = "hydra.sweep.dir" if sweep else "hydra.sweep.subdir"
         raise UsageError(f"{key} is for sweeps", hint="add -m, or write hydra.run.dir=X")

@@ -1,7 +1,8 @@
-"""`cnnlab --help` and `cnnlab VERB --help`, from the dataclasses and the YAML files alone."""
+"""`cnnlab --help` and `cnnlab VERB --help`, from the dataclasses and the values of a line."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cnnlab import __version__
@@ -35,23 +36,30 @@ def overview() -> str:
     )
 
 
-def describe(name: str, words: Sequence[str]) -> str:
-    """Return what `cnnlab VERB --help` prints; group choices among the words are respected."""
-    verb, usual = VERBS[name], choices.groups(name)
-    chosen = {key: value for key, _, value in (word.partition("=") for word in words)}
-    values = choices.defaults(name, chosen)
+@dataclass(frozen=True)
+class InUse:
+    """What a line would run with. folders: the user's own, beside the built-in YAML files."""
+
+    values: dict[str, Any]
+    chosen: dict[str, str | None]
+    folders: Sequence[str] = ()
+
+
+def describe(name: str, line: InUse) -> str:
+    """Return what `cnnlab VERB --help` prints: every setting, at the value of this line."""
+    verb = VERBS[name]
     lines = [f"cnnlab {name}: {verb.help}", f"usage: cnnlab {name} [key=value ...]"]
     lines += [f"example: {verb.example}", ""]
-    if usual:
+    if usual := choices.groups(name):
         lines += [
             "groups (GROUP=CHOICE; the first is the one in use):",
-            *_groups(usual, chosen),
+            *_groups(usual, line),
             "",
         ]
-    known = walk(verb.config_class, _in_use_first(verb.variants, values))
+    known = walk(verb.config_class, _in_use_first(verb.variants, line.values))
     keys = [key for key in known if verb.uses(key.name)]
-    lines += ["settings (key, value in use, meaning, what it takes):", *_settings(keys, values)]
-    return "\n".join([*lines, "", EVERYWHERE])
+    lines += ["settings (key, value in use, meaning, what it takes):"]
+    return "\n".join([*lines, *_settings(keys, line.values), "", EVERYWHERE])
 
 
 def _in_use_first(variants: Variants, values: dict[str, Any]) -> Variants:
@@ -65,13 +73,12 @@ def _in_use_first(variants: Variants, values: dict[str, Any]) -> Variants:
     }
 
 
-def _groups(usual: dict[str, str | None], chosen: dict[str, str]) -> list[str]:
+def _groups(usual: dict[str, str | None], line: InUse) -> list[str]:
     lines = []
-    for group, default in usual.items():
-        current = chosen.get(group, default)
-        names = [name for name in choices.choices(group) if name != current]
-        first = [str(current)] if current else ["(none)"]
-        lines.append(f"  {group:<11} {' | '.join(first + names)}")
+    for group in usual:
+        current = line.chosen.get(group)
+        names = [name for name in choices.choices(group, line.folders) if name != current]
+        lines.append(f"  {group:<11} {' | '.join([str(current or '(none)'), *names])}")
     return lines
 
 

@@ -12,7 +12,7 @@ from cnnlab.command import failures, folders, sweeps
 from cnnlab.command.composing import parse
 from cnnlab.command.verbs import VERBS, Task, load_task
 from cnnlab.config import Launch
-from cnnlab.errors import CnnlabError, ResourceError
+from cnnlab.errors import CnnlabError, ResourceError, UsageError
 
 if TYPE_CHECKING:
     from cnnlab.command.line import Request
@@ -90,6 +90,8 @@ def _attempt(name: str, composed: Any, launch: Launch) -> int:
     except Exception as error:
         if failures.is_interrupt(error):
             raise KeyboardInterrupt from error
+        if (path := failures.unusable_path(error)) is not None:
+            return failures.report(error, path, UsageError.exit_code, launch.log)
         if failures.is_out_of_memory(error):
             hint = failures.memory_hint(config)
             return failures.report(error, hint, ResourceError.exit_code, launch.log)

@@ -67,6 +67,11 @@ class Request:
         """Say whether several jobs were asked for."""
         return any(flag in SWEEP_FLAGS for flag in self.flags)
 
+    @property
+    def prints_settings(self) -> bool:
+        """Say whether `--cfg job` was asked for, in one word or two."""
+        return bool(re.search(r"(^| )(--cfg|-c)[ =]job( |$)", " ".join(self.flags)))
+
 
 def read(verb: str, arguments: Sequence[str]) -> Request:
     """Take apart what follows the verb.
@@ -75,6 +80,8 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     """
     request = Request(verb=verb, command=shlex.join(["cnnlab", verb, *arguments]))
     _separate(list(arguments), request)
+    if request.prints_settings and "--resolve" not in request.flags:
+        request.flags.append("--resolve")  # values, not how they follow from the model's recipe
     _refuse_several_processes(request)
     if verb == "list" and request.words and "=" not in request.words[0]:
         request.words[0] = f"what={request.words[0]}"
@@ -229,9 +236,9 @@ def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
     bracketed = value.startswith("[") and value.endswith("]")
     if value in ("null", "") or value.startswith("${") or value[:1] in ("'", '"'):
         return value
-    if bracketed and not Path(value).exists():
+    if bracketed and not os.path.exists(value):
         return "[" + ",".join(quote(part) for part in value[1:-1].split(",") if part) + "]"
-    if Path(value).exists() or "," not in value or not (is_list or is_sweep):
+    if os.path.exists(value) or "," not in value or not (is_list or is_sweep):
         return f"[{quote(value)}]" if is_list else quote(value)
     parts = [quote(part) for part in value.split(",") if part]
     if is_sweep:

@@ -6,6 +6,7 @@ launchers), so all of it travels through the sweep folder and not through memory
 """
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab.config import Launch
 from cnnlab.console import Console
+from cnnlab.files import atomic
 from cnnlab.printable import csv_cell
 from cnnlab.run_folder import RunFolder
 
@@ -23,7 +25,10 @@ JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
 
 def record(launch: Launch, code: int) -> None:
-    """Append one finished job, with what its own run folder says, to the sweep folder."""
+    """Append one finished job, with what its own run folder says, to the sweep folder.
+
+    Raises ResourceError where that cannot be written.
+    """
     assert launch.sweep_folder is not None
     run = {} if launch.run is None else RunFolder(launch.run).status()
     facts = {
@@ -37,9 +42,12 @@ def record(launch: Launch, code: int) -> None:
         "run": launch.run,
     }
     path = Path(launch.sweep_folder) / JOBS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8") as log:
-        log.write(json.dumps(facts, allow_nan=False) + "\n")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(json.dumps(facts, allow_nan=False) + "\n")
+    except OSError as error:
+        raise atomic.unwritable(path, error) from error
 
 
 def close(request: "Request") -> list[int]:
@@ -69,12 +77,13 @@ def _jobs_of(sweep: str, path: Path) -> list[dict[str, Any]]:
 
 def _write_csv(path: Path, jobs: list[dict[str, Any]]) -> None:
     columns = [name for name in jobs[0] if name != "sweep"]
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for job in jobs:
-            row = job | {"overrides": " ".join(job["overrides"])}
-            writer.writerow([csv_cell(row[name]) for name in columns])
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    for job in jobs:
+        row = job | {"overrides": " ".join(job["overrides"])}
+        writer.writerow([csv_cell(row[name]) for name in columns])
+    atomic.write_bytes(path, text.getvalue().encode())
 
 
 def _cells(job: dict[str, Any]) -> list[str]:

@@ -16,20 +16,14 @@ from cnnlab.config.checks import (
     check_training,
 )
 from cnnlab.config.convert import ConvertConfig
-from cnnlab.config.data import (
-    AUGMENTS,
-    DATASETS,
-    AugmentConfig,
-    DatasetConfig,
-    of_earlier_dataset,
-)
+from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.distributed import DistributedConfig
-from cnnlab.config.models import BEFORE_FINE_TUNING, MODELS, FineTuningConfig, ModelConfig
+from cnnlab.config.earlier import completed
+from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
-from cnnlab.config.schema import Variants, parse, setting, to_plain
+from cnnlab.config.schema import Variants, parse, setting, settings_within, to_plain
 from cnnlab.config.summary import SummaryConfig
 from cnnlab.config.surroundings import (
-    BEFORE_COMPILING,
     EVALUATIONS,
     EnsembleConfig,
     EvaluationConfig,
@@ -65,6 +59,7 @@ __all__ = [
     "parse_benchmark",
     "parse_compare",
     "parse_convert",
+    "parse_dataset",
     "parse_evaluate",
     "parse_list",
     "parse_model",
@@ -120,9 +115,7 @@ class TrainConfig:
 
     seed: int = setting("of initialization, order, augmentation and dropout", at_least=0)
     model: ModelConfig
-    fine_tuning: FineTuningConfig = setting(
-        "what training begins with, and what it changes", within="model"
-    )
+    fine_tuning: FineTuningConfig = settings_within("model")
     dataset: DatasetConfig
     augment: AugmentConfig
     optimizer: OptimizerConfig
@@ -165,27 +158,24 @@ def parse_train(plain: dict[str, Any]) -> TrainConfig:
     return config
 
 
-EARLIER_RUNS: dict[str, dict[str, Any]] = {"model": BEFORE_FINE_TUNING, "runtime": BEFORE_COMPILING}
-"""What runs did before there was a setting for it."""
-
-
 def of_earlier_run(plain: dict[str, Any]) -> dict[str, Any]:
     """Return a run's config with the keys that are younger than it, at what the run did."""
-    known = dict(plain)
-    for name, younger in EARLIER_RUNS.items():
-        if isinstance(section := plain.get(name), dict):
-            known[name] = younger | section
-    if isinstance(section := plain.get("dataset"), dict):
-        known["dataset"] = of_earlier_dataset(section)
+    known = completed(TrainConfig, plain, VARIANTS)
+    assert isinstance(known, dict)
     return known
 
 
 def parse_model(plain: Any) -> ModelConfig:
-    """Type the `model` section of a training run: the network alone, not how it was trained."""
+    """Type the `model` section of a stored config: the network alone, not how it was trained."""
     own = {field.name for field in fields(FineTuningConfig)}
     if isinstance(plain, dict):
         plain = {key: value for key, value in plain.items() if key not in own}
-    return parse(ModelConfig, plain, "model", VARIANTS)
+    return parse(ModelConfig, completed(ModelConfig, plain, VARIANTS), "model", VARIANTS)
+
+
+def parse_dataset(plain: Any) -> DatasetConfig:
+    """Type the `dataset` section of a stored config."""
+    return parse(DatasetConfig, completed(DatasetConfig, plain, VARIANTS), "dataset", VARIANTS)
 
 
 def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:

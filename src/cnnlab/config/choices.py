@@ -1,5 +1,6 @@
 """The YAML side of the settings, read without Hydra: groups, their choices, defaults, headers."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -38,18 +39,15 @@ def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
     return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
 
 
-def defaults(verb: str, chosen: dict[str, str]) -> dict[str, Any]:
-    """Return a command's values before any override, with these group choices.
+def alone(group: str, name: str) -> dict[str, Any]:
+    """Return the settings of a choice where no model's recipe has a say.
 
-    Experiments are not composed here: their values are in their files.
+    `${recipe:KEY,VALUE}` is VALUE, `${at_least:32,0}` is 32, and a recipe is left out.
     """
-    primary = read(configs_folder() / f"{verb}.yaml")
-    values = {key: value for key, value in primary.items() if key not in ("defaults", "hydra")}
-    for group, usual in groups(verb).items():
-        path = configs_folder() / group / f"{chosen.get(group, usual)}.yaml"
-        if group != "experiment" and path.is_file():
-            values[group] = read(path) | values.get(group, {})
-    return values
+    text = (configs_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    text = re.sub(r"\$\{recipe:\w+,(.*?)\}", r"\1", text)
+    plain: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{at_least:(.*?),0\}", r"\1", text))
+    return {key: value for key, value in plain.items() if key != "recipe"}
 
 
 def header(path: Path) -> list[str]:

@@ -1,7 +1,6 @@
 """Settings of the data sets and of augmentation, a dataclass a name."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from cnnlab.config.schema import setting
 
@@ -59,6 +58,7 @@ class EncodedConfig(DecodedConfig):
     on_bad: str = setting(
         "files that hold no image; error: end and name them all; skip: leave them out, recorded",
         choices=("error", "skip"),
+        earlier="error",
     )
 
 
@@ -155,18 +155,6 @@ class ResizedCropConfig(AugmentConfig):
     crop_pixels: int = setting("side of the result", at_least=1)
     min_area_fraction: float = setting("smallest crop, of the image", above=0, at_most=1)
     force_mirror: bool = setting("mirror although the set's classes are not symmetric")
-
-
-BEFORE_LEAVING_OUT: dict[str, str] = {"on_bad": "error"}
-"""What runs on image files did before there was a setting for bad ones."""
-
-
-def of_earlier_dataset(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the dataset section of a run with the keys that are younger than it."""
-    name = plain.get("name")
-    known = DATASETS.get(name) if isinstance(name, str) else None
-    is_of_files = known is not None and issubclass(known, EncodedConfig)
-    return BEFORE_LEAVING_OUT | plain if is_of_files else plain
 
 
 AUGMENTS: dict[str, type[AugmentConfig]] = {

@@ -17,9 +17,15 @@ class ModelConfig:
 class FineTuningConfig:
     """What training begins with, and which layers it changes; keys of `model` in `cnnlab train`."""
 
-    weights: str | None = setting("checkpoint or run folder to begin with; null: anew")
-    replace_head: bool = setting("give the last layer new weights, for other classes")
-    train_layers: str = setting("all, head (the last layer), or from:LAYER to the end")
+    weights: str | None = setting(
+        "checkpoint or run folder to begin with; null: train from scratch", earlier=None
+    )
+    replace_head: bool = setting(
+        "give the last layer new weights, for other classes", earlier=False
+    )
+    train_layers: str = setting(
+        "all, head (the last layer), or from:LAYER to the end", earlier="all"
+    )
 
     def __post_init__(self) -> None:
         """Refuse a head that is new anyway, and words that choose no layers."""
@@ -35,8 +41,16 @@ class FineTuningConfig:
             )
 
 
-BEFORE_FINE_TUNING = {"weights": None, "replace_head": False, "train_layers": "all"}
-"""What runs did whose config was written before there were these keys."""
+@dataclass(kw_only=True)
+class ScalableConfig(ModelConfig):
+    """A model of which there are narrower and wider ones, of the same depth."""
+
+    width: float = setting(
+        "times every count of channels and hidden units; 0.25: a quarter of each",
+        at_least=0.0625,
+        at_most=16,
+        earlier=1.0,
+    )
 
 
 @dataclass(kw_only=True)
@@ -54,7 +68,7 @@ class MlpConfig(ModelConfig):
 
 
 @dataclass(kw_only=True)
-class Lenet5Config(ModelConfig):
+class Lenet5Config(ScalableConfig):
     """LeNet-5 as it is built today: dense C3, parameter-free pooling, softmax scores."""
 
     activation: str = setting("after each layer", choices=("relu", "tanh", "sigmoid"))
@@ -78,8 +92,8 @@ class Lenet5Of1998Config(ModelConfig):
 
 
 @dataclass(kw_only=True)
-class AlexnetConfig(ModelConfig):
-    """AlexNet of 2012 on one device; every choice has a name and the paper's is the default."""
+class AlexnetConfig(ScalableConfig):
+    """AlexNet of 2012 on one device; the paper's choices are the defaults, but for the start."""
 
     geometry: str = setting("how conv1 reaches 55x55", choices=("224_ceil", "227", "224_pad2"))
     activation: str = setting("after each layer", choices=("relu", "tanh", "sigmoid"))
@@ -132,7 +146,7 @@ class AlexnetTwoGpuConfig(AlexnetConfig):
 
 
 @dataclass(kw_only=True)
-class _SingleTowerConfig(ModelConfig):
+class _SingleTowerConfig(ScalableConfig):
     """What the networks of 2014 share."""
 
     activation: str = setting("after each layer", choices=("relu", "tanh", "sigmoid"))
@@ -181,7 +195,7 @@ class CifarLocalConfig(ModelConfig):
 
 
 @dataclass(kw_only=True)
-class FourLayerConfig(ModelConfig):
+class FourLayerConfig(ScalableConfig):
     """Three convolutions and the scores, to compare activations with as in figure 1 of 2012."""
 
     activation: str = setting("after each convolution", choices=("relu", "tanh", "sigmoid"))

@@ -15,6 +15,9 @@ from cnnlab.errors import UsageError
 Section = TypeVar("Section")
 Variants = dict[type, dict[str, Any]]
 
+MISSING = dataclasses.MISSING
+"""Of a setting that every stored config has."""
+
 
 def setting(
     description: str,
@@ -24,17 +27,24 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
-    within: str | None = None,
+    earlier: Any = MISSING,
 ) -> Any:
     """Declare a required dataclass field with its help text and its range.
 
     The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
-    configs/ alone; a field without a value in the composed config is an error. within: of a field
-    that is a dataclass itself, the section among whose keys its own are written.
+    configs/ alone; a field without a value in the composed config is an error. earlier: what runs
+    did before there was this setting, for configs that were stored without it (`completed`).
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    metadata = {"description": description, "choices": choices, "bounds": bounds}
-    return dataclasses.field(metadata=metadata | ({"within": within} if within else {}))
+    metadata: dict[str, Any] = {"description": description, "choices": choices, "bounds": bounds}
+    if earlier is not MISSING:
+        metadata["earlier"] = earlier
+    return dataclasses.field(metadata=metadata)
+
+
+def settings_within(section: str) -> Any:
+    """Declare a field that is a dataclass, whose keys are written among those of `section`."""
+    return dataclasses.field(metadata={"within": section})
 
 
 def parse(

@@ -48,12 +48,10 @@ class RuntimeConfig:
     num_threads: int | None = setting("CPU threads; null lets torch choose", at_least=1)
     deterministic: bool = setting("bit-identical runs on CUDA, slower")
     channels_last: bool = setting("memory format of the network")
-    compile: bool = setting("while training: network and loss as one graph for each batch size")
+    compile: bool = setting(
+        "while training: network and loss as one graph for each batch size", earlier=False
+    )
     profile: bool = setting("while training: trace 20 steps into the run folder")
-
-
-BEFORE_COMPILING = {"compile": False}
-"""What runs did before there was a setting for it."""
 
 
 @dataclass(kw_only=True)

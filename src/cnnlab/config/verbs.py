@@ -1,11 +1,12 @@
 """Settings of the commands that read what a training wrote."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cnnlab.config.data import DatasetConfig
 from cnnlab.config.schema import setting
 from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
+from cnnlab.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -20,19 +21,26 @@ class StoredDatasetConfig:
     )
     on_bad: str | None = setting("files that hold no image", choices=("error", "skip"))
 
-    def applied_to(self, stored: dict[str, Any]) -> dict[str, Any]:
-        """Return the plain dataset section of a checkpoint with this command's values in it.
+    def applied_to(self, stored: DatasetConfig) -> DatasetConfig:
+        """Return the set of a checkpoint with this command's values in it.
 
-        A value for a setting that the stored set does not have is left out.
+        Raises UsageError for a value of a setting that the stored set does not have.
         """
-        asked = {
+        asked: dict[str, Any] = {
             "root": self.root,
             "download": self.download,
             "residency": self.residency,
             "on_bad": self.on_bad,
         }
-        given = {key: value for key, value in asked.items() if value is not None and key in stored}
-        return {**stored, **given}
+        given = {key: value for key, value in asked.items() if value is not None}
+        unknown = [key for key, value in given.items() if value and not hasattr(stored, key)]
+        if unknown:
+            raise UsageError(
+                f"dataset '{stored.name}', which the checkpoint names, has no setting "
+                f"'{unknown[0]}'",
+                hint="leave it out, or name another set to test on: dataset=NAME",
+            )
+        return replace(stored, **{key: given[key] for key in given if hasattr(stored, key)})
 
 
 @dataclass(kw_only=True)

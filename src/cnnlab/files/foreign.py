@@ -22,8 +22,8 @@ _OF_MODULES = re.compile(
 )
 _CONVERT = "cnnlab convert source=FILE output=FILE.safetensors"
 _WHOLE_MODULE = (
-    "it is a whole pickled module, which is code: whoever trusts it opens it and saves the weights "
-    "alone, torch.save(model.state_dict(), FILE)"
+    "it is a whole pickled module, which is code: open it only if you trust it, and save its "
+    "weights with torch.save(model.state_dict(), FILE)"
 )
 
 

@@ -16,9 +16,13 @@ from cnnlab.models.layers import (
 )
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm, WithinMapNorm
+from cnnlab.models.widths import scaled
 
 CHANNELS = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256}
 HIDDEN_UNITS = 4096
+PER_TOWER = 2
+"""Counts are even at every width: each tower has half of them."""
+
 TOWER_LAYERS = ("conv2", "conv4", "conv5")
 """Convolutions whose kernels see only their own tower's maps; conv3 and the rest see both."""
 
@@ -81,6 +85,7 @@ def _features(config: AlexnetConfig, in_channels: int, towers: int) -> list[Laye
     layers: list[Layer] = []
     table = windows(config)
     for number, (name, channels) in enumerate(CHANNELS.items(), start=1):
+        channels = scaled(channels, config.width, PER_TOWER)
         steps = []
         if name in table:
             groups = towers if name in TOWER_LAYERS else 1
@@ -123,6 +128,7 @@ def _normalization(config: AlexnetConfig, number: int, towers: int) -> list[Laye
 
 def _classifier(config: AlexnetConfig, features: int, num_classes: int) -> list[Layer]:
     layers = [Layer("flatten", "flatten", nn.Flatten())]
+    units = scaled(HIDDEN_UNITS, config.width, PER_TOWER)
     if config.head == "single":
         layers += _dropout(config, 8)
     for number in (6, 7):
@@ -130,10 +136,10 @@ def _classifier(config: AlexnetConfig, features: int, num_classes: int) -> list[
             continue
         dropout = _dropout(config, number)
         layers += dropout if config.dropout_place == "before" else []
-        layers.append(Layer(f"fc{number}", "fc", Linear(features, HIDDEN_UNITS)))
+        layers.append(Layer(f"fc{number}", "fc", Linear(features, units)))
         layers.append(_activation(config, number))
         layers += dropout if config.dropout_place == "after" else []
-        features = HIDDEN_UNITS
+        features = units
     return [*layers, Layer("fc8", "fc", Linear(features, num_classes))]
 
 
@@ -149,7 +155,8 @@ def initialize_alexnet(network: Network, initialization: str, generator: torch.G
     """Fill weights and biases as `initialization` says.
 
     paper: N(0, 0.01^2), ones in the biases of conv2, conv4, conv5, fc6, fc7. source: 0.03 in conv3
-    to conv5. caffe: 0.1 for those ones, 0.005 in fc6 and fc7. kaiming: He normal, biases 0.
+    to conv5. caffe: 0.1 for those ones, 0.005 in fc6 and fc7. kaiming: He normal, biases 0, and
+    N(0, 0.01^2) in the last layer, as in `initialize`.
     Source: Krizhevsky et al. 2012, section 5; the layer definitions of the 2012 source; BVLC Caffe.
     """
     one = {"paper": 1.0, "source": 1.0, "caffe": 0.1, "kaiming": 0.0}[initialization]
@@ -163,7 +170,7 @@ def initialize_alexnet(network: Network, initialization: str, generator: torch.G
 
 def _weight_rule(initialization: str, name: str) -> WeightRule:
     if initialization == "kaiming":
-        return kaiming
+        return normal(0.01) if name == "fc8" else kaiming
     if initialization == "source" and name in ("conv3", "conv4", "conv5"):
         return normal(0.03)
     if initialization == "caffe" and name in ("fc6", "fc7"):

@@ -11,6 +11,7 @@ from cnnlab.models.init import initialize
 from cnnlab.models.layers import ACTIVATIONS, Conv2d, Linear, max_pool
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.models.widths import scaled
 
 CHANNELS = {"conv1": 64, "conv2": 192, "conv3": 384, "conv4": 256, "conv5": 256}
 
@@ -76,7 +77,8 @@ def _build(
     hidden_units: int,
 ) -> Network:
     sizes = sizes_behind(config.name, task.input_size_pixels, windows)
-    features = CHANNELS["conv5"] * sizes["pool5"] ** 2
+    hidden_units = scaled(hidden_units, config.width)
+    features = scaled(CHANNELS["conv5"], config.width) * sizes["pool5"] ** 2
     layers = [
         *_features(config, task.in_channels, windows),
         Layer("flatten", "flatten", nn.Flatten()),
@@ -97,6 +99,7 @@ def _features(
 ) -> list[Layer]:
     layers = []
     for number, (name, channels) in enumerate(CHANNELS.items(), start=1):
+        channels = scaled(channels, config.width)
         layers.append(Layer(name, "conv", Conv2d(in_channels, channels, windows[name])))
         layers.append(_activation(config, number))
         if number <= 2 and config.normalization != "none":

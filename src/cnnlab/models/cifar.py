@@ -11,6 +11,7 @@ from cnnlab.models.init import initialize, initialize_by_layer, normal
 from cnnlab.models.layers import ACTIVATIONS, Conv2d, Linear, average_pool, max_pool
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.models.widths import scaled
 
 POOL = Window(3, stride=2, ceil=True)
 
@@ -124,6 +125,7 @@ def four_layer(config: FourLayerConfig, task: Task, generator: torch.Generator) 
     role, activation = ACTIVATIONS[config.activation]
     layers, in_channels = [], task.in_channels
     for number, channels in enumerate((32, 32, 64), start=1):
+        channels = scaled(channels, config.width)
         pool = max_pool(POOL) if number == 1 else average_pool(POOL)
         layers += [
             Layer(f"conv{number}", "conv", Conv2d(in_channels, channels, convolution)),
@@ -132,7 +134,7 @@ def four_layer(config: FourLayerConfig, task: Task, generator: torch.Generator) 
         ]
         in_channels = channels
     layers.append(Layer("flatten", "flatten", nn.Flatten()))
-    layers.append(Layer("fc", "fc", Linear(64 * size**2, task.num_classes)))
+    layers.append(Layer("fc", "fc", Linear(in_channels * size**2, task.num_classes)))
     network = Network(layers, task)
     initialize(network, config.initialization, generator)
     return network

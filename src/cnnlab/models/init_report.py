@@ -13,11 +13,20 @@ from torch import Tensor
 from cnnlab.models.network import Network
 from cnnlab.numerics import check_finite
 
-LEAST_SHARE = 0.03
+LEAST_SHARE = 0.015
 """Share of the scores' size that depends on the image, above which networks are known to train.
 
 A rule of thumb between measured cases, docs/papers.md; not a law.
 """
+
+LEAST_SHARE_SQUASHED = 0.005
+"""The same for networks of tanh or sigmoid units.
+
+A sigmoid rests at 1/2, so a large part of the scores is constant, and the last biases take it up.
+"""
+
+ADAPTIVE_FACTOR = 0.1
+"""Times the least share, for update rules that scale each weight's step by its own gradients."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +66,27 @@ class InitReport:
     @property
     def can_train(self) -> bool:
         """Return whether the scores depend on the image enough."""
-        return self.score_share >= LEAST_SHARE
+        return self.is_enough()
+
+    def is_enough(self, *, adaptive: bool = False) -> bool:
+        """Return the same for an update rule that is `adaptive` or not.
+
+        Scores of a last layer that begins at zero say nothing yet: then what it gets is judged.
+        """
+        last = self.layers[-1]
+        judged = self.layers[-2] if last.dead_share == 1 and len(self.layers) > 1 else last
+        return judged.signal_share >= self.least_share(adaptive=adaptive)
+
+    def least_share(self, *, adaptive: bool = False) -> float:
+        """Return the share above which networks like this one are known to train."""
+        squashed = any(layer.role == "squash" for layer in self.layers)
+        least = LEAST_SHARE_SQUASHED if squashed else LEAST_SHARE
+        return least * (ADAPTIVE_FACTOR if adaptive else 1)
+
+    @property
+    def dead_layer(self) -> str | None:
+        """Return the first hidden layer whose units are all 0 for every image, if there is one."""
+        return next((layer.name for layer in self.layers[:-1] if layer.dead_share == 1), None)
 
     def as_document(self) -> dict[str, Any]:
         """Return the report as plain data, ready for JSON."""

@@ -16,6 +16,7 @@ from cnnlab.models.layers import (
     max_pool,
 )
 from cnnlab.models.network import Layer, Network, Task
+from cnnlab.models.widths import scaled
 
 WINDOWS = {
     "c1": Window(5),
@@ -33,16 +34,17 @@ def lenet5(config: Lenet5Config, task: Task, generator: torch.Generator) -> Netw
     no weights, the activation is not scaled, the scores are linear in F6.
     """
     sizes = sizes_behind("lenet5", task.input_size_pixels, WINDOWS)
+    maps, c5, f6 = (scaled(units, config.width) for units in (16, 120, 84))
     layers = _feature_layers(config, task.in_channels)
     layers += [
-        Layer("c5", "conv", WholeMapConv2d(16, 120, Window(sizes["s4"]))),
+        Layer("c5", "conv", WholeMapConv2d(maps, c5, Window(sizes["s4"]))),
         _activation(config, 5),
         Layer("flatten", "flatten", nn.Flatten()),
         *_dropout(config, 5),
-        Layer("f6", "fc", Linear(120, 84)),
+        Layer("f6", "fc", Linear(c5, f6)),
         _activation(config, 6),
         *_dropout(config, 6),
-        Layer("output", "fc", Linear(84, task.num_classes)),
+        Layer("output", "fc", Linear(f6, task.num_classes)),
     ]
     network = Network(layers, task)
     initialize(network, config.initialization, generator)
@@ -57,7 +59,8 @@ def _feature_layers(config: Lenet5Config, in_channels: int) -> list[Layer]:
     """
     pool = max_pool if config.pooling == "max" else average_pool
     layers = []
-    for number, channels in ((1, (in_channels, 6)), (3, (6, 16))):
+    first, second = scaled(6, config.width), scaled(16, config.width)
+    for number, channels in ((1, (in_channels, first)), (3, (first, second))):
         convolution, pooling = f"c{number}", f"s{number + 1}"
         parts = [
             Layer(convolution, "conv", Conv2d(*channels, WINDOWS[convolution])),

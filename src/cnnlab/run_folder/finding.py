@@ -11,7 +11,8 @@ from cnnlab.printable import printable
 from cnnlab.run_folder import lock, names
 from cnnlab.run_folder.record import BASE, START_HINT, RunFolder
 
-_MAX_DEPTH = 3
+_MAX_DEPTH = 6
+"""Folders between the base and a run: multirun/<time>/<hydra.sweep.subdir> may be some."""
 
 
 def find_run(where: str | Path, *, base: str | Path = BASE) -> RunFolder:

@@ -14,8 +14,8 @@ class Latch:
     """A flag on the device that closes at the first non-finite loss or gradient norm.
 
     While closed, every update rule skips its update on the device, so the parameters and their
-    momenta stay those of the last good step. The host looks at it in `check`: every n steps and
-    before each save.
+    momenta stay those of the last good step; torch's own rules do so in their fused form, and
+    raise in the others. The host looks at it in `check`: every n steps and before each save.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -1,7 +1,7 @@
 """Stochastic diagonal Levenberg-Marquardt: a rate of its own for every weight.
 
-w' = w - eta / (mu + h) * gradient, where h, the weight's second derivative, is estimated anew on a
-few hundred images before each pass.
+w' = w - eta / (mu + h) * gradient, where h, the weight's second derivative, is re-estimated on
+a few hundred images before each pass.
 Source: LeCun et al. 1998, appendix C. The paper updates after each single example and prints eta
 for the gradient of one; here gradients are means over the batch, so eta grows with the batch.
 """

@@ -1,0 +1,58 @@
+"""The table of pairs in docs/papers.md, made from the results of pairs.py."""
+
+import statistics
+from typing import Any
+
+Row = dict[str, Any]
+
+AT_CHANCE = 0.75
+"""Validation error from which a network of ten classes counts as guessing, which gets 0.90."""
+
+
+def at_chance(row: Row) -> bool:
+    """Return whether a run failed, or ended with no more than a guess."""
+    return row["error"] is None or row["error"] >= AT_CHANCE
+
+
+def line(row: Row) -> str:
+    """Return one run in words."""
+    found = "failed" if row["error"] is None else f"{100 * row['error']:.1f} %"
+    told = f"{row['network']} on {row['set']}, seed {row['seed']}: {found}"
+    return f"{told}: {row['failure']}" if row.get("failure") else told
+
+
+def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: str) -> list[str]:
+    """Return the Markdown lines: a row per network, a column per set."""
+    lines = [
+        f"Measured {machine['time'][:10]} on {machine['cores']} cores of {machine['processor']}, "
+        f"torch {machine['torch']}: validation error in % after so many updates, mean of the seeds "
+        f"(lowest to highest). Typed were model, set, seed and length. Empty: the model enlarges "
+        f"that set to the size of another column. All figures: "
+        f"[{source}](results/{source}).",
+        "",
+        f"| model | updates | sgd rate | clip | {' | '.join(sets)} |",
+        "|---" * (4 + len(sets)) + "|",
+    ]
+    for network in dict.fromkeys(row["network"] for row in rows):
+        own = [row for row in rows if row["network"] == network]
+        cells = [cell([row for row in own if row["set"] == name]) for name in sets]
+        clip = own[0]["clip_gradient_norm"]
+        lines.append(
+            f"| {network} | {own[0]['updates']} | {own[0]['learning_rate']:g} "
+            f"| {'none' if clip is None else f'{clip:g}'} | {' | '.join(cells)} |"
+        )
+    return lines
+
+
+def cell(rows: list[Row]) -> str:
+    """Return mean and range of a pair's errors; bold where a run ended at chance."""
+    if not rows:
+        return ""  # enlarged by default to the size of another column
+    if any(row["error"] is None for row in rows):
+        return "**failed**"
+    errors = [100 * row["error"] for row in rows]
+    found = f"{statistics.mean(errors):.1f} ({min(errors):.1f} to {max(errors):.1f})"
+    if any(at_chance(row) for row in rows):
+        return f"**{found}**"
+    size = rows[0]["image_size_pixels"]
+    return found if size == rows[0]["size_of_set"] else f"{found} at {size} px"
