@@ -43,7 +43,8 @@ class _Scan:
 def ends_where_it_should(content: bytes) -> bool | None:
     """Say whether a picture's codes are all legal and its last byte is filled up with ones.
 
-    Extra bytes behind the picture do not matter, unless they are more of a picture's codes. None for what is not one baseline scan.
+    Extra bytes behind the picture do not matter, unless they are more of a picture's codes.
+    None for what is not one baseline scan.
     """
     try:
         scan = _read_header(content)
