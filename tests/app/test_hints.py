@@ -46,8 +46,16 @@ def test_the_last_lines_of_a_training_work(
     if watched is not None:
         assert list(Path(watched[1]).rglob("events.out.tfevents.*"))
     assert main(by_program["cnnlab evaluate"]) == 0
+    assert by_program["cnnlab train"] == PROPOSED_SWEEP
+
+
+PROPOSED_SWEEP = ["train", "model=linear,mlp,lenet5", "-m"]
+
+
+def test_the_sweep_that_is_proposed_works(here: Path) -> None:
     few = ["trainer.epochs=1", "trainer.limit_train_batches=1", "logging.report=false"]
-    assert main([*by_program["cnnlab train"], *few]) == 0
+    lean = ["runtime.num_threads=1", "logging.images_every_epochs=null"]
+    assert main([*PROPOSED_SWEEP, *few, *lean]) == 0
 
 
 def test_views_are_admitted_exactly_where_they_are_not_refused() -> None:

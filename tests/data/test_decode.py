@@ -523,6 +523,22 @@ def test_a_whole_picture_ends_where_it_should(options: dict[str, int], mode: str
     assert not ends_where_it_should(content[:-40] + content[-2:])
 
 
+def test_most_small_damage_inside_a_jpeg_is_noticed() -> None:
+    """Pieces of 4 to 200 bytes in a picture of sharp edges; docs/data.md has other pictures."""
+    random, num_noticed, num_files = np.random.default_rng(0), 0, 400
+    first = FINE.index(b"\xff\xda") + 14
+    for trial in range(num_files):
+        num_bytes = int(random.integers(4, 200))
+        place = int(random.integers(first, len(FINE) - 2 - num_bytes))
+        scrambled = random.integers(0, 255, num_bytes, dtype=np.uint8).tobytes()
+        piece = bytes(num_bytes) if trial % 2 else scrambled
+        try:
+            decode(FINE[:place] + piece + FINE[place + num_bytes :], Path("x"), 3)
+        except BadImage:
+            num_noticed += 1
+    assert num_noticed >= 0.9 * num_files
+
+
 def test_a_forged_header_of_codes_ends_in_a_judgement() -> None:
     random = np.random.default_rng(3)
     start, end = FINE.index(b"\xff\xdb"), FINE.index(b"\xff\xda") + 14

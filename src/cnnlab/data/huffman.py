@@ -43,7 +43,8 @@ class _Scan:
 def ends_where_it_should(content: bytes) -> bool | None:
     """Say whether a picture's codes are all legal and its last byte is filled up with ones.
 
-    Extra bytes behind the picture do not matter. None for what is not one baseline scan.
+    Extra bytes behind the picture do not matter, unless they are more of a picture's codes.
+    None for what is not one baseline scan.
     """
     try:
         scan = _read_header(content)
@@ -55,7 +56,7 @@ def ends_where_it_should(content: bytes) -> bool | None:
     segments = _segments(content[scan.start :])
     for segment in segments:
         num = min(left, scan.restart_interval or left)
-        if not _follow(segment, scan.blocks, num):
+        if not _ends_well(segment, scan.blocks, num):
             return False
         left -= num
         if left == 0:
@@ -135,21 +136,50 @@ def _segments(coded: bytes) -> list[bytes]:
     return [*found, coded[start:].replace(b"\xff\x00", b"\xff")]
 
 
-def _follow(segment: bytes, blocks: list[tuple[list[int], list[int]]], num_mcus: int) -> bool:
-    """Say whether a segment begins with so many legal MCUs and then with ones up to a full byte."""
-    padded = np.frombuffer(segment + bytes(8), dtype=np.uint8).astype(np.uint32)
-    bits = array("I", (padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]).tobytes())
-    place, end = 0, 8 * len(segment)
-    for _ in range(num_mcus):
-        for dc, ac in blocks:
-            entry = dc[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
+class _Codes:
+    """The bits of a segment, followed from the first."""
+
+    def __init__(self, segment: bytes, blocks: list[tuple[list[int], list[int]]]) -> None:
+        padded = np.frombuffer(segment + bytes(8), dtype=np.uint8).astype(np.uint32)
+        self._bits = array("I", (padded[:-2] << 16 | padded[1:-1] << 8 | padded[2:]).tobytes())
+        self._segment, self._blocks = segment, blocks
+        self._place, self._end = 0, 8 * len(segment)
+
+    def follow(self, num_mcus: int) -> bool:
+        """Say whether so many MCUs come next, all of them legal."""
+        return all(self._follow_block(dc, ac) for _ in range(num_mcus) for dc, ac in self._blocks)
+
+    def _follow_block(self, dc: list[int], ac: list[int]) -> bool:
+        bits, place, end = self._bits, self._place, self._end
+        if place > end:
+            return False
+        entry = dc[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
+        place += entry & 63
+        filled = entry >> 6
+        while 0 < filled < 64 and place < end:
+            entry = ac[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
             place += entry & 63
-            filled = entry >> 6
-            while 0 < filled < 64 and place < end:
-                entry = ac[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
-                place += entry & 63
-                filled = filled + (entry >> 6) if entry else 0
-            if not (filled == 64 or filled > _END_OF_BLOCK) or place > end:
+            filled = filled + (entry >> 6) if entry else 0
+        self._place = place
+        return (filled == 64 or filled > _END_OF_BLOCK) and place <= end
+
+    def byte_is_filled(self) -> bool:
+        """Say whether what is left of this byte is ones."""
+        rest = -self._place % 8
+        ones = (1 << rest) - 1
+        return rest == 0 or self._segment[self._place >> 3] & ones == ones
+
+    def goes_on_to_the_end(self) -> bool:
+        """Say whether at least one more MCU follows, and only such up to the last byte."""
+        num_more = 0
+        while self._end - self._place >= 8 or num_more == 0:
+            if not self.follow(1):
                 return False
-    rest = -place % 8
-    return rest == 0 or segment[place >> 3] & ((1 << rest) - 1) == (1 << rest) - 1
+            num_more += 1
+        return self.byte_is_filled()
+
+
+def _ends_well(segment: bytes, blocks: list[tuple[list[int], list[int]]], num_mcus: int) -> bool:
+    """Say whether a segment has so many legal MCUs, a filled byte, and not more of the picture."""
+    codes = _Codes(segment, blocks)
+    return codes.follow(num_mcus) and codes.byte_is_filled() and not codes.goes_on_to_the_end()
