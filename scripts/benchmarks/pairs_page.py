@@ -25,10 +25,9 @@ def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: st
     """Return the Markdown lines: a row per network, a column per set."""
     lines = [
         f"Measured {machine['time'][:10]} on {machine['cores']} cores of {machine['processor']}, "
-        f"torch {machine['torch']}: validation error in % after so many updates, mean of the seeds "
-        f"(lowest to highest). Typed were model, set, seed and length. Empty: the model enlarges "
-        f"that set to the size of another column. All figures: "
-        f"[{source}](results/{source}).",
+        f"torch {machine['torch']}: validation error in % after so many updates (digits and clothes "
+        f"/ synthetic images), mean of the seeds (lowest to highest). Empty: the model enlarges "
+        f"that set to the size of another column. All figures: [{source}](results/{source}).",
         "",
         f"| model | updates | sgd rate | clip | {' | '.join(sets)} |",
         "|---" * (4 + len(sets)) + "|",
@@ -36,9 +35,10 @@ def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: st
     for network in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == network]
         cells = [cell([row for row in own if row["set"] == name]) for name in sets]
+        updates = " / ".join(str(number) for number in dict.fromkeys(r["updates"] for r in own))
         clip = own[0]["clip_gradient_norm"]
         lines.append(
-            f"| {network} | {own[0]['updates']} | {own[0]['learning_rate']:g} "
+            f"| {network} | {updates} | {own[0]['learning_rate']:g} "
             f"| {'none' if clip is None else f'{clip:g}'} | {' | '.join(cells)} |"
         )
     return lines
