@@ -25,8 +25,8 @@ def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: st
     """Return the Markdown lines: a row per network, a column per set."""
     lines = [
         f"Measured {machine['time'][:10]} on {machine['cores']} cores of {machine['processor']}, "
-        f"torch {machine['torch']}: validation error in % after so many updates (digits and clothes "
-        f"/ synthetic images), mean of the seeds (lowest to highest). Empty: the model enlarges "
+        f"torch {machine['torch']}: validation error in % after so many updates (digits, clothes / "
+        f"synthetic images), mean of the seeds (lowest to highest). Empty: the model enlarges "
         f"that set to the size of another column. All figures: [{source}](results/{source}).",
         "",
         f"| model | updates | sgd rate | clip | {' | '.join(sets)} |",
