@@ -14,6 +14,15 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "benchmarks" / "pairs.py"
 MACHINE = {"time": "2026-11-25T22:00", "cores": 2, "processor": "CPU", "torch": "2.15"}
 
 
+def settings(size_pixels: int = 32) -> dict[str, Any]:
+    return {
+        "image_size_pixels": size_pixels,
+        "optimizer": "sgd",
+        "learning_rate": 0.1,
+        "clip_gradient_norm": 1.0,
+    }
+
+
 def row(error: float | None, **changes: Any) -> dict[str, Any]:
     return {
         "network": "linear",
@@ -21,9 +30,7 @@ def row(error: float | None, **changes: Any) -> dict[str, Any]:
         "seed": 0,
         "updates": 300,
         "size_of_set": 32,
-        "image_size_pixels": 32,
-        "learning_rate": 0.1,
-        "clip_gradient_norm": 1.0,
+        "settings": settings(),
         "error": error,
     } | changes
 
@@ -34,7 +41,7 @@ def test_a_cell_has_the_mean_and_the_range_of_its_seeds() -> None:
 
 
 def test_a_cell_says_where_the_default_enlarged_the_images() -> None:
-    assert pairs_page.cell([row(0.1, image_size_pixels=64)]).endswith("at 64 px")
+    assert pairs_page.cell([row(0.1, settings=settings(64))]).endswith("at 64 px")
 
 
 @pytest.mark.parametrize("error", [0.9, 0.76, None])
@@ -45,8 +52,8 @@ def test_one_seed_at_chance_or_failed_stands_out(error: float | None) -> None:
 def test_the_table_has_a_row_per_network_and_an_empty_cell_for_what_was_not_run() -> None:
     rows = [row(0.1), row(0.2, network="mlp", set="synthetic 64", updates=100)]
     *_, linear, mlp = pairs_page.render(MACHINE, rows, ["mnist5k", "synthetic 64"], "x.json")
-    assert linear == "| linear | 300 | 0.1 | 1 | 10.0 (10.0 to 10.0) |  |"
-    assert mlp == "| mlp | 100 | 0.1 | 1 |  | 20.0 (20.0 to 20.0) |"
+    assert linear == "| linear | 300 | sgd 0.1 | 1 | 10.0 (10.0 to 10.0) |  |"
+    assert mlp == "| mlp | 100 | sgd 0.1 | 1 |  | 20.0 (20.0 to 20.0) |"
 
 
 @pytest.mark.parametrize(("error", "code"), [(0.2, 0), (0.9, 1)])

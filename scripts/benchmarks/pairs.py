@@ -26,6 +26,7 @@ from typing import Any
 
 import page
 import pairs_page
+import yaml
 from run import DOCS, hardware, machine
 from work import configure
 
@@ -98,9 +99,9 @@ class Pair:
     seed: int
     updates: int
 
-    def settings(self) -> Any:
-        """Return the resolved settings of `cnnlab train`."""
-        return configure(*self.choices())
+    def size_pixels(self) -> int:
+        """Return the side of the images that the network gets by default."""
+        return int(configure(*self.choices()).dataset.image_size_pixels)
 
     def choices(self) -> list[str]:
         """Return the words that choose network, set and seed."""
@@ -164,7 +165,7 @@ def pairs(given: argparse.Namespace) -> list[Pair]:
         for network in given.models:
             for images in given.sets:
                 pair = Pair(network, images, seed, updates_of(network, images, given.updates))
-                size = pair.settings().dataset.image_size_pixels
+                size = pair.size_pixels()
                 enlarged = size != SETS[images].size_pixels
                 if not (enlarged and (SETS[images].words[0], size) in sizes):
                     found.append(pair)
@@ -192,18 +193,12 @@ def trained(pair: Pair, threads: int) -> dict[str, Any]:
 
     Raises KeyboardInterrupt when the run was interrupted: there is nothing to record then.
     """
-    settings = pair.settings()
     row: dict[str, Any] = {
         "network": pair.network,
         "set": pair.images,
         "seed": pair.seed,
         "updates": pair.updates,
         "size_of_set": SETS[pair.images].size_pixels,
-        "image_size_pixels": settings.dataset.image_size_pixels,
-        "initialization": getattr(settings.model, "initialization", None),
-        "optimizer": settings.optimizer.name,
-        "learning_rate": settings.optimizer.learning_rate,
-        "clip_gradient_norm": settings.trainer.clip_gradient_norm,
         "revision": describe()["git"],
     }
     folder = Path(tempfile.mkdtemp(prefix="cnnlab-pairs-")) / "run"
@@ -215,11 +210,26 @@ def trained(pair: Pair, threads: int) -> dict[str, Any]:
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode in (130, 143, -2, -15):
             raise KeyboardInterrupt
+        row["settings"] = resolved(folder / "config.yaml")
         if done.returncode:
             return row | {"error": None, "failure": done.stderr.strip()[-500:]}
         return row | outcome(folder)
     finally:
         shutil.rmtree(folder.parent)  # a full-width AlexNet leaves a gigabyte
+
+
+def resolved(config: Path) -> dict[str, Any] | None:
+    """Return what the defaults came to in a run, or None where it ended before it had a config."""
+    if not config.is_file():
+        return None
+    plain = yaml.safe_load(config.read_text())
+    return {
+        "image_size_pixels": plain["dataset"]["image_size_pixels"],
+        "initialization": plain["model"].get("initialization"),
+        "optimizer": plain["optimizer"]["name"],
+        "learning_rate": plain["optimizer"]["learning_rate"],
+        "clip_gradient_norm": plain["trainer"]["clip_gradient_norm"],
+    }
 
 
 def outcome(folder: Path) -> dict[str, Any]:
