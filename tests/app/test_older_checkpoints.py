@@ -8,6 +8,7 @@ import torch
 from cnnlab.app import export
 from cnnlab.app.fine_tuning import read
 from cnnlab.app.stored_network import open_network
+from cnnlab.config import choices, parse_model
 from tests.app.test_evaluate import answer_of, config_for, write_checkpoint
 
 CPU = torch.device("cpu")
@@ -48,4 +49,5 @@ def test_an_older_checkpoint_is_exported_with_what_it_was(older, tmp_path: Path)
 
 
 def test_training_begins_with_an_older_checkpoint(older) -> None:
-    assert read(str(older[0])).model == "lenet5"
+    model = parse_model(choices.alone("model", "lenet5"))
+    assert read(str(older[0]), model).model == "lenet5"

@@ -17,6 +17,7 @@ from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
 from cnnlab.config import choices, of_earlier_run, recipes
+from cnnlab.config.earlier import completed
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 
@@ -50,7 +51,8 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
     plain = in_use(composed, overrides)
     load_plugins(plain.get("plugins") or [])
-    return verb.parse(plain)
+    # a YAML file of one's own may be older than a setting of what it describes
+    return verb.parse(completed(verb.config_class, plain, verb.variants))
 
 
 def settle(composed: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Configs that were stored before there was a setting: what their runs did stands in its place.
+"""Configs and YAML files older than a setting: what runs did before it stands in its place.
 
 A setting that is younger than stored configs says so itself, `setting(..., earlier=VALUE)`; so a
 model's own key is filled in for that model alone, in checkpoints and in run folders alike.

@@ -1,5 +1,6 @@
 """What lies in a folder: an entry is an image, a folder, or left out and counted by its reason."""
 
+import errno
 import os
 from collections import Counter
 from dataclasses import dataclass, field
@@ -223,10 +224,11 @@ def _scan(folder: str | Path) -> list[os.DirEntry[str]]:
 
 
 def _not_opened(folder: str | Path, error: OSError) -> DataError:
+    too_long = error.errno == errno.ENAMETOOLONG
     return DataError(
         f"cannot open the folder: {error.strerror}",
         printable(os.path.abspath(folder)),
-        "make it readable, or move it out of the set",
+        "use a shorter path" if too_long else "make it readable, or move it out of the set",
     )
 
 
