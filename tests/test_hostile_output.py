@@ -166,7 +166,10 @@ WORDS = {
     "compare": [f"runs=['{RUN}','{OTHER}']"],
     "convert": [f"source={RUN}", "output=caf\u00e9.safetensors"],
     "prepare": ["dataset=folder", "dataset.root=set", "output=caf\u00e9 store"],
-    "benchmark": [*TRAIN[1:], "seconds_per_part=0.01"],
+    "benchmark": [
+        *(word for word in TRAIN[1:] if not word.startswith("logging.")),
+        "seconds_per_part=0.01",
+    ],
     "list": ["runs"],
 }
 """What each command can be asked for in that place."""

@@ -17,7 +17,7 @@ from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
 from cnnlab.errors import BusyError, DataError, ResourceError, UsageError
 from cnnlab.files import atomic
 from cnnlab.models.alexnet_2014 import to_torchvision
-from cnnlab.printable import printable
+from cnnlab.printable import printable, write_out
 
 TORCH_ENDINGS = (".pth", ".pt")
 """Of files that are written for torchvision; what is read is known by its content."""
@@ -34,7 +34,7 @@ def run(config: ConvertConfig, launch: Launch) -> int:
     output = Path(config.output)
     if output.exists():
         raise BusyError(f"{printable(str(output))} exists already", hint="choose another output")
-    print(_convert(config, config.source, output))
+    write_out(_convert(config, config.source, output))
     return 0
 
 

@@ -21,6 +21,7 @@ from cnnlab.evaluation.views import Views
 from cnnlab.images import center_crop
 from cnnlab.numerics import check_finite, probabilities
 from cnnlab.preprocessing import Preprocessing
+from cnnlab.printable import printable
 
 NUM_CHECKED = 16
 TOLERANCE = 1e-4
@@ -73,7 +74,9 @@ def export(stored: StoredNetwork, output: Path) -> str:
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
-    return f"{output}: the same answers on {len(images)} {whose} (to {difference:.1e})"
+    return (
+        f"{printable(str(output))}: the same answers on {len(images)} {whose} (to {difference:.1e})"
+    )
 
 
 def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:

@@ -35,11 +35,14 @@ class Verb:
     makes_runs: bool = False
     unused: tuple[str, ...] = ()
 
-    @property
-    def places(self) -> str:
-        """Return the settings that say where this command writes, as a message has them."""
+    def places(self, *, is_sweep: bool = False, resumes: bool = False) -> str:
+        """Return the settings that say where this command writes, as a message has them.
+
+        resumes: it continues a run, which stays in its folder.
+        """
         has_output = any(field.name == "output" for field in fields(self.config_class))
-        keys = ["hydra.run.dir=X"] * self.makes_runs + ["output=X"] * has_output
+        run = "hydra.sweep.dir=X" if is_sweep else "hydra.run.dir=X"
+        keys = [run] * (self.makes_runs and not resumes) + ["output=X"] * has_output
         return ", ".join(keys)
 
     def uses(self, key: str) -> bool:
