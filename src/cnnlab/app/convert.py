@@ -43,11 +43,6 @@ def _convert(config: ConvertConfig, source: str, output: Path) -> str:
         return take_in(config, foreign_weights.ForeignWeights(_by_name()), source, output)
     if foreign_weights.is_foreign(source):
         return take_in(config, foreign_weights.read(source), source, output)
-    if config.class_names is not None:
-        raise UsageError(
-            "class_names is for weights without names, and this checkpoint has its own",
-            printable(source),
-        )
     stored = open_network(run_folder.resolve_checkpoint(source), torch.device("cpu"))
     if output.suffix in TORCH_ENDINGS:
         return give_out(stored, output)
