@@ -5,6 +5,7 @@ import csv
 import html
 import io
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -190,3 +191,16 @@ def test_a_terminal_that_lacks_letters_ends_no_command(
     said = errors.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
     assert code == 0, said
     assert out.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Jclear", "it's [1], the $x first", "\u202egpj"])
+def test_paths_of_what_is_written_are_shown_and_proposed_quoted(
+    name: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = out_of(["convert", f"source={RUN}", f"output={name}.safetensors"], capsys)
+    assert printable(name) in out
+
+    words = ["prepare", "dataset=folder", "dataset.root=set", f"output={name} store"]
+    out = out_of([*words, "dataset.image_size_pixels=8"], capsys)
+    proposed = out.partition("train on it: ")[2].splitlines()[0]
+    assert shlex.split(proposed)[-1] == printable(f"dataset.root={name} store")
