@@ -173,7 +173,7 @@ def test_every_command_that_reads_a_set_tells_the_whole_command(
     (root / "test" / BAD_TEST).unlink()
     if name == "visualize":
         assert call(*WORDS, here, f"hydra.run.dir={run}").code == 0
-    damage(root / "train" / "class_1" / "0003.jpg")
+    damage(root / ("test" if name == "visualize" else "train") / "class_0" / "0000.jpg")
     words = {
         "visualize": [f"checkpoint={run}", "what=[filters]", f"output={tmp_path / 'pictures'}"],
         "summary": ["init_report=true", "num_images=4", "dataset=folder", here, "model=linear"],

@@ -176,7 +176,7 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
 
 
 IDLE: dict[str, list[str]] = {
-    "summary": ["dataset=cifar10", "dataset.root=x", "num_images=3", "seed=4"],
+    "summary": ["dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"],
     "convert": ["model=lenet5", "model.width=1", "dataset=mnist", "augment=crop", "class_names=x"],
     "prepare": ["quality=50", "max_bad_fraction=0.5"],
 }

@@ -40,9 +40,17 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
     here = session.begin(config.runtime)
     checkpoint = run_folder.resolve_checkpoint(config.checkpoint)
     stored = open_network(checkpoint, here.device, channels_last=here.channels_last)
-    with way_out_told(launch):
-        probe = probe_of(config, stored, here.device)
     folder = pictures_folder(checkpoint) if config.output is None else Path(config.output)
+    with way_out_told(launch):  # some pictures read further images while they are drawn
+        draw(config, stored, here.device, folder)
+    return 0
+
+
+def draw(
+    config: VisualizeConfig, stored: StoredNetwork, device: torch.device, folder: Path
+) -> None:
+    """Draw into `folder`, and put everything on a page there."""
+    probe = probe_of(config, stored, device)
     console = Console()
     found = {}
     for name in PICTURE_NAMES if "all" in config.what else config.what:
@@ -53,7 +61,6 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
     title = probe.title("what it has learned")
     console.line(f"all on one page: {write_page(folder / 'pictures.html', title, found)}")
     console.close()
-    return 0
 
 
 def drawn_or_none(
