@@ -73,7 +73,12 @@ class Verb:
 
 
 def _takes_weights_of_others(config: Any) -> bool:
-    """Say whether the source of `convert` may be weights without a model, data and classes."""
+    """Return whether the source of `convert` may be weights without a model and classes."""
+    return _takes_plain_weights(config) and not foreign.is_plain_of_ours(config.source or "")
+
+
+def _takes_plain_weights(config: Any) -> bool:
+    """Return whether the source of `convert` may be weights that tell of no data set."""
     source = config.source
     if source == "latest":
         return False
@@ -154,9 +159,15 @@ VERBS: dict[str, Verb] = {
         "cnnlab convert source=alexnet.pth output=alexnet.safetensors",
         needs=(
             Need(
-                ("model", "dataset", "augment", "class_names"),
-                _takes_weights_of_others,
+                ("dataset", "augment"),
+                _takes_plain_weights,
                 "a checkpoint of cnnlab has its own",
+                "it is for weights that tell of no data set",
+            ),
+            Need(
+                ("model", "class_names"),
+                _takes_weights_of_others,
+                "the source, which cnnlab wrote, has its own",
                 "it is for weights of others, which are nothing but tensors",
             ),
         ),
