@@ -44,7 +44,7 @@ def folder_config(root: Path, num_threads: int) -> FolderConfig:
     return FolderConfig(
         name="folder", root=str(root), image_size_pixels=256, pad_pixels=0, num_validation=0,
         split_seed=0, channels=None, normalize="channel", permutation_seed=None,
-        residency="mapped", num_decode_threads=num_threads, on_bad="error", num_test=0,
+        residency="mapped", num_decode_threads=num_threads, on_bad="fail", num_test=0,
         mirror_allowed=True,
     )  # fmt: skip
 

@@ -5,8 +5,11 @@
 
 Each run is `cnnlab train model=M dataset=D seed=S` with the length and nothing else: what is
 measured is the defaults. Writes docs/results/<date>-pairs-<hardware>.json after every run and the
-table of docs/papers.md at the end. Runs that are in that file are not repeated, so the command may
-be stopped and started again; --results names the file to continue on another day.
+table of docs/papers.md at the end. Runs that ended are not repeated, so the command may be stopped
+and started again; --results names the file to continue on another day.
+
+On two idle cores the whole takes about two hours: 20 minutes each for the two CIFAR nets,
+alexnet_cifar and the three AlexNets of full width together, the rest for all others.
 """
 
 import argparse
@@ -23,6 +26,7 @@ from typing import Any
 
 import page
 import pairs_page
+import yaml
 from run import DOCS, hardware, machine
 from work import configure
 
@@ -39,11 +43,15 @@ class Network:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set as it is typed, with the size and the number of training images that it then has."""
+    """A set as it is typed, with the size and the number of training images that it then has.
+
+    length: of its runs, as a multiple of --updates.
+    """
 
     words: tuple[str, ...]
     size_pixels: int
     num_train: int
+    length: float = 1.0
 
 
 NETWORKS = {
@@ -69,10 +77,15 @@ The textbook LeNet leaves its first plateau late; a full-width AlexNet takes a s
 SETS = {
     "mnist5k": ImageSet(("dataset=mnist5k",), 32, 3500),
     "fashion_mnist": ImageSet(("dataset=fashion_mnist",), 32, 55000),
-    "synthetic 32": ImageSet(("dataset=synthetic",), 32, 1800),
-    "synthetic 64": ImageSet(("dataset=synthetic", "dataset.image_size_pixels=64"), 64, 1800),
-    "synthetic 96": ImageSet(("dataset=synthetic", "dataset.image_size_pixels=96"), 96, 1800),
+    "synthetic 32": ImageSet(("dataset=synthetic",), 32, 1800, 1 / 3),
+    "synthetic 64": ImageSet(
+        ("dataset=synthetic", "dataset.image_size_pixels=64"), 64, 1800, 1 / 3
+    ),
+    "synthetic 96": ImageSet(
+        ("dataset=synthetic", "dataset.image_size_pixels=96"), 96, 1800, 1 / 3
+    ),
 }
+"""The patterns of `synthetic` are in color, and learned in a third of the updates."""
 
 BATCH_SIZE = 64
 
@@ -86,9 +99,9 @@ class Pair:
     seed: int
     updates: int
 
-    def settings(self) -> Any:
-        """Return the resolved settings of `cnnlab train`."""
-        return configure(*self.choices())
+    def size_pixels(self) -> int:
+        """Return the side of the images that the network gets by default."""
+        return int(configure(*self.choices()).dataset.image_size_pixels)
 
     def choices(self) -> list[str]:
         """Return the words that choose network, set and seed."""
@@ -106,22 +119,23 @@ def main() -> int:
     given = read_arguments()
     path: Path = given.results
     document = json.loads(path.read_text()) if path.is_file() else {"rows": []}
-    done = {(row["network"], row["set"], row["seed"], row["updates"]) for row in document["rows"]}
+    rows: list[dict[str, Any]] = document["rows"]
+    done = [pair_of(row) for row in rows if row["error"] is not None]
 
     for pair in pairs(given):
-        if (pair.network, pair.images, pair.seed, pair.updates) in done:
+        if pair in done:
             continue
         row = trained(pair, given.threads)
         print(pairs_page.line(row), file=sys.stderr, flush=True)
+        rows[:] = [*(other for other in rows if pair_of(other) != pair), row]
         document["machine"] = machine()
-        document["rows"].append(row)
         write(path, document)
 
-    rows = [row for row in document["rows"] if row["network"] in NETWORKS]
-    if not given.no_page and rows:
-        lines = pairs_page.render(document["machine"], rows, list(SETS), path.name)
+    of_this_length = [row for row in rows if has_length(row, given.updates)]
+    if not given.no_page and of_this_length:
+        lines = pairs_page.render(document["machine"], of_this_length, list(SETS), path.name)
         page.put_between("pairs", lines, DOCS / "papers.md")
-    return verdict(rows)
+    return verdict(of_this_length)
 
 
 def read_arguments() -> argparse.Namespace:
@@ -150,13 +164,28 @@ def pairs(given: argparse.Namespace) -> list[Pair]:
     for seed in given.seeds:
         for network in given.models:
             for images in given.sets:
-                updates = round(given.updates * NETWORKS[network].length)
-                pair = Pair(network, images, seed, updates)
-                size = pair.settings().dataset.image_size_pixels
+                pair = Pair(network, images, seed, updates_of(network, images, given.updates))
+                size = pair.size_pixels()
                 enlarged = size != SETS[images].size_pixels
                 if not (enlarged and (SETS[images].words[0], size) in sizes):
                     found.append(pair)
     return found
+
+
+def updates_of(network: str, images: str, updates: int) -> int:
+    """Return how long a pair's run is when --updates is `updates`."""
+    return round(updates * NETWORKS[network].length * SETS[images].length)
+
+
+def has_length(row: dict[str, Any], updates: int) -> bool:
+    """Return whether a row is of the networks and sets of today and of the length asked for."""
+    known = row["network"] in NETWORKS and row["set"] in SETS
+    return known and row["updates"] == updates_of(row["network"], row["set"], updates)
+
+
+def pair_of(row: dict[str, Any]) -> Pair:
+    """Return the pair that a row of the results is about."""
+    return Pair(row["network"], row["set"], row["seed"], row["updates"])
 
 
 def trained(pair: Pair, threads: int) -> dict[str, Any]:
@@ -164,18 +193,12 @@ def trained(pair: Pair, threads: int) -> dict[str, Any]:
 
     Raises KeyboardInterrupt when the run was interrupted: there is nothing to record then.
     """
-    settings = pair.settings()
     row: dict[str, Any] = {
         "network": pair.network,
         "set": pair.images,
         "seed": pair.seed,
         "updates": pair.updates,
         "size_of_set": SETS[pair.images].size_pixels,
-        "image_size_pixels": settings.dataset.image_size_pixels,
-        "initialization": getattr(settings.model, "initialization", None),
-        "optimizer": settings.optimizer.name,
-        "learning_rate": settings.optimizer.learning_rate,
-        "clip_gradient_norm": settings.trainer.clip_gradient_norm,
         "revision": describe()["git"],
     }
     folder = Path(tempfile.mkdtemp(prefix="cnnlab-pairs-")) / "run"
@@ -187,11 +210,26 @@ def trained(pair: Pair, threads: int) -> dict[str, Any]:
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode in (130, 143, -2, -15):
             raise KeyboardInterrupt
+        row["settings"] = resolved(folder / "config.yaml")
         if done.returncode:
             return row | {"error": None, "failure": done.stderr.strip()[-500:]}
         return row | outcome(folder)
     finally:
         shutil.rmtree(folder.parent)  # a full-width AlexNet leaves a gigabyte
+
+
+def resolved(config: Path) -> dict[str, Any] | None:
+    """Return what the defaults came to in a run, or None where it ended before it had a config."""
+    if not config.is_file():
+        return None
+    plain = yaml.safe_load(config.read_text())
+    return {
+        "image_size_pixels": plain["dataset"]["image_size_pixels"],
+        "initialization": plain["model"].get("initialization"),
+        "optimizer": plain["optimizer"]["name"],
+        "learning_rate": plain["optimizer"]["learning_rate"],
+        "clip_gradient_norm": plain["trainer"]["clip_gradient_norm"],
+    }
 
 
 def outcome(folder: Path) -> dict[str, Any]:

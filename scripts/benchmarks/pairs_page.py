@@ -25,23 +25,30 @@ def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: st
     """Return the Markdown lines: a row per network, a column per set."""
     lines = [
         f"Measured {machine['time'][:10]} on {machine['cores']} cores of {machine['processor']}, "
-        f"torch {machine['torch']}: validation error in % after so many updates, mean of the seeds "
-        f"(lowest to highest). Typed were model, set, seed and length. Empty: the model enlarges "
-        f"that set to the size of another column. All figures: "
-        f"[{source}](results/{source}).",
+        f"torch {machine['torch']}: validation error in % after so many updates (digits, clothes / "
+        f"synthetic images), mean of the seeds (lowest to highest). Empty: the model enlarges "
+        f"that set to the size of another column. All figures: [{source}](results/{source}).",
         "",
-        f"| model | updates | sgd rate | clip | {' | '.join(sets)} |",
+        f"| model | updates | rate | clip | {' | '.join(sets)} |",
         "|---" * (4 + len(sets)) + "|",
     ]
     for network in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == network]
         cells = [cell([row for row in own if row["set"] == name]) for name in sets]
-        clip = own[0]["clip_gradient_norm"]
+        updates = " / ".join(str(number) for number in dict.fromkeys(r["updates"] for r in own))
         lines.append(
-            f"| {network} | {own[0]['updates']} | {own[0]['learning_rate']:g} "
-            f"| {'none' if clip is None else f'{clip:g}'} | {' | '.join(cells)} |"
+            f"| {network} | {updates} | {recipe(own[0]['settings'])} | {' | '.join(cells)} |"
         )
     return lines
+
+
+def recipe(settings: dict[str, Any] | None) -> str:
+    """Return what a network's defaults came to, as two cells."""
+    if settings is None:
+        return "? | ?"
+    clip = settings["clip_gradient_norm"]
+    rate = f"{settings['optimizer']} {settings['learning_rate']:g}"
+    return f"{rate} | {'none' if clip is None else f'{clip:g}'}"
 
 
 def cell(rows: list[Row]) -> str:
@@ -54,5 +61,5 @@ def cell(rows: list[Row]) -> str:
     found = f"{statistics.mean(errors):.1f} ({min(errors):.1f} to {max(errors):.1f})"
     if any(at_chance(row) for row in rows):
         return f"**{found}**"
-    size = rows[0]["image_size_pixels"]
+    size = rows[0]["settings"]["image_size_pixels"]
     return found if size == rows[0]["size_of_set"] else f"{found} at {size} px"

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torchvision.io import encode_jpeg
 
+from cnnlab.data.jpeg import encode_jpeg
 from cnnlab.runtime import make_generator
 from scripts.torture import command, runs
 
@@ -47,7 +47,7 @@ def _prepared(base: Path) -> Path:
             size = (SIDE_PIXELS + index % 5, SIDE_PIXELS + index % 7)
             smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
             pixels = (255 * smooth[0]).to(torch.uint8)
-            (folder / f"{index:03d}.jpg").write_bytes(bytes(encode_jpeg(pixels).numpy()))
+            (folder / f"{index:03d}.jpg").write_bytes(encode_jpeg(pixels, 75))
     words = ("dataset=folder", f"dataset.root={base / 'pictures'}", "encoding=jpeg")
     store = base / "store"
     outcome = command.call("prepare", *words, "dataset.image_size_pixels=36", f"output={store}")

@@ -145,7 +145,7 @@ def test_without_a_bad_file_skipping_changes_nothing(tmp_path: Path) -> None:
 def test_a_class_without_a_usable_image_is_refused(root: Path) -> None:
     for path in (root / "train" / "class_2").iterdir():
         path.write_bytes(b"x")
-    with pytest.raises(DataError, match="1 classes have no usable training image") as caught:
+    with pytest.raises(DataError, match="1 class has no usable training image") as caught:
         load(root, on_bad="skip")
     assert caught.value.where == "class_2"
 
@@ -155,6 +155,40 @@ def test_a_split_without_a_usable_image_is_refused(root: Path) -> None:
         path.write_bytes(b"x")
     with pytest.raises(DataError, match="no test file holds a usable image"):
         load(root, on_bad="skip")
+
+
+@pytest.mark.parametrize(
+    ("emptied", "refusal"),
+    [
+        (["train/class_2"], "1 class has no usable training image\n  class_2"),
+        (["train/class_1", "train/class_3"], "2 classes have no usable training image"),
+        (["test"], "no test file holds a usable image"),
+    ],
+    ids=str,
+)
+def test_preparing_refuses_what_training_refuses(
+    root: Path, tmp_path: Path, emptied: list[str], refusal: str
+) -> None:
+    for folder in emptied:
+        for path in (root / folder).rglob("*.jpg"):
+            path.write_bytes(b"x")
+    words = ("dataset=folder", f"dataset.root={root}", "dataset.image_size_pixels=12")
+    skipping = ("on_bad=skip", "max_bad_fraction=1")
+    refused = call("prepare", *words, *skipping, f"output={tmp_path / 'store'}")
+    assert (refused.code, refused.is_clean) == (3, True)
+    assert refusal in refused.errors
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(DataError, match=refusal.partition("\n")[0]):
+        load(root, on_bad="skip")
+
+
+def test_a_test_class_may_lose_every_image(root: Path, tmp_path: Path) -> None:
+    for path in (root / "test" / "class_2").iterdir():
+        path.write_bytes(b"x")
+    words = ("dataset=folder", f"dataset.root={root}", "dataset.image_size_pixels=12")
+    skipping = ("on_bad=skip", "max_bad_fraction=0.9")
+    prepared = call("prepare", *words, *skipping, f"output={tmp_path / 'store'}")
+    assert prepared.code == 0, prepared.errors
 
 
 def test_preparing_has_a_setting_of_its_own(root: Path, tmp_path: Path) -> None:

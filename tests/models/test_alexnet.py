@@ -132,7 +132,7 @@ def test_settings_without_effect_are_refused(build):
         ("paper", {"conv1": 0.01, "conv4": 0.01, "fc6": 0.01}, 1.0),
         ("source", {"conv1": 0.01, "conv4": 0.03, "fc6": 0.01}, 1.0),
         ("caffe", {"conv1": 0.01, "conv4": 0.01, "fc6": 0.005}, 0.1),
-        ("kaiming", {"conv1": (2 / 363) ** 0.5, "fc6": (2 / 256) ** 0.5}, 0.0),
+        ("kaiming", {"conv1": (2 / 363) ** 0.5, "fc6": (2 / 256) ** 0.5, "fc8": 0.01}, 0.0),
     ],
 )
 def test_initialization_has_the_published_deviations_and_biases(

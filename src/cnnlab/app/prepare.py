@@ -11,7 +11,6 @@ from cnnlab.config.prepare import PrepareConfig
 from cnnlab.console import Console
 from cnnlab.data import decode, manifest
 from cnnlab.data.building import Builder, Recipe, Tolerance
-from cnnlab.data.jpeg import notices_lost_data
 from cnnlab.data.manifest import Manifest
 from cnnlab.data.shards import Source
 from cnnlab.data.store import Reading, Splits, Store
@@ -40,8 +39,6 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
     sources = sources_for(data.load(config.dataset), config)
     for source in sources.values():
         console.line(source.store.describe())
-    if not notices_lost_data() and any(source.store.decodes for source in sources.values()):
-        console.line("note: damage inside a JPEG is not noticed on this system, only a missing end")
     workers = Workers(config.num_threads or len(os.sched_getaffinity(0)))
     meter = Meter(console, launch.command)
     builder = Builder(sources, recipe_for(config), output, workers, meter)
@@ -71,7 +68,7 @@ def recipe_for(config: PrepareConfig) -> Recipe:
         kernel=config.kernel,
         quality=config.quality,
         shard_bytes=config.shard_megabytes << 20,
-        libraries={name: version(name) for name in ("torch", "torchvision", "pillow")},
+        libraries={name: version(name) for name in ("torch", "pillow", "simplejpeg")},
         decoding=decode.POLICY,
     )
 

@@ -56,9 +56,9 @@ class EncodedConfig(DecodedConfig):
     """A set of image files, decoded when they are read unless they were prepared."""
 
     on_bad: str = setting(
-        "files that hold no image; error: end and name them all; skip: leave them out, recorded",
-        choices=("error", "skip"),
-        earlier="error",
+        "files that hold no image; fail: end and name them all; skip: leave them out, recorded",
+        choices=("fail", "skip"),
+        earlier="fail",
     )
 
 

@@ -19,7 +19,7 @@ class StoredDatasetConfig:
     residency: str | None = setting(
         "where the pixels stay", choices=("auto", "device", "host", "mapped")
     )
-    on_bad: str | None = setting("files that hold no image", choices=("error", "skip"))
+    on_bad: str | None = setting("files that hold no image", choices=("fail", "skip"))
 
     def applied_to(self, stored: DatasetConfig) -> DatasetConfig:
         """Return the set of a checkpoint with this command's values in it.

@@ -20,7 +20,7 @@ from cnnlab.data import journal as journals
 from cnnlab.data import manifest as manifests
 from cnnlab.data.build_lock import building
 from cnnlab.data.journal import Journal, SplitProgress
-from cnnlab.data.leaving_out import listed
+from cnnlab.data.leaving_out import good_images, listed
 from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
 from cnnlab.data.moments import principal_components
 from cnnlab.data.prepared import MEAN_IMAGE
@@ -110,8 +110,7 @@ class Builder:
             self._check_space(journal)
             for split in self.sources:
                 self._build_split(split, journal)
-            self._check_bad(journal, tolerance)
-            return self._publish(journal)
+            return self._publish(journal, self._good_images(journal, tolerance))
 
     def _finished(self) -> Manifest | None:
         if manifests.is_store(self.output):
@@ -225,20 +224,23 @@ class Builder:
             return write_jpegs(path, images, self.recipe.quality, self._workers)
         return write_uint8(self.folder / f"{stem}.npy", images)
 
-    def _check_bad(self, journal: Journal, tolerance: Tolerance) -> None:
+    def _good_images(self, journal: Journal, tolerance: Tolerance) -> dict[str, Tensor]:
+        """Return which images of each split the Store gets. Raises DataError for too few."""
+        found = {}
         for split, progress in journal.splits.items():
-            num, total = len(progress.bad), len(self.sources[split].store)
-            allowed = tolerance.max_bad_fraction * total if tolerance.on_bad == "skip" else 0
-            if num > allowed:
-                raise _bad_files(split, progress.bad, total, tolerance)
+            store = self.sources[split].store
+            allowed = tolerance.max_bad_fraction * len(store) if tolerance.on_bad == "skip" else 0
+            if len(progress.bad) > allowed:
+                raise _bad_files(split, progress.bad, len(store), tolerance)
+            bad = [(item["index"], item["path"], item["reason"]) for item in progress.bad]
+            found[split] = good_images(store, bad)
+        return found
 
-    def _publish(self, journal: Journal) -> Manifest:
+    def _publish(self, journal: Journal, is_good: dict[str, Tensor]) -> Manifest:
         """Write labels, statistics and manifest, then give the folder its name."""
         files, splits = [], {}
         for split, progress in journal.splits.items():
-            store = self.sources[split].store
-            good = torch.ones(len(store), dtype=torch.bool)
-            good[[item["index"] for item in progress.bad]] = False
+            store, good = self.sources[split].store, is_good[split]
             files.append(write_array(self.folder / f"{split}_labels.npy", store.labels[good]))
             if store.groups is not None:
                 files.append(write_array(self.folder / f"{split}_groups.npy", store.groups[good]))

@@ -1,8 +1,9 @@
 """Follow the Huffman codes of a baseline JPEG without making pixels: is it whole and legal?
 
-Slow (a second for some megabytes), and asked only about files whose decoder had data left over:
-harmless bytes behind the picture, or a picture that lost its way and ended too early. libjpeg
-itself passes over runs that leave their block. Source: ITU-T T.81, annexes B, C and F.
+Slow (a second for some megabytes), and asked only about two kinds of files. One had data left over:
+harmless bytes after the picture, or a picture that lost its way and ended too early. The other has
+a color sampling that simplejpeg does not read. libjpeg itself passes over runs that leave their
+block. Source: ITU-T T.81, annexes B, C and F.
 """
 
 from array import array

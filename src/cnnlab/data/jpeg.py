@@ -1,104 +1,118 @@
-"""The native JPEG codec: libjpeg-turbo as torchvision carries it, else Pillow's, bit for bit alike.
+"""The JPEG codec: simplejpeg decodes, since it hands out libjpeg's warnings; Pillow encodes.
 
-torchvision's Python functions warn since 0.29 that they will move elsewhere; the operators under
-them do not, take no lock of Python's, and are looked up once. Without them Pillow does the work.
-Data that the decoder reports as lost make a picture a damaged one.
+libjpeg goes on with gray where data are lost, and only warns. simplejpeg makes each warning an
+error, which is judged here: lost data refuse a picture, anything harmless is accepted. Both
+libraries let other threads run meanwhile.
 """
 
 import io
 import re
-from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import numpy as np
+import simplejpeg
 import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnlab.data import decoder_messages
 from cnnlab.data.huffman import ends_where_it_should
 
-_UNCHANGED = 0
-_HARMLESS = ("Unknown Adobe color transform",)
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
-_END, _FIRST_SCAN = b"\xff\xd9", b"\xff\xda"
+_WHO_COMPLAINS = re.compile(r"^(Corrupt JPEG data: |Warning: |\w+\(\): )")
+_UNKNOWN_SAMPLING = "Could not determine subsampling"
+_COLORSPACES = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
+
+_END, _FIRST_SCAN, _ADOBE = b"\xff\xd9", b"\xff\xda", b"\xff\xee"
+_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_ADOBE_TRANSFORMS = {3: b"\0\1", 4: b"\0\2"}
+"""By the number of components; libjpeg takes the last one for any other."""
 
 
-def decode_jpeg(content: bytes | bytearray | memoryview) -> Tensor:
-    """Return uint8 [C,H,W] of a grey or colour JPEG. Raises ValueError for damaged ones."""
-    return _codec()[0](content)
+def decode_jpeg(content: bytes | bytearray | memoryview, num_components: int) -> Tensor:
+    """Return uint8 [C,H,W] of a JPEG of 1 or 3 components. Raises ValueError for damaged ones."""
+    colorspace = "GRAY" if num_components == 1 else "RGB"
+    return torch.from_numpy(_decoded(content, colorspace)).permute(2, 0, 1)
 
 
 def check_jpeg(content: bytes) -> None:
-    """Raise ValueError where the decoder reports lost data; what it cannot read is not judged."""
-    if _codec()[0] is _decode_natively:
-        _, said = _heard(content)
-        _refuse_lost_data(content, said)
-
-
-def notices_lost_data() -> bool:
-    """Say whether damage inside a JPEG is noticed here, or only that its end is missing."""
-    return _codec()[0] is _decode_natively and decoder_messages.listener() is not None
+    """Raise ValueError where data are lost; what simplejpeg cannot read is judged by its codes."""
+    content = _with_plain_header(content)
+    try:
+        colorspace = _COLORSPACES.get(simplejpeg.decode_jpeg_header(content)[2], "RGB")
+    except ValueError:
+        return _refuse_illegal_codes(content)
+    try:
+        _decoded(content, colorspace)
+    except ValueError:
+        if _is_readable(content, colorspace):  # so it was a warning
+            raise
+        _refuse_illegal_codes(content)
 
 
 def encode_jpeg(image: Tensor, quality: int) -> bytes:
-    """Return the JPEG of uint8 [C,H,W]."""
-    return _codec()[1](image, quality)
+    """Return the JPEG of uint8 [C,H,W], colors at half the resolution (4:2:0)."""
+    array, buffer = image.permute(1, 2, 0).numpy(), io.BytesIO()
+    if len(image) == 1:
+        Image.fromarray(array[..., 0]).save(buffer, "JPEG", quality=quality)
+    else:
+        Image.fromarray(array).save(buffer, "JPEG", quality=quality, subsampling="4:2:0")
+    return buffer.getvalue()
 
 
-@cache
-def _codec() -> tuple[Callable[[Any], Tensor], Callable[[Tensor, int], bytes]]:
+def decode_with_pillow(content: bytes) -> np.ndarray:
+    """Return the pixels [H,W,C] that Pillow decodes. Raises ValueError where it cannot."""
     try:
-        import torchvision.io  # noqa: F401 - registers the operators
-
-        native = torch.ops.image
-        native.decode_jpeg, native.encode_jpeg  # noqa: B018 - are they there?
-    except (ImportError, AttributeError, RuntimeError):
-        return decode_with_pillow, encode_with_pillow
-    return _decode_natively, _encode_natively
-
-
-def _decode_natively(content: bytes | bytearray | memoryview) -> Tensor:
-    found, said = _heard(content)
-    if isinstance(found, RuntimeError):
-        reason = re.sub(
-            r"^.*\.cpp:\d+\W+", "", str(found).split("\n")[0]
-        )  # where, on whose machine
-        raise ValueError(reason.rsplit(": ", 1)[-1]) from found
-    if said:
-        _refuse_lost_data(bytes(content), said)
-    return found
+        picture = Image.open(io.BytesIO(content), formats=("JPEG", "MPO"))
+        picture.load()
+    except Exception as error:  # Pillow raises nearly anything on damaged files
+        raise ValueError(str(error)) from error
+    array = np.array(picture)
+    return array[..., None] if array.ndim == 2 else array
 
 
-def _heard(content: bytes | bytearray | memoryview) -> tuple[Tensor | RuntimeError, list[str]]:
-    """Return what the operator returns or raises, and what libjpeg said: its first message only."""
-    data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-    with decoder_messages.hearing() as said:
+def _decoded(content: bytes | bytearray | memoryview, colorspace: str) -> np.ndarray:
+    """Return [H,W,C], or raise ValueError for what simplejpeg complains of, if that is serious."""
+    try:
+        return simplejpeg.decode_jpeg(content, colorspace)
+    except ValueError as error:
+        complaint = str(error)
+
+    # only the first warning is known, so those of a harmless header are taken away
+    content, original = _with_plain_header(bytes(content)), content
+    if content != original:
         try:
-            return torch.ops.image.decode_jpeg(data, _UNCHANGED, False), said
-        except RuntimeError as error:
-            return error, said
+            return simplejpeg.decode_jpeg(content, colorspace)
+        except ValueError as error:
+            complaint = str(error)
+
+    if _UNKNOWN_SAMPLING in complaint:  # legal, but none of the usual ones
+        _refuse_illegal_codes(content)
+        return decode_with_pillow(content)
+    if left_over := _LEFT_OVER.search(complaint):
+        if _follow_the_picture(content, int(left_over[1])):
+            return simplejpeg.decode_jpeg(content, colorspace, strict=False)
+        raise ValueError(f"{left_over[1]} bytes of the picture were left over")
+    raise ValueError(_WHO_COMPLAINS.sub("", complaint))
 
 
-def _refuse_lost_data(content: bytes, said: list[str]) -> None:
-    """Raise ValueError unless what the decoder said is harmless.
+def _is_readable(content: bytes, colorspace: str) -> bool:
+    try:
+        simplejpeg.decode_jpeg(content, colorspace, strict=False)
+    except ValueError:
+        return False
+    return True
 
-    It says one thing only, so what is harmless in a header is taken away and it is asked again.
-    """
-    if said and (plain := _with_plain_header(content)) != content:
-        content, (_, said) = plain, _heard(plain)
-    for line in said:
-        if left_over := _LEFT_OVER.search(line):
-            if not _are_behind_the_picture(content, int(left_over[1])):
-                raise ValueError(f"{left_over[1]} bytes of the picture were left over")
-        elif not any(words in line for words in _HARMLESS):
-            raise ValueError(line.removeprefix("Corrupt JPEG data: "))
+
+def _refuse_illegal_codes(content: bytes) -> None:
+    if ends_where_it_should(content) is False:
+        raise ValueError("its Huffman codes are illegal or end too early")
 
 
 def _with_plain_header(content: bytes) -> bytes:
-    """Return the file with a known JFIF revision and nothing between its header's segments."""
-    segments, place = [content[:2]], 2
+    """Return the file without what libjpeg warns of in a header, none of which is damage.
+
+    That is bytes between segments, an unknown JFIF revision, and an unknown Adobe transform.
+    """
+    segments, place, num_components = [content[:2]], 2, 0
     while (place := content.find(b"\xff", place)) >= 0 and place + 4 <= len(content):
         marker, size = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         if marker in (0x00, 0xFF):
@@ -107,14 +121,26 @@ def _with_plain_header(content: bytes) -> bytes:
         if marker == _FIRST_SCAN[1]:
             break
         segment = content[place : place + 2 + size]
-        if segment[4:9] == b"JFIF\0":
-            segment = segment[:9] + b"\1" + segment[10:]
+        if marker in _FRAMES:
+            num_components = int.from_bytes(segment[9:10], "big")
         segments.append(segment)
         place += 2 + size
-    return b"".join([*segments, content[place:]]) if place >= 0 else content
+    if place < 0:
+        return content
+    return b"".join([*(_plain(each, num_components) for each in segments), content[place:]])
 
 
-def _are_behind_the_picture(content: bytes, num_bytes: int) -> bool:
+def _plain(segment: bytes, num_components: int) -> bytes:
+    if segment[4:9] == b"JFIF\0":
+        return segment[:9] + b"\1" + segment[10:]
+    known = _ADOBE_TRANSFORMS.get(num_components)
+    is_adobe = segment[:2] == _ADOBE and segment[4:9] == b"Adobe" and len(segment) > 15
+    if known and is_adobe and segment[15] not in known:
+        return segment[:15] + known[-1:] + segment[16:]
+    return segment
+
+
+def _follow_the_picture(content: bytes, num_bytes: int) -> bool:
     """Tell bytes that follow a whole picture from the rest of one that lost its way.
 
     Where the codes are not followed (progressive), only bytes that are all alike are filling.
@@ -124,28 +150,3 @@ def _are_behind_the_picture(content: bytes, num_bytes: int) -> bool:
         return whole
     end = content.find(_END, content.find(_FIRST_SCAN))
     return len(set(content[end - num_bytes : end])) == 1
-
-
-def _encode_natively(image: Tensor, quality: int) -> bytes:
-    return torch.ops.image.encode_jpeg(image.contiguous(), quality).numpy().tobytes()
-
-
-def decode_with_pillow(content: bytes | bytearray | memoryview) -> Tensor:
-    """Do what `decode_jpeg` does, without torchvision."""
-    try:
-        picture = Image.open(io.BytesIO(content), formats=("JPEG", "MPO"))
-        picture.load()
-    except OSError as error:
-        raise ValueError(str(error)) from error
-    array = torch.from_numpy(np.array(picture))
-    return array[None] if array.dim() == 2 else array.permute(2, 0, 1)
-
-
-def encode_with_pillow(image: Tensor, quality: int) -> bytes:
-    """Do what `encode_jpeg` does, without torchvision."""
-    array = image.permute(1, 2, 0).numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(array[..., 0] if len(image) == 1 else array).save(
-        buffer, "JPEG", quality=quality, subsampling=2
-    )
-    return buffer.getvalue()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from cnnlab.data.store import Splits, Store, SubsetStore, all_indices
 from cnnlab.errors import DataError
@@ -59,29 +60,49 @@ def leave_out(splits: Splits) -> Splits:
     Raises DataError where a split, or a class of the training images, has nothing left.
     """
     stores = {name: _without_bad(store) for name, store in splits.stores().items()}
-    train = stores["train"]
-    kept = torch.bincount(train.labels, minlength=len(train.class_names))
-    before = torch.bincount(splits.train.labels, minlength=len(train.class_names))
-    if gone := [train.class_names[k] for k in ((kept == 0) & (before > 0)).nonzero()[:, 0]]:
-        raise DataError(
-            f"{len(gone)} classes have no usable training image",
-            printable(", ".join(gone[:SHOWN])),
-            "repair their files, or remove the classes",
-        )
     return replace(splits, **stores)
+
+
+def good_images(store: Store, bad: Named) -> Tensor:
+    """Return bool [n]: the images that are left.
+
+    Raises DataError where the split, or a class of the training images, has nothing left.
+    """
+    is_good = torch.ones(len(store), dtype=torch.bool)
+    is_good[[index for index, _, _ in bad]] = False
+    if bad and not is_good.any():
+        named = listed([(name, reason) for _, name, reason in bad])
+        raise DataError(f"no {store.split} file holds a usable image", named)
+    if store.split == "train":
+        _refuse_empty_classes(store, is_good)
+    return is_good
+
+
+def _refuse_empty_classes(train: Store, is_good: Tensor) -> None:
+    names = train.class_names
+    before, kept = (
+        torch.bincount(labels, minlength=len(names))
+        for labels in (train.labels, train.labels[is_good])
+    )
+    empty = [names[label] for label in ((kept == 0) & (before > 0)).nonzero()[:, 0]]
+    if not empty:
+        return
+    shown = ", ".join(empty[:SHOWN])
+    more = f", and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
+    what = "1 class has" if len(empty) == 1 else f"{len(empty)} classes have"
+    raise DataError(
+        f"{what} no usable training image",
+        printable(shown) + more,
+        "repair files of these classes, or remove their folders",
+    )
 
 
 def _without_bad(store: Store) -> Store:
     bad = find_bad(store)
     if not bad:
         return store
-    named = [(name, reason) for _, name, reason in bad]
-    if len(bad) == len(store):
-        raise DataError(f"no {store.split} file holds a usable image", listed(named))
-    is_good = torch.ones(len(store), dtype=torch.bool)
-    is_good[[index for index, _, _ in bad]] = False
-    good = SubsetStore(store, store.split, is_good.nonzero()[:, 0])
-    good.left_out = (*store.left_out, *named)
+    good = SubsetStore(store, store.split, good_images(store, bad).nonzero()[:, 0])
+    good.left_out = (*store.left_out, *((name, reason) for _, name, reason in bad))
     remark = f"{len(bad)} bad files left out (dataset.on_bad=skip)"
     good.note = "; ".join(note for note in (store.note, remark) if note)
     return good

@@ -87,7 +87,7 @@ class PreparedStore(Store):
         within = index - self._starts[shard]
         encoded = content[ends[within] : ends[within + 1]]
         try:
-            return decode_jpeg(encoded.data).permute(1, 2, 0)
+            return decode_jpeg(encoded.data, self.image_shape[2]).permute(1, 2, 0)
         except ValueError as error:
             name = self._entry.shards[shard].name
             raise self._damaged(name, f"image {within}: {error}") from error
