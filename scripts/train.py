@@ -2,7 +2,10 @@
 
 import sys
 
-from cnnlab.cli import main
+IS_CNNLAB_COMMAND = True  # so that Ctrl-C is answered from the first import on
+
+from cnnlab.cli import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    sys.argv.insert(1, "train")
+    sys.exit(main())

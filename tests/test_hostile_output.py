@@ -5,6 +5,7 @@ import csv
 import html
 import io
 import json
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -166,7 +167,10 @@ WORDS = {
     "compare": [f"runs=['{RUN}','{OTHER}']"],
     "convert": [f"source={RUN}", "output=caf\u00e9.safetensors"],
     "prepare": ["dataset=folder", "dataset.root=set", "output=caf\u00e9 store"],
-    "benchmark": [*(word for word in TRAIN[1:] if "logging" not in word), "seconds_per_part=0.01"],
+    "benchmark": [
+        *(word for word in TRAIN[1:] if not word.startswith("logging.")),
+        "seconds_per_part=0.01",
+    ],
     "list": ["runs"],
 }
 """What each command can be asked for in that place."""
@@ -187,3 +191,16 @@ def test_a_terminal_that_lacks_letters_ends_no_command(
     said = errors.buffer.getvalue().decode("ascii")  # type: ignore[attr-defined]
     assert code == 0, said
     assert out.buffer.getvalue()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["\x1b[2Jclear", "it's [1], the $x first", "\u202egpj"])
+def test_paths_of_what_is_written_are_shown_and_proposed_quoted(
+    name: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = out_of(["convert", f"source={RUN}", f"output={name}.safetensors"], capsys)
+    assert printable(name) in out
+
+    words = ["prepare", "dataset=folder", "dataset.root=set", f"output={name} store"]
+    out = out_of([*words, "dataset.image_size_pixels=8"], capsys)
+    proposed = out.partition("train on it: ")[2].splitlines()[0]
+    assert shlex.split(proposed)[-1] == printable(f"dataset.root={name} store")

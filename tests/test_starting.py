@@ -4,6 +4,7 @@ The moments are Python's own audit events (imports, opened files, code that begi
 our first line on, so that no test depends on how fast the machine is.
 """
 
+import json
 import signal
 import subprocess
 import sys
@@ -31,8 +32,29 @@ def send(event, arguments):
 
 sys.addaudithook(send)
 """
+SENDER_AT_IMPORT = """
+import os, signal, sys
+
+wanted = os.environ["MODULE"]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def send(event, arguments):
+    global wanted
+    if event == "import" and arguments[0] == wanted:
+        wanted = None
+        os.kill(os.getpid(), signal.SIGINT)
+
+sys.addaudithook(send)
+"""
 SCRIPT = "import sys\nfrom cnnlab.cli import main\nsys.exit(main())\n"
-WAYS = {"module": ["-m", "cnnlab"], "script": ["cnnlab"]}
+ROOT = Path(__file__).parents[1]
+SUMMARY = ["summary", "model=lenet5"]
+WAYS = {
+    "module": ["-m", "cnnlab", *SUMMARY],
+    "script": ["cnnlab", *SUMMARY],
+    "train.py": [str(ROOT / "scripts" / "train.py")],
+    "evaluate.py": [str(ROOT / "scripts" / "evaluate.py"), "checkpoint=latest"],
+}
 ENDS = {
     signal.SIGINT: (130, "cnnlab: interrupted\n"),
     signal.SIGTERM: (143, ""),
@@ -78,8 +100,7 @@ def run(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProc
 def test_a_request_before_the_task_ends_the_command_quietly(
     way: str, number: signal.Signals, moment: int, folder: Path
 ) -> None:
-    words = [*WAYS[way], "summary", "model=lenet5"]
-    done = run(folder, *words, SEND=str(int(number)), AFTER=str(moment))
+    done = run(folder, *WAYS[way], SEND=str(int(number)), AFTER=str(moment))
 
     assert (done.returncode, done.stderr) == ENDS[number]
 
@@ -88,3 +109,26 @@ def test_a_program_that_imports_cnnlab_keeps_its_handlers(tmp_path: Path) -> Non
     done = run(tmp_path, "-c", IN_A_LIBRARY)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_script_of_that_name_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(IN_A_LIBRARY)
+    done = run(tmp_path, "train.py")
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("module", ["torch", "torch.nn"])
+def test_a_job_of_a_sweep_that_is_interrupted_while_it_is_imported_has_its_row(
+    module: str, folder: Path
+) -> None:
+    (folder / "sitecustomize.py").write_text(SENDER_AT_IMPORT)
+    words = ["-m", "cnnlab", *SUMMARY, "-m", "init_report=true,false", "hydra.sweep.dir=swept"]
+    done = run(folder, *words, MODULE=module)
+
+    assert (done.returncode, done.stderr.splitlines()[-1]) == ENDS_SHOWN
+    (row,) = map(json.loads, (folder / "swept" / "jobs.jsonl").read_text().splitlines())
+    assert (row["job"], row["exit_code"], row["status"]) == (0, 130, "failed")
+
+
+ENDS_SHOWN = (130, "cnnlab: interrupted")

@@ -105,7 +105,7 @@ def commands(path: Path) -> list[list[str]]:
 
     if "convert" in VERBS:
         output = path.parent / "converted.safetensors"
-        aimed.append(["convert", f"source={path}", "model=alexnet", f"output={output}"])
+        aimed.append(["convert", f"source={path}", f"output={output}"])
     return aimed
 
 

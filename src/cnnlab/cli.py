@@ -84,12 +84,13 @@ def _main(arguments: list[str]) -> int:
     from cnnlab.command.suggestions import did_you_mean
     from cnnlab.command.verbs import VERBS
     from cnnlab.errors import CnnlabError
+    from cnnlab.printable import write_out
 
     if not arguments or arguments[0] in ("--help", "-h", "help"):
-        print(command_help.overview())
+        write_out(command_help.overview())
         return 0
     if arguments[0] in ("--version", "-V"):
-        print(f"cnnlab {__version__}")
+        write_out(f"cnnlab {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
@@ -113,6 +114,7 @@ def _help(verb: str, words: list[str]) -> int:
     from cnnlab.command import composing, line
     from cnnlab.command.help import InUse, describe
     from cnnlab.errors import CnnlabError
+    from cnnlab.printable import write_out
 
     def page(words: list[str]) -> str:
         request = line.read(verb, words)
@@ -127,7 +129,7 @@ def _help(verb: str, words: list[str]) -> int:
     except composing.USER_ERRORS as error:
         text, complaint = page([]), composing.explain(error)
 
-    print(text, flush=True)
+    write_out(text)
     if complaint:
         raise complaint
     return 0

@@ -16,7 +16,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cnnlab.printable import printable
+from cnnlab.printable import printable, printable_lines
 
 REFRESHES_PER_SECOND = 5
 GAP, ELLIPSIS = "  ", "..."
@@ -59,7 +59,7 @@ class Console:
         """Write to the log only; a log that cannot be written is given up silently."""
         if self._log is None:
             return
-        stamp = time.strftime("%H:%M:%S")
+        text, stamp = printable_lines(text), time.strftime("%H:%M:%S")
         try:
             self._log.write("".join(f"{stamp} {line}\n" for line in text.splitlines() or [""]))
         except OSError:
@@ -82,6 +82,7 @@ class Console:
         """
         cells = [[printable(cell) for cell in row] for row in [columns, *rows]]
         width = self._rich.width if self._rich.is_terminal else None
+        title = printable(title)
         if title:
             self._rich.print(Text(title, style="italic"))
         for number, line in enumerate(_aligned(cells, num_names, width)):
@@ -105,7 +106,7 @@ class Console:
             refresh_per_second=REFRESHES_PER_SECOND,
             transient=True,
         )
-        self._bar.add_task(description, total=total, completed=completed)
+        self._bar.add_task(printable(description), total=total, completed=completed)
         self._bar.start()
         self._rich.show_cursor()  # rich hides it, and a killed process could not give it back
 
@@ -114,7 +115,9 @@ class Console:
         if self._bar is None or time.monotonic() < self._next_refresh:
             return
         self._next_refresh = time.monotonic() + 1 / REFRESHES_PER_SECOND
-        self._bar.update(self._bar.task_ids[0], completed=completed, description=describe())
+        self._bar.update(
+            self._bar.task_ids[0], completed=completed, description=printable(describe())
+        )
 
     def stop_bar(self) -> None:
         """Take the bar away and give the cursor back."""

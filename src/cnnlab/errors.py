@@ -54,6 +54,23 @@ class ResourceError(CnnlabError):
     exit_code = 6
 
 
+class UnwritableError(ResourceError):
+    """A place that cannot be written to.
+
+    hint: what helps at this place, may be empty. elsewhere: how to begin the advice to write to
+    another one, which depends on the command and is completed by `with_places`.
+    """
+
+    def __init__(self, what: str, where: str = "", hint: str = "", elsewhere: str = "") -> None:
+        super().__init__(what, where, hint)
+        self.elsewhere = elsewhere
+
+    def with_places(self, places: str) -> ResourceError:
+        """Return the error with the settings by which this command chooses where it writes."""
+        other = f"{self.elsewhere}: {places}" if self.elsewhere and places else ""
+        return ResourceError(self.what, self.where, ", or ".join(filter(None, [self.hint, other])))
+
+
 class PeerLostError(CnnlabError):
     """Another process of this job died, raised or fell silent."""
 

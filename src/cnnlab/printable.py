@@ -1,6 +1,11 @@
-"""Text from strangers, made safe to show: on a terminal, in a log, in a spreadsheet."""
+"""Text from strangers, made safe to show: on a terminal, in a log, in a spreadsheet.
+
+What a command writes goes through here or through `console`; a test reads the source for others.
+"""
 
 import codecs
+import shlex
+import sys
 
 FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the beginning of a formula."""
@@ -21,6 +26,31 @@ def _escaped(character: str) -> str:
     if 0x80 <= byte <= 0xFF:
         return f"\\x{byte:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def printable_lines(text: str) -> str:
+    """Return the text with all but its line breaks printable."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def say(message: str, speaker: str = "cnnlab") -> None:
+    """Write a message of one or more lines on stderr; commands have no other way to it.
+
+    In one piece, since several processes may write to the same terminal.
+    """
+    sys.stderr.write(f"{speaker}: {printable_lines(message)}\n")
+    sys.stderr.flush()
+
+
+def write_out(text: str) -> None:
+    """Write an answer on stdout that is no table: a document, a page of help."""
+    sys.stdout.write(f"{printable_lines(text)}\n")
+    sys.stdout.flush()
+
+
+def command_line(*words: str) -> str:
+    """Return a command to propose, its words quoted for a shell."""
+    return printable(shlex.join(words))
 
 
 def csv_cell(value: object) -> object:

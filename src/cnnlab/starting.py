@@ -14,10 +14,13 @@ _NAMES = ("cnnlab", "cnnlab.exe")
 
 
 def is_command() -> bool:
-    """Say whether Python was started as `cnnlab` or as `python -m cnnlab`.
+    """Return whether Python was started as `cnnlab`, `python -m cnnlab` or one of our scripts.
 
-    A program that imports cnnlab keeps its own handlers.
+    A script of ours says so by its variable IS_CNNLAB_COMMAND. Any other program that imports
+    cnnlab keeps its own handlers.
     """
+    if getattr(sys.modules.get("__main__"), "IS_CNNLAB_COMMAND", False):
+        return True
     started = sys.orig_argv[-len(sys.argv) :][:1]  # the script's path, or the module behind -m
     if sys.argv[:1] == ["-m"]:  # while Python looks for the module
         return started in (["cnnlab"], ["-mcnnlab"])

@@ -195,3 +195,30 @@ def test_preparing_has_a_setting_of_its_own(root: Path, tmp_path: Path) -> None:
     words = ("dataset=folder", f"dataset.root={root}", "dataset.on_bad=skip")
     refused = call("prepare", *words, f"output={tmp_path / 'store'}")
     assert (refused.code, "dataset.on_bad has no effect" in refused.errors) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["visualize", "summary", "benchmark"])
+def test_every_command_that_reads_a_set_tells_the_whole_command(
+    name: str, root: Path, tmp_path: Path
+) -> None:
+    run, here = tmp_path / "run", f"dataset.root={root}"
+    for bad in BAD:
+        (root / "train" / bad).unlink()
+    (root / "test" / BAD_TEST).unlink()
+    if name == "visualize":
+        assert call(*WORDS, here, f"hydra.run.dir={run}").code == 0
+    damage(root / ("test" if name == "visualize" else "train") / "class_0" / "0000.jpg")
+    words = {
+        "visualize": [f"checkpoint={run}", "what=[filters]", f"output={tmp_path / 'pictures'}"],
+        "summary": ["init_report=true", "num_images=4", "dataset=folder", here, "model=linear"],
+        "benchmark": [
+            *(word for word in WORDS[1:] if not word.startswith("logging.")),
+            *(here, "seconds_per_part=0.001"),
+        ],
+    }
+    refused = call(name, *words[name])
+    assert refused.code == 3, refused.errors
+    command = shlex.split(refused.errors.partition("leave them out: ")[2])
+    assert command[1:] == [name, *words[name], "dataset.on_bad=skip"]
+    again = call(*command[1:])
+    assert again.code == 0, again.errors

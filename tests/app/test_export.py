@@ -6,9 +6,11 @@ import sys
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from cnnlab.app import export as exporting
 from cnnlab.app.stored_network import open_network
+from cnnlab.cli import main
 from cnnlab.errors import NumericsError, UsageError
 from tests.app.test_evaluate import write_checkpoint
 
@@ -96,3 +98,47 @@ def test_other_answers_are_refused_and_leave_no_file(lenet, tmp_path, monkeypatc
 def test_an_unknown_ending_lists_the_known_ones(lenet, tmp_path):
     with pytest.raises(UsageError, match=r"\.onnx, \.safetensors"):
         exporting.export(lenet, tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize("network", ["lenet5", "linear"])
+def test_plain_safetensors_of_ours_are_taken_back(network, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = open_network(write_checkpoint(tmp_path / "own.safetensors", network=network), CPU)
+    exporting.export(own, tmp_path / "plain.bin.safetensors")
+    (tmp_path / "plain.bin.safetensors").rename("plain.bin")  # known by content
+
+    words = ["source=plain.bin", "output=back.safetensors", "dataset=mnist5k"]
+    assert main(["convert", *words]) == 0
+
+    back = open_network("back.safetensors", CPU)
+    pixels = torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8)
+    with torch.no_grad():
+        scores = [n.network(n.preprocessing.normalize(pixels)) for n in (own, back)]
+    assert torch.equal(*scores)
+    assert back.class_names == own.class_names
+    assert main(["convert", "source=plain.bin", "output=o.safetensors", "model=mlp"]) == 2
+    few = ["trainer.epochs=1", "trainer.limit_train_batches=1", "runtime.num_threads=1"]
+    lean = ["logging.report=false", "logging.tensorboard=false"]
+    train = ["train", f"model={network}", "model.weights=plain.bin", "augment=none"]
+    assert main([*train, *few, *lean, "hydra.run.dir=run"]) == 0
+
+
+@pytest.mark.parametrize("change", ["mean", "sizes", "nonsense"])
+def test_a_plain_file_without_all_that_is_needed_is_refused(change, lenet, tmp_path, capsys):
+    exporting.export(lenet, tmp_path / "plain.safetensors")
+    with safe_open(tmp_path / "plain.safetensors", framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        held = file.metadata()
+    if change == "nonsense":
+        held["cnnlab.class_names"] = "7"
+    else:
+        del held[f"cnnlab.{change}"]
+    save_file(tensors, tmp_path / "less.safetensors", held)
+
+    words = [f"source={tmp_path / 'less.safetensors'}", f"output={tmp_path / 'o.safetensors'}"]
+    assert main(["convert", *words]) == 4
+    assert len(capsys.readouterr().err.splitlines()) <= 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "less.safetensors",
+        "plain.safetensors",
+    ]

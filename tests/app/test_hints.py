@@ -102,11 +102,12 @@ def test_a_split_that_is_not_there_names_those_that_are(
 ) -> None:
     none_held_out = ["dataset.num_validation=0", "hydra.run.dir=run"]
     assert main(["train", *FAST, "augment=none", *none_held_out]) == 0
-    assert main(["evaluate", "checkpoint=run", "split=validation"]) == 3
-    proposed = capsys.readouterr().err.partition("choose ")[2].strip().split(" or ")
-    assert proposed == ["split=test", "split=train"]
-    for word in proposed:
-        assert main(["evaluate", "checkpoint=run", word]) == 0
+    for verb in (["evaluate"], ["visualize", "what=[filters]"]):
+        assert main([*verb, "checkpoint=run", "split=validation"]) == 3
+        proposed = capsys.readouterr().err.partition("choose ")[2].strip().split(" or ")
+        assert proposed == ["split=test", "split=train"]
+        for word in proposed:
+            assert main([*verb, "checkpoint=run", word]) == 0
 
 
 def test_a_taken_folder_proposes_to_continue_only_what_is_a_run(

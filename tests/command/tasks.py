@@ -8,6 +8,7 @@ from typing import Any
 from cnnlab import run_folder
 from cnnlab.config import Launch
 from cnnlab.errors import DataError, Interrupted, NumericsError
+from cnnlab.files import atomic
 
 
 def remember(config: Any, launch: Launch) -> int:
@@ -62,3 +63,11 @@ def read_only(config: Any, launch: Launch) -> int:
 
 def no_thread(config: Any, launch: Launch) -> int:
     raise RuntimeError("can't start new thread")
+
+
+def unwritable(config: Any, launch: Launch) -> int:
+    raise atomic.unwritable(Path("a.txt"), OSError(errno.ENOSPC, "No space left on device"))
+
+
+def not_permitted(config: Any, launch: Launch) -> int:
+    raise atomic.unwritable(Path("a.txt"), OSError(errno.EACCES, "Permission denied"))

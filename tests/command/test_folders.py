@@ -120,3 +120,35 @@ def test_a_command_that_makes_no_run_refuses_a_run_folder(
     assert main([verb, "hydra.run.dir=x"]) == 2
     assert "makes no run folder" in capsys.readouterr().err
     assert not any(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["hydra.run.dir=other"],
+        ["-m", "hydra.sweep.dir=swept", "hydra.sweep.subdir=${seed}", "trainer.epochs=2,3"],
+    ],
+    ids=lambda words: words[-1],
+)
+def test_a_resumed_run_refuses_another_folder_than_its_own(
+    words: list[str], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *FAST, "hydra.run.dir=run"]) == 0
+    before = {path: path.stat().st_mtime_ns for path in here.rglob("*")}
+    capsys.readouterr()
+
+    assert main(["train", "resume=run", *words]) == 2
+
+    key = "hydra.run.dir" if words[0] != "-m" else "hydra.sweep.subdir"
+    said = capsys.readouterr().err
+    assert f"{key} has no effect beside resume" in said
+    assert len(said.splitlines()) == 3
+    assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
+
+
+def test_jobs_that_resume_may_share_the_folder_of_their_sweep(here: Path) -> None:
+    assert main(["train", *FAST, "hydra.run.dir=run"]) == 0
+    words = ["-m", "hydra.sweep.dir=swept", "trainer.epochs=2,3"]
+
+    assert main(["train", "resume=run", *words]) == 0
+    assert len(Path("swept/jobs.jsonl").read_text().splitlines()) == 2

@@ -139,3 +139,46 @@ def test_a_hint_about_memory_names_a_setting_that_the_command_has() -> None:
         hint = memory_hint(verb.parse(values)).partition("\n  ")[2]
         key = hint.partition("=")[0]
         assert key in keys | {""}, name
+
+
+WORDS = {
+    "evaluate": ["checkpoint=x"],
+    "predict": ["checkpoint=x", "images=y"],
+    "compare": ["runs=[a,b]"],
+}
+
+
+@pytest.mark.parametrize("task", ["unwritable", "disk_full", "not_permitted"])
+@pytest.mark.parametrize("name", VERBS)
+def test_the_place_that_a_hint_proposes_is_a_setting_that_the_command_accepts(
+    name: str,
+    task: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verb = dataclasses.replace(VERBS[name], task=f"tests.command.tasks:{task}")
+    monkeypatch.setitem(VERBS, name, verb)
+
+    assert main([name, *WORDS.get(name, [])]) == 6
+
+    said = capsys.readouterr().err
+    proposed = [word.strip(",") for word in said.split() if "=" in word]
+    assert proposed == [word for word in verb.places().split(", ") if word]
+    for word in proposed:
+        assert main([name, *WORDS.get(name, []), word]) == 6  # and not 2: the key is taken
+
+
+def test_a_job_of_a_sweep_is_sent_to_another_folder_for_the_sweep(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("unwritable", "-m", "what=models", "hydra.sweep.dir=swept") == 6
+    said = capsys.readouterr().err
+    assert "another disk: hydra.sweep.dir=X\n" in said
+    assert "hydra.run.dir" not in said
+
+
+def test_a_resumed_run_is_not_sent_to_another_folder() -> None:
+    assert VERBS["train"].places() == "hydra.run.dir=X"
+    assert VERBS["train"].places(resumes=True) == ""

@@ -16,7 +16,7 @@ from PIL import Image
 
 from cnnlab.app.foreign_weights import NAMES
 from cnnlab.cli import main
-from cnnlab.command import jobs
+from cnnlab.command import composing, jobs
 from cnnlab.command.line import read as read_line
 from cnnlab.command.verbs import VERBS
 from cnnlab.config.checks import TRAINING_ONLY
@@ -173,3 +173,53 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
     assert read == set()
     assert dataclasses.replace(config, num_threads=2).num_threads == 2
     assert read == {"num_threads"}
+
+
+IDLE: dict[str, list[str]] = {
+    "summary": ["dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"],
+    "convert": ["model=lenet5", "model.width=1", "dataset=mnist", "augment=crop", "class_names=x"],
+    "prepare": ["quality=50", "max_bad_fraction=0.5"],
+}
+"""Of each command with `Verb.needs`: settings that its own defaults leave without effect."""
+
+BESIDE = {
+    "convert": ["source=run", "output=never.onnx"],
+    "prepare": ["output=never"],
+}
+NEEDED = {
+    "dataset": ["init_report=true"],
+    "num_images": ["init_report=true"],
+    "seed": ["init_report=true"],
+    "quality": ["encoding=jpeg"],
+    "max_bad_fraction": ["on_bad=skip"],
+}
+
+
+def test_every_need_of_a_command_is_tried() -> None:
+    for name, verb in VERBS.items():
+        for need in verb.needs:
+            for key in need.keys:
+                words = [word.partition("=")[0] for word in IDLE[name]]
+                assert any(word == key or word.startswith(f"{key}.") for word in words), key
+        assert bool(verb.needs) == (name in IDLE)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [(name, word) for name, words in IDLE.items() for word in words]
+)
+def test_a_typed_key_that_other_values_leave_without_effect_is_refused(
+    name: str, word: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([name, *BESIDE.get(name, []), word]) == 2
+    said = capsys.readouterr().err
+    assert f"{word.partition('=')[0]} has no effect here" in said
+    assert len(said.splitlines()) == 2
+    assert not list(home.glob("never*"))
+
+
+@pytest.mark.parametrize("word", ["num_images=3", "seed=4", "quality=50", "max_bad_fraction=0.5"])
+def test_beside_what_it_needs_a_key_is_taken(word: str, home: Path) -> None:
+    needed = NEEDED[word.partition("=")[0]]
+    for name in (name for name, words in IDLE.items() if word in words):
+        request = read_line(name, [word, *needed])
+        composing.check(request)

@@ -13,7 +13,10 @@ from cnnlab import cli
 from cnnlab.distributed.joining import LAUNCHED
 from tests.distributed.launching import PLUGIN, SETTINGS
 
-EVALUATE = ["evaluate", "checkpoint=[run,alone]", *PLUGIN, "format=json", "batch_size=7"]
+EVALUATE = [
+    *("evaluate", "checkpoint=[run,alone]", *PLUGIN, "format=json", "batch_size=7"),
+    *("runtime.device=cpu", "runtime.precision=tf32"),
+]
 """An ensemble in two run folders: its report has no place, so none is drawn."""
 
 

@@ -83,6 +83,14 @@ def test_only_the_first_process_speaks(said_by_the_other: dict[str, Any]) -> Non
     }
 
 
+def test_a_precision_without_effect_is_said_once(found: dict[str, Any]) -> None:
+    for name in ("evaluated", "evaluated_alone"):
+        errors = found["commands"][name][2].splitlines()
+        assert [line for line in errors if "tf32" in line] == [
+            "cnnlab: precision=tf32 has no effect on cpu: it computes in fp32"
+        ]
+
+
 def test_probabilities_are_saved_by_one_process_alone() -> None:
     asked: Any = SimpleNamespace(save_probabilities=True)
 

@@ -11,6 +11,7 @@ import torch
 
 from cnnlab.app import fine_tuning, session
 from cnnlab.app.assemble import EVALUATION_BATCH, Assembly, assemble
+from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
 from cnnlab.data.inputs import Inputs
@@ -18,6 +19,7 @@ from cnnlab.distributed import ALONE
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models.summary import summarize
 from cnnlab.plain_json import json_text
+from cnnlab.printable import write_out
 from cnnlab.runtime import describe_device, make_generator
 from cnnlab.training.hooks import Every, RunningLoss
 from cnnlab.training.loop import Hook, TrainState, fit
@@ -50,11 +52,12 @@ def run(config: BenchmarkConfig, launch: Launch) -> int:
     """Measure and print; nothing is written anywhere. Return 0."""
     device = session.begin(config.runtime).device
     config, origin = fine_tuning.begin(config, launch.overrides, ALONE)
-    assembly = assemble(config, device, held=origin.held if origin else None)
+    with way_out_told(launch):
+        assembly = assemble(config, device, held=origin.held if origin else None)
     bench = Bench(assembly, config.seconds_per_part)
     parts = bench.parts()
     if config.format == "json":
-        print(json_text(document(config, bench, parts)))
+        write_out(json_text(document(config, bench, parts)))
     else:
         show(Console(progress=False), config, bench, parts)
     return 0

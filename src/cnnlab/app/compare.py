@@ -12,6 +12,7 @@ from cnnlab.config.verbs import CompareConfig
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.plain_json import json_text
+from cnnlab.printable import write_out
 from cnnlab.report import Section, Text
 from cnnlab.run_folder import RunFolder, find_run
 from cnnlab.visualization import charts
@@ -29,7 +30,7 @@ def run(config: CompareConfig, launch: Launch) -> int:
         raise UsageError("compare needs two runs or more", hint="runs=[outputs/A,outputs/B]")
     found = compare(runs)
     if config.format == "json":
-        print(json_text(found))
+        write_out(json_text(found))
     else:
         _show(found)
     if config.output is not None:

@@ -1,6 +1,9 @@
 """`cnnlab convert`: weights of torchvision's AlexNet in, cnnlab's networks out."""
 
+import contextlib
 import io
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
 
@@ -8,16 +11,16 @@ import torch
 from torch import Tensor
 
 from cnnlab import checkpoint, run_folder
-from cnnlab.app import foreign_weights
+from cnnlab.app import foreign_weights, plain_weights
 from cnnlab.app.export import export
 from cnnlab.app.stored_network import StoredNetwork, import_plugins, open_network
 from cnnlab.config import Launch, parse_model, to_plain
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
 from cnnlab.errors import BusyError, DataError, ResourceError, UsageError
-from cnnlab.files import atomic
+from cnnlab.files import atomic, foreign
 from cnnlab.models.alexnet_2014 import to_torchvision
-from cnnlab.printable import printable
+from cnnlab.printable import printable, write_out
 
 TORCH_ENDINGS = (".pth", ".pt")
 """Of files that are written for torchvision; what is read is known by its content."""
@@ -34,20 +37,17 @@ def run(config: ConvertConfig, launch: Launch) -> int:
     output = Path(config.output)
     if output.exists():
         raise BusyError(f"{printable(str(output))} exists already", hint="choose another output")
-    print(_convert(config, config.source, output))
+    write_out(_convert(config, config.source, output))
     return 0
 
 
 def _convert(config: ConvertConfig, source: str, output: Path) -> str:
     if source == "torchvision":
         return take_in(config, foreign_weights.ForeignWeights(_by_name()), source, output)
+    if foreign.is_plain_of_ours(source):
+        return take_back(config, source, output)
     if foreign_weights.is_foreign(source):
         return take_in(config, foreign_weights.read(source), source, output)
-    if config.class_names is not None:
-        raise UsageError(
-            "class_names is for weights without names, and this checkpoint has its own",
-            printable(source),
-        )
     stored = open_network(run_folder.resolve_checkpoint(source), torch.device("cpu"))
     if output.suffix in TORCH_ENDINGS:
         return give_out(stored, output)
@@ -77,6 +77,37 @@ def take_in(
     num_tensors = len(checkpoint.section(held.tensors, "model."))
     done = f"{printable(str(output))}: {len(held.document['class_names'])} classes, "
     return f"{weights.said}\n{done}{num_tensors} tensors".lstrip()
+
+
+def take_back(config: ConvertConfig, source: str, output: Path) -> str:
+    """Write a plain safetensors file of ours as a checkpoint of cnnlab; say what was done.
+
+    Raises UsageError for another ending, CheckpointError for a file that is no such network.
+    """
+    if output.suffix != ".safetensors":
+        raise UsageError(
+            f"a plain safetensors file becomes a checkpoint in a .safetensors file first, not "
+            f"'{printable(output.suffix or output.name)}'",
+            hint="output=FILE.safetensors, which convert then takes as its source",
+        )
+    sections = {"dataset": to_plain(config.dataset), "augment": to_plain(config.augment)}
+    held = plain_weights.read(source, sections)
+    num_tensors = len(checkpoint.section(held.tensors, "model."))
+    with checked(output) as partial:
+        checkpoint.write(partial, held.tensors, held.document)
+        name = open_network(partial, torch.device("cpu")).config["model"]["name"]
+    return f"{printable(str(output))}: {name}, {num_tensors} tensors"
+
+
+@contextlib.contextmanager
+def checked(output: Path) -> Iterator[Path]:
+    """Give a name to write to, and to read back from; it becomes `output` if both went well."""
+    partial = output.with_name(f".partial-{os.getpid()}-{output.name}")
+    try:
+        yield partial
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def give_out(stored: StoredNetwork, output: Path) -> str:

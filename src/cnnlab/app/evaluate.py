@@ -25,7 +25,7 @@ from cnnlab.config import (
     parse_dataset,
 )
 from cnnlab.console import Console
-from cnnlab.data.store import Store
+from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder
 from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
 from cnnlab.evaluation.ensemble import MemberObserver
@@ -33,6 +33,7 @@ from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, eval
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import NUM_MISSES, SavedProbabilities, WorstMisses
 from cnnlab.plain_json import json_text
+from cnnlab.printable import write_out
 
 STANDSTILL_SECONDS = 600.0
 """Of several processes: how long none of them may finish a batch before the job ends."""
@@ -58,7 +59,7 @@ def tell(answer: Answer, folder: Path | None, launch: Launch) -> int:
     """Print the answer, write its report into `folder`, return 0."""
     config = answer.config
     if config.format == "json":
-        print(json_text(document(answer)))
+        write_out(json_text(document(answer)))
     else:
         show(Console(), answer)
     if folder is not None:
@@ -213,12 +214,16 @@ def state_now(
 
 def split_of(dataset: DatasetConfig, split: str) -> Store:
     """Read the set and return one of its splits."""
-    splits = data.build(dataset)
+    return named_split(data.build(dataset), split)
+
+
+def named_split(splits: Splits, split: str) -> Store:
+    """Return one of the splits; raise DataError, which names those that are there."""
     store: Store | None = getattr(splits, split)
     if store is None:
         there = [name for name in ("test", "validation", "train") if getattr(splits, name)]
         raise DataError(
-            f"{dataset.name} has no {split} images here",
+            f"{splits.train.name} has no {split} images here",
             hint=f"choose {' or '.join(f'split={name}' for name in there)}",
         )
     return store

@@ -1,7 +1,6 @@
 """Checkpoints out of cnnlab: to ONNX or to plain safetensors, checked before success is said."""
 
 import importlib.util
-import json
 import logging
 import os
 import warnings
@@ -13,14 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.app.evaluate import dataset_config, split_of
+from cnnlab.app.plain_weights import metadata, whole_metadata
 from cnnlab.app.stored_network import StoredNetwork
-from cnnlab.config import parse_model, to_plain
 from cnnlab.config.verbs import StoredDatasetConfig
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views
 from cnnlab.images import center_crop
 from cnnlab.numerics import check_finite, probabilities
 from cnnlab.preprocessing import Preprocessing
+from cnnlab.printable import printable
 
 NUM_CHECKED = 16
 TOLERANCE = 1e-4
@@ -73,7 +73,9 @@ def export(stored: StoredNetwork, output: Path) -> str:
         os.replace(partial, output)
     finally:
         partial.unlink(missing_ok=True)
-    return f"{output}: the same answers on {len(images)} {whose} (to {difference:.1e})"
+    return (
+        f"{printable(str(output))}: the same answers on {len(images)} {whose} (to {difference:.1e})"
+    )
 
 
 def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:
@@ -146,7 +148,9 @@ def _write_safetensors(stored: StoredNetwork, path: Path, images: Tensor) -> Ten
     from safetensors.torch import load_file, save
 
     weights = {name: tensor.contiguous() for name, tensor in stored.network.state_dict().items()}
-    path.write_bytes(save(weights, metadata(stored)))  # save_file's files are their owner's alone
+    path.write_bytes(
+        save(weights, whole_metadata(stored))
+    )  # save_file's files are their owner's alone
     own = {name: tensor.clone() for name, tensor in stored.network.state_dict().items()}
     try:
         stored.network.load_state_dict(load_file(path))
@@ -154,16 +158,6 @@ def _write_safetensors(stored: StoredNetwork, path: Path, images: Tensor) -> Ten
             return stored.network(stored.preprocessing.normalize(images))
     finally:
         stored.network.load_state_dict(own)
-
-
-def metadata(stored: StoredNetwork) -> dict[str, str]:
-    """Return what a reader needs beside the weights, as text."""
-    facts: dict[str, Any] = {
-        "class_names": list(stored.class_names),
-        "model": to_plain(parse_model(stored.config["model"])),
-        "input": stored.document["input"],
-    }
-    return {f"cnnlab.{name}": json.dumps(value, allow_nan=False) for name, value in facts.items()}
 
 
 def _quietly(action: Callable[[], Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from cnnlab import checkpoint, models, run_folder
-from cnnlab.app import foreign_weights, together
+from cnnlab.app import foreign_weights, plain_weights, together
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
 from cnnlab.config.checks import check_training
@@ -26,6 +26,7 @@ from cnnlab.data.store import Store
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation.classes import match_classes
+from cnnlab.files import foreign
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
@@ -83,6 +84,8 @@ def read(path: str, model: ModelConfig) -> Origin:
     if foreign_weights.is_foreign(path):
         weights = foreign_weights.read(path)
         held, unwrapped = foreign_weights.as_checkpoint(weights, model, path), weights.said
+    elif foreign.is_plain_of_ours(path):
+        held = plain_weights.read(path)
     else:
         held = checkpoint.read(path)
     try:

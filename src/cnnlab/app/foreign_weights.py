@@ -57,8 +57,9 @@ class ForeignWeights:
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Say whether a file begins as torch's and other people's safetensors files do."""
-    return foreign.format_of(foreign.first_bytes(path)) in ("torch", "safetensors")
+    """Return whether a file is one of torch or safetensors, and not of ours."""
+    found = foreign.format_of(foreign.first_bytes(path))
+    return found == "torch" or (found == "safetensors" and not foreign.is_plain_of_ours(path))
 
 
 def read(path: str | Path) -> ForeignWeights:
@@ -68,7 +69,7 @@ def read(path: str | Path) -> ForeignWeights:
     """
     where = printable(str(path))
     is_torch = foreign.format_of(foreign.first_bytes(path)) == "torch"
-    found: Any = load_tensors(path) if is_torch else _read_safetensors(path)
+    found: Any = load_tensors(path) if is_torch else read_safetensors(path)
 
     unwrapped: list[str] = []
     state = _state_dict(found, where, unwrapped)
@@ -132,7 +133,8 @@ def num_classes(weights: ForeignWeights, where: str) -> int:
     return _sizes(_our_names(weights.tensors, where), where)[1]
 
 
-def _read_safetensors(path: str | Path) -> dict[str, Tensor]:
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. Raises CheckpointError for a damaged one."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

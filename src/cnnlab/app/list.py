@@ -6,6 +6,7 @@ from typing import Any
 from cnnlab.config import Launch, ListConfig, choices
 from cnnlab.console import Console
 from cnnlab.plain_json import json_text
+from cnnlab.printable import write_out
 from cnnlab.run_folder import list_runs
 
 Rows = list[dict[str, Any]]
@@ -15,7 +16,7 @@ def run(config: ListConfig, launch: Launch) -> int:
     """Print one line per item, or one JSON document."""
     rows = TABLES[config.what]()
     if config.format == "json":
-        print(json_text({config.what: rows}))
+        write_out(json_text({config.what: rows}))
         return 0
 
     console = Console(progress=False)

@@ -15,7 +15,7 @@ from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.errors import DataError, NumericsError
 from cnnlab.plain_json import json_text
-from cnnlab.printable import csv_cell, printable
+from cnnlab.printable import csv_cell, printable, say, write_out
 
 CHUNK_PICTURES = 64
 """Pictures read before they are answered, which bounds memory."""
@@ -28,14 +28,14 @@ def run(config: PredictConfig, launch: Launch) -> int:
     """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
     files, left_out = picture_files(config.images)
     if left_out.counts:
-        print(f"cnnlab: {left_out}", file=sys.stderr)
+        say(str(left_out))
     predictor = open_predictor(config.checkpoint, config.evaluation, session.begin(config.runtime))
     found: list[tuple[Path, Top]] = []
     bad: list[BadImage] = []
     for start in range(0, len(files), CHUNK_PICTURES):
         _predict(files[start : start + CHUNK_PICTURES], predictor, config, found, bad)
     for problem in bad:
-        print(f"cnnlab: {problem}", file=sys.stderr)
+        say(str(problem))
     WRITERS[config.format](config, found, bad)
     return DataError.exit_code if bad else 0
 
@@ -70,7 +70,7 @@ def _as_json(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[Bad
         ],
         "failed": [{"path": str(b.path), "reason": b.reason} for b in bad],
     }
-    print(json_text(document))
+    write_out(json_text(document))
 
 
 def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:

@@ -16,6 +16,7 @@ from cnnlab.data.shards import Source
 from cnnlab.data.store import Reading, Splits, Store
 from cnnlab.data.workers import Workers
 from cnnlab.errors import Interrupted, UsageError
+from cnnlab.printable import command_line
 
 
 def run(config: PrepareConfig, launch: Launch) -> int:
@@ -104,7 +105,8 @@ def report(found: Manifest, output: Path, console: Console) -> None:
         )
         console.line(f"{name}: {split.num_images:,} images, {size:,} bytes{skipped}")
     console.line(f"Store: {output.absolute()}")
-    console.line(f"train on it: cnnlab train dataset={found.name} dataset.root={output}")
+    words = (f"dataset={found.name}", f"dataset.root={output}")
+    console.line(f"train on it: {command_line('cnnlab', 'train', *words)}")
 
 
 def _verify(output: Path, console: Console) -> None:

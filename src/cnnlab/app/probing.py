@@ -1,6 +1,5 @@
 """Data, preprocessing and checkpoints put together as what pictures are drawn from."""
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.data.store import Store
 from cnnlab.errors import DataError, UsageError
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.printable import printable, say
 from cnnlab.run_folder import names
 from cnnlab.visualization.probe import Batches, ImageSet
 
@@ -89,9 +88,9 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
     """
     files, left_out = picture_files(given)
     if left_out.counts:
-        print(f"cnnlab: {left_out}", file=sys.stderr)
+        say(str(left_out))
     if len(files) > MOST_PICTURES:
-        print(f"cnnlab: the first {MOST_PICTURES} of {len(files):,} pictures", file=sys.stderr)
+        say(f"the first {MOST_PICTURES} of {len(files):,} pictures")
 
     seen = []
     for path, picture in read_pictures(files[:MOST_PICTURES], channels):

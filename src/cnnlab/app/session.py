@@ -4,7 +4,6 @@ The one place that reads a command's `runtime` section, so that no command can f
 """
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from cnnlab import distributed, interrupts
 from cnnlab.config.surroundings import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
+from cnnlab.printable import say
 from cnnlab.runtime import configure, forward_precision, precision_warning, select_device
 
 
@@ -32,12 +32,8 @@ class Session:
         return forward_precision(self.precision, self.device)
 
 
-def _on_stderr(line: str) -> None:
-    print(f"cnnlab: {line}", file=sys.stderr)
-
-
 def begin(
-    runtime: RuntimeConfig, peers: Peers = ALONE, warn: Callable[[str], object] = _on_stderr
+    runtime: RuntimeConfig, peers: Peers = ALONE, warn: Callable[[str], object] = say
 ) -> Session:
     """Choose the device and set every torch-global switch as `runtime` asks.
 
@@ -58,13 +54,16 @@ def begin(
 
 @contextlib.contextmanager
 def shared(
-    runtime: RuntimeConfig, timeout_seconds: float, warn: Callable[[str], object] = _on_stderr
+    runtime: RuntimeConfig, timeout_seconds: float, warn: Callable[[str], object] = say
 ) -> Iterator[Session]:
     """Begin a command that several processes may work on, and that asks for requests to stop.
 
     Inside the block Ctrl-C and SIGTERM only set the flag of `interrupts.requested`.
     timeout_seconds: how long the processes may stand still.
     """
-    alone = begin(runtime, warn=warn)
+    warnings: list[str] = []
+    alone = begin(runtime, warn=warnings.append)
     with interrupts.watching(), distributed.joined(alone.device, timeout_seconds) as peers:
+        for warning in warnings if peers.is_first else ():  # the others found the same
+            warn(warning)
         yield Session(alone.device, alone.precision, alone.channels_last, peers)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import data, models
+from cnnlab.app.bad_files import way_out_told
 from cnnlab.app.stored_network import import_plugins
 from cnnlab.config import Launch, SummaryConfig
 from cnnlab.console import Console
@@ -14,6 +15,7 @@ from cnnlab.models import Network
 from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
 from cnnlab.plain_json import json_text
+from cnnlab.printable import write_out
 from cnnlab.runtime import make_generator
 
 TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
@@ -39,10 +41,13 @@ def run(config: SummaryConfig, launch: Launch) -> int:
         seed=config.seed,
     )
     summary = summarize(network, config.model.name)
-    start = report_start(network, _real_images(config, network)) if config.init_report else None
+    start = None
+    if config.init_report:
+        with way_out_told(launch):
+            start = report_start(network, _real_images(config, network))
     if config.format == "json":
         document = summary.as_document()
-        print(json_text(document | ({"start": start.as_document()} if start else {})))
+        write_out(json_text(document | ({"start": start.as_document()} if start else {})))
         return 0
     _print(summary)
     if start:

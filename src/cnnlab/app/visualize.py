@@ -8,7 +8,8 @@ from torch import Tensor
 
 from cnnlab import data, run_folder
 from cnnlab.app import session
-from cnnlab.app.evaluate import dataset_config
+from cnnlab.app.bad_files import way_out_told
+from cnnlab.app.evaluate import dataset_config, named_split
 from cnnlab.app.pictures import write_page
 from cnnlab.app.probing import (
     as_seen,
@@ -24,8 +25,8 @@ from cnnlab.app.stored_network import StoredNetwork, open_network
 from cnnlab.config import Launch
 from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
 from cnnlab.console import Console
-from cnnlab.data.store import Splits, Store
-from cnnlab.errors import DataError, UsageError
+from cnnlab.data.store import Store
+from cnnlab.errors import UsageError
 from cnnlab.evaluation.classes import match_classes
 from cnnlab.visualization import PICTURES
 from cnnlab.visualization.figures import Picture, save
@@ -39,8 +40,17 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
     here = session.begin(config.runtime)
     checkpoint = run_folder.resolve_checkpoint(config.checkpoint)
     stored = open_network(checkpoint, here.device, channels_last=here.channels_last)
-    probe = probe_of(config, stored, here.device)
     folder = pictures_folder(checkpoint) if config.output is None else Path(config.output)
+    with way_out_told(launch):  # some pictures read further images while they are drawn
+        draw(config, stored, here.device, folder)
+    return 0
+
+
+def draw(
+    config: VisualizeConfig, stored: StoredNetwork, device: torch.device, folder: Path
+) -> None:
+    """Draw into `folder`, and put everything on a page there."""
+    probe = probe_of(config, stored, device)
     console = Console()
     found = {}
     for name in PICTURE_NAMES if "all" in config.what else config.what:
@@ -51,7 +61,6 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
     title = probe.title("what it has learned")
     console.line(f"all on one page: {write_page(folder / 'pictures.html', title, found)}")
     console.close()
-    return 0
 
 
 def drawn_or_none(
@@ -83,7 +92,7 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork, device: torch.devic
     """Read the data and put together what the pictures are drawn from."""
     dataset = dataset_config(config.dataset, stored)
     splits = data.build(dataset)
-    store = split_of(splits, config.split)
+    store = named_split(splits, config.split)
     labels = as_numbered(store, stored)
     see = as_seen(stored.preprocessing, stored.network.input_size_pixels)
     images, known, set_title = shown(config, store, labels, see)
@@ -120,17 +129,6 @@ def shown(
         else checked_indices(config.indices, store)
     )
     return see(store.read(chosen)), labels[chosen], f"{store.name} {store.split}"
-
-
-def split_of(splits: Splits, split: str) -> Store:
-    """Return one of the splits; raise DataError when the set has none of that name."""
-    store: Store | None = getattr(splits, split)
-    if store is None:
-        raise DataError(
-            f"{splits.train.name} has no {split} images",
-            hint="dataset.num_validation holds some out",
-        )
-    return store
 
 
 def as_numbered(store: Store, stored: StoredNetwork) -> Tensor:

@@ -52,7 +52,21 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     plain = in_use(composed, overrides)
     load_plugins(plain.get("plugins") or [])
     # a YAML file of one's own may be older than a setting of what it describes
-    return verb.parse(completed(verb.config_class, plain, verb.variants))
+    config = verb.parse(completed(verb.config_class, plain, verb.variants))
+    _refuse_without_effect(verb, config, overrides)
+    return config
+
+
+def _refuse_without_effect(verb: Verb, config: Any, overrides: list[str]) -> None:
+    """Raise UsageError for a typed setting that the values of others leave without effect."""
+    typed = [word.lstrip("+~").partition("=")[0] for word in overrides]
+    for need in verb.needs:
+        idle = [key for key in typed if need.concerns(key)]
+        if idle and not need.is_met(config):
+            raise UsageError(
+                f"{idle[0]} has no effect here: {need.otherwise}",
+                hint=f"leave it out; {need.way_out}",
+            )
 
 
 def settle(composed: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import traceback
 from typing import Any
 
 from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED
-from cnnlab.printable import printable
+from cnnlab.printable import printable_lines, say
 
 BUG = 1
 WAIT_SECONDS = 2.0
@@ -25,13 +25,13 @@ def report(error: BaseException, message: str, code: int, log: str | None) -> in
 
     With CNNLAB_TRACEBACK set the traceback is shown too.
     """
-    trace = "".join(traceback.format_exception(error))
+    trace = printable_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
             file.write(trace)
     if os.environ.get(SHOW_VARIABLE):
-        print(trace, file=sys.stderr)
+        say(trace)
     if not getattr(error, "is_told", False):
         complain(message)
     return code
@@ -39,10 +39,9 @@ def report(error: BaseException, message: str, code: int, log: str | None) -> in
 
 def complain(message: str) -> None:
     """Write one to three lines on stderr; no control character in them reaches the terminal."""
-    lines = [printable(line) for line in message.split("\n")]
     rank = os.environ.get("RANK", "0")
     speaker = "cnnlab" if rank == "0" else f"cnnlab (process {rank})"
-    print(f"{speaker}: " + "\n".join(lines), file=sys.stderr, flush=True)
+    say(message, speaker)
 
 
 def complain_once(message: str) -> None:

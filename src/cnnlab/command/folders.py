@@ -31,7 +31,8 @@ def check_words(request: Request) -> None:
     verb = VERBS[request.verb]
     if (run or subdir) and not verb.makes_runs:
         key = "hydra.run.dir" if run else "hydra.sweep.subdir"
-        instead = f", its files go where {verb.places} says" if verb.places else ""
+        places = verb.places()
+        instead = f", its files go where {places} says" if places else ""
         raise UsageError(f"'{request.verb}' makes no run folder", hint=f"leave out {key}{instead}")
     if run and request.is_sweep:
         raise UsageError(
@@ -53,9 +54,11 @@ def take_over(request: Request, composed: DictConfig, job: int) -> None:
 
     What the command line names wins over what a YAML file names. Every interpolation is resolved
     once, so that a wrong one is found before anything runs. The folder of a sweep is fixed here.
-    Raises UsageError when jobs would not share it, OmegaConf's errors for a wrong interpolation.
+    Raises UsageError when jobs would not share it or would not use what was typed, OmegaConf's
+    errors for a wrong interpolation.
     """
     _refuse(composed.hydra)
+    _refuse_beside_resume(request, composed)
     with open_dict(composed):
         composed.hydra.job.num, composed.hydra.job.id = job, str(job)
     HydraConfig.instance().set_config(composed)
@@ -109,6 +112,18 @@ def _refuse(hydra: DictConfig) -> None:
         raise UsageError(
             "hydra.output_subdir: cnnlab writes the settings itself",
             hint="they are in config.yaml of the run folder",
+        )
+
+
+def _refuse_beside_resume(request: Request, composed: DictConfig) -> None:
+    """Raise UsageError for a typed folder of a run that has one already."""
+    resumed = OmegaConf.select(composed, "resume")
+    unused = [key for key in request.typed_folders if key != "hydra.sweep.dir"]
+    if resumed and unused:
+        raise UsageError(
+            f"{unused[0]} has no effect beside resume: a run goes on in its own folder",
+            f"resume={resumed}",
+            f"leave out {unused[0]}, or leave out resume to start a new run there",
         )
 
 

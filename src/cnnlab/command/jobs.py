@@ -12,7 +12,7 @@ from cnnlab.command import failures, folders, sweeps
 from cnnlab.command.composing import parse
 from cnnlab.command.verbs import VERBS, Task, load_task
 from cnnlab.config import Launch
-from cnnlab.errors import CnnlabError, ResourceError, UsageError
+from cnnlab.errors import CnnlabError, ResourceError, UnwritableError, UsageError
 
 if TYPE_CHECKING:
     from cnnlab.command.line import Request
@@ -28,6 +28,8 @@ def run(request: "Request", composed: Any) -> int:
     launch = _launch(request, composed)
     code = BUG
     try:
+        if launch.sweep_folder is not None:
+            starting.raise_on_interrupt()  # a job that has begun gets its row, however it ends
         code = _attempt(request.verb, composed, launch)
     except KeyboardInterrupt as interruption:
         code = int(getattr(interruption, "exit_code", 130))
@@ -85,6 +87,9 @@ def _attempt(name: str, composed: Any, launch: Launch) -> int:
     except BrokenPipeError:
         failures.silence_output()  # whoever read our output went away: no error of ours
         return 0
+    except UnwritableError as error:
+        message = str(error.with_places(_places(name, config, launch)))
+        return failures.report(error, message, error.exit_code, launch.log)
     except CnnlabError as error:
         return failures.report(error, str(error), error.exit_code, launch.log)
     except Exception as error:
@@ -95,6 +100,12 @@ def _attempt(name: str, composed: Any, launch: Launch) -> int:
         if failures.is_out_of_memory(error):
             hint = failures.memory_hint(config)
             return failures.report(error, hint, ResourceError.exit_code, launch.log)
-        if (missing := failures.shortage(error, VERBS[name].places)) is not None:
+        if (missing := failures.shortage(error, _places(name, config, launch))) is not None:
             return failures.report(error, missing, ResourceError.exit_code, launch.log)
         return failures.report_bug(error, launch.log)
+
+
+def _places(name: str, config: Any, launch: Launch) -> str:
+    """Return the settings with which this very job could have been sent elsewhere."""
+    resumes = getattr(config, "resume", None) is not None
+    return VERBS[name].places(is_sweep=launch.sweep_folder is not None, resumes=resumes)

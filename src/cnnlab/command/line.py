@@ -40,7 +40,8 @@ class Request:
     """A command line taken apart. overrides: as Hydra reads them.
 
     folder, sweep_folder, subfolder: as typed, of hydra.run.dir, hydra.sweep.dir and
-    hydra.sweep.subdir. shared_folder: of all jobs of a sweep, known once they were composed.
+    hydra.sweep.subdir; typed_folders: which of these keys there were. shared_folder: of all jobs of
+    a sweep, known once they were composed.
     started: when the command was, in seconds; with the process it tells sweeps apart.
     """
 
@@ -50,6 +51,7 @@ class Request:
     overrides: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     config_folders: list[str] = field(default_factory=list)
+    typed_folders: list[str] = field(default_factory=list)
     folder: str | None = None
     sweep_folder: str | None = None
     subfolder: str | None = None
@@ -164,6 +166,7 @@ def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
     mark, key, value = _take_apart(word)
     if key in FOLDER_KEYS:
         setattr(request, FOLDER_KEYS[key], value.strip("'\""))
+        request.typed_folders.append(key)
         return
     if key == "hydra.mode":
         raise UsageError("hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out")

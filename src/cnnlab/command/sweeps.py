@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab.config import Launch
 from cnnlab.console import Console
+from cnnlab.errors import UnwritableError
 from cnnlab.files import atomic
 from cnnlab.printable import csv_cell
 from cnnlab.run_folder import RunFolder
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from cnnlab.command.line import Request
 
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
+
+PLACE = "hydra.sweep.dir=X"
+"""The setting that says where both are, of every command."""
 
 
 def record(launch: Launch, code: int) -> None:
@@ -47,7 +51,7 @@ def record(launch: Launch, code: int) -> None:
         with open(path, "a", encoding="utf-8") as log:
             log.write(json.dumps(facts, allow_nan=False) + "\n")
     except OSError as error:
-        raise atomic.unwritable(path, error) from error
+        raise atomic.unwritable(path, error).with_places(PLACE) from error
 
 
 def close(request: "Request") -> list[int]:
@@ -83,7 +87,10 @@ def _write_csv(path: Path, jobs: list[dict[str, Any]]) -> None:
     for job in jobs:
         row = job | {"overrides": " ".join(job["overrides"])}
         writer.writerow([csv_cell(row[name]) for name in columns])
-    atomic.write_bytes(path, text.getvalue().encode())
+    try:
+        atomic.write_bytes(path, text.getvalue().encode())
+    except UnwritableError as error:
+        raise error.with_places(PLACE) from error
 
 
 def _cells(job: dict[str, Any]) -> list[str]:

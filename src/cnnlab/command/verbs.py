@@ -4,15 +4,35 @@ Nothing heavy is imported here; a task is imported once its config has been chec
 """
 
 import importlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
 from cnnlab.config.schema import Variants
+from cnnlab.files import foreign
 
 Task = Callable[[Any, settings.Launch], int]
 """What does the work: (checked config, launch) -> exit code."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Settings that have an effect only where others have a certain value.
+
+    keys: or whole sections; typed they are refused where `is_met`, asked with the checked config,
+    says no. otherwise: why they have no effect then. way_out: what would give them one.
+    """
+
+    keys: tuple[str, ...]
+    is_met: Callable[[Any], bool]
+    otherwise: str
+    way_out: str
+
+    def concerns(self, key: str) -> bool:
+        """Say whether this is one of the settings, or lies in one of the sections."""
+        return any(key == name or key.startswith(f"{name}.") for name in self.keys)
 
 
 @dataclass(frozen=True)
@@ -23,6 +43,7 @@ class Verb:
     makes_runs: each of its jobs leaves a run folder, whose place may be chosen.
     unused: settings, or whole sections, of its config that it has no use for: they come with a
     group or an experiment, help does not show them, and typed they are refused.
+    needs: settings that it has a use for only beside certain values of others.
     """
 
     help: str
@@ -34,17 +55,36 @@ class Verb:
     is_shared: bool = False
     makes_runs: bool = False
     unused: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
 
-    @property
-    def places(self) -> str:
-        """Return the settings that say where this command writes, as a message has them."""
+    def places(self, *, is_sweep: bool = False, resumes: bool = False) -> str:
+        """Return the settings that say where this command writes, as a message has them.
+
+        resumes: it continues a run, which stays in its folder.
+        """
         has_output = any(field.name == "output" for field in fields(self.config_class))
-        keys = ["hydra.run.dir=X"] * self.makes_runs + ["output=X"] * has_output
+        run = "hydra.sweep.dir=X" if is_sweep else "hydra.run.dir=X"
+        keys = [run] * (self.makes_runs and not resumes) + ["output=X"] * has_output
         return ", ".join(keys)
 
     def uses(self, key: str) -> bool:
         """Say whether a setting has an effect on this command."""
         return not any(key == name or key.startswith(f"{name}.") for name in self.unused)
+
+
+def _takes_weights_of_others(config: Any) -> bool:
+    """Return whether the source of `convert` may be weights without a model and classes."""
+    return _takes_plain_weights(config) and not foreign.is_plain_of_ours(config.source or "")
+
+
+def _takes_plain_weights(config: Any) -> bool:
+    """Return whether the source of `convert` may be weights that tell of no data set."""
+    source = config.source
+    if source == "latest":
+        return False
+    if source in (None, "torchvision") or not os.path.exists(source):
+        return True  # what is missing is told by whoever looks for it
+    return foreign.format_of(foreign.first_bytes(source)) != ""
 
 
 VERBS: dict[str, Verb] = {
@@ -75,7 +115,15 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.summary:run",
         settings.VARIANTS,
         "cnnlab summary model=alexnet",
-        unused=("dataset.channels", "dataset.residency"),
+        unused=("dataset.channels", "dataset.image_size_pixels", "dataset.residency"),
+        needs=(
+            Need(
+                ("dataset", "num_images", "seed"),
+                lambda config: bool(config.init_report),
+                "the table needs no images and no weights",
+                "init_report=true also shows what the network makes of images",
+            ),
+        ),
     ),
     "visualize": Verb(
         "draw what a trained network has learned: filters, deconvnet, neighbours",
@@ -109,6 +157,20 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.convert:run",
         settings.VARIANTS,
         "cnnlab convert source=alexnet.pth output=alexnet.safetensors",
+        needs=(
+            Need(
+                ("dataset", "augment"),
+                _takes_plain_weights,
+                "a checkpoint of cnnlab has its own",
+                "it is for weights that tell of no data set",
+            ),
+            Need(
+                ("model", "class_names"),
+                _takes_weights_of_others,
+                "the source, which cnnlab wrote, has its own",
+                "it is for weights of others, which are nothing but tensors",
+            ),
+        ),
     ),
     "prepare": Verb(
         "turn an image set into a verified Store, once",
@@ -117,6 +179,20 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.prepare:run",
         settings.VARIANTS,
         "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
+        needs=(
+            Need(
+                ("quality",),
+                lambda config: bool(config.encoding == "jpeg"),
+                "no JPEG is written",
+                "encoding=jpeg writes some",
+            ),
+            Need(
+                ("max_bad_fraction",),
+                lambda config: bool(config.on_bad == "skip"),
+                "a single bad file ends the command",
+                "on_bad=skip leaves bad files out",
+            ),
+        ),
         unused=(
             "dataset.normalize",
             "dataset.num_validation",

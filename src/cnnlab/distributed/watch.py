@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from typing import Any
 from cnnlab.distributed.share import Share
 from cnnlab.errors import CnnlabError, PeerLostError
 from cnnlab.plain_json import json_text
-from cnnlab.printable import printable
+from cnnlab.printable import command_line, printable, say
 from cnnlab.threads import Beside
 
 BEAT_SECONDS = 0.5
@@ -182,13 +181,13 @@ class Watch:
         for rank in self._failed & failed.keys():
             lost = self._blame(rank, str(failed[rank]), self._own_read)
             if _is_first(self._own_store, f"told/{lost.what}"):
-                _say(f"cnnlab: {lost}\n")
+                say(str(lost))
         self._failed = set(failed)
 
     def _leave_if_orphaned(self, seconds: float) -> None:
         """End this process when nobody is left who would end it with the others."""
         if seconds > DEAD_AFTER_SECONDS:
-            _say(f"cnnlab: {self._without_store()}\n")
+            say(str(self._without_store()))
             os._exit(PeerLostError.exit_code)
 
     def _without_store(self) -> PeerLostError:
@@ -216,7 +215,7 @@ class Watch:
         """
         time.sleep(0.2 * self._rank)  # one speaks first
         if _is_first(self._own_store, f"told/lost {rank}"):
-            _say(f"cnnlab: {self._blame(rank, cause, self._own_read)}\n")
+            say(str(self._blame(rank, cause, self._own_read)))
             host, pid = self._who(rank, self._own_read)
             if rank != self._rank and host == socket.gethostname():
                 with contextlib.suppress(OSError):
@@ -234,7 +233,8 @@ class Watch:
 
     def _go_on(self) -> str:
         where = self._folder or "latest"
-        return f"go on from the last checkpoint: cnnlab train resume={where}"
+        command = command_line("cnnlab", "train", f"resume={where}")
+        return f"go on from the last checkpoint: {command}"
 
     def _write(self, rank: int, cause: str, message: str) -> None:
         """Make error.json and record the failure, unless somebody was faster."""
@@ -293,8 +293,3 @@ def _is_first(store: Any, key: str) -> bool:
         return bool(store.add(key, 1) == 1)
     except RuntimeError:
         return True
-
-
-def _say(message: str) -> None:
-    sys.stderr.write(message)
-    sys.stderr.flush()

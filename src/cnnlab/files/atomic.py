@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnnlab.errors import ResourceError
+from cnnlab.errors import UnwritableError
 from cnnlab.printable import printable
 
 TEMPORARY_MARK = ".tmp-"
@@ -138,24 +138,26 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> ResourceError:
+def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> UnwritableError:
     """Turn the first system error of a write into a message with the file, bytes and cause."""
     amount = f" ({expected_bytes:,} bytes)" if expected_bytes else ""
-    what, hint = _cause(error)
-    return ResourceError(f"cannot write the file{amount}: {what}", printable(str(path)), hint)
+    message, hint, elsewhere = _cause(error)
+    what = f"cannot write the file{amount}: {message}"
+    return UnwritableError(what, printable(str(path)), hint, elsewhere)
 
 
-def _cause(error: OSError) -> tuple[str, str]:
+def _cause(error: OSError) -> tuple[str, str, str]:
+    """Return what happened, what helps here, and the advice to write elsewhere."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in NO_SPACE:
-        return f"disk full or quota ({reason})", "free space, or use another disk: hydra.run.dir=X"
+        return f"disk full or quota ({reason})", "free space", "use another disk"
     if error.errno in NOT_ALLOWED:
-        return f"not permitted ({reason})", "use a folder you may write to: hydra.run.dir=X"
+        return f"not permitted ({reason})", "", "use a folder you may write to"
     if error.errno in NO_HANDLES:
-        return f"too many open files ({reason})", "raise the limit: ulimit -n 4096"
+        return f"too many open files ({reason})", "raise the limit: ulimit -n 4096", ""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "its folder is gone", "somebody removed or renamed it during the run"
-    return reason, ""
+        return "its folder is gone", "somebody removed or renamed it during the run", ""
+    return reason, "", ""
 
 
 def _create(temporary: Path) -> int:

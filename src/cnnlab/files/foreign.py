@@ -1,6 +1,7 @@
 """What a file is that is no checkpoint of ours: guessed from its first bytes, nothing is opened."""
 
 import contextlib
+import json
 import re
 import zipfile
 from pathlib import Path
@@ -11,6 +12,10 @@ from cnnlab.printable import printable
 LOOK_BYTES = 1 << 18
 OWN_HEADER = b'{"__metadata__":{"sha256":"'
 """How the header of a cnnlab checkpoint begins, after its 8 bytes of length."""
+OWN_METADATA = "cnnlab."
+"""How the keys begin that `convert` puts into a plain safetensors file."""
+MOST_HEADER_BYTES = 100_000_000
+"""Of a safetensors file; the format allows no more."""
 NUM_NAMES_SHOWN = 3
 
 _NAME = rb"([A-Za-z_][\w.]{0,99}+)"
@@ -37,6 +42,24 @@ def format_of(head: bytes) -> str:
     if head[8:9] == b"{" and not head[8:].startswith(OWN_HEADER):
         return "safetensors"
     return ""
+
+
+def metadata_of(path: str | Path) -> dict[str, str]:
+    """Return the texts that stand beside the tensors of a safetensors file, {} without any."""
+    try:
+        with open(path, "rb") as file:
+            num_bytes = int.from_bytes(file.read(8), "little")
+            if num_bytes > MOST_HEADER_BYTES:
+                return {}
+            found = json.loads(file.read(num_bytes))["__metadata__"]
+            return {str(key): str(value) for key, value in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def is_plain_of_ours(path: str | Path) -> bool:
+    """Return whether `convert` made this safetensors file out of a checkpoint of cnnlab."""
+    return f"{OWN_METADATA}model" in metadata_of(path)
 
 
 def refusal(path: object, head: bytes) -> CheckpointError:

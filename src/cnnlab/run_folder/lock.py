@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from cnnlab.errors import BusyError, ResourceError
+from cnnlab.errors import BusyError, UnwritableError
 from cnnlab.printable import printable
 
 _MAX_NOTE_BYTES = 4096
@@ -58,14 +58,14 @@ class RunLock:
         return BusyError(
             f"the run folder is being written by {who}",
             printable(str(self._path.parent)),
-            "wait for it to end, or train into another folder: hydra.run.dir=X",
+            "wait for it to end, or start a new run: leave out resume",
         )
 
-    def _unusable(self, error: OSError) -> ResourceError:
-        return ResourceError(
+    def _unusable(self, error: OSError) -> UnwritableError:
+        return UnwritableError(
             f"cannot lock the run folder: {os.strerror(error.errno or 0)}",
             printable(str(self._path)),
-            "use a folder on a disk with locks that you may write to: hydra.run.dir=X",
+            elsewhere="use a folder on a disk with locks that you may write to",
         )
 
 
