@@ -38,7 +38,7 @@ def answer_requests() -> None:
 
 
 def is_answering() -> bool:
-    """Say whether Ctrl-C ends this process at once."""
+    """Return whether Ctrl-C ends this process at once."""
     return _signal.getsignal(_signal.SIGINT) is leave
 
 

@@ -37,7 +37,7 @@ class Beside:
 
     @property
     def is_alive(self) -> bool:
-        """Say whether the work is still being done."""
+        """Return whether the work is still being done."""
         return self._thread.is_alive()
 
     def end(self) -> None:

@@ -59,6 +59,6 @@ def differences(document: Mapping[str, Any], stores: Mapping[str, Store]) -> lis
 
 
 def as_recorded(document: Mapping[str, Any], split: str, store: Store) -> bool | None:
-    """Say whether a run recorded these images for that split; None: it recorded none."""
+    """Return whether a run recorded these images for that split; None: it recorded none."""
     digest = recorded_digests(document).get(split)
     return None if digest is None else store.has_digest(digest)

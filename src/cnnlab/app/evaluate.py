@@ -202,7 +202,7 @@ def dataset_config(
 def state_now(
     network: StoredNetwork, dataset: DatasetConfig, split: str, store: Store
 ) -> bool | None:
-    """Say whether these are the images that the network's run recorded; None: it recorded none.
+    """Return whether these are the images that the network's run recorded; None: it recorded none.
 
     Another set than the run's is another set, not another state of one.
     """

@@ -124,7 +124,7 @@ def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Ses
 
 
 def may_be_mirrored(config: dict[str, Any]) -> bool:
-    """Say whether a network's classes survive reflection: its set says so, or it saw mirror images.
+    """Return whether a network may see mirror images: its set says so, or it was trained on some.
 
     config: the plain config of its training. Augmentations that mirror have `force_mirror`, and
     are refused for other sets without it.

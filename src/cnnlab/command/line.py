@@ -71,7 +71,7 @@ class Request:
 
     @property
     def prints_settings(self) -> bool:
-        """Say whether `--cfg job` was asked for, in one word or two."""
+        """Return whether `--cfg job` was asked for, in one word or two."""
         return bool(re.search(r"(^| )(--cfg|-c)[ =]job( |$)", " ".join(self.flags)))
 
 

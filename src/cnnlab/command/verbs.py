@@ -31,7 +31,7 @@ class Need:
     way_out: str
 
     def concerns(self, key: str) -> bool:
-        """Say whether this is one of the settings, or lies in one of the sections."""
+        """Return whether this is one of the settings, or lies in one of the sections."""
         return any(key == name or key.startswith(f"{name}.") for name in self.keys)
 
 
@@ -68,7 +68,7 @@ class Verb:
         return ", ".join(keys)
 
     def uses(self, key: str) -> bool:
-        """Say whether a setting has an effect on this command."""
+        """Return whether a setting has an effect on this command."""
         return not any(key == name or key.startswith(f"{name}.") for name in self.unused)
 
 

@@ -149,7 +149,7 @@ class Builder:
         return [key for key in sorted({*ours, *recipe}) if ours.get(key) != recipe.get(key)]
 
     def _is_of_source(self, manifest: Manifest) -> bool:
-        """Say whether a Store was made of these images, by this version or an earlier one."""
+        """Return whether a Store was made of these images, by this version or an earlier one."""
         stores = {name: source.store for name, source in self.sources.items()}
         return stores.keys() == manifest.source.keys() and all(
             store.has_digest(manifest.source[name]) for name, store in stores.items()

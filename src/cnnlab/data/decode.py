@@ -204,7 +204,7 @@ def _checked(kind: str | None, content: bytes, path: Path) -> png.Png | None:
 
 def _convert(picture: Any, known: png.Png | None, path: Path, channels: int) -> Tensor:
     kind, num_frames = picture.format, getattr(picture, "n_frames", 1)
-    if num_frames > 1 and kind != "MPO":  # cameras put a preview behind the picture
+    if num_frames > 1 and kind != "MPO":  # cameras put a preview after the picture
         raise BadImage(path, f"{num_frames} frames: which one is meant?")
     if known is not None and known.color_key and known.bit_depth == 16:
         raise BadImage(path, "one clear color of 16 bits, of which the upper 8 are read")

@@ -42,9 +42,9 @@ class _Scan:
 
 
 def ends_where_it_should(content: bytes) -> bool | None:
-    """Say whether a picture's codes are all legal and its last byte is filled up with ones.
+    """Return whether a picture's codes are all legal and its last byte is filled up with ones.
 
-    Extra bytes behind the picture do not matter, unless they are more of a picture's codes.
+    Extra bytes after the picture do not matter, unless they are more of a picture's codes.
     None for what is not one baseline scan.
     """
     try:
@@ -147,7 +147,7 @@ class _Codes:
         self._place, self._end = 0, 8 * len(segment)
 
     def follow(self, num_mcus: int) -> bool:
-        """Say whether so many MCUs come next, all of them legal."""
+        """Return whether so many MCUs come next, all of them legal."""
         return all(self._follow_block(dc, ac) for _ in range(num_mcus) for dc, ac in self._blocks)
 
     def _follow_block(self, dc: list[int], ac: list[int]) -> bool:
@@ -165,13 +165,13 @@ class _Codes:
         return (filled == 64 or filled > _END_OF_BLOCK) and place <= end
 
     def byte_is_filled(self) -> bool:
-        """Say whether what is left of this byte is ones."""
+        """Return whether what is left of this byte is ones."""
         rest = -self._place % 8
         ones = (1 << rest) - 1
         return rest == 0 or self._segment[self._place >> 3] & ones == ones
 
     def goes_on_to_the_end(self) -> bool:
-        """Say whether at least one more MCU follows, and only such up to the last byte."""
+        """Return whether at least one more MCU follows, and only such up to the last byte."""
         num_more = 0
         while self._end - self._place >= 8 or num_more == 0:
             if not self.follow(1):
@@ -181,6 +181,6 @@ class _Codes:
 
 
 def _ends_well(segment: bytes, blocks: list[tuple[list[int], list[int]]], num_mcus: int) -> bool:
-    """Say whether a segment has so many legal MCUs, a filled byte, and not more of the picture."""
+    """Return whether a segment has exactly so many legal MCUs and then a filled byte."""
     codes = _Codes(segment, blocks)
     return codes.follow(num_mcus) and codes.byte_is_filled() and not codes.goes_on_to_the_end()

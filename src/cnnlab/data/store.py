@@ -89,7 +89,7 @@ class Store(ABC):
         return self._earlier_digest()
 
     def has_digest(self, recorded: object) -> bool:
-        """Say whether a digest recorded by this version or an earlier one is of these images."""
+        """Return whether a digest recorded by this version or an earlier one is of these images."""
         return recorded == self.digest or recorded == self.earlier_digest
 
     @abstractmethod
