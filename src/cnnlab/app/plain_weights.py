@@ -45,7 +45,8 @@ def whole_metadata(stored: StoredNetwork) -> dict[str, str]:
         "mean": seen.mean.cpu().tolist(),
         "std": seen.std.cpu().tolist(),
     }
-    return metadata(stored) | {f"{PREFIX}{name}": json.dumps(v) for name, v in facts.items()}
+    texts = {name: json.dumps(fact, allow_nan=False) for name, fact in facts.items()}
+    return metadata(stored) | {f"{PREFIX}{name}": text for name, text in texts.items()}
 
 
 def read(path: str | Path, sections: Mapping[str, Any] | None = None) -> Checkpoint:
