@@ -49,11 +49,11 @@ def test_one_seed_at_chance_or_failed_stands_out(error: float | None) -> None:
     assert pairs_page.cell([row(0.1), row(error, seed=1)]).startswith("**")
 
 
-def test_the_table_has_a_row_per_network_and_an_empty_cell_for_what_was_not_run() -> None:
+def test_the_table_has_a_row_per_network_and_says_what_was_not_run() -> None:
     rows = [row(0.1), row(0.2, network="mlp", set="synthetic 64", updates=100)]
     *_, linear, mlp = pairs_page.render(MACHINE, rows, ["mnist5k", "synthetic 64"], "x.json")
-    assert linear == "| linear | 300 | sgd 0.1 | 1 | 10.0 (10.0 to 10.0) |  |"
-    assert mlp == "| mlp | 100 | sgd 0.1 | 1 |  | 20.0 (20.0 to 20.0) |"
+    assert linear == "| linear | 300 | sgd 0.1 | 1 | 10.0 (10.0 to 10.0), one seed | not run |"
+    assert mlp == "| mlp | 100 | sgd 0.1 | 1 | not run | 20.0 (20.0 to 20.0), one seed |"
 
 
 @pytest.mark.parametrize(("error", "code"), [(0.2, 0), (0.9, 1)])

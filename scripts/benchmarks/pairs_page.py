@@ -26,15 +26,18 @@ def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: st
     lines = [
         f"Measured {machine['time'][:10]} on {machine['cores']} cores of {machine['processor']}, "
         f"torch {machine['torch']}: validation error in % after so many updates (digits, clothes / "
-        f"synthetic images), mean of the seeds (lowest to highest). Empty: the model enlarges "
-        f"that set to the size of another column. All figures: [{source}](results/{source}).",
+        f"synthetic images), mean of the seeds, three unless said (lowest to highest). Empty: the "
+        f"model enlarges that set to the size of another column. "
+        f"All figures: [{source}](results/{source}).",
         "",
         f"| model | updates | rate | clip | {' | '.join(sets)} |",
         "|---" * (4 + len(sets)) + "|",
     ]
     for network in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == network]
-        cells = [cell([row for row in own if row["set"] == name]) for name in sets]
+        grows = any(row["settings"] and is_enlarged(row) for row in own)
+        absent = "" if grows else "not run"
+        cells = [cell([row for row in own if row["set"] == name]) or absent for name in sets]
         updates = " / ".join(str(number) for number in dict.fromkeys(r["updates"] for r in own))
         lines.append(
             f"| {network} | {updates} | {recipe(own[0]['settings'])} | {' | '.join(cells)} |"
@@ -54,12 +57,19 @@ def recipe(settings: dict[str, Any] | None) -> str:
 def cell(rows: list[Row]) -> str:
     """Return mean and range of a pair's errors; bold where a run ended at chance."""
     if not rows:
-        return ""  # enlarged by default to the size of another column
+        return ""
     if any(row["error"] is None for row in rows):
         return "**failed**"
     errors = [100 * row["error"] for row in rows]
     found = f"{statistics.mean(errors):.1f} ({min(errors):.1f} to {max(errors):.1f})"
+    if len(rows) < 3:
+        found += ", one seed" if len(rows) == 1 else ", two seeds"
     if any(at_chance(row) for row in rows):
         return f"**{found}**"
     size = rows[0]["settings"]["image_size_pixels"]
-    return found if size == rows[0]["size_of_set"] else f"{found} at {size} px"
+    return f"{found} at {size} px" if is_enlarged(rows[0]) else found
+
+
+def is_enlarged(row: Row) -> bool:
+    """Return whether the network's default took larger images than the set has."""
+    return bool(row["settings"]["image_size_pixels"] != row["size_of_set"])
