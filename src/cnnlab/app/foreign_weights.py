@@ -158,6 +158,7 @@ def _state_dict(found: Any, where: str, unwrapped: list[str]) -> dict[str, Tenso
     """Return the named tensors of a file, from inside a training's checkpoint where they are."""
     if _is_state_dict(found):
         return dict(found)
+
     inner = found if isinstance(found, Mapping) else {}
     held = [str(key) for key, value in inner.items() if _is_state_dict(value)]
     preferred = [key for key in PREFERRED if key in held] or held
@@ -166,6 +167,7 @@ def _state_dict(found: Any, where: str, unwrapped: list[str]) -> dict[str, Tenso
         raise CheckpointError(
             f"the file should hold one state dict, tensors by name; it holds {what}", where
         )
+
     beside = [str(key) for key in inner if str(key) != preferred[0]]
     unwrapped.append(f"from '{preferred[0]}'{_not_used(beside)}")
     return dict(inner[preferred[0]])

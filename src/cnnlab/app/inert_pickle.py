@@ -53,6 +53,7 @@ def load_tensors(path: str | Path) -> Any:
         raise CheckpointError(
             "the file is compressed, which torch's own are not, and is not unpacked", where
         )
+
     try:
         with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(STAND_INS):
             return torch.load(path, map_location="cpu", weights_only=True)

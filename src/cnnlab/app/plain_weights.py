@@ -63,6 +63,7 @@ def read(path: str | Path, sections: Mapping[str, Any] | None = None) -> Checkpo
             where,
             "convert the checkpoint again: cnnlab convert source=RUN output=FILE.safetensors",
         )
+
     try:
         facts = {name.removeprefix(PREFIX): json.loads(text) for name, text in given.items()}
         tensors: dict[str, Tensor] = {
@@ -80,6 +81,7 @@ def read(path: str | Path, sections: Mapping[str, Any] | None = None) -> Checkpo
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         reason = printable(str(error))[:200]
         raise CheckpointError("the file's description is damaged", where, reason) from error
+
     tensors |= {f"model.{name}": tensor for name, tensor in read_safetensors(path).items()}
     for name, tensor in tensors.items():
         if not checkpoint.is_finite(tensor):

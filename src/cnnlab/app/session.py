@@ -47,6 +47,7 @@ def begin(
         num_threads=runtime.num_threads,
         deterministic=runtime.deterministic,
     )
+
     if warning := precision_warning(runtime.precision, device):
         warn(warning)
     return Session(device, runtime.precision, runtime.channels_last, peers)

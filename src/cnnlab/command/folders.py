@@ -29,21 +29,26 @@ def check_words(request: Request) -> None:
     run, sweep = request.folder is not None, request.sweep_folder is not None
     subdir = request.subfolder is not None
     verb = VERBS[request.verb]
+
     if (run or subdir) and not verb.makes_runs:
         key = "hydra.run.dir" if run else "hydra.sweep.subdir"
         places = verb.places()
         instead = f", its files go where {places} says" if places else ""
         raise UsageError(f"'{request.verb}' makes no run folder", hint=f"leave out {key}{instead}")
+
     if run and request.is_sweep:
         raise UsageError(
             "hydra.run.dir is the folder of one run, and -m asks for several",
             hint="hydra.sweep.dir=X holds them all, hydra.sweep.subdir names the folder of each",
         )
+
+    # a restarted job continues in its folder, which a new time would not name again
     if "RANK" in os.environ and "${now:" in (request.folder or ""):
         raise UsageError(
             "hydra.run.dir names a time, and torchrun may start this run again at another one",
             hint="name a folder of its own: hydra.run.dir=X",
         )
+
     if (sweep or subdir) and not request.is_sweep:
         key = "hydra.sweep.dir" if sweep else "hydra.sweep.subdir"
         raise UsageError(f"{key} is for sweeps", hint="add -m, or write hydra.run.dir=X")

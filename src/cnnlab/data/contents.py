@@ -51,6 +51,7 @@ def _content(path: Path, size: int, *, is_whole: bool) -> str:
         with path.open("rb") as file:
             if is_whole or size <= 3 * SAMPLE_BYTES:
                 return hashlib.file_digest(file, "sha256").hexdigest()
+
             state = hashlib.sha256()
             for start in (0, (size - SAMPLE_BYTES) // 2, size - SAMPLE_BYTES):
                 file.seek(start)

@@ -13,6 +13,7 @@ import numpy as np
 
 _END_OF_BLOCK = 1 << 10
 _INTERLEAVED = {0xC0, 0xC1}
+_TABLES, _SCAN, _RESTART_INTERVAL = 0xC4, 0xDA, 0xDD
 
 
 @dataclass
@@ -54,6 +55,7 @@ def ends_where_it_should(content: bytes) -> bool | None:
         return None
     if scan is None:
         return None
+
     segments = _segments(content[scan.start :])
     for segment in segments:
         num = min(left, scan.restart_interval or left)
@@ -71,20 +73,21 @@ def _read_header(content: bytes) -> _Scan | None:
         marker, size = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         body = content[place + 4 : place + 2 + size]
         place += 2 + size
-        if marker == 0xC4:
+
+        if marker == _TABLES:
             _read_tables(body, scan.tables)
         elif marker in _INTERLEAVED:
             scan.size = int.from_bytes(body[3:5], "big"), int.from_bytes(body[1:3], "big")
             parts = [body[6 + 3 * item : 9 + 3 * item] for item in range(body[5])]
             scan.sampling = {part[0]: (part[1] >> 4, part[1] & 15) for part in parts}
-        elif marker == 0xDD:
+        elif marker == _RESTART_INTERVAL:
             scan.restart_interval = int.from_bytes(body[:2], "big")
-        elif marker == 0xDA:
+        elif marker == _SCAN:
             if body[0] != len(scan.sampling):
                 return None
             scan.blocks, scan.start = _blocks(body, scan), place
             return scan
-        elif 0xC0 <= marker <= 0xCF:
+        elif 0xC0 <= marker <= 0xCF:  # progressive, lossless or arithmetic
             return None
     return None
 
@@ -104,6 +107,7 @@ def _table(counts: bytes, symbols: bytes, *, is_dc: bool) -> list[int]:
         for symbol in symbols[place : place + count]:
             if len(table) >= 1 << 16:
                 raise ValueError("more codes than there is room for")
+
             run, size = (0, symbol) if is_dc else divmod(symbol, 16)
             places = 1 if is_dc else run + 1
             if symbol == 0 and not is_dc:

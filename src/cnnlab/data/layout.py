@@ -67,6 +67,7 @@ def _look_deeper(root: Path, folders: list[str]) -> str:
     """
     if not folders:
         return ""
+
     inner, is_only = look_into(root / folders[0], LeftOut()), len(folders) == 1
     splits = [name for name in inner.all_folders if split_of(name)]
     if {split_of(name) for name in splits} > {"train"}:

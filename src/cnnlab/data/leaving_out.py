@@ -70,6 +70,7 @@ def good_images(store: Store, bad: Named) -> Tensor:
     """
     is_good = torch.ones(len(store), dtype=torch.bool)
     is_good[[index for index, _, _ in bad]] = False
+
     if bad and not is_good.any():
         named = listed([(name, reason) for _, name, reason in bad])
         raise DataError(f"no {store.split} file holds a usable image", named)
@@ -87,6 +88,7 @@ def _refuse_empty_classes(train: Store, is_good: Tensor) -> None:
     empty = [names[label] for label in ((kept == 0) & (before > 0)).nonzero()[:, 0]]
     if not empty:
         return
+
     shown = ", ".join(empty[:SHOWN])
     more = f", and {len(empty) - SHOWN} more" if len(empty) > SHOWN else ""
     what = "1 class has" if len(empty) == 1 else f"{len(empty)} classes have"

@@ -32,6 +32,7 @@ def check(content: bytes) -> Png:
         head = content[place : place + 8]
         if len(head) < 8:
             raise ValueError("the end chunk is missing")
+
         size, kind = struct.unpack(">I4s", head)
         covered = view[place + 4 : place + 8 + size]
         stated = content[place + 8 + size : place + 12 + size]
@@ -39,11 +40,13 @@ def check(content: bytes) -> Png:
             raise ValueError(f"chunk {_name(kind)} is cut off")
         if zlib.crc32(covered) != int.from_bytes(stated, "big"):
             raise ValueError(f"chunk {_name(kind)} is broken")
+
         if kind == b"IEND":
             break
         if kind == b"tRNS":
             key = bytes(covered[4:])
         place += 12 + size
+
     depth, color_type = content[24], content[25]
     gray = int.from_bytes(key[:2], "big") if key and color_type == _GRAY else None
     return Png(depth, gray, bool(key) and color_type == _COLOR)

@@ -28,9 +28,11 @@ def survives(dataset: dict[str, Any]) -> bool | None:
     """
     if dataset.get("permutation_seed") is not None:
         return False
+
     with contextlib.suppress(CnnlabError, OSError):
         if dataset.get("root"):
             return manifest.read(Path(str(dataset["root"]))).mirror_allowed
+
     if "mirror_allowed" in dataset:
         return bool(dataset["mirror_allowed"])
     return SURVIVE.get(str(dataset.get("name")))
