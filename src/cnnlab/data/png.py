@@ -1,7 +1,7 @@
 """What a PNG's own chunks say: whether each is whole, how deep the pixels are, which is clear.
 
 Pillow reads past a broken chunk when the pixels before it fill the picture or the rest inflates to
-something, and compares a transparent grey of 2 or 4 bits with pixels that it has scaled to 8.
+something, and compares a transparent gray of 2 or 4 bits with pixels that it has scaled to 8.
 Source: PNG specification, 5.3 (chunk layout) and 11.3.2.1 (tRNS).
 """
 
