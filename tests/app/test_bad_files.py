@@ -12,14 +12,9 @@ from cnnlab import data
 from cnnlab.errors import DataError
 from scripts.torture.command import call
 from tests.data.pictures import write_train_and_test
-from tests.data.settings import dataset_config
+from tests.data.settings import dataset_config, small_folder_training
 
-WORDS = (
-    "train", "dataset=folder", "dataset.image_size_pixels=12", "dataset.num_validation=8",
-    "model=linear", "augment=none", "trainer.epochs=1", "trainer.batch_size=8",
-    "runtime.device=cpu", "runtime.num_threads=1", "logging.tensorboard=false",
-    "logging.report=false", "logging.progress=false",
-)  # fmt: skip
+WORDS = small_folder_training(num_validation=8, batch_size=8)
 BAD = [f"class_{label}/{item:04d}.jpg" for label in (0, 2, 3) for item in (1, 5, 6, 9)]
 BAD_TEST = "class_1/0002.jpg"
 

@@ -10,13 +10,9 @@ from cnnlab import checkpoint
 from cnnlab.run_folder import RunFolder
 from scripts.torture.command import Outcome, call
 from tests.data.pictures import smooth_picture
+from tests.data.settings import small_folder_training
 
-WORDS = (
-    "train", "dataset=folder", "dataset.image_size_pixels=12", "dataset.num_validation=4",
-    "model=linear", "augment=none", "trainer.epochs=1", "trainer.batch_size=4",
-    "runtime.device=cpu", "runtime.num_threads=1", "logging.tensorboard=false",
-    "logging.report=false", "logging.progress=false",
-)  # fmt: skip
+WORDS = small_folder_training(num_validation=4, batch_size=4)
 
 
 @pytest.fixture(scope="module")

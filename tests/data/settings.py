@@ -27,3 +27,14 @@ def prepare_config(dataset: DatasetConfig, **changes: Any) -> PrepareConfig:
     plain = yaml.safe_load((CONFIGS / "prepare.yaml").read_text())
     del plain["defaults"]
     return PrepareConfig(dataset=dataset, **{**plain, **changes})
+
+
+def small_folder_training(num_validation: int, batch_size: int) -> tuple[str, ...]:
+    """Return the words of a training on a folder of small pictures that takes a second."""
+    return (
+        "train", "dataset=folder", "dataset.image_size_pixels=12",
+        f"dataset.num_validation={num_validation}", "model=linear", "augment=none",
+        "trainer.epochs=1", f"trainer.batch_size={batch_size}", "runtime.device=cpu",
+        "runtime.num_threads=1", "logging.tensorboard=false", "logging.report=false",
+        "logging.progress=false",
+    )  # fmt: skip

@@ -48,7 +48,7 @@ class StallWatch:
         self._advice = calmer(parts.config)
 
     def before_training(self) -> None:
-        """Say whether the start is likely to stall, and which initialization would not."""
+        """Warn where the start is likely to stall, and name what would not."""
         if len(self._images) < 2:
             return  # what depends on the image shows between two of them
         start = report_start(self.parts.network, self._images)
@@ -66,7 +66,7 @@ class StallWatch:
         )
 
     def after_epoch(self, step: int, epoch: float, figures: dict[str, float]) -> None:
-        """Say whether the network still guesses, and whether a layer is dead.
+        """Warn where the network still guesses, and where a layer is dead.
 
         figures: of the epoch, `train/loss` among them and `validation/top1_error` if there are
         validation images.
