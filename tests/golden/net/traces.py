@@ -33,7 +33,7 @@ FILE = Path(__file__).with_name("traces.json")
 ALSO = ("status", "stop_reason", "best_validation_error", "test_error", "data_digests")
 """What run.json adds to the figures of metrics.jsonl."""
 ANSWERED = ("num_images", "top1_error", "top5_error", "cross_entropy", "data_as_recorded")
-DIGITS_KEPT = 9
+DIGITS_KEPT = 6
 Trace = dict[str, Any]
 
 
