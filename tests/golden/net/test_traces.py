@@ -14,8 +14,11 @@ from tests.golden.traces import processor
 GOLDEN = json.loads(FILE.read_text())
 IS_SAME_PROCESSOR = processor() == GOLDEN["processor"]
 
-RELATIVE, ABSOLUTE = 1e-3, 1e-4
-"""Where bits differ: single roundings of 6e-8 grow over eight or twenty updates."""
+RELATIVE, RELATIVE_NORM, RELATIVE_SUM, ABSOLUTE = 1e-3, 1e-2, 0.05, 1e-4
+"""Of losses, gradient norms and sums of tensors where bits differ: single roundings of 6e-8 grow
+over eight updates, and a ReLU at zero that falls on the other side changes a whole gradient.
+Measured with torch's and oneDNN's kernels for processors without AVX: at most 7e-5, 1.1e-3, 0.022.
+"""
 MOST_FLIPPED = 0.07
 """Of an error: two images of 32 may change sides."""
 LOOSE = {"bf16": 0.05, "imagenet_2014": 0.05, "evaluate-bf16": 0.05}
@@ -44,12 +47,14 @@ def test_every_choice_of_a_group_is_in_a_case(group: str) -> None:
 
 @pytest.mark.parametrize("case", TRAININGS)
 def test_training_equals_the_golden_trace(case: str, runs: Runs) -> None:
-    assert not differences(GOLDEN["trainings"][case], runs.training(case), tolerance(case))
+    found = differences(GOLDEN["trainings"][case], runs.training(case), tolerance(case))
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("case", EVALUATIONS)
 def test_evaluation_equals_the_golden_trace(case: str, runs: Runs) -> None:
-    assert not differences(GOLDEN["evaluations"][case], runs.evaluation(case), tolerance(case))
+    found = differences(GOLDEN["evaluations"][case], runs.evaluation(case), tolerance(case))
+    assert not found, "\n".join(found)
 
 
 @pytest.mark.parametrize("relative", [0.0, RELATIVE])
@@ -91,7 +96,7 @@ def differences(golden: Trace, found: Trace, relative: float) -> list[str]:
 
     for name in sorted(golden["tensors"].keys() | found["tensors"].keys()):
         wanted, given = (trace["tensors"].get(name, "missing") for trace in (golden, found))
-        if not (is_sum_close(wanted, given, relative) if relative else wanted == given):
+        if not (is_sum_close(wanted, given) if relative else wanted == given):
             lines.append(f"{name} is {given}, was {wanted}")
 
     members, given_members = golden.get("members", []), found.get("members", [])
@@ -112,15 +117,17 @@ def is_close(key: str, wanted: Any, given: Any, relative: float) -> bool:
         return True  # bits of the pixels, and a sentence with an error in it
     if not (isinstance(wanted, str) and "0x" in wanted and isinstance(given, str)):
         return bool(wanted == given)
+    if key == "train/gradient_norm":
+        relative = max(relative, RELATIVE_NORM)
     absolute = MOST_FLIPPED if key.endswith("error") else ABSOLUTE
     near = pytest.approx(float.fromhex(wanted), rel=relative, abs=absolute)
     return "0x" in given and float.fromhex(given) == near
 
 
-def is_sum_close(wanted: str, given: str, relative: float) -> bool:
+def is_sum_close(wanted: str, given: str) -> bool:
     """Return whether a tensor's sums agree, measured against the sum of its magnitudes."""
     if "missing" in (wanted, given):
         return False
     sums, given_sums = ([float(text) for text in line.split()[1:]] for line in (wanted, given))
-    near = pytest.approx(sums, rel=0, abs=relative * sums[1] + ABSOLUTE)
+    near = pytest.approx(sums, rel=0, abs=RELATIVE_SUM * sums[1] + ABSOLUTE)
     return bool(given_sums == near)
