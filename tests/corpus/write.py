@@ -53,8 +53,8 @@ RUNS: dict[str, list[str]] = {
     "two_tower_alexnet": [
         "model=alexnet_two_tower", "model.width=0.0625", "model.without_layers=[fc7]", *FEW,
         "dataset.image_size_pixels=68", "dataset.normalize=pixel", "augment=alexnet",
-        "augment.crop_pixels=64", "optimizer=sgd_2012", "schedule=step", "schedule.at_epochs=[1]", "evaluation=ten_view",
-        *SMALL,
+        "augment.crop_pixels=64", "optimizer=sgd_2012", "schedule=step", "schedule.at_epochs=[1]",
+        "evaluation=ten_view", *SMALL,
     ],
     "mlp_plateau": [
         "model=mlp", "model.hidden_units=[4]", "optimizer=adamw", "optimizer.learning_rate=0.2",
