@@ -123,7 +123,7 @@ CONVERT = (
     _convert("out_again", "taken_in.safetensors", "given_out.pth", "convert/torchvision"),
 )
 
-FEW = f"num_images=3 num_units=4 search_images=100 {CPU}"
+FEW = f"num_images=2 num_units=4 search_images=100 {CPU}"
 MOST = "filters,activations,deconvnet,top9,occlusion,invariance,predictions"
 """Not equivariance, which ends with exit code 5 for AlexNet at 64 pixels."""
 
@@ -149,7 +149,7 @@ VISUALIZE = (
     ),
     Case(
         "own_pictures",
-        "visualize checkpoint=runs/alexnet what=activations,occlusion images=pictures "
+        "visualize checkpoint=runs/alexnet what=occlusion images=pictures/wide.jpg "
         f"formats=[png] output=drawn/own {CPU}",
         ("train/alexnet", "pictures"),
         files=("drawn/own",),

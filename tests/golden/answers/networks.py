@@ -5,7 +5,8 @@ from tests.golden.answers.bench import Case
 
 CPU = "runtime.device=cpu runtime.num_threads=1"
 SMALL = "dataset=synthetic dataset.num_train=64 dataset.num_validation=16 dataset.num_test=32"
-BRIEF = f"trainer.epochs=1 trainer.batch_size=16 {CPU}"
+LEAN = "logging.report=false logging.tensorboard=false"
+BRIEF = f"trainer.epochs=1 trainer.batch_size=16 {LEAN} {CPU}"
 SIX_STEPS = f"experiment=debug {CPU}"
 
 
@@ -46,7 +47,7 @@ TRAIN = (
         "saving.keep=3 logging.tensorboard=false logging.report=false",
         "train/lenet5",
     ),
-    _train("pair", f"{SIX_STEPS} ensemble.members=2 ensemble.at_once=1 logging.report=false"),
+    _train("pair", f"{SIX_STEPS} ensemble.members=2 ensemble.at_once=1 trainer.epochs=1 {LEAN}"),
     Case(
         "sweep",
         f"train -m seed=3,4 {SIX_STEPS} trainer.epochs=1 logging.report=false "

@@ -20,7 +20,7 @@ from PIL import Image
 VOLATILE = frozenset(
     (
         *("started", "ended", "pid", "host", "platform", "num_processors", "launch", "device"),
-        *("versions", "git", "torch", "environment", "speed/images_per_second"),
+        *("versions", "git", "torch", "environment", "speed/images_per_second", "time", "sweep"),
     )
 )
 """Keys whose value depends on when and where a command ran; a value that is not null becomes *."""
@@ -29,6 +29,10 @@ RENAMED = {"colour": "color", "grey": "gray", "centre": "center", "neighbour": "
 """Spellings in keys, values and file names that the refactor changes: mapped before comparing."""
 
 DIGEST = "sha:"
+SHA256 = re.compile("[0-9a-f]{64}")
+
+HYDRAS_OWN = "multirun.yaml"
+"""Written by Hydra, with places of this machine in it."""
 
 
 def facts() -> dict[str, str]:
@@ -86,7 +90,7 @@ def contents(path: Path) -> Any:
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.is_file())
         return {_stable_name(p.relative_to(path)): contents(p) for p in inside}
-    reader = READERS.get(path.suffix)
+    reader = None if path.name == HYDRAS_OWN else READERS.get(path.suffix)
     return reader(path) if reader else "a file"
 
 
@@ -176,7 +180,9 @@ def normal(value: Any, folder: Path, key: str = "") -> Any:
     if key in VOLATILE and value is not None:
         return "*"
     if isinstance(value, dict):
-        return {k: normal(v, folder, k) for k, v in value.items()}
+        of_volatile = value.get("name") in VOLATILE  # a row of `compare`
+        hidden = "device" if of_volatile else ""
+        return {k: normal(v, folder, k if k == "name" else hidden or k) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [normal(item, folder) for item in value]
     return value.replace(str(folder), "<here>") if isinstance(value, str) else value
@@ -217,7 +223,7 @@ def _same(wanted: Any, found: Any, exact: bool) -> bool:
     if type(wanted) is not type(found):
         return False
     if isinstance(wanted, str):
-        is_digest = wanted.startswith(DIGEST) and found.startswith(DIGEST)
+        is_digest = all(x.startswith(DIGEST) or SHA256.fullmatch(x) for x in (wanted, found))
         return (is_digest and not exact) or american(wanted) == american(found)
     if isinstance(wanted, float):
         both_nan = math.isnan(wanted) and math.isnan(found)
