@@ -21,6 +21,7 @@ VOLATILE = frozenset(
     (
         *("started", "ended", "pid", "host", "platform", "num_processors", "launch", "device"),
         *("versions", "git", "torch", "environment", "speed/images_per_second", "time", "sweep"),
+        "training_seconds",
     )
 )
 """Keys whose value depends on when and where a command ran; a value that is not null becomes *."""
