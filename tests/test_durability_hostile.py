@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from cnnlab import checkpoint
-from cnnlab.app.inert_pickle import load_tensors
+from cnnlab.conversion.inert_pickle import load_tensors
 from cnnlab.errors import CheckpointError
 from cnnlab.files import foreign
 from cnnlab.printable import printable

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from cnnlab import checkpoint
-from cnnlab.app import training_run
-from cnnlab.app.assemble import Assembly
-from cnnlab.app.figures import Reporter
 from cnnlab.run_folder import RunFolder
+from cnnlab.trainer import trainer as training_run
+from cnnlab.trainer.assemble import Assembly
+from cnnlab.trainer.reporter import Reporter
 from cnnlab.training.loop import StepReport, TrainState
 from scripts.torture import runs
 from scripts.torture.command import Outcome, call, differences, trace

@@ -25,11 +25,14 @@ KEYWORDS = {"weights_only": False, "allow_pickle": True, "shell": True}
 
 ALLOWED = {
     ("data/cifar.py", "import pickle"): "CIFAR's own files; the unpickler can make only arrays",
-    ("app/inert_pickle.py", "torch.load"): "foreign weights, weights_only=True, tensors only",
+    (
+        "conversion/inert_pickle.py",
+        "torch.load",
+    ): "foreign weights, weights_only=True, tensors only",
     ("__init__.py", "importlib.import_module"): "cnnlab.load, imported late by its own fixed name",
     ("command/verbs.py", "importlib.import_module"): "the table of verbs, written in that file",
     ("command/plugins.py", "importlib.import_module"): "plugins=[module] of the command line",
-    ("app/stored_network.py", "importlib.import_module"): "plugins=[module] of the command line",
+    ("inference/network.py", "importlib.import_module"): "plugins=[module] of the command line",
 }
 
 

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from cnnlab import models
-from cnnlab.app.members import crops_at_once
 from cnnlab.config import VARIANTS, choices
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
@@ -27,6 +26,7 @@ from cnnlab.data.store import ArrayStore
 from cnnlab.data.stream import InOrder, in_order
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, answer, evaluate, evaluating
+from cnnlab.inference.members import crops_at_once
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import configure, processor_name

@@ -7,12 +7,12 @@ import torch
 from torch.nn import functional as F
 from work import Advance, clock
 
-from cnnlab.app.assemble import Assembly
-from cnnlab.app.figures import Reporter
-from cnnlab.app.train import claim_folder
-from cnnlab.app.training_run import Training
 from cnnlab.config import Launch
 from cnnlab.console import Console
+from cnnlab.trainer.assemble import Assembly
+from cnnlab.trainer.reporter import Reporter
+from cnnlab.trainer.run import claim_folder
+from cnnlab.trainer.trainer import Training
 from cnnlab.training.loop import StepReport, TrainState, fit
 
 

@@ -17,8 +17,8 @@ from torch import Tensor
 from work import configure
 
 from cnnlab import distributed, runtime
-from cnnlab.app.assemble import assemble
 from cnnlab.distributed import Peers
+from cnnlab.trainer.assemble import assemble
 from cnnlab.training.loop import TrainState, fit
 
 SETTINGS = (

@@ -10,9 +10,9 @@ from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
 from cnnlab import runtime
-from cnnlab.app.assemble import Assembly, assemble
 from cnnlab.command.composing import settle
 from cnnlab.config import TrainConfig, parse_train
+from cnnlab.trainer.assemble import Assembly, assemble
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

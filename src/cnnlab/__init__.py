@@ -1,6 +1,6 @@
 """LeNet and AlexNet in PyTorch: trained, tested and looked into, from one command line.
 
-Reading order: app/assemble.py shows how the parts fit; then along the data's way data/ (store,
+Reading order: trainer/assemble.py shows how the parts fit; then along the data's way data/ (store,
 stream, augment), preprocessing.py, models/ (network, lenet5, alexnet), training/ (loop, steps),
 evaluation/ (views, evaluate, metrics), visualization/ (deconvnet); then what keeps a run safe,
 checkpoint.py and run_folder/; at last config/ and command/, which turn words into all of this.
@@ -25,4 +25,4 @@ def load(path: Any, device: str = "auto") -> Any:
     `cnnlab.load("latest").predict(images)` takes uint8 arrays, tensors or PIL images and returns
     class names with probabilities. Nothing heavy is imported before the first call.
     """
-    return importlib.import_module("cnnlab.app.prediction").load(path, device)
+    return importlib.import_module("cnnlab.inference.predictor").load(path, device)

@@ -8,14 +8,15 @@ import torch
 import torchvision
 
 from cnnlab import checkpoint
-from cnnlab.app import convert, foreign_weights
-from cnnlab.app.stored_network import open_network
+from cnnlab.app import convert
 from cnnlab.config import Launch, choices
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS
 from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
+from cnnlab.conversion import foreign_weights
 from cnnlab.errors import BusyError, CheckpointError, DataError, UsageError
+from cnnlab.inference.network import open_network
 
 CPU = torch.device("cpu")
 

@@ -12,7 +12,6 @@ import cnnlab
 from cnnlab import checkpoint as files
 from cnnlab import data
 from cnnlab.app import predict as verb
-from cnnlab.app.prediction import as_images, load
 from cnnlab.config import VARIANTS, DatasetConfig, Launch
 from cnnlab.config.data import AUGMENTS, DATASETS
 from cnnlab.config.schema import parse
@@ -21,6 +20,7 @@ from cnnlab.config.verbs import PredictConfig
 from cnnlab.data import idx, reflection
 from cnnlab.data.digits import like_mnist
 from cnnlab.errors import DataError, UsageError
+from cnnlab.inference.predictor import as_images, load
 from tests.app.test_evaluate import choice, views, write_checkpoint
 
 PHOTOGRAPH = Path(__file__).parents[2] / "docs" / "images" / "handwritten_digit.jpg"

@@ -7,7 +7,6 @@ import yaml
 
 from cnnlab import checkpoint, data, models
 from cnnlab.app import visualize as verb
-from cnnlab.app.probing import image_set, spread
 from cnnlab.cli import main
 from cnnlab.config import STORED_VARIANTS, VARIANTS, DatasetConfig, Launch, choices
 from cnnlab.config.models import ModelConfig
@@ -16,6 +15,7 @@ from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.store import ArrayStore
 from cnnlab.errors import CheckpointError, DataError, UsageError
+from cnnlab.inference.probing import image_set, spread
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

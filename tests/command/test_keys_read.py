@@ -14,13 +14,13 @@ import pytest
 import torch
 from PIL import Image
 
-from cnnlab.app.foreign_weights import NAMES
 from cnnlab.cli import main
 from cnnlab.command import composing, jobs
 from cnnlab.command.line import read as read_line
 from cnnlab.command.verbs import VERBS
 from cnnlab.config.checks import TRAINING_ONLY
 from cnnlab.config.keys import walk
+from cnnlab.conversion.foreign_weights import NAMES
 from cnnlab.errors import UsageError
 from tests.command.recording import keys_of, record
 
@@ -64,10 +64,10 @@ ELSEWHERE: dict[str, dict[str, str]] = {
     "train": {
         "allow_changes": "test_durability_runs.py",
         "distributed.compression": "distributed/worker.py",
-        "ensemble.at_once": "app/test_ensemble.py",
-        "model.replace_head": "app/test_fine_tuning.py",
+        "ensemble.at_once": "trainer/test_ensemble.py",
+        "model.replace_head": "trainer/test_fine_tuning.py",
     },
-    "benchmark": {"model.replace_head": "app/test_fine_tuning.py"},
+    "benchmark": {"model.replace_head": "trainer/test_fine_tuning.py"},
     "convert": {
         "augment": "app/test_convert.py",
         "dataset": "app/test_convert.py",

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 
 from cnnlab import models
-from cnnlab.app.curvature import loss_of
 from cnnlab.config import VARIANTS, choices
 from cnnlab.config.data import AUGMENTS, AugmentConfig
 from cnnlab.config.models import MODELS as MODEL_CONFIGS
@@ -16,6 +15,7 @@ from cnnlab.config.schema import parse
 from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from cnnlab.data.augment import build_augment
 from cnnlab.data.store import StoredStatistics
+from cnnlab.trainer.curvature import loss_of
 from cnnlab.training import optimizers, schedules
 from tests.command.recording import keys_of, record
 
@@ -54,7 +54,9 @@ def test_every_setting_of_an_augmentation_is_read(name: str) -> None:
 def test_every_setting_of_an_update_rule_is_read(name: str) -> None:
     config, read = recorded(OptimizerConfig, "optimizer", name)
     optimizers.build(config, nn.Linear(3, 2))
-    assert unread(config, read) <= {"num_curvature_images"}  # app/curvature.py: test_lenet5_1998.py
+    assert unread(config, read) <= {
+        "num_curvature_images"
+    }  # trainer/curvature.py: test_lenet5_1998.py
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

@@ -1,1 +1,1 @@
-"""One file a command, and the wiring they share: the only place where the rooms meet."""
+"""One file per command: what `cnnlab VERB` does, from its checked config to its exit code."""

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from cnnlab.app import fine_tuning, session
-from cnnlab.app.assemble import EVALUATION_BATCH, Assembly, assemble
+from cnnlab import session
 from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
@@ -21,6 +20,8 @@ from cnnlab.models.summary import summarize
 from cnnlab.plain_json import json_text
 from cnnlab.printable import write_out
 from cnnlab.runtime import describe_device, make_generator
+from cnnlab.trainer import starting_weights
+from cnnlab.trainer.assemble import EVALUATION_BATCH, Assembly, assemble
 from cnnlab.training.hooks import Every, RunningLoss
 from cnnlab.training.loop import Hook, TrainState, fit
 
@@ -51,7 +52,7 @@ class Part:
 def run(config: BenchmarkConfig, launch: Launch) -> int:
     """Measure and print; nothing is written anywhere. Return 0."""
     device = session.begin(config.runtime).device
-    config, origin = fine_tuning.begin(config, launch.overrides, ALONE)
+    config, origin = starting_weights.begin(config, launch.overrides, ALONE)
     with way_out_told(launch):
         assembly = assemble(config, device, held=origin.held if origin else None)
     bench = Bench(assembly, config.seconds_per_part)

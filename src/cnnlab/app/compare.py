@@ -3,18 +3,19 @@
 from pathlib import Path
 from typing import Any
 
-from cnnlab import report
-from cnnlab.app import run_page, sections
-from cnnlab.app.answer import percent
-from cnnlab.app.figures import flat
 from cnnlab.config import Launch
 from cnnlab.config.verbs import CompareConfig
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
+from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
 from cnnlab.printable import write_out
-from cnnlab.report import Section, Text
+from cnnlab.reports import page as report
+from cnnlab.reports import sections
+from cnnlab.reports.page import Section, Text
 from cnnlab.run_folder import RunFolder, find_run
+from cnnlab.trainer import run_page
+from cnnlab.trainer.reporter import flat
 from cnnlab.visualization import charts
 
 FIGURES = ("status", "best_validation_error", "test_error", "seed", "device", "data_digest")

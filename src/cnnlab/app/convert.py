@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from cnnlab import checkpoint, run_folder
-from cnnlab.app import foreign_weights, plain_weights
-from cnnlab.app.export import export
-from cnnlab.app.stored_network import StoredNetwork, import_plugins, open_network
 from cnnlab.config import Launch, parse_model, to_plain
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
+from cnnlab.conversion import foreign_weights, plain_weights
+from cnnlab.conversion.export import export
 from cnnlab.errors import BusyError, DataError, ResourceError, UsageError
 from cnnlab.files import atomic, foreign
+from cnnlab.inference.network import StoredNetwork, import_plugins, open_network
 from cnnlab.models.alexnet_2014 import to_torchvision
 from cnnlab.printable import printable, write_out
 

@@ -5,15 +5,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from cnnlab.app import session
-from cnnlab.app.answer import percent
-from cnnlab.app.prediction import Predictor, open_predictor
+from cnnlab import session
 from cnnlab.config import Launch
 from cnnlab.config.verbs import PredictConfig
 from cnnlab.console import Console
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.errors import DataError, NumericsError
+from cnnlab.inference.predictor import Predictor, open_predictor
+from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
 from cnnlab.printable import csv_cell, printable, say, write_out
 

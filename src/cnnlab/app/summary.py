@@ -7,10 +7,10 @@ from torch import Tensor
 
 from cnnlab import data, models
 from cnnlab.app.bad_files import way_out_told
-from cnnlab.app.stored_network import import_plugins
 from cnnlab.config import Launch, SummaryConfig
 from cnnlab.console import Console
 from cnnlab.data.stats import preprocessing_for
+from cnnlab.inference.network import import_plugins
 from cnnlab.models import Network
 from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize

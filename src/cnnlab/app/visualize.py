@@ -6,12 +6,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab import data, run_folder
-from cnnlab.app import session
+from cnnlab import data, run_folder, session
 from cnnlab.app.bad_files import way_out_told
-from cnnlab.app.evaluate import dataset_config, named_split
-from cnnlab.app.pictures import write_page
-from cnnlab.app.probing import (
+from cnnlab.config import Launch
+from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
+from cnnlab.console import Console
+from cnnlab.data.store import Store
+from cnnlab.errors import UsageError
+from cnnlab.evaluation.classes import match_classes
+from cnnlab.inference.evaluation import dataset_config, named_split
+from cnnlab.inference.network import StoredNetwork, open_network
+from cnnlab.inference.probing import (
     as_seen,
     checked_indices,
     image_set,
@@ -21,13 +26,7 @@ from cnnlab.app.probing import (
     saved_networks,
     spread,
 )
-from cnnlab.app.stored_network import StoredNetwork, open_network
-from cnnlab.config import Launch
-from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
-from cnnlab.console import Console
-from cnnlab.data.store import Store
-from cnnlab.errors import UsageError
-from cnnlab.evaluation.classes import match_classes
+from cnnlab.trainer.pictures import write_page
 from cnnlab.visualization import PICTURES
 from cnnlab.visualization.figures import Picture, save
 from cnnlab.visualization.probe import Probe

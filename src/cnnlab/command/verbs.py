@@ -92,7 +92,7 @@ VERBS: dict[str, Verb] = {
         "train a network; bare: LeNet-5 on 5,000 digits",
         settings.TrainConfig,
         settings.parse_train,
-        "cnnlab.app.ensemble:run",
+        "cnnlab.app.train:run",
         settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
         is_shared=True,

@@ -1,0 +1,179 @@
+"""Checkpoints out of cnnlab: to ONNX or to plain safetensors, checked before success is said."""
+
+import importlib.util
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab.config.verbs import StoredDatasetConfig
+from cnnlab.conversion.plain_weights import metadata, whole_metadata
+from cnnlab.errors import CnnlabError, NumericsError, UsageError
+from cnnlab.evaluation.views import Views
+from cnnlab.images import center_crop
+from cnnlab.inference.evaluation import dataset_config, split_of
+from cnnlab.inference.network import StoredNetwork
+from cnnlab.numerics import check_finite, probabilities
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.printable import printable
+
+NUM_CHECKED = 16
+TOLERANCE = 1e-4
+"""Largest difference of probabilities that is still the same answer."""
+
+ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+
+
+class FromPixels(nn.Module):
+    """A network behind its normalization: float pixels 0..255 [N,C,S,S] -> scores [N,K]."""
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing, size_pixels: int) -> None:
+        super().__init__()
+        self.network = network
+        mean = preprocessing.mean
+        cut = mean[:, None, None] if mean.dim() == 1 else center_crop(mean, size_pixels)
+        self.mean: Tensor
+        self.std: Tensor
+        self.register_buffer("mean", cut.clone())
+        self.register_buffer("std", preprocessing.std[:, None, None].clone())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalize as training did, then answer."""
+        scores: Tensor = self.network((images - self.mean) / self.std)
+        return scores
+
+
+def export(stored: StoredNetwork, output: Path) -> str:
+    """Write the network where and in the format that the output's ending says; tell what was done.
+
+    .onnx: input `images`, float32 pixels 0..255 [batch,C,S,S], normalization inside; output
+    `scores` [batch,K]. .safetensors: the weights by name. Class names and sizes are in the file's
+    metadata. The file is read back and its answers on images compared with the network's before
+    it gets its name. Raises UsageError for another ending or a missing extra, NumericsError where
+    the answers differ or the network's own are not finite.
+    """
+    if output.suffix not in WRITERS:
+        raise UsageError(
+            f"cannot write '{output.suffix or output.name}' files",
+            hint=f"endings: {', '.join(WRITERS)}",
+        )
+    images, whose = example_images(stored)
+    with torch.inference_mode():
+        check_finite(stored.network(stored.preprocessing.normalize(images)))
+    partial = output.with_name(f".partial-{os.getpid()}-{output.name}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        answers = WRITERS[output.suffix](stored, partial, images)
+        difference = compare(stored, images, answers)
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)
+    return (
+        f"{printable(str(output))}: the same answers on {len(images)} {whose} (to {difference:.1e})"
+    )
+
+
+def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:
+    """Return uint8 [n,C,S,S] as the network sees them, and whose they are.
+
+    The first test images of the checkpoint's set; noise where the set is not on this machine.
+    """
+    size = stored.network.input_size_pixels
+    asked = StoredDatasetConfig(
+        name="checkpoint", root=None, download=False, residency=None, on_bad=None
+    )
+    try:
+        store = split_of(dataset_config(asked, stored), "test")
+    except (CnnlabError, OSError):
+        shape = (NUM_CHECKED, stored.network.in_channels, size, size)
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        return noise, "images of noise, the set not being here"
+    indices = torch.arange(min(NUM_CHECKED, len(store)))
+    prepared = stored.preprocessing.prepare(store.read(indices).permute(0, 3, 1, 2))
+    return Views("center", size)(prepared)[:, 0], f"test images of {store.name}"
+
+
+def compare(stored: StoredNetwork, images: Tensor, answers: Tensor) -> float:
+    """Return the largest difference of probabilities; raise NumericsError above the tolerance."""
+    with torch.inference_mode():
+        own = probabilities(stored.network(stored.preprocessing.normalize(images)))
+    difference = float((own - probabilities(answers)).abs().max())
+    if not difference <= TOLERANCE:
+        raise NumericsError(f"the exported network answers differently (by {difference:.1e})")
+    return difference
+
+
+def _write_onnx(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
+    missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"ONNX needs {', '.join(missing)}", hint='pip install "cnnlab[export]" has them'
+        )
+    import onnx
+    import onnxruntime
+
+    module = FromPixels(
+        stored.network, stored.preprocessing, stored.network.input_size_pixels
+    ).eval()
+    pixels = images.float().contiguous()
+    _quietly(
+        lambda: torch.onnx.export(
+            module,
+            (pixels,),
+            str(path),
+            input_names=["images"],
+            output_names=["scores"],
+            dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
+    )
+    graph = onnx.load(path)
+    onnx.helper.set_model_props(graph, metadata(stored))
+    onnx.save(graph, path)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    few = torch.from_numpy(session.run(None, {"images": pixels[:1].numpy()})[0])
+    rest = torch.from_numpy(session.run(None, {"images": pixels[1:].numpy()})[0])
+    return torch.cat([few, rest])
+
+
+def _write_safetensors(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
+    from safetensors.torch import load_file, save
+
+    weights = {name: tensor.contiguous() for name, tensor in stored.network.state_dict().items()}
+    path.write_bytes(
+        save(weights, whole_metadata(stored))
+    )  # save_file's files are their owner's alone
+    own = {name: tensor.clone() for name, tensor in stored.network.state_dict().items()}
+    try:
+        stored.network.load_state_dict(load_file(path))
+        with torch.inference_mode():
+            return stored.network(stored.preprocessing.normalize(images))
+    finally:
+        stored.network.load_state_dict(own)
+
+
+def _quietly(action: Callable[[], Any]) -> None:
+    """Run the exporter without its own notices; what fails still raises."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            action()
+    finally:
+        logger.setLevel(level)
+
+
+WRITERS: dict[str, Callable[[StoredNetwork, Path, Tensor], Tensor]] = {
+    ".onnx": _write_onnx,
+    ".safetensors": _write_safetensors,
+}

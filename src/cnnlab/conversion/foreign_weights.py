@@ -1,0 +1,256 @@
+"""Weights that others trained: a file of named tensors -> a checkpoint of cnnlab in memory.
+
+Known by content, whatever the file is called: torch's zip and legacy pickles, and safetensors. What
+training programs put around the tensors (a dict, prefixes of names) is taken off, and said.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab import checkpoint, models
+from cnnlab.checkpoint import Checkpoint
+from cnnlab.config import to_plain
+from cnnlab.config.models import Alexnet2014Config, ModelConfig
+from cnnlab.conversion.inert_pickle import load_tensors
+from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.files import foreign
+from cnnlab.models.alexnet_2014 import TORCHVISION_NAMES, from_torchvision
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.printable import printable
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of pixels in 0..1, as torchvision's weights expect them."""
+
+PREPARED_PIXELS, INPUT_PIXELS = 256, 224
+
+WRAPPERS = frozenset({"module", "_orig_mod"})
+"""Parts of a name that DataParallel and torch.compile add, wherever they wrapped."""
+
+PREFERRED = ("state_dict", "model_state_dict", "model")
+"""Where training programs keep the weights, should a file hold several sets of tensors."""
+
+FIRST = f"{TORCHVISION_NAMES['conv1']}.weight"
+"""The name that shows what stands before the names of the network: `net.features.0.weight`."""
+
+NAMES = frozenset(
+    f"{place}.{kind}" for place in TORCHVISION_NAMES.values() for kind in ("weight", "bias")
+)
+_WIDENED = (torch.float16, torch.bfloat16, torch.float64)
+
+
+@dataclass(frozen=True)
+class ForeignWeights:
+    """tensors: float32, by torchvision's names. unwrapped: what stood around them, in words."""
+
+    tensors: dict[str, Tensor]
+    unwrapped: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """Return one line about what was unwrapped, '' where nothing was."""
+        return printable(f"weights: {'; '.join(self.unwrapped)}") if self.unwrapped else ""
+
+
+def is_foreign(path: str | Path) -> bool:
+    """Return whether a file is one of torch or safetensors, and not of ours."""
+    found = foreign.format_of(foreign.first_bytes(path))
+    return found == "torch" or (found == "safetensors" and not foreign.is_plain_of_ours(path))
+
+
+def read(path: str | Path) -> ForeignWeights:
+    """Return the tensors of torchvision's AlexNet in a file; nothing in the file is executed.
+
+    Raises CheckpointError for a file without them, or with other tensors beside them.
+    """
+    where = printable(str(path))
+    is_torch = foreign.format_of(foreign.first_bytes(path)) == "torch"
+    found: Any = load_tensors(path) if is_torch else read_safetensors(path)
+
+    unwrapped: list[str] = []
+    state = _state_dict(found, where, unwrapped)
+    state = _network_names(state, where, unwrapped)
+    if more := sorted(state.keys() - NAMES):
+        raise CheckpointError(
+            f"not torchvision's AlexNet, which has no '{printable(more[0])}'", where
+        )
+    return ForeignWeights(_as_float32(state, where, unwrapped), tuple(unwrapped))
+
+
+def as_checkpoint(
+    weights: ForeignWeights,
+    model: ModelConfig,
+    where: str,
+    class_names: list[str] | None = None,
+    sections: Mapping[str, Any] | None = None,
+) -> Checkpoint:
+    """Return what evaluation and training read of a checkpoint; there was no run to tell of.
+
+    class_names: None gives ImageNet's where there are 1000 classes. sections: of a config, beside
+    its model. Raises UsageError for another model, CheckpointError for weights that do not fit.
+    """
+    if not isinstance(model, Alexnet2014Config):
+        raise UsageError(
+            f"these are the weights of torchvision's AlexNet: model=alexnet_2014, not {model.name}",
+            printable(where),
+        )
+    named = _our_names(weights.tensors, where)
+    channels, classes = _sizes(named, where)
+    task = {"in_channels": channels, "input_size_pixels": INPUT_PIXELS, "num_classes": classes}
+    network = models.build(model, **task, seed=0)
+    target = dict(network.state_dict())
+    checkpoint.copy_into(target, named, where)
+
+    names = usual_names(classes) if class_names is None else class_names
+    tensors, described = _preprocessing(channels).state()
+    tensors |= {f"model.{name}": value for name, value in target.items()}
+    document = {
+        "config": {"model": to_plain(model), **(sections or {})},
+        "class_names": names,
+        "model": task,
+        "input": described,
+        "converted_from": printable(Path(where).name),
+        "metrics": {},
+    }
+    return Checkpoint(tensors, document)
+
+
+def usual_names(classes: int) -> list[str]:
+    """Return ImageNet's class names where there are 1000 classes, else numbered ones."""
+    if classes != 1000:
+        return [f"class {number}" for number in range(classes)]
+    from torchvision.models import AlexNet_Weights
+
+    return _distinct(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def num_classes(weights: ForeignWeights, where: str) -> int:
+    """Return how many scores the network has. Raises CheckpointError."""
+    return _sizes(_our_names(weights.tensors, where), where)[1]
+
+
+def read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file. Raises CheckpointError for a damaged one."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    where = printable(str(path))
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = printable(str(error))[:200]
+        raise CheckpointError("the safetensors file is damaged", where, reason) from error
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+    )
+
+
+def _state_dict(found: Any, where: str, unwrapped: list[str]) -> dict[str, Tensor]:
+    """Return the named tensors of a file, from inside a training's checkpoint where they are."""
+    if _is_state_dict(found):
+        return dict(found)
+
+    inner = found if isinstance(found, Mapping) else {}
+    held = [str(key) for key, value in inner.items() if _is_state_dict(value)]
+    preferred = [key for key in PREFERRED if key in held] or held
+    if not preferred or (len(preferred) > 1 and preferred[0] not in PREFERRED):
+        what = f"several: {', '.join(preferred)}" if preferred else "none"
+        raise CheckpointError(
+            f"the file should hold one state dict, tensors by name; it holds {what}", where
+        )
+
+    beside = [str(key) for key in inner if str(key) != preferred[0]]
+    unwrapped.append(f"from '{preferred[0]}'{_not_used(beside)}")
+    return dict(inner[preferred[0]])
+
+
+def _network_names(state: dict[str, Tensor], where: str, unwrapped: list[str]) -> dict[str, Tensor]:
+    """Return the tensors under the network's own names, without wrappers and a common prefix."""
+    plain = {
+        name: ".".join(part for part in name.split(".") if part not in WRAPPERS) for name in state
+    }
+    named = {plain[name]: tensor for name, tensor in state.items()}
+    if len(named) != len(state):
+        raise CheckpointError("two tensors have one name without 'module' and '_orig_mod'", where)
+    wrappers = {part for name in state for part in name.split(".") if part in WRAPPERS}
+    unwrapped += [f"names without '{part}.'" for part in sorted(wrappers)]
+
+    prefixes = [name.removesuffix(FIRST) for name in named if name.endswith(f".{FIRST}")]
+    if FIRST in named or not prefixes:
+        return named
+    if len(prefixes) > 1:
+        listed = ", ".join(f"'{printable(prefix)}'" for prefix in prefixes)
+        raise CheckpointError(
+            f"the file holds {len(prefixes)} networks: {listed}", where, "save one of them alone"
+        )
+    (prefix,) = prefixes
+    other = [name for name in named if not name.startswith(prefix)]
+    unwrapped.append(f"names without '{prefix}'{_not_used(other)}")
+    return {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
+
+
+def _not_used(names: list[str]) -> str:
+    return f" (not used: {', '.join(names)})" if names else ""
+
+
+def _as_float32(state: dict[str, Tensor], where: str, unwrapped: list[str]) -> dict[str, Tensor]:
+    """Return the tensors as float32. Raises CheckpointError for what is no finite number."""
+    widened = {tensor.dtype for tensor in state.values() if tensor.dtype in _WIDENED}
+    unwrapped += [f"{str(dtype).removeprefix('torch.')} converted to float32" for dtype in widened]
+    return {name: _float32(name, tensor, where) for name, tensor in state.items()}
+
+
+def _float32(name: str, tensor: Tensor, where: str) -> Tensor:
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        raise CheckpointError(f"{name} is no plain tensor (sparse, quantized or meta)", where)
+    if tensor.dtype not in (*_WIDENED, torch.float32):
+        raise CheckpointError(f"{name} is {tensor.dtype}, not floating point", where)
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"{name} claims more numbers than the file holds", where)
+    wide = tensor.detach().float()
+    if not checkpoint.is_finite(wide):
+        raise CheckpointError(f"{name} holds values that are not finite", where)
+    return wide
+
+
+def _our_names(state: dict[str, Tensor], where: str) -> dict[str, Tensor]:
+    try:
+        return from_torchvision(state)
+    except KeyError as error:
+        raise CheckpointError(
+            f"these are not the weights of torchvision's AlexNet: {error} is missing",
+            printable(where),
+        ) from error
+
+
+def _sizes(named: dict[str, Tensor], where: str) -> tuple[int, int]:
+    """Return the channels of the images and the number of classes."""
+    first, last = named["conv1.weight"], named["fc8.weight"]
+    if first.dim() != 4 or last.dim() != 2 or len(last) < 2 or not first.shape[1]:
+        raise CheckpointError("the first or last layer has no size of an AlexNet's", where)
+    return int(first.shape[1]), len(last)
+
+
+def _distinct(names: list[str]) -> list[str]:
+    """Number repeated names: ImageNet has two cranes and two maillots."""
+    return [
+        name if name not in names[:place] else f"{name} ({names[:place].count(name) + 1})"
+        for place, name in enumerate(names)
+    ]
+
+
+def _preprocessing(channels: int) -> Preprocessing:
+    def levels(of_unit: tuple[float, ...]) -> Tensor:
+        return 255 * torch.tensor(of_unit if channels == 3 else [sum(of_unit) / 3] * channels)
+
+    mean, std = levels(IMAGENET_MEAN), levels(IMAGENET_STD)
+    return Preprocessing(channels, PREPARED_PIXELS, 0, mean, std)

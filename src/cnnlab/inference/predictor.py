@@ -1,0 +1,194 @@
+"""Networks that name what is in a picture: for `cnnlab predict` and for `cnnlab.load`."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cnnlab import images as pixels
+from cnnlab import runtime
+from cnnlab.config.surroundings import EvaluationConfig
+from cnnlab.data import digits, reflection
+from cnnlab.errors import DataError
+from cnnlab.evaluation.evaluate import Member, answer, combine, evaluating
+from cnnlab.inference.members import as_member, checkpoint_files, open_networks
+from cnnlab.numerics import check_finite
+from cnnlab.session import Session
+
+DIGIT_SETS = frozenset({"mnist", "mnist5k"})
+"""Sets of bright digits on black: photographs are brought to that form first."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """probabilities: float32 [N,K] on the CPU; class_names: of the columns."""
+
+    class_names: tuple[str, ...]
+    probabilities: Tensor
+
+    def top(self, number: int = 5) -> list[list[tuple[str, float]]]:
+        """Return for each image its most probable classes, the likeliest first."""
+        number = min(number, len(self.class_names))
+        found = self.probabilities.sort(dim=1, descending=True, stable=True)
+        return [
+            [(self.class_names[k], p) for k, p in zip(classes, chances, strict=True)]
+            for classes, chances in zip(
+                found.indices[:, :number].tolist(), found.values[:, :number].tolist(), strict=True
+            )
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """The most probable class of each image."""
+        return [best[0][0] for best in self.top(1)]
+
+
+class Predictor:
+    """One network or an ensemble, out of checkpoints, ready for pictures of any size.
+
+    model: the first network. Pictures are prepared as the network's own images were; where it
+    learned digits from MNIST, photographs of other sizes than 28x28 are brought to that form
+    first (data/digits.py states the rule), unless `as_is`. forward: makes the context of a
+    forward pass.
+    """
+
+    def __init__(
+        self,
+        members: list[Member],
+        class_names: tuple[str, ...],
+        is_digits: bool,
+        forward: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self.members, self.class_names, self.is_digits = members, class_names, is_digits
+        self.forward = forward
+        self.model = members[0].model
+        self.channels = max(member.preprocessing.channels for member in members)
+
+    def predict(self, images: Any, *, as_is: bool = False) -> Predictions:
+        """Name what is in uint8 images: [H,W], [N,H,W], [N,H,W,C], [N,C,H,W], or PIL images.
+
+        Arrays, tensors, or a list of single images of any sizes ([H,W], [H,W,C], [C,H,W]).
+        Raises DataError for another type or shape, for no image and for one without pixels;
+        NumericsError where the scores are not finite.
+        """
+        batches = [self._prepared(image, as_is) for image in as_images(images)]
+        device = self.members[0].preprocessing.mean.device
+        chances = []
+        with evaluating(self.members), self.forward():
+            for batch in batches:
+                found = combine(answer(self.members, batch.to(device)), self.members).cpu()
+                check_finite(found)
+                chances.append(found)
+        return Predictions(self.class_names, torch.cat(chances))
+
+    def _prepared(self, images: Tensor, as_is: bool) -> Tensor:
+        """Bring uint8 [n,c,h,w] to what training stored: [n,C,h,w], digits as MNIST has them."""
+        if self.is_digits and not as_is:
+            grey = pixels.to_channels(images, 1)
+            return torch.stack([digits.like_mnist(image) for image in grey])
+        return images
+
+
+def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
+    """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble."""
+    given = [path] if isinstance(path, str | Path) else list(path)
+    here = Session(runtime.select_device(device), precision="fp32", channels_last=True)
+    return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), here)
+
+
+def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Session) -> Predictor:
+    """Open checkpoints as one predictor.
+
+    Raises UsageError for mirrored views of classes that do not survive them, as evaluating does.
+    """
+    files = checkpoint_files(given)
+    networks = open_networks(files, here.device, channels_last=here.channels_last)
+    names = networks[0].class_names
+    members = [
+        as_member(
+            network,
+            evaluation,
+            class_names=names,
+            mirror_allowed=may_be_mirrored(network.config),
+            dataset=str(network.config["dataset"]["name"]),
+        )
+        for network in networks
+    ]
+    is_digits = all(network.config["dataset"]["name"] in DIGIT_SETS for network in networks)
+    return Predictor(members, names, is_digits, here.forward)
+
+
+def may_be_mirrored(config: dict[str, Any]) -> bool:
+    """Return whether a network may see mirror images: its set says so, or it was trained on some.
+
+    config: the plain config of its training. Augmentations that mirror have `force_mirror`, and
+    are refused for other sets without it.
+    """
+    return "force_mirror" in config["augment"] or bool(reflection.survives(config["dataset"]))
+
+
+def as_images(images: Any) -> list[Tensor]:
+    """Return uint8 [n,C,H,W] tensors of what a person calls images, at least one and none empty.
+
+    Raises DataError for what is none.
+    """
+    found = _as_batches(images)
+    if not sum(len(batch) for batch in found):
+        raise DataError("there are no images to predict", hint="skip batches that are empty")
+    if not all(batch.numel() for batch in found):
+        raise DataError("an image has no pixels: its height or width is 0")
+    return found
+
+
+def _as_batches(images: Any) -> list[Tensor]:
+    if isinstance(images, list | tuple):
+        return [_single(image)[None] for image in images]
+    if hasattr(images, "convert") and hasattr(images, "getbands"):  # one PIL image
+        return [_single(images)[None]]
+    tensor = _uint8(images)
+    if tensor.dim() == 2:
+        return [tensor[None, None]]
+    if tensor.dim() == 3:
+        return [tensor[:, None]]
+    if tensor.dim() != 4:
+        raise _unclear(tensor)
+    return [_channels_first(tensor)]
+
+
+def _single(image: Any) -> Tensor:
+    if hasattr(image, "convert") and hasattr(image, "getbands"):
+        image = np.array(image.convert("L" if len(image.getbands()) == 1 else "RGB"))
+    tensor = _uint8(image)
+    if tensor.dim() == 2:
+        return tensor[None]
+    if tensor.dim() != 3:
+        raise _unclear(tensor)
+    return _channels_first(tensor[None])[0]
+
+
+def _channels_first(images: Tensor) -> Tensor:
+    if images.shape[1] in (1, 3):
+        return images
+    if images.shape[3] in (1, 3):
+        return images.permute(0, 3, 1, 2)
+    raise _unclear(images)
+
+
+def _uint8(image: Any) -> Tensor:
+    tensor = torch.from_numpy(np.array(image)) if isinstance(image, np.ndarray) else image
+    if not isinstance(tensor, Tensor) or tensor.dtype != torch.uint8:
+        kind = getattr(tensor, "dtype", type(tensor).__name__)
+        raise DataError(f"images must be uint8 (0 to 255), got {kind}")
+    return tensor
+
+
+def _unclear(tensor: Tensor) -> DataError:
+    return DataError(
+        f"cannot tell images from a shape of {tuple(tensor.shape)}",
+        hint="[H,W], [N,H,W], [N,H,W,C] or [N,C,H,W], C one or three",
+    )

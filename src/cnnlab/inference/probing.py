@@ -1,0 +1,135 @@
+"""Data, preprocessing and checkpoints put together as what pictures are drawn from."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from cnnlab import images as pixels
+from cnnlab import run_folder
+from cnnlab.data.decode import BadImage
+from cnnlab.data.pictures import picture_files, read_pictures
+from cnnlab.data.store import Store
+from cnnlab.errors import DataError, UsageError
+from cnnlab.inference.network import StoredNetwork, open_network
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.printable import printable, say
+from cnnlab.run_folder import names
+from cnnlab.visualization.probe import Batches, ImageSet
+
+MOST_PICTURES = 256
+
+
+def as_seen(preprocessing: Preprocessing, size: int) -> Callable[[Tensor], Tensor]:
+    """Return stored uint8 [n,H,W,C] -> uint8 [n,C,S,S] as testing sees them: the central view."""
+
+    def see(stored: Tensor) -> Tensor:
+        on_device = stored.to(preprocessing.mean.device).permute(0, 3, 1, 2)
+        return pixels.center_crop(preprocessing.prepare(on_device), size)
+
+    return see
+
+
+def image_set(
+    store: Store,
+    labels: Tensor,
+    see: Callable[[Tensor], Tensor],
+    batch_size: int,
+    limit: int | None = None,
+) -> ImageSet:
+    """Return the store's images, `limit` of them and as many of each class, for pictures.
+
+    labels: of the store, as the network numbers its classes. Sets sorted by class are the reason
+    not to take the first ones.
+    """
+    count = len(store) if limit is None else min(limit, len(store))
+    chosen = torch.arange(count) if count == len(store) else spread(labels, count).sort().values
+
+    def read(indices: Tensor) -> Tensor:
+        return see(store.read(chosen[indices.cpu()]))
+
+    def batches() -> Batches:
+        for indices in torch.arange(count).split(batch_size):
+            images = read(indices)
+            yield images, labels[chosen[indices]].to(images.device)
+
+    return ImageSet(f"{store.name} {store.split}", count, batches, read)
+
+
+def spread(labels: Tensor, count: int) -> Tensor:
+    """Return the indices of `count` images, the first of each class, then the second, ...
+
+    The order depends on nothing but the labels, so the same images are shown every time.
+    """
+    rank = torch.zeros_like(labels)
+    for label in labels.unique():
+        mine = labels == label
+        rank[mine] = torch.arange(int(mine.sum()))
+    order = (rank * (int(labels.max()) + 1) + labels).argsort(stable=True)
+    return order[:count]
+
+
+def checked_indices(indices: list[int], store: Store) -> Tensor:
+    """Return the asked-for indices; raise UsageError when the split has no such image."""
+    for index in indices:
+        if index >= len(store):
+            raise UsageError(
+                f"{store.name} has no {store.split} image {index}",
+                hint=f"its images are 0 to {len(store) - 1}",
+            )
+    return torch.tensor(indices)
+
+
+def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: int) -> Tensor:
+    """Read picture files as the network sees them: uint8 [N,C,S,S].
+
+    Raises DataError for a path without pictures, and for the first that cannot be read.
+    """
+    files, left_out = picture_files(given)
+    if left_out.counts:
+        say(str(left_out))
+    if len(files) > MOST_PICTURES:
+        say(f"the first {MOST_PICTURES} of {len(files):,} pictures")
+
+    seen = []
+    for path, picture in read_pictures(files[:MOST_PICTURES], channels):
+        if isinstance(picture, BadImage):
+            raise DataError("a picture cannot be read", printable(str(path)), picture.reason)
+        seen.append(see(picture.permute(1, 2, 0)[None]))
+    return torch.cat(seen)
+
+
+def saved_networks(
+    checkpoint: Path, device: torch.device, channels_last: bool
+) -> Callable[[], Iterator[tuple[str, nn.Module]]] | None:
+    """Return an iterator maker over the numbered checkpoints beside `checkpoint`, oldest first.
+
+    One network is in memory at a time. None when there are fewer than two.
+    """
+    files = names.numbered(checkpoint.parent)
+    if len(files) < 2:
+        return None
+
+    def networks() -> Iterator[tuple[str, nn.Module]]:
+        for _, path in files:
+            stored = open_network(path, device, channels_last=channels_last)
+            yield moment(stored), stored.network
+
+    return networks
+
+
+def moment(stored: StoredNetwork) -> str:
+    """Return when a checkpoint was written: 'epoch 3', or its step, or the file's name."""
+    epoch, step = stored.document.get("epoch"), stored.document.get("step")
+    if isinstance(epoch, int | float):
+        return f"epoch {epoch:.3g}"
+    return f"step {step}" if isinstance(step, int) else stored.path.stem
+
+
+def pictures_folder(checkpoint: Path) -> Path:
+    """Return pictures/ in the checkpoint's run folder, or beside a checkpoint without one."""
+    try:
+        return run_folder.find_run(checkpoint).path / "pictures"
+    except UsageError:
+        return checkpoint.parent / "pictures"

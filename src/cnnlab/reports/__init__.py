@@ -1,0 +1,1 @@
+"""Self-contained pages, and the pictures on them."""

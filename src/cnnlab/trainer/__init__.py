@@ -1,0 +1,1 @@
+"""A training run: put together, resumed, watched, saved and tested."""

@@ -1,0 +1,170 @@
+"""The lines that `cnnlab train` shows; words only, no arithmetic beyond rounding."""
+
+import platform
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from cnnlab import __version__
+from cnnlab.config import Launch, TrainConfig, to_plain
+from cnnlab.config.recipes import READ_BY
+from cnnlab.console import Console
+from cnnlab.evaluation import views
+from cnnlab.evaluation.metrics import Tally
+from cnnlab.models import Network
+from cnnlab.models.summary import summarize
+from cnnlab.run_folder import BASE, RunFolder
+from cnnlab.runtime import describe_device, precision_warning
+from cnnlab.trainer.assemble import Assembly
+
+PREFERRED_VIEWS = ("five_crop", "ten_view", "grid_3x3", "center")
+"""In the order in which a run's last lines propose them."""
+
+
+def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch) -> None:
+    """Say what is about to be trained, on what, and what differs from the defaults."""
+    config = parts.config
+    console.line(
+        f"cnnlab {__version__} · torch {torch.__version__} · Python {platform.python_version()}"
+        f" · {describe_device(parts.device)} · seed {config.seed}"
+    )
+    if warning := precision_warning(config.runtime.precision, parts.device):
+        console.line(f"warning: {warning}")
+    console.line(f"run folder  {folder.path}")
+    console.line(f"data        {describe_data(parts)}")
+    for line in remarks(parts):
+        console.line(f"            {line}")
+    for number, line in enumerate(parts.beginning):
+        console.line(f"{'' if number else 'weights':<12}{line}")
+    if launch.overrides:
+        console.line(f"settings    {'  '.join(launch.overrides)}")
+    console.line(f"recipe      {'  '.join(recipe(config))}")
+    model_table(console, parts)
+    if parts.network.frozen:
+        console.line(f"trained     {trained_layers(parts.network)}")
+
+
+def recipe(config: TrainConfig) -> list[str]:
+    """Return the settings whose defaults follow from the model, as words that could be typed."""
+    plain = to_plain(config)
+    found = []
+    for key in READ_BY.values():
+        section, _, name = key.partition(".")
+        if name in plain[section]:
+            value = plain[section][name]
+            found.append(f"{key}={'null' if value is None else value}")
+    return found
+
+
+_PLACES = {
+    "device": "kept on the device",
+    "host": "kept in host memory",
+    "mapped": "read batch by batch",
+}
+
+
+def describe_data(parts: Assembly) -> str:
+    """Return '3,500 train / 500 validation / 1,000 test images of mnist5k, ...'."""
+    splits, size = parts.splits, parts.preprocessing.image_size_pixels
+    stores = [s for s in (splits.train, splits.validation, splits.test) if s is not None]
+    counts = " / ".join(f"{len(store):,} {store.split}" for store in stores)
+    height, width, channels = splits.train.image_shape
+    note = " (a subset of MNIST, not the benchmark)" if splits.train.name == "mnist5k" else ""
+    return (
+        f"{splits.train.name}{note}: {counts} images, {len(splits.train.class_names)} classes, "
+        f"{height}x{width}x{channels} -> {size}x{size}, {_PLACES[parts.stream.residency]}"
+    )
+
+
+def remarks(parts: Assembly) -> list[str]:
+    """Return what the sources noticed about their images, and what would be faster."""
+    stores = (parts.splits.train, parts.splits.validation, parts.splits.test)
+    notes = [f"{store.split}: {store.note}" for store in stores if store and store.note]
+    advice = parts.stream.advice()
+    return [*notes, advice] if advice else notes
+
+
+def model_table(console: Console, parts: Assembly) -> None:
+    """Show each layer's output size and parameters, and their sum."""
+    summary = summarize(parts.network, parts.config.model.name)
+    shown = [row for row in summary.rows if row.num_parameters or row.role in {"pool", "norm"}]
+    rows = [
+        [row.name, "x".join(map(str, row.output_size)), f"{row.num_parameters:,}"] for row in shown
+    ]
+    rows.append([f"total {parts.config.model.name}", "", f"{summary.num_parameters:,}"])
+    console.table(["layer", "output", "parameters"], rows)
+
+
+def trained_layers(network: Network) -> str:
+    """Return 'f6, f8: 11,014 of 61,706 parameters; frozen: c1, c3'."""
+    trained = [name for name in network.weighted if name not in network.frozen]
+    numbers = [p.numel() for p in network.parameters() if p.requires_grad]
+    total = sum(p.numel() for p in network.parameters())
+    frozen = [name for name in network.weighted if name in network.frozen]
+    return (
+        f"{', '.join(trained)}: {sum(numbers):,} of {total:,} parameters; "
+        f"frozen: {', '.join(frozen)}"
+    )
+
+
+def epoch_line(epoch: float, epochs: int, figures: dict[str, float], improved: bool) -> str:
+    """Return 'epoch 3/10  loss 0.182 | validation loss 0.151 error 4.6 % | ...'."""
+    words = [f"epoch {epoch:>3g}/{epochs}  loss {figures['train/loss']:.4f}"]
+    if "validation/top1_error" in figures:
+        words.append(
+            f"validation loss {figures['validation/loss']:.4f}"
+            f" error {figures['validation/top1_error']:6.2%}"
+        )
+    words.append(f"{figures['speed/images_per_second']:,.0f} img/s")
+    words.append(f"rate {figures['train/learning_rate']:.3g}")
+    return " | ".join(words) + (" *" if improved else "")
+
+
+def test_line(tally: Tally, dataset: str, views: str, chosen: str) -> str:
+    """Return the test error with its 95 % interval, and how it was measured."""
+    low, high = tally.top1_interval
+    return (
+        f"test error {tally.top1_error:.2%} (95 % interval {low:.2%} to {high:.2%}) on "
+        f"{tally.num_images:,} images of {dataset}, {views} view, {chosen}"
+    )
+
+
+def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
+    """Return commands worth trying now; each of them works as it is printed."""
+    commands = []
+    if parts.config.logging.tensorboard:
+        is_below = Path(BASE).resolve() in folder.path.resolve().parents
+        place = BASE if is_below else str(folder.path)
+        commands.append(f"tensorboard --logdir {shlex.quote(place)}")
+    words = [f"checkpoint={folder.path}", *plugin_words(parts.config.plugins)]
+    if (name := other_views(parts)) is not None:
+        words.append(f"evaluation={name}")
+    commands.append(f"cnnlab evaluate {shlex.join(words)}")
+    return [*commands, "cnnlab train model=linear,mlp,lenet5 -m"]
+
+
+def other_views(parts: Assembly) -> str | None:
+    """Return views that the run was not tested with and that its set and network admit."""
+    config, augment = parts.config, parts.config.augment
+    names = views.admitted(
+        parts.preprocessing.image_size_pixels,
+        parts.network.input_size_pixels,
+        padding_pixels=int(getattr(augment, "padding_pixels", None) or 0),
+        mirror_allowed=parts.splits.train.mirror_allowed
+        or bool(getattr(augment, "force_mirror", False)),
+    )
+    others = (name for name in PREFERRED_VIEWS if name in names and name != config.evaluation.name)
+    return next(others, None)
+
+
+def resume_command(folder: Path, plugins: Sequence[str]) -> str:
+    """Return what continues a stopped run; its modules must be named by whoever runs them."""
+    words = [f"resume={folder}", *plugin_words(plugins)]
+    return f"cnnlab train {shlex.join(words)}"
+
+
+def plugin_words(plugins: Sequence[str]) -> list[str]:
+    """Return the override that names modules of one's own, or nothing."""
+    return [f"plugins=[{','.join(plugins)}]"] if plugins else []

@@ -1,0 +1,150 @@
+"""The figures and pictures of a run while it trains: terminal, metrics files and TensorBoard."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cnnlab.config import to_plain
+from cnnlab.console import Console
+from cnnlab.data.store import Store
+from cnnlab.evaluation.metrics import Tally
+from cnnlab.run_folder import RunFolder
+from cnnlab.trainer import display
+from cnnlab.trainer.assemble import Assembly
+from cnnlab.trainer.pictures import draw_while_training
+from cnnlab.trainer.snapshot import Progress
+from cnnlab.training.loop import StepReport, TrainState
+from cnnlab.visualization.grid import positive_to_grey, tile
+from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
+
+NUM_PICTURES = 64
+SEEN_PIXELS = 48
+
+
+class Reporter:
+    """Tell person and files how a run goes. It reads, and changes nothing that trains."""
+
+    def __init__(
+        self, parts: Assembly, progress: Progress, folder: RunFolder, console: Console
+    ) -> None:
+        self.parts, self.progress, self.folder, self.console = parts, progress, folder, console
+        step = progress.state.step
+        writers: list[Callable[[], Any]] = [
+            lambda: JsonlWriter(folder.metrics_file, from_step=step),
+            lambda: CsvWriter(folder.path / "metrics.csv", from_step=step),
+        ]
+        if parts.config.logging.tensorboard:
+            writers.append(lambda: TensorboardWriter(folder.tensorboard, from_step=step))
+        self.writers = Writers(writers if parts.peers.is_first else [], console.line)
+        self._started = self._training_since = time.monotonic()
+        self._num_images = 0
+        console.start_bar(parts.total_steps, step, self._description(step))
+
+    def advance(self, state: TrainState, report: StepReport) -> None:
+        """Count images and move the bar; called after every update."""
+        self._num_images += report.num_images
+        self.console.advance_bar(state.step, lambda: self._description(state.step))
+
+    def step(self, report: StepReport) -> None:
+        """Write the figures of one update; this waits for the device."""
+        figures = {
+            "train/batch_loss": float(report.loss),
+            "train/gradient_norm": float(report.gradient_norm),
+            "train/learning_rate": self._rate(),
+        }
+        self.writers.scalars(self.progress.state.step, figures)
+
+    def epoch(self, validation: dict[str, float]) -> None:
+        """Show the line of an epoch and write its figures; `validation` may be empty."""
+        state = self.progress.state
+        epoch = state.step / self.parts.stream.steps_per_epoch
+        seconds = time.monotonic() - self._training_since
+        figures = {
+            "train/loss": self.progress.running_loss.read(),
+            "train/learning_rate": self._rate(),
+            **{f"validation/{name}": value for name, value in validation.items()},
+            "speed/images_per_second": self._num_images / seconds,
+        }
+        self.progress.figures.clear()
+        self.progress.figures.update(figures)
+        improved = bool(validation) and self.progress.best.improved
+        epochs = self.parts.config.trainer.epochs
+        self.console.line(display.epoch_line(epoch, epochs, figures, improved))
+        self.writers.scalars(state.step, {"epoch": epoch, **figures})
+        every = self.parts.config.logging.images_every_epochs
+        if every is not None and (round(epoch) % every == 0 or round(epoch) == 1):
+            self.pictures()
+        self._training_since, self._num_images = time.monotonic(), 0
+
+    def pictures(self) -> None:
+        """Write an augmented input batch, the first kernels and projections of a few images."""
+        if not self.parts.peers.is_first:
+            return
+        step = self.progress.state.step
+        images, _ = next(self.parts.batches(step))
+        pictures = positive_to_grey(images[:NUM_PICTURES])
+        self.writers.images(step, "input/augmented_batch", _sheet(pictures))
+        draw_while_training(self.parts, self.writers.images, step)
+
+    def test(self, tally: Tally, store: Store, chosen: str, seconds: float) -> None:
+        """Show the closing block and write the test figures and the hyperparameters."""
+        views = self.parts.config.evaluation.name
+        self.console.stop_bar()
+        self.console.line()
+        self.console.line(display.test_line(tally, store.name, views, chosen))
+        self.console.line(
+            f"{time.monotonic() - self._started:.0f} s in all, {seconds:.1f} s of it testing"
+        )
+        page = ", report.html to begin with" if (self.folder.path / "report.html").is_file() else ""
+        self.console.line(f"everything is in {self.folder.path}{page}; try next:")
+        for command in display.next_commands(self.folder, self.parts):
+            self.console.line(f"  {command}")
+        figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}
+        self.writers.scalars(self.progress.state.step, figures | {"test/loss": tally.cross_entropy})
+        shown = ["test/top1_error"]
+        if self.progress.best.error is not None:
+            shown.append("validation/top1_error")
+        self.writers.hparams(hyperparameters(to_plain(self.parts.config)), shown)
+
+    def close(self) -> None:
+        """Take the bar away and close the files."""
+        self.console.stop_bar()
+        self.writers.close()
+
+    def _rate(self) -> float:
+        return float(self.progress.state.optimizer.param_groups[0]["lr"])
+
+    def _description(self, step: int) -> str:
+        epoch = step / self.parts.stream.steps_per_epoch
+        seconds = time.monotonic() - self._training_since
+        speed = f" {self._num_images / seconds:,.0f} img/s" if seconds > 0 else ""
+        return f"epoch {epoch:.1f}/{self.parts.config.trainer.epochs}{speed}"
+
+
+LEARNING = ("model", "dataset", "augment", "optimizer", "schedule", "trainer", "seed")
+"""The sections that decide what is learned; the others say where and how it is shown."""
+
+
+def hyperparameters(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what is learned, by dotted key, without those left null."""
+    found = flat({section: plain[section] for section in LEARNING})
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """Return nested settings as {'trainer.epochs': 20, ...}."""
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        key = f"{where}.{name}" if where else name
+        found |= flat(value, key) if isinstance(value, dict) else {key: value}
+    return found
+
+
+def _sheet(pictures: Tensor) -> Tensor:
+    """Lay pictures [N,C,h,w] in 0..1 out, eight a row and large enough to see: uint8 [C,H,W]."""
+    zoom = max(1, -(-SEEN_PIXELS // pictures.shape[-1]))
+    large = pictures.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
+    return (tile(large.cpu(), columns=8, gap_pixels=2) * 255).to(torch.uint8)

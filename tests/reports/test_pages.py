@@ -1,0 +1,133 @@
+"""The pages that evaluations and runs leave behind, with names that try to break out."""
+
+import json
+
+import pytest
+import torch
+
+from cnnlab.app import evaluate as verb
+from cnnlab.config import Launch
+from cnnlab.data.store import ArrayStore
+from cnnlab.evaluation.metrics import count, judge
+from cnnlab.evaluation.observers import Miss
+from cnnlab.inference.network import open_network
+from cnnlab.models import Network
+from cnnlab.reports import sections
+from cnnlab.run_folder import claim
+from cnnlab.trainer import run_page
+from tests.app.test_evaluate import config_for, write_checkpoint
+
+NASTY = ["<script>x</script>", "$a_{1}$", "b & c", 'd"e', "f\x1b[31m"]
+
+
+def store_of(names: list[str], num: int = 40) -> ArrayStore:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (num, 9, 9, 3), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(num) % len(names)
+    return ArrayStore("folder", "test", images, labels, tuple(names), True)
+
+
+def tally_of(store: ArrayStore):
+    generator = torch.Generator().manual_seed(1)
+    chances = torch.rand(len(store), len(store.class_names), generator=generator).softmax(1)
+    return count(judge(chances, store.labels), len(store.class_names))
+
+
+@pytest.fixture
+def network(tmp_path) -> Network:
+    path = write_checkpoint(tmp_path / "lenet.safetensors", network="lenet5")
+    return open_network(path, torch.device("cpu")).network
+
+
+def finished_run(path):
+    run = claim("", exact=path)
+    run.write_config({"seed": 0, "model": {"name": "lenet5"}})
+    run.update_status(status="done", command="cnnlab train <b>", seed=0, model="lenet5")
+    header = "step,epoch,train/loss,validation/loss,validation/top1_error"
+    (path / "metrics.csv").write_text(
+        f"{header}\n5,1.0,2.1,1.9,0.5\n10,2.0,1.2,1.1,0.3\n15,3.0,,,\n"
+    )
+    run.release()
+    return run
+
+
+def test_a_runs_report_holds_every_section_and_no_markup_of_strangers(tmp_path, network):
+    store = store_of(NASTY)
+    misses = [Miss(3, 3, 0, 0.9, 0.05), Miss(1, 1, 4, 0.8, 0.1)]
+    run = finished_run(tmp_path / "run")
+    text = run_page.write(
+        run, store, tally_of(store), misses, [sections.kernels(network)]
+    ).read_text()
+    for heading in ("Test figures", "Curves", "Confusion", "Worst misses", "Calibration",
+                    "First-layer kernels", "Settings", "Made by"):  # fmt: skip
+        assert f"<h2>{heading}" in text
+    assert "<script" not in text
+    assert "\x1b" not in text
+    assert "cnnlab train &lt;b&gt;" in text
+    assert text.count('src="data:image/png;base64,') == 2 + 1 + 2 + 1 + 6
+
+
+def test_tensorboard_gets_confusion_and_worst_misses(tmp_path):
+    store = store_of(NASTY)
+    found = run_page.pictures_of_test(store, tally_of(store), [Miss(3, 3, 0, 0.9, 0.05)])
+    assert [tag for tag, _ in found] == ["test/confusion", "test/worst_misses"]
+    for _, pixels in found:
+        assert pixels.dtype == torch.uint8
+        assert pixels.shape[0] == 3
+
+
+def test_many_classes_show_the_worst_pairs_instead_of_a_picture():
+    store = store_of([f"class {k}" for k in range(60)], num=240)
+    (only,) = sections.confusion(tally_of(store), store.class_names).parts
+    assert len(only.rows) == 20
+    counts = [int(row[2]) for row in only.rows]
+    assert counts == sorted(counts, reverse=True)
+
+
+def test_a_page_of_very_many_classes_says_that_it_has_no_matrix():
+    store = store_of([f"class {k}" for k in range(5001)], num=8)
+    tally = tally_of(store)
+    (only,) = sections.confusion(tally, store.class_names).parts
+
+    assert only.text.startswith("No confusion matrix is kept of 5,001 classes")
+    assert len(sections.classes(tally, store.class_names).parts[0].rows) == 5001
+    assert [tag for tag, _ in run_page.pictures_of_test(store, tally, [])] == []
+
+
+def test_a_faultless_network_has_no_misses_and_no_pairs():
+    store = store_of(["a", "b"])
+    perfect = count(judge(torch.eye(2)[store.labels], store.labels), 2)
+    assert len(sections.confusion(perfect, store.class_names).parts) == 1
+    (said,) = sections.misses([], store).parts
+    assert said.text == "No image was misjudged."
+
+
+def test_classes_without_images_are_said_to_have_none():
+    store = store_of(["a", "b", "c"], num=2)
+    table = sections.classes(tally_of(store), store.class_names).parts[0]
+    assert ["c", "no images", "0"] in [list(row) for row in table.rows]
+
+
+def test_an_evaluation_leaves_page_result_and_probabilities(tmp_path, capsys):
+    path = write_checkpoint(tmp_path / "a.safetensors")
+    config = config_for(path, path, output=str(tmp_path / "out"), save_probabilities=True)
+    verb.run(config, Launch(command="cnnlab evaluate"))
+    printed = json.loads(capsys.readouterr().out)
+    left = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert left == [
+        "evaluation_validation_center.html",
+        "evaluation_validation_center.json",
+        "labels.npy",
+        "probabilities.npy",
+    ]
+    saved = json.loads((tmp_path / "out" / "evaluation_validation_center.json").read_text())
+    assert saved == printed
+    page = (tmp_path / "out" / "evaluation_validation_center.html").read_text()
+    assert "Ensembles by size" in page
+    assert "Disagreement" in page
+
+
+def test_checkpoints_outside_a_run_leave_nothing(tmp_path, capsys):
+    path = write_checkpoint(tmp_path / "a.safetensors")
+    verb.run(config_for(path), Launch(command=""))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
