@@ -21,7 +21,7 @@ from cnnlab.distributed import ALONE, GradientSum, Peers
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.sharing import judged
+from cnnlab.evaluation.sharing import tally_of_all
 from cnnlab.inference.members import crops_at_once
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
@@ -103,7 +103,7 @@ class Assembly:
 
         Raises EvaluationStopped in all of them when one was asked to stop.
         """
-        return judged(
+        return tally_of_all(
             self.peers,
             len(batches),
             lambda: evaluate(
