@@ -204,7 +204,7 @@ class Training:
         validation = Validate(measure, [*listeners, self._validated])
 
         def validate(state: TrainState) -> None:
-            self.parts.latch.check(state)
+            self.parts.guard.check(state)
             validation(state)
 
         return validate
@@ -218,7 +218,7 @@ class Training:
             self.folder.mark(state.step, "best")
 
     def _log(self, state: TrainState, report: StepReport) -> None:
-        self.parts.latch.check(state)
+        self.parts.guard.check(state)
         self.reporter.step(report)
 
     def _save(self, state: TrainState, report: StepReport) -> None:
@@ -226,7 +226,7 @@ class Training:
 
     def save(self, state: TrainState) -> None:
         """Write the checkpoint of this step unless this process just did, and prune the oldest."""
-        self.parts.latch.check(state)
+        self.parts.guard.check(state)
         if self.peers.is_first and self._saved_step != state.step:
             tensors = tensors_of(self.parts, self.progress)
             path = self.folder.checkpoint_file(state.step)

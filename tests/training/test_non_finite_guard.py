@@ -1,4 +1,4 @@
-"""A non-finite figure closes the latch: nothing moves any more, and the host hears which step."""
+"""From the first non-finite value on no update changes anything; the message names the step."""
 
 from collections.abc import Callable, Iterator
 
@@ -13,11 +13,12 @@ from cnnlab.config.training import (
     SgdConfig,
 )
 from cnnlab.errors import NumericsError
-from cnnlab.runtime import dropout_seeder, forward_precision
-from cnnlab.training import losses, optimizers, steps
+from cnnlab.runtime import dropout_seeder
+from cnnlab.training import losses, optimizers
 from cnnlab.training.hooks import Every
-from cnnlab.training.latch import Latch
 from cnnlab.training.loop import TrainState, fit
+from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.steps import TrainStep
 
 CPU = torch.device("cpu")
 
@@ -45,13 +46,15 @@ def network() -> nn.Module:
         return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
 
 
-def poisoned_batches(bad_step: int, poison: float, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches_with_one_bad_value(
+    bad_step: int, bad_value: float, start: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     step = start
     while True:
         generator = torch.Generator().manual_seed(step)
         images = torch.randn(8, 4, generator=generator)
         if step == bad_step:
-            images[3, 2] = poison
+            images[3, 2] = bad_value
         yield images, torch.arange(8) % 3
         step += 1
 
@@ -62,19 +65,23 @@ def train(
     *,
     total_steps: int = 12,
     check_steps: int = 4,
-    poison: float = float("nan"),
+    bad_value: float = float("nan"),
     rate_at: Callable[[int], float] = lambda step: 1.0,
 ) -> TrainState:
     state = TrainState(network(), optimizers.build(config, network()))
     state.optimizer = optimizers.build(config, state.model)
-    latch = Latch(CPU)
-    recipe = steps.Recipe(
-        losses.cross_entropy, forward_precision("fp32", CPU), dropout_seeder(0, CPU)
-    )
-    step = steps.build("plain", recipe, latch=latch)
-    hooks = [Every(check_steps, lambda state, report: latch.check(state))]
+    guard = NonFiniteGuard(CPU)
+    step = TrainStep(losses.of_network(losses.cross_entropy), guard, dropout_seeder(0, CPU))
+    hooks = [Every(check_steps, lambda state, report: guard.check(state))]
     try:
-        fit(state, poisoned_batches(bad_step, poison, 0), step, rate_at, hooks, total_steps)
+        fit(
+            state,
+            batches_with_one_bad_value(bad_step, bad_value, 0),
+            step,
+            rate_at,
+            hooks,
+            total_steps,
+        )
     except NumericsError as error:
         state.stop_reason = str(error)
     return state
@@ -106,16 +113,16 @@ def test_an_infinite_gradient_alone_changes_nothing(config: OptimizerConfig) -> 
     """The loss of that step is a number; one weight's gradient has overflowed."""
     state = train(config, -1, total_steps=3)
     before = [tensor.clone() for tensor in everything(state)]
-    latch = Latch(CPU)
+    guard = NonFiniteGuard(CPU)
     for parameter in state.model.parameters():
         parameter.grad = torch.ones_like(parameter)
         parameter.grad.view(-1)[0] = float("inf")
-    latch.watch(torch.tensor(2.5), torch.tensor(float("inf")), state.optimizer)
+    guard.watch(torch.tensor(2.5), torch.tensor(float("inf")), state.optimizer)
     state.optimizer.step()
     for held, expected in zip(everything(state), before, strict=True):
         assert torch.equal(held, expected)
     with pytest.raises(NumericsError, match=r"loss 2\.5"):
-        latch.check(state)
+        guard.check(state)
 
 
 @pytest.mark.parametrize("bad_step", [0, 3, 4, 9])
@@ -127,11 +134,11 @@ def test_the_message_names_step_loss_and_rate_of_the_first_bad_step(bad_step: in
     assert f"learning rate {rate:g}" in state.stop_reason
 
 
-@pytest.mark.parametrize("poison", [float("inf"), -float("inf")])
-def test_infinite_inputs_are_noticed_as_well(poison: float) -> None:
-    assert train(CONFIGS[0], 5, poison=poison).stop_reason is not None
+@pytest.mark.parametrize("bad_value", [float("inf"), -float("inf")])
+def test_infinite_inputs_are_noticed_as_well(bad_value: float) -> None:
+    assert train(CONFIGS[0], 5, bad_value=bad_value).stop_reason is not None
 
 
-def test_a_finite_run_never_closes_the_latch() -> None:
+def test_the_guard_lets_every_update_of_a_finite_run_through() -> None:
     state = train(CONFIGS[0], -1, total_steps=40)
     assert (state.step, state.stop_reason) == (40, None)
