@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from cnnlab.config import renamed
 from cnnlab.errors import CheckpointError, NumericsError
 from cnnlab.files import sealed, tensor_header
 from cnnlab.files.sealed import verify
@@ -63,7 +64,7 @@ def write(path: str | Path, tensors: dict[str, torch.Tensor], document: dict[str
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a file that `write` made.
+    """Read a file that `write` made; the keys of the config in its document are those of today.
 
     Raises CheckpointError when it is missing, foreign, damaged, malformed, written by a newer
     cnnlab, or holds a value that is not finite; ResourceError when memory does not suffice.
@@ -71,6 +72,9 @@ def read(path: str | Path) -> Checkpoint:
     where = printable(str(path))
     header, data = sealed.read(path)
     entries, document = tensor_header.parse(header, len(data), where)
+    if "config" in document:
+        document["config"] = renamed.current(document["config"])
+
     tensors = {entry.name: _view(entry, data) for entry in entries}
     for name, tensor in tensors.items():
         if not is_finite(tensor):

@@ -11,7 +11,7 @@ from pathlib import Path
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
-from cnnlab.config import choices
+from cnnlab.config import choices, renamed
 from cnnlab.config.keys import Key, walk
 from cnnlab.errors import UsageError
 
@@ -27,6 +27,8 @@ FOLDER_KEYS = {
     "hydra.sweep.subdir": "subfolder",
 }
 """Keys of Hydra that name a folder; any character may stand in it, and interpolations."""
+
+ALL_SETTINGS = "all settings: add --help"
 
 REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
 FLAGS_WITH_VALUE = {"--package", "--config-dir", "--experimental-rerun", "--cfg"}
@@ -171,7 +173,7 @@ def _refuse_spaces(word: str, following: list[str], position: int) -> None:
         if rest and "=" not in rest:
             raise UsageError(f"write overrides without spaces: {word.removesuffix('=')}={rest}")
     if "=" not in word and not word.startswith("~"):
-        raise UsageError(f"'{word}' is not key=value", hint="all settings: add --help")
+        raise UsageError(f"'{word}' is not key=value", hint=ALL_SETTINGS)
 
 
 def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
@@ -215,9 +217,9 @@ def _refuse_unknown(
     if mark.startswith("~"):
         raise UsageError(f"'{word}': settings cannot be removed", hint="set another value instead")
     if not known:
-        hint = did_you_mean(key, [*keys, *groups]) or "all settings: add --help"
+        hint = renamed.hint_for_key(key) or did_you_mean(key, [*keys, *groups])
         added = " ('+' cannot add one)" if mark else ""
-        raise UsageError(f"'{key}' is not a setting of cnnlab{added}", hint=hint)
+        raise UsageError(f"'{key}' is not a setting of cnnlab{added}", hint=hint or ALL_SETTINGS)
     if mark:
         raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
     group, _, last = key.rpartition(".")
