@@ -15,7 +15,7 @@ from cnnlab.models.init_report import report_start
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import stalls
 from cnnlab.trainer.assemble import assemble
-from cnnlab.trainer.ensemble import Crew
+from cnnlab.trainer.member_processes import MemberProcesses
 from cnnlab.trainer.stalls import StallWatch, error_of_guessing, loss_of_guessing
 from tests.test_config import composed
 
@@ -203,9 +203,9 @@ def test_an_ensemble_tells_of_its_members_once(tmp_path: Path, capsys) -> None:
     for seed, path in enumerate(members):
         path.mkdir()
         RunFolder(path).update_status(warnings={"start": f"warning: {seed} % of the scores"})
-    crew = Crew(members, config, Console(progress=False), [])
+    processes = MemberProcesses(members, config, Console(progress=False), [])
     for path in members * 2:
-        crew._pass_on_warnings(path)
+        processes._pass_on_warnings(path)
 
     shown = capsys.readouterr().out.splitlines()
     assert shown == ["00_seed0: warning: 0 % of the scores"]

@@ -52,9 +52,9 @@ class Part:
 def run(config: BenchmarkConfig, launch: Launch) -> int:
     """Measure and print; nothing is written anywhere. Return 0."""
     device = session.begin(config.runtime).device
-    config, origin = starting_weights.begin(config, launch.overrides, ALONE)
+    config, weights = starting_weights.resolve(config, launch.overrides, ALONE)
     with way_out_told(launch):
-        assembly = assemble(config, device, held=origin.held if origin else None)
+        assembly = assemble(config, device, checkpoint=weights.checkpoint if weights else None)
     bench = Bench(assembly, config.seconds_per_part)
     parts = bench.parts()
     if config.format == "json":

@@ -6,8 +6,8 @@ import dataclasses
 from cnnlab import session
 from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import Launch, TrainConfig
-from cnnlab.trainer import ensemble, processes
-from cnnlab.trainer.run import train_together
+from cnnlab.trainer import ensemble, processes, resume
+from cnnlab.trainer.run import train
 
 
 def run(config: TrainConfig, launch: Launch) -> int:
@@ -29,8 +29,8 @@ def train_one(config: TrainConfig, launch: Launch) -> int:
         contextlib.closing(processes.console_of(here.peers, config)) as console,
         way_out_told(launch, resumes=config.resume is not None),
     ):
-        attempt = processes.from_first(here.peers, lambda: processes.earlier_attempt(launch.folder))
-        if config.resume is None and attempt is not None:
-            config = dataclasses.replace(config, resume=attempt)
-        train_together(config, launch, here.device, console, here.peers)
+        stopped = processes.from_first(here.peers, lambda: resume.run_before_restart(launch.folder))
+        if config.resume is None and stopped is not None:
+            config = dataclasses.replace(config, resume=stopped)
+        train(config, launch, here.device, console, here.peers)
     return 0

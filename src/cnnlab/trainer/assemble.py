@@ -1,4 +1,4 @@
-"""Put the rooms together for training: data, preprocessing, augmentation, network, update rule."""
+"""Build a training run from its config: data, preprocessing, augmentation, network, update rule."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,11 +23,12 @@ from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import judged
 from cnnlab.inference.members import crops_at_once
-from cnnlab.models import Network
+from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.curvature import estimate_on, loss_of
+from cnnlab.trainer.starting_weights import StartingWeights
 from cnnlab.training import Together, build_step, optimizers, schedules
 from cnnlab.training.latch import Latch
 from cnnlab.training.levenberg_marquardt import with_curvature
@@ -54,8 +55,8 @@ class Assembly:
     latch: Latch
     total_steps: int
     peers: Peers = ALONE
-    beginning: tuple[str, ...] = ()
-    """Lines that say which weights the training begins with."""
+    starting_weights: tuple[str, ...] = ()
+    """Lines that say which weights training started from; none: from scratch."""
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
@@ -85,13 +86,12 @@ class Assembly:
         return crops_at_once(self.network, self.device)
 
     def in_order(self, store: Store) -> InOrder:
-        """Return the batches of `store` for evaluation, prepared for the network: a share of it
-        where several processes judge it together."""
+        """Return the batches of `store` for evaluation, this process's share of them."""
         batches = in_order(store, EVALUATION_BATCH, self.device, self.preprocessing.prepare)
         batches.take_share(self.peers.share)
         return batches
 
-    def judge(
+    def evaluate(
         self,
         batches: InOrder,
         views_name: str,
@@ -119,30 +119,31 @@ def assemble(
     config: TrainConfig,
     device: torch.device,
     peers: Peers = ALONE,
-    held: Checkpoint | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    weights: StartingWeights | None = None,
 ) -> Assembly:
     """Build everything that `config` describes, on `device`; nothing is written anywhere.
 
-    held: the checkpoint that the run goes on from or begins with; only its preprocessing is used.
-    Raises DataError where the set is missing, UsageError where settings do not fit each other.
+    checkpoint: what the run starts or continues from; only its preprocessing is used. weights: what
+    the network is given before its first update. Raises DataError where the set is missing,
+    UsageError where settings do not fit each other, CheckpointError where the weights do not.
     """
     splits = data.build(config.dataset)
     train = splits.train
-    preprocessing = starting_weights.preprocessing_of(config.dataset, train, held)
-    augmentation = build_augment(
-        config.augment,
-        mirror_allowed=train.mirror_allowed,
-        statistics=lambda: statistics_for(train, preprocessing),
-    )
-    network = _network(config, preprocessing, augmentation, len(train.class_names)).to(device)
-    starting_weights.freeze(network, config.fine_tuning.train_layers)
-    if config.runtime.compile:
-        compiling.check(network)
+    preprocessing = starting_weights.preprocessing_of(config.dataset, train, checkpoint)
+    augmentation = _augmentation(config, train, preprocessing)
+
+    network = _network(config, preprocessing, augmentation, len(train.class_names), device)
+    loaded = _load_starting_weights(config, network, weights, train.class_names)
+
+    # a network over several devices takes its batches on the first of them
     device = models.home_device(network, device)
     stream = _stream(config, train, preprocessing, device)
     stream.take_share(peers.share)
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
+
     step, latch = build_step(
         config.trainer,
         device=device,
@@ -155,6 +156,7 @@ def assemble(
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
         step = with_curvature(step, estimate, stream.steps_per_epoch)
+
     return Assembly(
         config=config,
         device=device,
@@ -169,13 +171,22 @@ def assemble(
         latch=latch,
         total_steps=total_steps,
         peers=peers,
+        starting_weights=loaded,
+    )
+
+
+def _augmentation(config: TrainConfig, train: Store, preprocessing: Preprocessing) -> Augmentation:
+    return build_augment(
+        config.augment,
+        mirror_allowed=train.mirror_allowed,
+        statistics=lambda: statistics_for(train, preprocessing),
     )
 
 
 def _stream(
     config: TrainConfig, train: Store, preprocessing: Preprocessing, device: torch.device
 ) -> Stream:
-    """Return the endless batches of the training images."""
+    """Return the endless shuffled batches of the training images."""
     stream = Stream(
         train,
         batch_size=config.trainer.batch_size,
@@ -191,9 +202,16 @@ def _stream(
 
 
 def _network(
-    config: TrainConfig, preprocessing: Preprocessing, augmentation: Augmentation, num_classes: int
+    config: TrainConfig,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    num_classes: int,
+    device: torch.device,
 ) -> Network:
-    """Return the network for images as augmentation hands them over, in its memory layout."""
+    """Return the network for images as the augmentation returns them, on its device, layers frozen.
+
+    Raises UsageError for layers that do not exist, and for a network that cannot be compiled.
+    """
     network = models.build(
         config.model,
         in_channels=preprocessing.channels,
@@ -203,11 +221,28 @@ def _network(
     )
     if config.runtime.channels_last:
         network.to(memory_format=torch.channels_last)
+    network.to(device)
+
+    transfer.freeze(network, config.fine_tuning.train_layers)
+    if config.runtime.compile:
+        compiling.check(network)
     return network
 
 
+def _load_starting_weights(
+    config: TrainConfig,
+    network: Network,
+    weights: StartingWeights | None,
+    class_names: Sequence[str],
+) -> tuple[str, ...]:
+    """Copy the weights into the network; return lines that say what was copied, none without."""
+    if weights is None:
+        return ()
+    return starting_weights.load_into(network, weights, class_names, config.fine_tuning)
+
+
 def share_updates(config: TrainConfig, network: Network, stream: Stream, peers: Peers) -> Together:
-    """Say how the processes of a job make one update; alone, nothing is shared."""
+    """Return how the processes of a job share one update; a single process shares nothing."""
     if peers.size == 1:
         return Together()
     combine = GradientSum(peers, config.distributed.compression)

@@ -36,7 +36,7 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     console.line(f"data        {describe_data(parts)}")
     for line in remarks(parts):
         console.line(f"            {line}")
-    for number, line in enumerate(parts.beginning):
+    for number, line in enumerate(parts.starting_weights):
         console.line(f"{'' if number else 'weights':<12}{line}")
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
@@ -44,6 +44,8 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     model_table(console, parts)
     if parts.network.frozen:
         console.line(f"trained     {trained_layers(parts.network)}")
+    if parts.peers.size > 1:
+        console.line(f"processes   {parts.peers.size}, each a share of every batch")
 
 
 def recipe(config: TrainConfig) -> list[str]:
