@@ -1,4 +1,4 @@
-"""One run from its config to its test error, in one folder that explains itself."""
+"""One run from its config to its test error, in one run folder."""
 
 import contextlib
 from collections.abc import Iterator
@@ -61,7 +61,7 @@ def _assembled(
     resumption: Resumption | None,
     weights: StartingWeights | None,
 ) -> Assembly:
-    """Assemble the run; the mean of its images is that of the checkpoint it comes from."""
+    """Assemble the run; it sees images as the checkpoint did that it starts or continues from."""
     stored = weights.checkpoint if weights else None
     if resumption is not None and resumption.checkpoint is not None:
         stored = resumption.checkpoint
@@ -140,7 +140,7 @@ def failed(path: Path, message: str) -> None:
 
 @contextlib.contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Write into run.json how the block ended, and let go of the folder."""
+    """Write into run.json how the block ended, and release the folder."""
     try:
         yield
     except BaseException as error:

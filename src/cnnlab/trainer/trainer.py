@@ -27,7 +27,7 @@ from cnnlab.training.hooks import (
 from cnnlab.training.loop import Hook, StepReport, TrainState, fit
 
 ASK_STEPS = 10
-"""On a device, updates between two questions whether any process was asked to stop."""
+"""With several processes on devices, updates between checks for a request to stop."""
 
 
 class Trainer:
@@ -114,7 +114,7 @@ class Trainer:
             batches, rate_at = parts.batches(state.step), parts.schedule.rate_at
             fit(state, batches, parts.step, rate_at, self.hooks(validate), parts.total_steps)
         except EvaluationStopped:
-            pass  # the validation of this step is due; the state is whole
+            pass  # the state is whole, and the checkpoint says that a validation is due
         self.save(state)
 
     def _validate(self) -> Callable[[TrainState], None]:
@@ -178,7 +178,7 @@ class Trainer:
         return self.peers.largest(interrupts.requested() or 0)
 
     def _stop_if_asked(self, state: TrainState, report: StepReport) -> None:
-        # a question to the other processes makes the host wait: on a device not at every step
+        # asking the other processes makes the host wait: on a device not after every update
         every_steps = 1 if self.parts.device.type == "cpu" or self.peers.size == 1 else ASK_STEPS
         if state.step % every_steps == 0 and self._asked():
             state.stop_reason = INTERRUPTED
@@ -229,7 +229,7 @@ class Trainer:
     def _choose_network(self) -> str:
         """Load the weights that are best on validation images, and return which they are."""
         if self.parts.splits.validation is None or not self._best_file.is_file():
-            return "the last step's network"
+            return "the network of the last step"
 
         best = checkpoint.read(self._best_file)
         snapshot.restore_weights(best, self._best_file, self.parts.network)
