@@ -19,7 +19,7 @@ from cnnlab.training.loop import StepReport, TrainState, fit
 
 
 def whole_training(parts: Assembly) -> Advance:
-    """The loop with every hook of a real run: figures, files, TensorBoard, the latch, signals.
+    """The loop with every hook of a real run: figures, files, TensorBoard, guard, signals.
 
     Validation and checkpoints come at the end of an epoch, behind the timed steps.
     """

@@ -58,23 +58,23 @@ def _show_everything() -> None:
             stream.reconfigure(errors=DEGRADING)
 
 
-def _interrupted(interruption: BaseException) -> int:
-    from cnnlab.command.failures import complain_once
+def _interrupted(interruption: KeyboardInterrupt) -> int:
+    from cnnlab.command.failures import code_of, complain_once
 
-    complain_once(getattr(interruption, "message", "") or "interrupted")
-    return int(getattr(interruption, "exit_code", starting.INTERRUPTED))
+    complain_once(str(interruption) or "interrupted")
+    return code_of(interruption)
 
 
 def _unforeseen(error: Exception) -> int:
-    """Report a bug on the way to the task; a Ctrl-C may arrive wrapped in another exception."""
-    from cnnlab.command.failures import complain_once, is_interrupt, report_bug, unusable_path
+    """Report a bug outside the task; a Ctrl-C may arrive wrapped in another exception."""
+    from cnnlab.command import failures
 
-    if is_interrupt(error):
+    if failures.is_interrupt(error):
         return _interrupted(KeyboardInterrupt())
-    if (message := unusable_path(error)) is not None:
-        complain_once(message)
+    if (message := failures.unusable_path(error)) is not None:
+        failures.complain_once(message)
         return USAGE
-    return report_bug(error, log=None)
+    return failures.report(error, failures.describe_bug(error, log=None), failures.BUG, log=None)
 
 
 def _main(arguments: list[str]) -> int:

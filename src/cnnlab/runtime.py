@@ -13,8 +13,6 @@ import torch
 
 from cnnlab.errors import ResourceError, UsageError
 
-PRECISIONS = ("fp32", "tf32", "bf16")
-
 
 def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
     """Return 64 bits that depend on nothing but (seed, purpose, index).
@@ -31,10 +29,13 @@ def make_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, purpose, index))
 
 
-def dropout_seeder(seed: int, device: torch.device) -> Callable[[int], None]:
-    """Return index -> None, which seeds the generator that dropout on `device` draws from.
+def dropout_seeder(
+    seed: int, device: torch.device, rank: int = 0, world_size: int = 1
+) -> Callable[[int], None]:
+    """Return pass_number -> None, which seeds the generator that dropout on `device` draws from.
 
-    It is called before every forward pass of training and so seeds one generator, in a few
+    pass_number: the forward pass since the start of training. Every rank gets masks of its own.
+    It is called before each forward pass of training and so seeds one generator, in a few
     microseconds, not all of them as torch.manual_seed does.
     """
     if device.type == "cuda":
@@ -44,7 +45,8 @@ def dropout_seeder(seed: int, device: torch.device) -> Callable[[int], None]:
     else:
         generator = torch.default_generator
 
-    def seed_dropout(index: int) -> None:
+    def seed_dropout(pass_number: int) -> None:
+        index = pass_number * world_size + rank
         generator.manual_seed(derive_seed(seed, "dropout", index))
 
     return seed_dropout

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cnnlab.data.store import ArrayStore
-from cnnlab.evaluation.metrics import count, judge
+from cnnlab.evaluation.metrics import count, score
 from cnnlab.inference.answer import Answer
 from tests.app.test_evaluate import config_for, views
 
@@ -14,7 +14,7 @@ def answer(name: str, split: str, view: str, num_classes: int = 1000) -> Answer:
     images, labels = torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.tensor([0, 1])
     names = tuple(f"n{number:08}" for number in range(num_classes))
     store = ArrayStore(name, split, images, labels, names, True)
-    tally = count(judge(torch.eye(num_classes)[:2], labels), num_classes)
+    tally = count(score(torch.eye(num_classes)[:2], labels), num_classes)
     config = config_for("some.safetensors", split=split, evaluation=views(view))
     return Answer(config, store, [], [], tally, [], None)
 

@@ -127,7 +127,7 @@ class Bench:
         parts, batches = self.assembly, self.assembly.batches()
         hooks: list[Hook] = [
             RunningLoss(self.device),
-            Every(10, lambda state, _: parts.latch.check(state)),
+            Every(10, lambda state, _: parts.guard.check(state)),
         ]
 
         def advance() -> None:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cnnlab.config import Launch
+from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
 from cnnlab.errors import UnwritableError
 from cnnlab.files import atomic
@@ -28,22 +28,22 @@ PLACE = "hydra.sweep.dir=X"
 """The setting that says where both are, of every command."""
 
 
-def record(launch: Launch, code: int) -> None:
+def record(launch: Launch, outcome: Outcome) -> None:
     """Append one finished job, with what its own run folder says, to the sweep folder.
 
     Raises ResourceError where that cannot be written.
     """
     assert launch.sweep_folder is not None
-    run = {} if launch.run is None else RunFolder(launch.run).status()
+    run = {} if outcome.run is None else RunFolder(outcome.run).status()
     facts = {
         "sweep": launch.sweep,
         "job": launch.job,
         "overrides": launch.overrides,
-        "status": run.get("status", "failed" if code else "done"),
-        "exit_code": code,
+        "status": run.get("status", "failed" if outcome.exit_code else "done"),
+        "exit_code": outcome.exit_code,
         "validation_error": run.get("best_validation_error"),
         "test_error": run.get("test_error"),
-        "run": launch.run,
+        "run": outcome.run,
     }
     path = Path(launch.sweep_folder) / JOBS
     try:

@@ -6,7 +6,7 @@ several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab.config.checks import (
@@ -19,6 +19,7 @@ from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
 from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.earlier import completed
+from cnnlab.config.launch import Launch, Outcome
 from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
 from cnnlab.config.prepare import PrepareConfig
 from cnnlab.config.schema import Variants, parse, setting, settings_within, to_plain
@@ -50,6 +51,7 @@ __all__ = [
     "EvaluateConfig",
     "Launch",
     "ListConfig",
+    "Outcome",
     "PredictConfig",
     "PrepareConfig",
     "SummaryConfig",
@@ -86,27 +88,6 @@ STORED_VARIANTS: Variants = {
     DatasetConfig: {**DATASETS, "checkpoint": StoredDatasetConfig},
 }
 """The same for commands that read a checkpoint: `dataset=checkpoint` is the set it names."""
-
-
-@dataclass(kw_only=True)
-class Launch:
-    """How a command was started; the second argument of every task.
-
-    command: the line as typed, quoted for a shell. overrides: its key=value words. folder: the
-    run folder that must be claimed exactly (hydra.run.dir, hydra.sweep.subdir), or None.
-    sweep, sweep_folder and job: which sweep this is a job of, where its runs live, and which job.
-    run and log: set by the task as soon as it owns a run folder and has a log file; a sweep reads
-    what came of the job there, and tracebacks are appended here.
-    """
-
-    command: str
-    overrides: list[str] = field(default_factory=list)
-    folder: str | None = None
-    sweep: str | None = None
-    sweep_folder: str | None = None
-    job: int | None = None
-    run: str | None = None
-    log: str | None = None
 
 
 @dataclass(kw_only=True)

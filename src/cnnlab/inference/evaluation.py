@@ -133,7 +133,7 @@ def judge(
 
     with interrupts.watching():
         try:
-            return sharing.judged(peers, len(batches), count)
+            return sharing.tally_of_all(peers, len(batches), count)
         except EvaluationStopped:
             number = peers.largest(interrupts.requested() or 0) or signal.SIGINT
             raise Interrupted(interrupts.exit_code(number)) from None

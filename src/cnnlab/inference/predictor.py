@@ -15,7 +15,7 @@ from cnnlab import runtime
 from cnnlab.config.surroundings import EvaluationConfig
 from cnnlab.data import digits, reflection
 from cnnlab.errors import DataError
-from cnnlab.evaluation.evaluate import Member, answer, combine, evaluating
+from cnnlab.evaluation.evaluate import Member, combine, evaluating, predict_views
 from cnnlab.inference.members import as_member, checkpoint_files, open_networks
 from cnnlab.numerics import check_finite
 from cnnlab.session import Session
@@ -81,7 +81,7 @@ class Predictor:
         chances = []
         with evaluating(self.members), self.forward():
             for batch in batches:
-                found = combine(answer(self.members, batch.to(device)), self.members).cpu()
+                found = combine(predict_views(self.members, batch.to(device)), self.members).cpu()
                 check_finite(found)
                 chances.append(found)
         return Predictions(self.class_names, torch.cat(chances))

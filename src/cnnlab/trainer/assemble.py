@@ -21,7 +21,7 @@ from cnnlab.distributed import ALONE, GradientSum, Peers
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.sharing import judged
+from cnnlab.evaluation.sharing import tally_of_all
 from cnnlab.inference.members import crops_at_once
 from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
@@ -29,11 +29,12 @@ from cnnlab.runtime import make_generator
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.curvature import estimate_on, loss_of
 from cnnlab.trainer.starting_weights import StartingWeights
-from cnnlab.training import Together, build_step, optimizers, schedules
-from cnnlab.training.latch import Latch
-from cnnlab.training.levenberg_marquardt import with_curvature
+from cnnlab.training import build_step, optimizers, schedules
+from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
+from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.schedules import Schedule
+from cnnlab.training.steps import DataParallel
 
 EVALUATION_BATCH = 256
 
@@ -52,7 +53,7 @@ class Assembly:
     optimizer: Optimizer
     schedule: Schedule
     step: Step
-    latch: Latch
+    guard: NonFiniteGuard
     total_steps: int
     peers: Peers = ALONE
     starting_weights: tuple[str, ...] = ()
@@ -102,7 +103,7 @@ class Assembly:
 
         Raises EvaluationStopped in all of them when one was asked to stop.
         """
-        return judged(
+        return tally_of_all(
             self.peers,
             len(batches),
             lambda: evaluate(
@@ -144,18 +145,19 @@ def assemble(
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
 
-    step, latch = build_step(
+    train_step = build_step(
         config.trainer,
         device=device,
         precision=config.runtime.precision,
         seed=config.seed,
         loss=loss_of(config.model),
-        together=share_updates(config, network, stream, peers),
         compiled=config.runtime.compile,
+        processes=data_parallel(config, network, stream, peers),
     )
+    step: Step = train_step
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
-        step = with_curvature(step, estimate, stream.steps_per_epoch)
+        step = CurvatureStep(train_step, estimate, stream.steps_per_epoch)
 
     return Assembly(
         config=config,
@@ -168,7 +170,7 @@ def assemble(
         optimizer=optimizers.build(config.optimizer, network),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
         step=step,
-        latch=latch,
+        guard=train_step.guard,
         total_steps=total_steps,
         peers=peers,
         starting_weights=loaded,
@@ -241,11 +243,12 @@ def _load_starting_weights(
     return starting_weights.load_into(network, weights, class_names, config.fine_tuning)
 
 
-def share_updates(config: TrainConfig, network: Network, stream: Stream, peers: Peers) -> Together:
-    """Return how the processes of a job share one update; a single process shares nothing."""
+def data_parallel(
+    config: TrainConfig, network: Network, stream: Stream, peers: Peers
+) -> DataParallel | None:
+    """Return how the processes of a job make one update; None for one process."""
     if peers.size == 1:
-        return Together()
-    combine = GradientSum(peers, config.distributed.compression)
-    if config.trainer.accumulate == 1:
-        combine.attach(network)
-    return Together(peers.share, combine, lambda step, labels: stream.num_images_at(step))
+        return None
+    overlap_with = network if config.trainer.accumulate == 1 else None
+    gradient_sum = GradientSum(peers, config.distributed.compression, overlap_with)
+    return DataParallel(peers.share, gradient_sum, stream.num_images_at)

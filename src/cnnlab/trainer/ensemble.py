@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cnnlab import distributed, interrupts, run_folder, runtime
-from cnnlab.config import EvaluateConfig, Launch, TrainConfig, to_plain
+from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference import answer as answers
@@ -27,8 +27,11 @@ from cnnlab.trainer.assemble import EVALUATION_BATCH
 from cnnlab.trainer.member_processes import MemberProcesses
 
 
-def run(config: TrainConfig, launch: Launch) -> int:
-    """Train the members, or continue them, and measure them as one; return the exit code."""
+def run(config: TrainConfig, launch: Launch) -> Outcome:
+    """Train the members, or continue them, and measure them as one.
+
+    Raises RunError for what happens while the run folder is held.
+    """
     if distributed.is_launched():
         raise UsageError(
             "an ensemble trains its members in processes of its own",
@@ -40,11 +43,10 @@ def run(config: TrainConfig, launch: Launch) -> int:
         if config.resume is None:
             config, _ = starting_weights.resolve(config, launch.overrides, distributed.ALONE)
         folder = _open_folder(config, launch)
-        launch.run, launch.log = str(folder.path), str(folder.log_file)
         console.log_to(folder.log_file)
-        with training_run.recorded(folder):
+        with training_run.failing_as(folder), training_run.recorded(folder):
             _train_and_test(config, folder, console, launch)
-    return 0
+    return Outcome(run=str(folder.path))
 
 
 def _train_and_test(

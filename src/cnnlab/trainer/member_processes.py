@@ -14,7 +14,7 @@ from typing import IO
 from cnnlab import interrupts
 from cnnlab.config import TrainConfig
 from cnnlab.console import Console
-from cnnlab.errors import CnnlabError, Interrupted, PeerLostError
+from cnnlab.errors import Interrupted, MemberError, PeerLostError
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer.display import plugin_words, resume_command
 from cnnlab.trainer.stalls import WARNINGS
@@ -140,11 +140,9 @@ def epochs_of(path: Path) -> float:
         return 0.0
 
 
-def failure(path: Path, code: int, said: str) -> CnnlabError:
+def failure(path: Path, code: int, said: str) -> MemberError:
     """Return an error that ends the ensemble with the member's own exit code and message."""
     lines = said.removeprefix("cnnlab: ").splitlines() or [f"ended with code {code}"]
     where, hint, *_ = [*(line.strip() for line in lines[1:]), "", ""]
-    error = PeerLostError(f"{path.name}: {lines[0]}", where, hint or f"its folder: {path}")
-    if code > 0:
-        error.exit_code = code
-    return error
+    own_code = code if code > 0 else PeerLostError.exit_code  # a signal ended it
+    return MemberError(own_code, f"{path.name}: {lines[0]}", where, hint or f"its folder: {path}")

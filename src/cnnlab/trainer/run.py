@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
 from cnnlab.data.recorded import left_out_of, state_of
 from cnnlab.distributed import Peers
+from cnnlab.errors import RunError
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.runtime import describe_device
 from cnnlab.trainer import display, processes, resume, starting_weights
@@ -25,19 +27,50 @@ from cnnlab.trainer.starting_weights import StartingWeights
 from cnnlab.trainer.trainer import Trainer
 
 
-def train(
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is assembled, in a folder that the first process has locked."""
+
+    folder: RunFolder
+    parts: Assembly
+    resumption: Resumption | None
+    console: Console
+    launch: Launch
+
+    def train(self) -> None:
+        """Train, this process its share, then test; a resumed run is restored first."""
+        parts, folder, console, resumption = self.parts, self.folder, self.console, self.resumption
+        display.header(console, parts, folder, self.launch)
+        progress = Progress.at_start(parts)
+        if resumption is not None:
+            resume.restore(resumption, parts, progress, console.line)
+        folder.update_status(**_facts(parts, self.launch))
+
+        stalls = StallWatch(parts, folder, console)
+        if resumption is None or resumption.checkpoint is None:
+            stalls.before_training()
+        with contextlib.closing(Reporter(parts, progress, folder, console)) as reporter:
+            Trainer(parts, progress, folder, reporter, stalls).run()
+
+
+@contextlib.contextmanager
+def opened(
     config: TrainConfig, launch: Launch, device: torch.device, console: Console, peers: Peers
-) -> None:
-    """Train, this process its share; the first one owns the run folder."""
-    with contextlib.ExitStack() as opened:
+) -> Iterator[OpenRun | None]:
+    """Give the run of `config`, assembled; None where the run to continue is complete.
+
+    Its folder is locked inside the block, and run.json says how the block ended.
+    """
+    with contextlib.ExitStack() as stack:
         resumption, weights = None, None
         if config.resume is None:
             config, weights = starting_weights.resolve(config, launch.overrides, peers)
         else:
             resumption = resume.open_run(config, console.line, peers)
             if resumption is None:
+                yield None
                 return
-            opened.callback(resumption.folder.release)
+            stack.callback(resumption.folder.release)
             if resumption.checkpoint is None and config.fine_tuning.weights is not None:
                 weights = starting_weights.read(config.fine_tuning.weights, config.model)
 
@@ -46,12 +79,11 @@ def train(
         processes.check_alone(peers, len(getattr(parts.network, "devices", ())))
 
         folder = resumption.folder if resumption else _claim_for_all(config, launch, peers)
-        launch.run, launch.log = str(folder.path), str(folder.log_file)
         if peers.is_first:
             console.log_to(folder.log_file)
         peers.report_to(str(folder.path), lambda message: failed(folder.path, message))
         with recorded(folder):
-            _train_in(folder, parts, resumption, console, launch)
+            yield OpenRun(folder, parts, resumption, console, launch)
 
 
 def _assembled(
@@ -66,27 +98,6 @@ def _assembled(
     if resumption is not None and resumption.checkpoint is not None:
         stored = resumption.checkpoint
     return assemble(config, device, peers, checkpoint=stored, weights=weights)
-
-
-def _train_in(
-    folder: RunFolder,
-    parts: Assembly,
-    resumption: Resumption | None,
-    console: Console,
-    launch: Launch,
-) -> None:
-    """Show and record what the run is, restore what is resumed, and train."""
-    display.header(console, parts, folder, launch)
-    progress = Progress.at_start(parts)
-    if resumption is not None:
-        resume.restore(resumption, parts, progress, console.line)
-    folder.update_status(**_facts(parts, launch))
-
-    stalls = StallWatch(parts, folder, console)
-    if resumption is None or resumption.checkpoint is None:
-        stalls.before_training()
-    with contextlib.closing(Reporter(parts, progress, folder, console)) as reporter:
-        Trainer(parts, progress, folder, reporter, stalls).run()
 
 
 def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
@@ -150,3 +161,12 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         raise
     finally:
         folder.release()
+
+
+@contextlib.contextmanager
+def failing_as(folder: RunFolder) -> Iterator[None]:
+    """Raise RunError for what the block raises: whoever reports it learns the run folder."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        raise RunError(str(folder.path), error) from error

@@ -95,7 +95,7 @@ class Trainer:
 
     def save(self, state: TrainState) -> None:
         """Write the checkpoint of this step unless this process just did, and prune the oldest."""
-        self.parts.latch.check(state)
+        self.parts.guard.check(state)
 
         if self.peers.is_first and self._saved_step != state.step:
             taken = snapshot.take(self.parts, self.progress)
@@ -129,7 +129,7 @@ class Trainer:
         validation = Validate(self._measure_on(store), self._listeners())
 
         def validate(state: TrainState) -> None:
-            self.parts.latch.check(state)
+            self.parts.guard.check(state)
             validation(state)
 
         return validate
@@ -167,7 +167,7 @@ class Trainer:
             self.folder.mark(state.step, "best")
 
     def _log(self, state: TrainState, report: StepReport) -> None:
-        self.parts.latch.check(state)
+        self.parts.guard.check(state)
         self.reporter.step(report)
 
     def _save(self, state: TrainState, report: StepReport) -> None:
