@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 
 from cnnlab import session
-from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import Launch, TrainConfig
 from cnnlab.trainer import ensemble, processes
 from cnnlab.trainer.run import train_together
@@ -27,7 +26,7 @@ def train_one(config: TrainConfig, launch: Launch) -> int:
     with (
         session.shared(config.runtime, timeout, warn=leave_to_header) as here,
         contextlib.closing(processes.console_of(here.peers, config)) as console,
-        way_out_told(launch, resumes=config.resume is not None),
+        session.skip_hint(launch, resumes=config.resume is not None),
     ):
         attempt = processes.from_first(here.peers, lambda: processes.earlier_attempt(launch.folder))
         if config.resume is None and attempt is not None:

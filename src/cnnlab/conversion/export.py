@@ -16,7 +16,7 @@ from cnnlab.conversion.plain_weights import metadata, whole_metadata
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views
 from cnnlab.images import center_crop
-from cnnlab.inference.evaluation import dataset_config, split_of
+from cnnlab.inference.datasets import dataset_config, split_of
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.numerics import check_finite, probabilities
 from cnnlab.preprocessing import Preprocessing
