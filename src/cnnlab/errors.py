@@ -34,6 +34,10 @@ class DataError(CnnlabError):
     exit_code = 3
 
 
+class BadFilesError(DataError):
+    """Files without a usable image, where `dataset.on_bad=skip` would leave them out."""
+
+
 class CheckpointError(CnnlabError):
     """A checkpoint that is missing, damaged, foreign or does not fit the model."""
 

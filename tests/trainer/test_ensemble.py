@@ -14,11 +14,10 @@ import pytest
 import torch
 
 from cnnlab import checkpoint
-from cnnlab.app import evaluate
 from cnnlab.cli import main
 from cnnlab.trainer.ensemble import member_overrides
 from cnnlab.trainer.member_processes import MemberProcesses, epochs_of, failure
-from tests.app.test_evaluate import config_for
+from tests.app.test_evaluate import config_for, measured
 
 LEAN = ["logging.report=false", "logging.tensorboard=false", "runtime.device=cpu"]
 SHORT = [*LEAN, "trainer.epochs=2", "trainer.limit_train_batches=3"]
@@ -92,7 +91,7 @@ def test_the_ensemble_ends_with_its_members_and_subsets(ensemble):
 
 
 def test_a_finished_ensemble_is_evaluated_by_its_folder(ensemble):
-    answer = evaluate.measure(config_for(ensemble))
+    answer = measured(config_for(ensemble))
     assert [member.name.split("/")[-3] for member in answer.members] == ["00_seed0", "01_seed1"]
 
 

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 
 from cnnlab import session
-from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import Launch, Outcome, TrainConfig
 from cnnlab.errors import RunError
 from cnnlab.trainer import ensemble, processes, resume
@@ -33,7 +32,7 @@ def train_one(config: TrainConfig, launch: Launch) -> Outcome:
         with (
             session.shared(config.runtime, timeout, warn=leave_to_header) as here,
             contextlib.closing(processes.console_of(here.peers, config)) as console,
-            way_out_told(launch, resumes=config.resume is not None),
+            session.skip_hint(launch, resumes=config.resume is not None),
         ):
             stopped = processes.from_first(
                 here.peers, lambda: resume.run_before_restart(launch.folder)

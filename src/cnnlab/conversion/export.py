@@ -1,6 +1,7 @@
-"""Checkpoints out of cnnlab: to ONNX or to plain safetensors, checked before success is said."""
+"""Checkpoints out of cnnlab: to ONNX, plain safetensors or torchvision's names."""
 
 import importlib.util
+import io
 import logging
 import os
 import warnings
@@ -11,13 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnnlab.config import parse_model
 from cnnlab.config.verbs import StoredDatasetConfig
+from cnnlab.conversion.foreign_weights import check_width
 from cnnlab.conversion.plain_weights import metadata, whole_metadata
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views
+from cnnlab.files import atomic
 from cnnlab.images import center_crop
-from cnnlab.inference.evaluation import dataset_config, split_of
+from cnnlab.inference.datasets import dataset_config, split_of
 from cnnlab.inference.network import StoredNetwork
+from cnnlab.models.alexnet_2014 import to_torchvision
 from cnnlab.numerics import check_finite, probabilities
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
@@ -25,6 +30,9 @@ from cnnlab.printable import printable
 NUM_CHECKED = 16
 TOLERANCE = 1e-4
 """Largest difference of probabilities that is still the same answer."""
+
+TORCH_ENDINGS = (".pth", ".pt")
+"""Of files that are written for torchvision; what is read is known by its content."""
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -57,6 +65,8 @@ def export(stored: StoredNetwork, output: Path) -> str:
     it gets its name. Raises UsageError for another ending or a missing extra, NumericsError where
     the answers differ or the network's own are not finite.
     """
+    if output.suffix in TORCH_ENDINGS:
+        return write_for_torchvision(stored, output)
     if output.suffix not in WRITERS:
         raise UsageError(
             f"cannot write '{output.suffix or output.name}' files",
@@ -76,6 +86,22 @@ def export(stored: StoredNetwork, output: Path) -> str:
     return (
         f"{printable(str(output))}: the same answers on {len(images)} {whose} (to {difference:.1e})"
     )
+
+
+def write_for_torchvision(stored: StoredNetwork, output: Path) -> str:
+    """Write the weights of alexnet_2014 under torchvision's names; return what was done."""
+    name = str(stored.config["model"]["name"])
+    if name != "alexnet_2014":
+        raise UsageError(
+            f"torchvision has no counterpart of {name}",
+            hint="output=FILE.safetensors or output=FILE.onnx take any model",
+        )
+    check_width(parse_model(stored.config["model"]))
+
+    content = io.BytesIO()
+    torch.save(to_torchvision(dict(stored.network.state_dict())), content)
+    atomic.write_bytes(output, content.getvalue())
+    return f"{printable(str(output))}: for torchvision.models.alexnet, load_state_dict(strict=True)"
 
 
 def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:

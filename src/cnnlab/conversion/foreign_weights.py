@@ -15,7 +15,7 @@ from torch import Tensor
 from cnnlab import checkpoint, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
-from cnnlab.config.models import Alexnet2014Config, ModelConfig
+from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
 from cnnlab.conversion.inert_pickle import load_tensors
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import foreign
@@ -131,6 +131,15 @@ def usual_names(classes: int) -> list[str]:
 def num_classes(weights: ForeignWeights, where: str) -> int:
     """Return how many scores the network has. Raises CheckpointError."""
     return _sizes(_our_names(weights.tensors, where), where)[1]
+
+
+def check_width(model: ModelConfig) -> None:
+    """Raise UsageError for channels that torchvision's network does not have."""
+    if isinstance(model, ScalableConfig) and model.width != 1:
+        raise UsageError(
+            f"torchvision has AlexNet at its full width only, not at model.width={model.width:g}",
+            hint="output=FILE.safetensors or output=FILE.onnx take any width of cnnlab's networks",
+        )
 
 
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:

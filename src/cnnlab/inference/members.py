@@ -1,12 +1,16 @@
 """Checkpoints -> members of one ensemble: views and class order fitted to the data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cnnlab import run_folder
-from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig
+from cnnlab.config.surroundings import EvaluationConfig
+from cnnlab.data import reflection
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
@@ -14,6 +18,7 @@ from cnnlab.evaluation.evaluate import Member, crops_that_stay
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.models import Network
 from cnnlab.models.summary import largest_map
+from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
 
@@ -100,6 +105,52 @@ def open_networks(
     return networks
 
 
+@dataclass(frozen=True, eq=False)
+class EvaluableNetwork:
+    """A network and what decides with which views it may be tested, while training and afterwards.
+
+    augment: the plain section of its training's config. mirror_allowed, dataset: whether the
+    classes of the test images survive reflection, and the name of their set.
+    """
+
+    network: Network
+    preprocessing: Preprocessing
+    augment: Mapping[str, Any]
+    mirror_allowed: bool
+    dataset: str
+
+    def member(self, name: str, evaluation: EvaluationConfig) -> Member:
+        """Return the network with the views of `evaluation` as an ensemble of one, called `name`.
+
+        Raises UsageError or DataError for views that images or network do not admit.
+        """
+        built = views.build(
+            evaluation.name,
+            crop_pixels=self.network.input_size_pixels,
+            image_pixels=self.preprocessing.image_size_pixels,
+            padding_pixels=self._border_pixels(evaluation),
+            mirror_allowed=self.mirror_allowed or bool(self.augment.get("force_mirror")),
+            dataset=self.dataset,
+        )
+        return Member(
+            name, self.network, self.preprocessing, built, crops_at_once=self._crops_at_once
+        )
+
+    def _border_pixels(self, evaluation: EvaluationConfig) -> int:
+        """Return the black border to cut from: by default that of training, in pixels.
+
+        Small images are as large as the network's input; without it all corner crops coincide.
+        """
+        if evaluation.name == "center":
+            return 0
+        asked: int | None = getattr(evaluation, "padding_pixels", None)
+        return int(self.augment.get("padding_pixels") or 0) if asked is None else asked
+
+    @cached_property
+    def _crops_at_once(self) -> int | None:
+        return crops_at_once(self.network, self.preprocessing.mean.device)
+
+
 def as_member(
     stored: StoredNetwork,
     evaluation: EvaluationConfig,
@@ -107,39 +158,32 @@ def as_member(
     class_names: Sequence[str],
     mirror_allowed: bool,
     dataset: str,
+    weight: float = 1.0,
 ) -> Member:
-    """Fit one stored network to the data: views over its training border, classes by name.
+    """Return a stored network as a member that tells the data's classes, matched by name.
 
     Raises UsageError for views the data does not admit, DataError for other classes.
     """
-    forced = bool(stored.config["augment"].get("force_mirror"))
-    built = views.build(
-        evaluation.name,
-        crop_pixels=stored.network.input_size_pixels,
-        image_pixels=stored.preprocessing.image_size_pixels,
-        padding_pixels=_border_pixels(stored, evaluation),
-        mirror_allowed=mirror_allowed or forced,
-        dataset=dataset,
+    evaluable = EvaluableNetwork(
+        stored.network, stored.preprocessing, stored.config["augment"], mirror_allowed, dataset
     )
+    member = evaluable.member(str(stored.path), evaluation)
+
     order = match_classes(stored.class_names, class_names, "the checkpoint", "the data")
-    return Member(
-        str(stored.path),
-        stored.network,
-        stored.preprocessing,
-        built,
-        None if order is None else order.to(stored.preprocessing.mean.device),
-        crops_at_once=crops_at_once(stored.network, stored.preprocessing.mean.device),
-    )
+    if order is not None:
+        order = order.to(stored.device)
+    return replace(member, class_order=order, weight=weight)
+
+
+def training_admits_mirroring(config: Mapping[str, Any]) -> bool:
+    """Return whether the training of a network says that its images may be mirrored.
+
+    config: the plain config of its training; no image is read. Augmentations that mirror have
+    `force_mirror`, and are refused for sets of other classes without it.
+    """
+    return "force_mirror" in config["augment"] or bool(reflection.survives(config["dataset"]))
 
 
 def crops_at_once(network: Network, device: torch.device) -> int | None:
     """Return how many crops a forward pass should have, None where any number is as good."""
     return crops_that_stay(largest_map(network)) if device.type == "cpu" else None
-
-
-def _border_pixels(stored: StoredNetwork, evaluation: EvaluationConfig) -> int:
-    if not isinstance(evaluation, CroppedEvaluationConfig):
-        return 0
-    if evaluation.padding_pixels is None:
-        return stored.training_border_pixels
-    return evaluation.padding_pixels

@@ -1,6 +1,5 @@
 """A network out of its checkpoint, with everything it was saved with."""
 
-import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +30,9 @@ class StoredNetwork:
     document: dict[str, Any]
 
     @property
-    def training_border_pixels(self) -> int:
-        """The black border that training cropped from; 0 without one."""
-        return int(self.config["augment"].get("padding_pixels") or 0)
+    def device(self) -> torch.device:
+        """Where network and images meet."""
+        return self.preprocessing.mean.device
 
 
 def open_network(
@@ -43,14 +42,14 @@ def open_network(
 
     Raises CheckpointError for a file that is missing, damaged, or whose parts do not fit.
     """
-    held = checkpoint.read(path)
-    weights = checkpoint.section(held.tensors, "model.")
+    loaded = checkpoint.read(path)
+    weights = checkpoint.section(loaded.tensors, "model.")
     try:
         with _NothingLargerThan(sum(weight.numel() for weight in weights.values())):
-            network = _network(held.document)
-        names = tuple(str(name) for name in held.document["class_names"])
-        preprocessing = Preprocessing.from_state(held.tensors, held.document["input"])
-        config = dict(held.document["config"])
+            network = _network(loaded.document)
+        names = tuple(str(name) for name in loaded.document["class_names"])
+        preprocessing = Preprocessing.from_state(loaded.tensors, loaded.document["input"])
+        config = dict(loaded.document["config"])
         config["augment"].get("padding_pixels")
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(
@@ -68,17 +67,8 @@ def open_network(
     layout = torch.channels_last if channels_last else torch.preserve_format
     network = network.to(device).to(memory_format=layout).eval()
     return StoredNetwork(
-        Path(path), network, preprocessing.to(device), names, config, held.document
+        Path(path), network, preprocessing.to(device), names, config, loaded.document
     )
-
-
-def import_plugins(modules: list[str]) -> None:
-    """Import the user's own modules, which register models. Raises UsageError when one fails."""
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UsageError(f"plugins: {module} cannot be imported", hint=str(error)) from error
 
 
 _MAKERS = {

@@ -11,12 +11,17 @@ import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
-from cnnlab import runtime
+from cnnlab import session
 from cnnlab.config.surroundings import EvaluationConfig
-from cnnlab.data import digits, reflection
+from cnnlab.data import digits
 from cnnlab.errors import DataError
 from cnnlab.evaluation.evaluate import Member, combine, evaluating, predict_views
-from cnnlab.inference.members import as_member, checkpoint_files, open_networks
+from cnnlab.inference.members import (
+    as_member,
+    checkpoint_files,
+    open_networks,
+    training_admits_mirroring,
+)
 from cnnlab.numerics import check_finite
 from cnnlab.session import Session
 
@@ -36,8 +41,8 @@ class Predictions:
         number = min(number, len(self.class_names))
         found = self.probabilities.sort(dim=1, descending=True, stable=True)
         return [
-            [(self.class_names[k], p) for k, p in zip(classes, chances, strict=True)]
-            for classes, chances in zip(
+            [(self.class_names[k], p) for k, p in zip(classes, probabilities, strict=True)]
+            for classes, probabilities in zip(
                 found.indices[:, :number].tolist(), found.values[:, :number].tolist(), strict=True
             )
         ]
@@ -78,13 +83,14 @@ class Predictor:
         """
         batches = [self._prepared(image, as_is) for image in as_images(images)]
         device = self.members[0].preprocessing.mean.device
-        chances = []
+        probabilities = []
+
         with evaluating(self.members), self.forward():
             for batch in batches:
                 found = combine(predict_views(self.members, batch.to(device)), self.members).cpu()
                 check_finite(found)
-                chances.append(found)
-        return Predictions(self.class_names, torch.cat(chances))
+                probabilities.append(found)
+        return Predictions(self.class_names, torch.cat(probabilities))
 
     def _prepared(self, images: Tensor, as_is: bool) -> Tensor:
         """Bring uint8 [n,c,h,w] to what training stored: [n,C,h,w], digits as MNIST has them."""
@@ -97,7 +103,7 @@ class Predictor:
 def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
     """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble."""
     given = [path] if isinstance(path, str | Path) else list(path)
-    here = Session(runtime.select_device(device), precision="fp32", channels_last=True)
+    here = session.begin_in_python(device)
     return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), here)
 
 
@@ -114,22 +120,13 @@ def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Ses
             network,
             evaluation,
             class_names=names,
-            mirror_allowed=may_be_mirrored(network.config),
+            mirror_allowed=training_admits_mirroring(network.config),
             dataset=str(network.config["dataset"]["name"]),
         )
         for network in networks
     ]
     is_digits = all(network.config["dataset"]["name"] in DIGIT_SETS for network in networks)
     return Predictor(members, names, is_digits, here.forward)
-
-
-def may_be_mirrored(config: dict[str, Any]) -> bool:
-    """Return whether a network may see mirror images: its set says so, or it was trained on some.
-
-    config: the plain config of its training. Augmentations that mirror have `force_mirror`, and
-    are refused for other sets without it.
-    """
-    return "force_mirror" in config["augment"] or bool(reflection.survives(config["dataset"]))
 
 
 def as_images(images: Any) -> list[Tensor]:

@@ -6,19 +6,70 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cnnlab import data, run_folder
 from cnnlab import images as pixels
-from cnnlab import run_folder
+from cnnlab.config.visualization import VisualizeConfig
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.data.store import Store
 from cnnlab.errors import DataError, UsageError
+from cnnlab.evaluation.classes import match_classes
+from cnnlab.inference.datasets import dataset_config, named_split
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable, say
 from cnnlab.run_folder import names
-from cnnlab.visualization.probe import Batches, ImageSet
+from cnnlab.visualization.probe import Batches, ImageSet, Probe
 
 MOST_PICTURES = 256
+
+
+def probe_of(config: VisualizeConfig, stored: StoredNetwork) -> Probe:
+    """Read the data, and return what the pictures of a network are drawn from."""
+    splits = data.build(dataset_config(config.dataset, stored))
+    store, train = named_split(splits, config.split), splits.train
+    labels = network_labels(store, stored)
+    see = as_seen(stored.preprocessing, stored.network.input_size_pixels)
+    images, known, set_title = shown(config, store, labels, see)
+    searched = (config.batch_size, config.search_images)
+
+    return Probe(
+        images=images,
+        labels=None if known is None else known.to(stored.device),
+        class_names=stored.class_names,
+        normalize=stored.preprocessing.normalize,
+        image_set=image_set(store, labels, see, *searched),
+        train_set=image_set(train, network_labels(train, stored), see, *searched),
+        checkpoints=saved_networks(stored.path, stored.device, config.runtime.channels_last),
+        model_title=str(stored.config["model"]["name"]),
+        checkpoint_title=f"{stored.path.stem} ({moment(stored)})",
+        set_title=set_title,
+        layer=config.layer,
+        units=None if config.units is None else tuple(config.units),
+        num_units=config.num_units,
+        signal=config.signal,
+        batch_size=config.batch_size,
+    )
+
+
+def shown(
+    config: VisualizeConfig, store: Store, labels: Tensor, see: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None, str]:
+    """Return the images to look at, their labels where known, and what they are called."""
+    if config.images:
+        return pictures_from(config.images, see, store.image_shape[2]), None, "own pictures"
+    chosen = (
+        spread(labels, config.num_images)
+        if config.indices is None
+        else checked_indices(config.indices, store)
+    )
+    return see(store.read(chosen)), labels[chosen], f"{store.name} {store.split}"
+
+
+def network_labels(store: Store, stored: StoredNetwork) -> Tensor:
+    """Return the store's labels as the network numbers its classes; DataError for other classes."""
+    order = match_classes(stored.class_names, store.class_names, "the checkpoint", "the data")
+    return store.labels if order is None else order[store.labels]
 
 
 def as_seen(preprocessing: Preprocessing, size: int) -> Callable[[Tensor], Tensor]:

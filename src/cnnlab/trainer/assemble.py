@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
+from cnnlab.config.surroundings import EvaluationConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs
@@ -18,11 +19,10 @@ from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream, in_order
 from cnnlab.distributed import ALONE, GradientSum, Peers
-from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import tally_of_all
-from cnnlab.inference.members import crops_at_once
+from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
@@ -68,23 +68,21 @@ class Assembly:
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""
-        border: int | None = getattr(self.config.evaluation, "padding_pixels", None)
-        if border is None:  # small images: the views of testing stay in the border of training
-            border = int(getattr(self.config.augment, "padding_pixels", 0))
-        cut = views.build(
-            views_name,
-            crop_pixels=self.network.input_size_pixels,
-            image_pixels=self.preprocessing.image_size_pixels,
-            padding_pixels=border if views_name != "center" else 0,
-            mirror_allowed=self.splits.train.mirror_allowed,
-            dataset=self.splits.train.name,
-        )
-        name, at_once = self.config.model.name, self._crops_at_once
-        return Member(name, self.network, self.preprocessing, cut, crops_at_once=at_once)
+        evaluation = self.config.evaluation
+        if views_name != evaluation.name:
+            evaluation = EvaluationConfig(name=views_name)
+        return self._evaluable.member(self.config.model.name, evaluation)
 
     @cached_property
-    def _crops_at_once(self) -> int | None:
-        return crops_at_once(self.network, self.device)
+    def _evaluable(self) -> EvaluableNetwork:
+        train = self.splits.train
+        return EvaluableNetwork(
+            self.network,
+            self.preprocessing,
+            vars(self.config.augment),
+            train.mirror_allowed,
+            train.name,
+        )
 
     def in_order(self, store: Store) -> InOrder:
         """Return the batches of `store` for evaluation, this process's share of them."""

@@ -12,12 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnnlab import distributed, interrupts, run_folder, runtime
+from cnnlab import distributed, interrupts, run_folder, runtime, session
 from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
-from cnnlab.inference import answer as answers
-from cnnlab.inference import evaluation
+from cnnlab.inference import evaluation, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
 from cnnlab.reports import evaluation_page
 from cnnlab.run_folder import RunFolder, provenance
@@ -73,14 +72,14 @@ def _train_and_test(
     seconds = time.monotonic() - started
     console.line(f"{len(folders)} members trained in {seconds:.0f} s; {folder.path}")
 
-    answer = evaluation.measure(evaluation_of(config, folder))
-    answers.show(console, answer)
-    evaluation_page.write(answer, folder.path, launch.command)
+    found = evaluation.measure(evaluation_of(config, folder), session.begin(config.runtime))
+    result.show(console, found)
+    evaluation_page.write(found, folder.path, launch.command)
     folder.update_status(
         status="done",
         ended=run_folder.now(),
         training_seconds=seconds,
-        test_error=answer.tally.top1_error,
+        test_error=found.tally.top1_error,
     )
 
 
