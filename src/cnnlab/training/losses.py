@@ -36,13 +36,13 @@ def squared_distance(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 RUBBISH_DISTANCE = 10.0
-"""j of equation 9; the paper calls it a positive constant and prints no value."""
+"""j of equation 9, the distance to the rubbish class; the paper prints no value for it."""
 
 
 def discriminative_distance(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the sum of y_label + log(e^-j + sum_i e^-y_i), y the distances: other classes recede.
+    """Return the sum of y_label + log(e^-j + sum_i e^-y_i), which also pushes other classes away.
 
-    e^-j stands for rubbish; without it this is the cross-entropy of the scores.
+    y are the distances, e^-j is the rubbish class; without it this is the scores' cross-entropy.
     Source: LeCun et al. 1998, equation 9.
     """
     rubbish = scores.new_full((len(scores), 1), -RUBBISH_DISTANCE)

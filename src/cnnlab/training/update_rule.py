@@ -1,4 +1,4 @@
-"""What our own update rules share: they skip an update when told to, and start fast."""
+"""The base class of our own optimizers: it skips updates for the guard, and imports fast."""
 
 from torch import Tensor
 from torch.optim import Optimizer
