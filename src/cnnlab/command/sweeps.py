@@ -10,7 +10,7 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
@@ -18,9 +18,6 @@ from cnnlab.errors import UnwritableError
 from cnnlab.files import atomic
 from cnnlab.printable import csv_cell
 from cnnlab.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from cnnlab.command.line import Request
 
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
@@ -54,13 +51,13 @@ def record(launch: Launch, outcome: Outcome) -> None:
         raise atomic.unwritable(path, error).with_places(PLACE) from error
 
 
-def close(request: "Request") -> list[int]:
-    """Write results.csv and print the table of the jobs of this sweep; return their exit codes.
+def close(sweep: str, sweep_folder: str) -> list[int]:
+    """Write results.csv and print the table of the jobs of a sweep; return their exit codes.
 
     The table goes to stderr, so that stdout stays the jobs' own.
     """
-    folder = Path(str(request.shared_folder))
-    jobs = _jobs_of(request.sweep, folder / JOBS)
+    folder = Path(sweep_folder)
+    jobs = _jobs_of(sweep, folder / JOBS)
     if jobs:
         _write_csv(folder / RESULTS, jobs)
         console = Console(progress=False, stream=sys.stderr)
