@@ -1,4 +1,4 @@
-"""`cnnlab convert`: weights of torchvision's AlexNet in, cnnlab's networks out."""
+"""`cnnlab convert`: weights of torchvision's AlexNet in, ONNX and safetensors out."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`cnnlab predict`: name what is in picture files and folders."""
+"""`cnnlab predict`: classify picture files and folders."""
 
 import csv
 import sys
@@ -24,10 +24,11 @@ Named = list[tuple[Path, Top]]
 
 
 def run(config: PredictConfig, launch: Launch) -> int:
-    """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
+    """Classify every readable picture, report the others; return 0, or 3 where one was bad."""
     files, left_out = picture_files(config.images)
     if left_out.counts:
         say(str(left_out))
+
     here = session.begin(config.runtime)
     predictor = open_predictor(config.checkpoint, config.evaluation, here)
 
@@ -89,7 +90,7 @@ def _as_table(config: PredictConfig, named: Named, bad: list[BadImage]) -> None:
         console.line(str(path))
         console.table(["class", "probability"], [[name, percent(p)] for name, p in top])
     if bad:
-        console.line(f"{len(named)} pictures named, {len(bad)} could not be read (see above)")
+        console.line(f"{len(named)} pictures classified, {len(bad)} could not be read (see above)")
 
 
 WRITERS = {"json": _as_json, "csv": _as_csv, "text": _as_table}

@@ -1,4 +1,4 @@
-"""`cnnlab visualize`: look inside a trained network; the pictures go into its run folder."""
+"""`cnnlab visualize`: draw what a network has learned; the pictures go into its run folder."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cnnlab.visualization.probe import Probe
 
 
 def run(config: VisualizeConfig, launch: Launch) -> int:
-    """Draw the asked-for pictures, say where they are, return 0."""
+    """Draw the asked-for pictures, print where they are, return 0."""
     if config.checkpoint is None:
         raise UsageError("checkpoint is missing", hint="checkpoint=PATH or checkpoint=latest")
     here = session.begin(config.runtime)
@@ -30,7 +30,7 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
 
 
 def draw(config: VisualizeConfig, stored: StoredNetwork, folder: Path) -> None:
-    """Draw into `folder`, and put everything on a page there."""
+    """Draw the pictures into `folder`, and a page of all of them."""
     probe = probe_of(config, stored)
     console = Console()
     found = {}
@@ -62,7 +62,7 @@ def drawn_or_none(
 
 
 def show_paths(picture: Picture, paths: list[Path], console: Console) -> None:
-    """Say what was drawn, the numbers behind it, and where it is."""
+    """Print a picture's title, its figures, and its files."""
     console.line(picture.title)
     for name, value in picture.facts.items():
         if isinstance(value, int | float):

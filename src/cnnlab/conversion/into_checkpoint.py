@@ -1,8 +1,5 @@
 """Weights of torchvision's AlexNet, or plain safetensors of ours -> a checkpoint file of cnnlab."""
 
-import contextlib
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
 
@@ -14,6 +11,7 @@ from cnnlab.config import to_plain
 from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.models import Alexnet2014Config
 from cnnlab.conversion import foreign_weights, plain_weights
+from cnnlab.conversion.partial_file import renamed_when_checked
 from cnnlab.errors import DataError, ResourceError, UsageError
 from cnnlab.inference.network import open_network
 from cnnlab.printable import printable
@@ -60,21 +58,10 @@ def convert_plain(config: ConvertConfig, source: str, output: Path) -> str:
     sections = {"dataset": to_plain(config.dataset), "augment": to_plain(config.augment)}
     made = plain_weights.read(source, sections)
     num_tensors = len(checkpoint.section(made.tensors, "model."))
-    with renamed_when_read_back(output) as partial:
+    with renamed_when_checked(output) as partial:
         checkpoint.write(partial, made.tensors, made.document)
         name = open_network(partial, torch.device("cpu")).config["model"]["name"]
     return f"{printable(str(output))}: {name}, {num_tensors} tensors"
-
-
-@contextlib.contextmanager
-def renamed_when_read_back(output: Path) -> Iterator[Path]:
-    """Yield a path to write and to read back; after the block it is renamed to `output`."""
-    partial = output.with_name(f".partial-{os.getpid()}-{output.name}")
-    try:
-        yield partial
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def pretrained_weights() -> dict[str, Tensor]:

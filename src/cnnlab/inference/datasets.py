@@ -1,4 +1,4 @@
-"""The images that a checkpoint is tested on, and whether they are those that its run recorded."""
+"""The images to test a checkpoint on, and whether they are those that its run recorded."""
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig, StoredDatasetConfig, parse_dataset

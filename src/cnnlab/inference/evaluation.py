@@ -1,4 +1,4 @@
-"""Measure checkpoints on a split of a data set: every image is shown once, and counted."""
+"""Measure the error of checkpoints on a split of a data set, reading every image once."""
 
 import signal
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from cnnlab.session import Session
 
 
 def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -> EvaluationResult:
-    """Show every image of the split to the networks once, and return all that was counted.
+    """Evaluate the checkpoints, as an ensemble if there are several.
 
     folder: where probabilities are saved if they are asked for. Raises Interrupted on Ctrl-C.
     """
@@ -78,9 +78,9 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
 
 
 def shares(weights: Sequence[float] | None, num_members: int) -> list[float]:
-    """Return the members' weights so that they add up to 1; None: equal ones.
+    """Return the members' weights, scaled to add up to 1; None: equal ones.
 
-    Raises UsageError where they do not fit the members.
+    Raises UsageError for another number of weights, and where none is above 0.
     """
     given = [1.0] * num_members if weights is None else list(weights)
     if len(given) != num_members or sum(given) <= 0:
@@ -108,7 +108,7 @@ def in_order(
     config: EvaluateConfig,
     device: torch.device,
 ) -> InOrder:
-    """Return the images in batches, prepared once where all members want the same size."""
+    """Return the images in batches, resized once where all members take the same size."""
     return InOrder(
         store,
         batch_size=config.batch_size,
@@ -125,7 +125,7 @@ def judge(
     here: Session,
     observers: Sequence[Observer] = (),
 ) -> Tally:
-    """Count the members' errors on the batches of all processes. Raises Interrupted on Ctrl-C."""
+    """Count the ensemble's errors on the batches of all processes. Raises Interrupted on Ctrl-C."""
     peers = here.peers
 
     def count() -> Tally:

@@ -1,4 +1,4 @@
-"""A network out of its checkpoint, with everything it was saved with."""
+"""Load a network from its checkpoint, with everything that was saved with it."""
 
 import math
 from dataclasses import dataclass
@@ -16,11 +16,16 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
 
 _ALWAYS_ALLOWED = 1 << 20
+"""Values of a tensor."""
 
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """network: in eval mode, on the device, as is preprocessing. config: the plain TrainConfig."""
+    """A network and what its checkpoint says about it.
+
+    network: in eval mode. preprocessing: on the same device. config: the plain TrainConfig of its
+    run. document: everything in the file beside the tensors.
+    """
 
     path: Path
     network: models.Network
@@ -31,16 +36,16 @@ class StoredNetwork:
 
     @property
     def device(self) -> torch.device:
-        """Where network and images meet."""
+        """Device of the network."""
         return self.preprocessing.mean.device
 
 
 def open_network(
     path: str | Path, device: torch.device, *, channels_last: bool = False
 ) -> StoredNetwork:
-    """Rebuild the network of one checkpoint file; nothing else is needed.
+    """Rebuild the network of one checkpoint file; no other file is needed.
 
-    Raises CheckpointError for a file that is missing, damaged, or whose parts do not fit.
+    Raises CheckpointError for a file that is missing, damaged, or whose parts do not match.
     """
     loaded = checkpoint.read(path)
     weights = checkpoint.section(loaded.tensors, "model.")
@@ -50,7 +55,7 @@ def open_network(
         names = tuple(str(name) for name in loaded.document["class_names"])
         preprocessing = Preprocessing.from_state(loaded.tensors, loaded.document["input"])
         config = dict(loaded.document["config"])
-        config["augment"].get("padding_pixels")
+        config["augment"].get("padding_pixels")  # must be a mapping
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"the checkpoint's description is incomplete ({error!r})", printable(str(path))
@@ -59,11 +64,13 @@ def open_network(
         raise CheckpointError(
             "the checkpoint's model cannot be built", printable(str(path)), error.what
         ) from error
+
     checkpoint.copy_into(dict(network.state_dict()), weights, path)
     if len(names) != network.num_classes:
         raise CheckpointError(
             f"{network.num_classes} scores but {len(names)} class names", printable(str(path))
         )
+
     layout = torch.channels_last if channels_last else torch.preserve_format
     network = network.to(device).to(memory_format=layout).eval()
     return StoredNetwork(
@@ -84,14 +91,14 @@ _MAKERS = {
     Tensor.new_ones,
     Tensor.new_full,
 }
-"""What layers make their weights with: (*sizes) or (size, ...)."""
+"""Functions by which layers allocate their weights: f(*sizes) or f(size, ...)."""
 
 
 class _NothingLargerThan(TorchFunctionMode):
-    """Refuse to make a tensor larger than all weights of the file together, before it is made.
+    """Refuse to allocate a tensor larger than all weights of the file, before it is allocated.
 
     A few forged numbers could otherwise ask for any amount of memory. A TorchDispatchMode would see
-    every operator, and import torch's compiler: two seconds at the start of each evaluation.
+    every operator, but imports torch's compiler: two seconds at the start of each evaluation.
     """
 
     def __init__(self, num_values: int) -> None:

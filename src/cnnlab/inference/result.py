@@ -1,4 +1,4 @@
-"""What an evaluation found, as a document for machines and as tables for people."""
+"""The result of an evaluation: counts, a JSON document, and tables for people."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,7 +42,7 @@ class MemberResult:
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """Which networks were evaluated, on which images, and what was counted.
+    """The evaluated networks, the images, and what was counted.
 
     weights: of the networks in the average, adding up to 1. counts: of ensembles only.
     as_recorded_each: per network, whether the images are those that its run recorded; None where
@@ -131,7 +131,7 @@ class EvaluationResult:
 
 
 def document(result: EvaluationResult) -> dict[str, Any]:
-    """Return the result as plain data; errors are fractions."""
+    """Return the result as plain data for JSON; errors are fractions."""
     tally = result.tally
     plain = {
         "dataset": result.store.name,
@@ -152,7 +152,7 @@ def document(result: EvaluationResult) -> dict[str, Any]:
 
 
 def show(console: Console, result: EvaluationResult) -> None:
-    """Print the result for people; errors in percent."""
+    """Print the result as tables; errors in percent."""
     tally = result.tally
     console.line(f"{result.store.describe()}, {result.views}")
     console.table(
@@ -226,7 +226,7 @@ def disagreement_table(result: EvaluationResult) -> Table:
 
 
 def short_name(path: str) -> str:
-    """Return the run folder's name of its best or last network, else the file's name too."""
+    """Return the run folder's name for its best or last checkpoint, else also the file's name."""
     *folders, file = [part for part in path.split("/") if part not in ("checkpoints", "")]
     if folders and file in ("best.safetensors", "last.safetensors"):
         return folders[-1]
