@@ -110,7 +110,7 @@ def gradient_of(peers: Peers, compression: str) -> tuple[Tensor, int]:
     combine = GradientSum(peers, compression)
     combine.attach(model)
     images = torch.rand(4, 3, 32, 32, generator=make_generator(SEED, "images"))
-    loss = model(images[peers.share.rows(4)]).square().sum()
+    loss = model(images[peers.share.slice_of(4).rows]).square().sum()
     loss.backward()
     combine(list(model.parameters()), loss.detach())
     gradients = [p.grad for p in model.parameters()]

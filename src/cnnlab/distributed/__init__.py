@@ -7,7 +7,7 @@ who is to blame. gradients: sums while the backward pass is still running. watch
 from cnnlab.distributed.gradients import GradientSum
 from cnnlab.distributed.joining import device_name, is_launched, joined
 from cnnlab.distributed.peers import ALONE, Peers
-from cnnlab.distributed.share import WHOLE, Part, Share
+from cnnlab.distributed.share import WHOLE, Part, RankSlice, Share
 
 __all__ = [
     "ALONE",
@@ -15,6 +15,7 @@ __all__ = [
     "GradientSum",
     "Part",
     "Peers",
+    "RankSlice",
     "Share",
     "device_name",
     "is_launched",
