@@ -34,7 +34,7 @@ from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.schedules import Schedule
-from cnnlab.training.steps import DataParallel
+from cnnlab.training.steps import DataParallel, TrainStep
 
 EVALUATION_BATCH = 256
 
@@ -143,15 +143,7 @@ def assemble(
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
 
-    train_step = build_step(
-        config.trainer,
-        device=device,
-        precision=config.runtime.precision,
-        seed=config.seed,
-        loss=loss_of(config.model),
-        compiled=config.runtime.compile,
-        processes=data_parallel(config, network, stream, peers),
-    )
+    train_step = _train_step(config, network, stream, peers, device)
     step: Step = train_step
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
@@ -239,6 +231,20 @@ def _load_starting_weights(
     if weights is None:
         return ()
     return starting_weights.load_into(network, weights, class_names, config.fine_tuning)
+
+
+def _train_step(
+    config: TrainConfig, network: Network, stream: Stream, peers: Peers, device: torch.device
+) -> TrainStep:
+    return build_step(
+        config.trainer,
+        device=device,
+        precision=config.runtime.precision,
+        seed=config.seed,
+        loss=loss_of(config.model),
+        compiled=config.runtime.compile,
+        processes=data_parallel(config, network, stream, peers),
+    )
 
 
 def data_parallel(
