@@ -24,7 +24,7 @@ def train_one(config: TrainConfig, launch: Launch) -> Outcome:
     """Train one network as `config` says, or continue the run it resumes."""
 
     def leave_to_header(warning: str) -> None:
-        """Say nothing yet: the header of the run says it, in the log as well."""
+        """Print nothing: the header of the run prints the warning, into the log as well."""
 
     timeout = config.distributed.timeout_seconds
     folder: str | None = None

@@ -71,6 +71,7 @@ def opened(
                 yield None
                 return
             stack.callback(resumption.folder.release)
+            # a run that had not saved yet starts from its weights once more
             if resumption.checkpoint is None and config.fine_tuning.weights is not None:
                 weights = starting_weights.read(config.fine_tuning.weights, config.model)
 
@@ -78,6 +79,7 @@ def opened(
         parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
         processes.check_alone(peers, len(getattr(parts.network, "devices", ())))
 
+        # a folder is made only now, when nothing speaks against the run any more
         folder = resumption.folder if resumption else _claim_for_all(config, launch, peers)
         if peers.is_first:
             console.log_to(folder.log_file)
