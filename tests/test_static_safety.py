@@ -32,7 +32,6 @@ ALLOWED = {
     ("__init__.py", "importlib.import_module"): "cnnlab.load, imported late by its own fixed name",
     ("command/verbs.py", "importlib.import_module"): "the table of verbs, written in that file",
     ("command/plugins.py", "importlib.import_module"): "plugins=[module] of the command line",
-    ("inference/network.py", "importlib.import_module"): "plugins=[module] of the command line",
 }
 
 

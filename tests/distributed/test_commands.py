@@ -47,7 +47,7 @@ def test_a_run_started_by_one_process_continues_with_two(
 
     assert found["commands"]["stopped_alone"][0] == 143
     assert code == 0
-    assert "num_processes 1 -> 2: the run goes on, but not bit-identically" in output
+    assert "num_processes 1 -> 2: continuing, but not bit-identically" in output
     check_same_weights(last_of(started / "grown"), last_of(started / "alone"))
 
 
