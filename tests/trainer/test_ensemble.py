@@ -90,8 +90,8 @@ def test_the_ensemble_ends_with_its_members_and_subsets(ensemble):
 
 
 def test_a_finished_ensemble_is_evaluated_by_its_folder(ensemble):
-    answer = measured(config_for(ensemble))
-    assert [member.name.split("/")[-3] for member in answer.members] == ["00_seed0", "01_seed1"]
+    members = measured(config_for(ensemble)).members
+    assert [member.checkpoint.split("/")[-3] for member in members] == ["00_seed0", "01_seed1"]
 
 
 @pytest.mark.slow
