@@ -12,7 +12,7 @@ from cnnlab import checkpoint, cli
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.distributed import Peers, Share
 from cnnlab.errors import UsageError
-from cnnlab.trainer import processes
+from cnnlab.inference import evaluation
 
 
 def last_of(folder: Path) -> Checkpoint:
@@ -94,9 +94,9 @@ def test_a_precision_without_effect_is_said_once(found: dict[str, Any]) -> None:
 def test_probabilities_are_saved_by_one_process_alone() -> None:
     asked: Any = SimpleNamespace(save_probabilities=True)
 
-    processes.check_evaluation(Peers(Share(0, 1)), asked)
+    evaluation.check_evaluation(Peers(Share(0, 1)), asked)
     with pytest.raises(UsageError, match="one process does that"):
-        processes.check_evaluation(Peers(Share(1, 2)), asked)
+        evaluation.check_evaluation(Peers(Share(1, 2)), asked)
 
 
 @pytest.mark.parametrize("words", [["predict"], ["prepare"], ["visualize"], ["train", "-m"]])
