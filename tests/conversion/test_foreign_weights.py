@@ -201,8 +201,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("content", REFUSED)
 def test_what_is_not_one_alexnet_is_refused(content, tmp_path):
-    content, said = REFUSED[content]
-    torch.save(content, tmp_path / "a.pth")
+    weights, said = REFUSED[content]
+    torch.save(weights, tmp_path / "a.pth")
     with pytest.raises(CheckpointError) as caught:
         read(tmp_path / "a.pth")
     assert said in str(caught.value)
