@@ -128,7 +128,7 @@ def test_help_names_every_group_choice_and_every_key(capsys: pytest.CaptureFixtu
     for name, verb in VERBS.items():
         assert main([name, "--help"]) == 0
         text = capsys.readouterr().out
-        for key in walk(verb.config_class, verb.variants):
+        for key in walk(verb.config_class):
             if not verb.uses(key.name):
                 continue  # refused: tests/command/test_keys_read.py
             assert key.name.endswith(".name") or f"  {key.name} " in text

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cnnlab import session
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.surroundings import RuntimeConfig
 from tests.app.test_evaluate import choice
 
 SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"

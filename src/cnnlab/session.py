@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from cnnlab import distributed, interrupts
-from cnnlab.config.surroundings import RuntimeConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
 from cnnlab.printable import say
 from cnnlab.runtime import configure, forward_precision, precision_warning, select_device

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab import models
 from cnnlab.cli import main
-from cnnlab.config import models as settings
+from cnnlab.config.models import MODELS
 
 MODULE = """
 from dataclasses import dataclass
@@ -49,8 +48,7 @@ def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "tiny.yaml").write_text("name: tiny\nwidth: 3\n")
     yield ["--config-dir", str(tmp_path), "model=tiny", "plugins=[my_tiny_models]"]
-    for table in (models.MODELS, models.USUAL_INPUT, settings.MODELS):
-        table.pop("tiny", None)
+    MODELS.pop("tiny", None)
     sys.modules.pop("my_tiny_models", None)
 
 

@@ -142,10 +142,12 @@ def test_a_wrong_activation_is_refused_as_such() -> None:
 
 
 def test_no_word_names_rows_of_two_kinds() -> None:
-    fields = [field for shape in config.MODELS.values() for field in shape.__dataclass_fields__]
+    fields = [
+        field for row in config.MODELS.values() for field in row.config_class.__dataclass_fields__
+    ]
     assert {"activation", "geometry"} <= set(fields)
     rows: dict[str, set[str]] = {"optimizer": set(config.OPTIMIZERS)}
-    for shape in config.MODELS.values():
+    for shape in (row.config_class for row in config.MODELS.values()):
         for name, field in shape.__dataclass_fields__.items():
             if name in ("activation", "geometry"):
                 rows.setdefault(name, set()).update(field.metadata["choices"])

@@ -1,10 +1,11 @@
-"""Plain data -> dataclass: types, ranges, lists, nesting, variants."""
+"""Plain data -> dataclass: types, ranges, lists, nesting, choices by name."""
 
 from dataclasses import dataclass
 
 import pytest
 
 from cnnlab.config.schema import expected, parse, setting, to_plain
+from cnnlab.config.tables import Choice, Table
 from cnnlab.errors import UsageError
 
 
@@ -30,13 +31,13 @@ class Drawing:
     lid: Shape | None
 
 
-VARIANTS = {Shape: {"circle": Circle, "box": Box}}
+Table("shape", Shape, {"circle": Choice(Circle, ""), "box": Choice(Box, "")})
 CIRCLE = {"name": "circle", "radius": 2}
 BOX = {"name": "box", "sides": [1, 2], "colour": None}
 
 
 def test_the_name_selects_the_dataclass() -> None:
-    drawing = parse(Drawing, {"shape": BOX, "lid": CIRCLE}, variants=VARIANTS)
+    drawing = parse(Drawing, {"shape": BOX, "lid": CIRCLE})
 
     assert drawing == Drawing(
         shape=Box(name="box", sides=[1, 2], colour=None), lid=Circle(name="circle", radius=2.0)
@@ -45,9 +46,9 @@ def test_the_name_selects_the_dataclass() -> None:
 
 
 def test_a_section_may_be_null_only_where_it_says_so() -> None:
-    assert parse(Drawing, {"shape": BOX, "lid": None}, variants=VARIANTS).lid is None
+    assert parse(Drawing, {"shape": BOX, "lid": None}).lid is None
     with pytest.raises(UsageError, match="shape must be a mapping"):
-        parse(Drawing, {"shape": None, "lid": None}, variants=VARIANTS)
+        parse(Drawing, {"shape": None, "lid": None})
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_section_may_be_null_only_where_it_says_so() -> None:
 )
 def test_what_does_not_fit_is_named(plain: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError) as refusal:
-        parse(Drawing, {"shape": plain, "lid": None}, variants=VARIANTS)
+        parse(Drawing, {"shape": plain, "lid": None})
 
     assert message in str(refusal.value)
     assert len(str(refusal.value).splitlines()) <= 3

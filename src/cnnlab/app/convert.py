@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import checkpoint, run_folder
-from cnnlab.config import Launch, parse_model, to_plain
-from cnnlab.config.convert import ConvertConfig
+from cnnlab.config import ConvertConfig, Launch, parse_model, to_plain
 from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
 from cnnlab.conversion import foreign_weights, plain_weights
 from cnnlab.conversion.export import export

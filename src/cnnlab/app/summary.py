@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cnnlab import data, models
 from cnnlab.app.bad_files import way_out_told
-from cnnlab.config import Launch, SummaryConfig
+from cnnlab.config import MODELS, Launch, SummaryConfig
 from cnnlab.console import Console
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.inference.network import import_plugins
@@ -28,7 +28,7 @@ def run(config: SummaryConfig, launch: Launch) -> int:
     A network of two devices is built on one: the same layers.
     """
     import_plugins(config.plugins)
-    usual = models.USUAL_INPUT[config.model.name]
+    usual = MODELS[config.model.name].usual_input
     chosen = (config.in_channels, config.input_size_pixels, config.num_classes)
     channels, size, classes = (
         own if given is None else given for given, own in zip(chosen, usual, strict=True)

@@ -6,10 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cnnlab import data, run_folder, session
+from cnnlab import data, run_folder, session, visualization
 from cnnlab.app.bad_files import way_out_told
-from cnnlab.config import Launch
-from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
+from cnnlab.config import PICTURES, Launch, VisualizeConfig
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.errors import UsageError
@@ -27,7 +26,6 @@ from cnnlab.inference.probing import (
     spread,
 )
 from cnnlab.trainer.pictures import write_page
-from cnnlab.visualization import PICTURES
 from cnnlab.visualization.figures import Picture, save
 from cnnlab.visualization.probe import Probe
 
@@ -52,7 +50,7 @@ def draw(
     probe = probe_of(config, stored, device)
     console = Console()
     found = {}
-    for name in PICTURE_NAMES if "all" in config.what else config.what:
+    for name in PICTURES if "all" in config.what else config.what:
         if pictures := drawn_or_none(name, stored, probe, config, console):
             found[name] = pictures
             for picture in pictures:
@@ -70,7 +68,7 @@ def drawn_or_none(
     With what=all one that this network or run cannot give is passed over with a line.
     """
     try:
-        return PICTURES[name](stored.network, probe)
+        return visualization.draw(name, stored.network, probe)
     except UsageError as error:
         if "all" not in config.what:
             raise

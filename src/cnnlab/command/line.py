@@ -88,7 +88,7 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     if verb == "list" and request.words and "=" not in request.words[0]:
         request.words[0] = f"what={request.words[0]}"
     _load_plugins(request.words)
-    keys = {key.name: key for key in walk(VERBS[verb].config_class, VERBS[verb].variants)}
+    keys = {key.name: key for key in walk(VERBS[verb].config_class)}
     for position, word in enumerate(request.words):
         _refuse_spaces(word, request.words[position + 1 :], position)
         _add_override(word, keys, request)

@@ -3,14 +3,13 @@
 Nothing heavy is imported here; a task is imported once its config has been checked.
 """
 
-import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
-from cnnlab.config.schema import Variants
+from cnnlab.config.tables import load_by_name
 from cnnlab.files import foreign
 
 Task = Callable[[Any, settings.Launch], int]
@@ -50,7 +49,6 @@ class Verb:
     config_class: type
     parse: Callable[[dict[str, Any]], Any]
     task: str
-    variants: Variants
     example: str
     is_shared: bool = False
     makes_runs: bool = False
@@ -93,7 +91,6 @@ VERBS: dict[str, Verb] = {
         settings.TrainConfig,
         settings.parse_train,
         "cnnlab.app.train:run",
-        settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
         is_shared=True,
         makes_runs=True,
@@ -103,7 +100,6 @@ VERBS: dict[str, Verb] = {
         settings.EvaluateConfig,
         settings.parse_evaluate,
         "cnnlab.app.evaluate:run",
-        settings.STORED_VARIANTS,
         "cnnlab evaluate checkpoint=latest evaluation=five_crop",
         is_shared=True,
         unused=("dataset.normalize",),
@@ -113,7 +109,6 @@ VERBS: dict[str, Verb] = {
         settings.SummaryConfig,
         settings.parse_summary,
         "cnnlab.app.summary:run",
-        settings.VARIANTS,
         "cnnlab summary model=alexnet",
         unused=("dataset.channels", "dataset.image_size_pixels", "dataset.residency"),
         needs=(
@@ -130,7 +125,6 @@ VERBS: dict[str, Verb] = {
         settings.VisualizeConfig,
         settings.parse_visualize,
         "cnnlab.app.visualize:run",
-        settings.STORED_VARIANTS,
         "cnnlab visualize checkpoint=latest what=filters,top9",
         unused=("dataset.normalize", "dataset.residency"),
     ),
@@ -139,7 +133,6 @@ VERBS: dict[str, Verb] = {
         settings.PredictConfig,
         settings.parse_predict,
         "cnnlab.app.predict:run",
-        settings.VARIANTS,
         "cnnlab predict checkpoint=latest images=photo.jpg",
     ),
     "compare": Verb(
@@ -147,7 +140,6 @@ VERBS: dict[str, Verb] = {
         settings.CompareConfig,
         settings.parse_compare,
         "cnnlab.app.compare:run",
-        {},
         "cnnlab compare runs=outputs/a,outputs/b output=compare.html",
     ),
     "convert": Verb(
@@ -155,7 +147,6 @@ VERBS: dict[str, Verb] = {
         settings.ConvertConfig,
         settings.parse_convert,
         "cnnlab.app.convert:run",
-        settings.VARIANTS,
         "cnnlab convert source=alexnet.pth output=alexnet.safetensors",
         needs=(
             Need(
@@ -177,7 +168,6 @@ VERBS: dict[str, Verb] = {
         settings.PrepareConfig,
         settings.parse_prepare,
         "cnnlab.app.prepare:run",
-        settings.VARIANTS,
         "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
         needs=(
             Need(
@@ -207,7 +197,6 @@ VERBS: dict[str, Verb] = {
         settings.BenchmarkConfig,
         settings.parse_benchmark,
         "cnnlab.app.benchmark:run",
-        settings.VARIANTS,
         "cnnlab benchmark dataset=fashion_mnist trainer.batch_size=128",
         unused=(
             *("allow_changes", "distributed", "ensemble", "logging", "resume", "saving"),
@@ -221,7 +210,6 @@ VERBS: dict[str, Verb] = {
         settings.ListConfig,
         settings.parse_list,
         "cnnlab.app.list:run",
-        {},
         "cnnlab list experiments",
     ),
 }
@@ -229,6 +217,5 @@ VERBS: dict[str, Verb] = {
 
 def load_task(verb: Verb) -> Task:
     """Import the function that does a command's work."""
-    module, _, name = verb.task.partition(":")
-    task: Task = getattr(importlib.import_module(module), name)
+    task: Task = load_by_name(verb.task)
     return task

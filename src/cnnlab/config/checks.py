@@ -1,6 +1,6 @@
-"""What fits with what: checks over several settings that no single range can say."""
+"""Checks that several commands share, over settings that no single range can check."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from cnnlab.config.data import (
@@ -9,8 +9,7 @@ from cnnlab.config.data import (
     CropConfig,
     DatasetConfig,
 )
-from cnnlab.config.schema import to_plain
-from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.errors import UsageError
 
 
@@ -91,7 +90,7 @@ TRAINING_ONLY = {
 """Switches of the machine without effect on a command that only applies a network."""
 
 
-def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY)) -> None:
+def check_runtime(runtime: RuntimeConfig, refused: Collection[str] = tuple(TRAINING_ONLY)) -> None:
     """Raise UsageError where a command is asked for one of the switches that it has no use for."""
     for name in refused:
         if getattr(runtime, name):
@@ -101,72 +100,7 @@ def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY))
             )
 
 
-def check_pictures(runtime: Any) -> None:
-    """Raise UsageError for a precision that pictures are not drawn in."""
-    if runtime.precision == "bf16":
-        raise UsageError(
-            "runtime.precision=bf16 is not for pictures: they are projected back in float32",
-            hint="runtime.precision=fp32, or tf32 on a GPU",
-        )
-
-
-def check_training(config: Any) -> None:
-    """Raise UsageError where parts of a TrainConfig contradict each other or have no effect."""
-    check_unicode(to_plain(config))
-    check_dataset(config.dataset)
-    check_normalization(config)
-    check_augment(config.augment, config.dataset)
-    check_trainer(config.trainer)
-    check_schedule(config.schedule, config.trainer.epochs)
-    check_validation(config)
-
-
-def check_normalization(config: Any) -> None:
-    """Raise UsageError where the checkpoint's normalization is asked for, and there is none."""
-    if config.dataset.normalize == "checkpoint" and config.fine_tuning.weights is None:
-        raise UsageError(
-            "dataset.normalize=checkpoint needs the checkpoint",
-            hint="model.weights=FILE, or dataset.normalize=channel",
-        )
-
-
-def check_trainer(trainer: Any) -> None:
-    """Raise UsageError where a batch cannot be computed in that many parts."""
-    if trainer.accumulate > trainer.batch_size:
-        raise UsageError(
-            f"trainer.accumulate={trainer.accumulate} parts of a batch of {trainer.batch_size} "
-            "images",
-            hint="keep trainer.accumulate at most trainer.batch_size",
-        )
-
-
-def check_schedule(schedule: ScheduleConfig, epochs: int) -> None:
-    """Raise UsageError where the warm-up lasts as long as the run."""
-    warmup = getattr(schedule, "warmup_epochs", 0)
-    if warmup and warmup >= epochs:
-        raise UsageError(
-            f"schedule.warmup_epochs={warmup:g} leaves nothing of trainer.epochs={epochs}",
-            hint="shorten the warm-up or train longer",
-        )
-    if isinstance(schedule, OneCycleScheduleConfig) and (
-        schedule.final_fraction > schedule.start_fraction
-    ):
-        raise UsageError(
-            f"schedule.final_fraction={schedule.final_fraction:g} is above "
-            f"schedule.start_fraction={schedule.start_fraction:g}",
-            hint="one cycle ends at or below the rate it starts with",
-        )
-
-
-def check_validation(config: Any) -> None:
-    """Raise UsageError where something waits for a validation error that is never measured."""
-    if config.dataset.num_validation > 0:
-        return
-    waiting = "trainer.early_stop_epochs" if config.trainer.early_stop_epochs else ""
-    if isinstance(config.schedule, PlateauScheduleConfig):
-        waiting = f"schedule={config.schedule.name}"
-    if waiting:
-        raise UsageError(
-            f"{waiting} needs a validation error, and dataset.num_validation is 0",
-            hint="hold images out with dataset.num_validation=500, for example",
-        )
+def refuse_empty(given: Sequence[object], key: str, hint: str) -> None:
+    """Raise UsageError where a list that a command needs is empty."""
+    if not given:
+        raise UsageError(f"{key} is missing", hint=hint)

@@ -1,8 +1,11 @@
-"""Settings of the data sets and of augmentation, a dataclass a name."""
+"""Settings of the data sets and augmentations, and the tables of both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from cnnlab.config.schema import setting
+from cnnlab.config.tables import Choice, Table
+from cnnlab.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -80,19 +83,65 @@ class SyntheticConfig(DatasetConfig):
     noise_levels: float = setting("deviation of the noise, of 255", at_least=0)
 
 
-DATASETS: dict[str, type[DatasetConfig]] = {
-    "mnist5k": DatasetConfig,
-    "mnist": DownloadConfig,
-    "fashion_mnist": DownloadConfig,
-    "cifar10": DownloadConfig,
-    "cifar100": DownloadConfig,
-    "gtsrb": EncodedConfig,
-    "imagenet": EncodedConfig,
-    "imagenet_2010": EncodedConfig,
-    "folder": FolderConfig,
-    "store": DecodedConfig,
-    "synthetic": SyntheticConfig,
-}
+@dataclass(kw_only=True)
+class StoredDatasetConfig:
+    """The set that the checkpoint was trained on; what is not null replaces the stored value."""
+
+    name: str = setting("checkpoint: the set named in the checkpoint", choices=("checkpoint",))
+    root: str | None = setting("folder that holds the files")
+    download: bool | None = setting("fetch missing files from the set's public home into root")
+    residency: str | None = setting(
+        "where the pixels stay", choices=("auto", "device", "host", "mapped")
+    )
+    on_bad: str | None = setting("files that hold no image", choices=("fail", "skip"))
+
+    def applied_to(self, stored: DatasetConfig) -> DatasetConfig:
+        """Return the set of a checkpoint with this command's values in it.
+
+        Raises UsageError for a value of a setting that the stored set does not have.
+        """
+        asked: dict[str, Any] = {
+            "root": self.root,
+            "download": self.download,
+            "residency": self.residency,
+            "on_bad": self.on_bad,
+        }
+        given = {key: value for key, value in asked.items() if value is not None}
+        unknown = [key for key, value in given.items() if value and not hasattr(stored, key)]
+        if unknown:
+            raise UsageError(
+                f"dataset '{stored.name}', which the checkpoint names, has no setting "
+                f"'{unknown[0]}'",
+                hint="leave it out, or name another set to test on: dataset=NAME",
+            )
+        return replace(stored, **{key: given[key] for key in given if hasattr(stored, key)})
+
+
+@dataclass(frozen=True)
+class DatasetChoice(Choice):
+    """A data set. mirror_allowed: whether a reflected image keeps its class; None: ask the set."""
+
+    mirror_allowed: bool | None = None
+
+
+DATASETS = Table(
+    "dataset",
+    DatasetConfig,
+    {
+        "mnist5k": DatasetChoice(DatasetConfig, "cnnlab.data.mnist5k:load", False),
+        "mnist": DatasetChoice(DownloadConfig, "cnnlab.data.idx:load_mnist", False),
+        "fashion_mnist": DatasetChoice(DownloadConfig, "cnnlab.data.idx:load_fashion_mnist", True),
+        "cifar10": DatasetChoice(DownloadConfig, "cnnlab.data.cifar:load_cifar10", True),
+        "cifar100": DatasetChoice(DownloadConfig, "cnnlab.data.cifar:load_cifar100", True),
+        "gtsrb": DatasetChoice(EncodedConfig, "cnnlab.data.gtsrb:load", False),
+        "imagenet": DatasetChoice(EncodedConfig, "cnnlab.data.imagenet:load_2012", True),
+        "imagenet_2010": DatasetChoice(EncodedConfig, "cnnlab.data.imagenet:load_2010", True),
+        "folder": DatasetChoice(FolderConfig, "cnnlab.data.folder:load", None),
+        "store": DatasetChoice(DecodedConfig, "cnnlab.data:load_store", None),
+        "synthetic": DatasetChoice(SyntheticConfig, "cnnlab.data.synthetic:load", True),
+    },
+)
+"""Builders: (settings) -> Splits, as the publishers split the set."""
 
 
 @dataclass(kw_only=True)
@@ -157,11 +206,16 @@ class ResizedCropConfig(AugmentConfig):
     force_mirror: bool = setting("mirror although the set's classes are not symmetric")
 
 
-AUGMENTS: dict[str, type[AugmentConfig]] = {
-    "none": AugmentConfig,
-    "crop": CropConfig,
-    "crop_mirror": CropMirrorConfig,
-    "affine": AffineConfig,
-    "alexnet": AlexnetAugmentConfig,
-    "resized_crop": ResizedCropConfig,
-}
+AUGMENTS = Table(
+    "augment",
+    AugmentConfig,
+    {
+        "none": Choice(AugmentConfig, "cnnlab.data.augment:build_none"),
+        "crop": Choice(CropConfig, "cnnlab.data.augment:build_crop"),
+        "crop_mirror": Choice(CropMirrorConfig, "cnnlab.data.augment:build_crop_mirror"),
+        "affine": Choice(AffineConfig, "cnnlab.data.augment:build_affine"),
+        "alexnet": Choice(AlexnetAugmentConfig, "cnnlab.data.augment:build_alexnet"),
+        "resized_crop": Choice(ResizedCropConfig, "cnnlab.data.augment:build_resized_crop"),
+    },
+)
+"""Builders: (settings, statistics of the training pixels if there are any) -> Augmentation."""

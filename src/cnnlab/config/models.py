@@ -1,8 +1,9 @@
-"""Settings of the models, a dataclass a name."""
+"""Settings of the models, and the table of models."""
 
 from dataclasses import dataclass
 
 from cnnlab.config.schema import setting
+from cnnlab.config.tables import Choice, Table
 from cnnlab.errors import UsageError
 
 
@@ -202,17 +203,43 @@ class FourLayerConfig(ScalableConfig):
     initialization: str = setting("of the weights", choices=("kaiming", "xavier", "lecun", "torch"))
 
 
-MODELS: dict[str, type[ModelConfig]] = {
-    "linear": LinearConfig,
-    "mlp": MlpConfig,
-    "lenet5": Lenet5Config,
-    "lenet5_1998": Lenet5Of1998Config,
-    "alexnet": AlexnetConfig,
-    "alexnet_two_tower": AlexnetConfig,
-    "alexnet_two_gpu": AlexnetTwoGpuConfig,
-    "alexnet_2014": Alexnet2014Config,
-    "alexnet_cifar": AlexnetCifarConfig,
-    "cifar_13pct": CifarLocalConfig,
-    "cifar_11pct": CifarLocalConfig,
-    "four_layer": FourLayerConfig,
-}
+@dataclass(frozen=True)
+class ModelChoice(Choice):
+    """A model. usual_input: (channels, side in pixels, classes) for which it was published."""
+
+    usual_input: tuple[int, int, int]
+
+
+MODELS = Table(
+    "model",
+    ModelConfig,
+    {
+        "linear": ModelChoice(LinearConfig, "cnnlab.models.small:linear", (1, 28, 10)),
+        "mlp": ModelChoice(MlpConfig, "cnnlab.models.small:mlp", (1, 28, 10)),
+        "lenet5": ModelChoice(Lenet5Config, "cnnlab.models.lenet5:lenet5", (1, 32, 10)),
+        "lenet5_1998": ModelChoice(
+            Lenet5Of1998Config, "cnnlab.models.lenet5_1998:lenet5_1998", (1, 32, 10)
+        ),
+        "alexnet": ModelChoice(AlexnetConfig, "cnnlab.models.alexnet:alexnet", (3, 224, 1000)),
+        "alexnet_two_tower": ModelChoice(
+            AlexnetConfig, "cnnlab.models.alexnet:alexnet_two_tower", (3, 224, 1000)
+        ),
+        "alexnet_two_gpu": ModelChoice(
+            AlexnetTwoGpuConfig, "cnnlab.models.towers:alexnet_two_gpu", (3, 224, 1000)
+        ),
+        "alexnet_2014": ModelChoice(
+            Alexnet2014Config, "cnnlab.models.alexnet_2014:alexnet_2014", (3, 224, 1000)
+        ),
+        "alexnet_cifar": ModelChoice(
+            AlexnetCifarConfig, "cnnlab.models.alexnet_2014:alexnet_cifar", (3, 32, 10)
+        ),
+        "cifar_13pct": ModelChoice(
+            CifarLocalConfig, "cnnlab.models.cifar:cifar_local", (3, 32, 10)
+        ),
+        "cifar_11pct": ModelChoice(
+            CifarLocalConfig, "cnnlab.models.cifar:cifar_local", (3, 24, 10)
+        ),
+        "four_layer": ModelChoice(FourLayerConfig, "cnnlab.models.cifar:four_layer", (3, 32, 10)),
+    },
+)
+"""Builders: (settings, Task, generator for the weights) -> Network."""

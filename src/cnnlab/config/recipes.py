@@ -56,7 +56,8 @@ def _check(recipe: Any, model: Any) -> None:
     if model not in MODELS:
         return  # the module that brings it is yet to be imported, or the name is refused later
 
-    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(MODELS[model])}
+    fields = dataclasses.fields(MODELS[model].config_class)
+    choices = {field.name: field.metadata["choices"] for field in fields}
     rows = [*OPTIMIZERS, *choices.get("activation", ()), *choices.get("geometry", ())]
     for entry, value in recipe.items():
         _check_rows(f"model.recipe.{entry}", value, rows)

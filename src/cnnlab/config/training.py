@@ -1,8 +1,9 @@
-"""Settings of optimizers, schedules, the trainer and saving."""
+"""Settings of training: optimizers and schedules with their tables, trainer, saving, logging."""
 
 from dataclasses import dataclass
 
 from cnnlab.config.schema import setting
+from cnnlab.config.tables import Choice, Table
 from cnnlab.errors import UsageError
 
 
@@ -41,12 +42,22 @@ class LevenbergMarquardtConfig(OptimizerConfig):
     num_curvature_images: int = setting("images of each pass's estimate", at_least=1)
 
 
-OPTIMIZERS: dict[str, type[OptimizerConfig]] = {
-    "sgd": SgdConfig,
-    "sgd_2012": SgdConfig,
-    "adamw": AdamwConfig,
-    "levenberg_marquardt": LevenbergMarquardtConfig,
-}
+OPTIMIZERS = Table(
+    "optimizer",
+    OptimizerConfig,
+    {
+        "sgd": Choice(SgdConfig, "cnnlab.training.optimizers:build_sgd"),
+        "sgd_2012": Choice(SgdConfig, "cnnlab.training.optimizers:build_sgd_2012"),
+        "adamw": Choice(AdamwConfig, "cnnlab.training.optimizers:build_adamw"),
+        "levenberg_marquardt": Choice(
+            LevenbergMarquardtConfig, "cnnlab.training.optimizers:build_levenberg_marquardt"
+        ),
+    },
+)
+"""Builders: (settings, parameter groups) -> torch Optimizer.
+
+Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state.
+"""
 
 
 @dataclass(kw_only=True)
@@ -108,14 +119,19 @@ class PlateauScheduleConfig(ScheduleConfig):
     max_drops: int = setting("drops in all", at_least=1)
 
 
-SCHEDULES: dict[str, type[ScheduleConfig]] = {
-    "constant": ScheduleConfig,
-    "step": StepScheduleConfig,
-    "table": TableScheduleConfig,
-    "cosine": CosineScheduleConfig,
-    "one_cycle": OneCycleScheduleConfig,
-    "plateau": PlateauScheduleConfig,
-}
+SCHEDULES = Table(
+    "schedule",
+    ScheduleConfig,
+    {
+        "constant": Choice(ScheduleConfig, "cnnlab.training.schedules:build_constant"),
+        "step": Choice(StepScheduleConfig, "cnnlab.training.schedules:build_step"),
+        "table": Choice(TableScheduleConfig, "cnnlab.training.schedules:build_table"),
+        "cosine": Choice(CosineScheduleConfig, "cnnlab.training.schedules:build_cosine"),
+        "one_cycle": Choice(OneCycleScheduleConfig, "cnnlab.training.schedules:build_one_cycle"),
+        "plateau": Choice(PlateauScheduleConfig, "cnnlab.training.schedules:build_plateau"),
+    },
+)
+"""Builders: (settings, steps per epoch, steps of the run) -> Schedule."""
 
 
 @dataclass(kw_only=True)
@@ -143,3 +159,23 @@ class SavingConfig:
     every_epochs: int | None = setting("epochs between checkpoints", at_least=1)
     every_minutes: float | None = setting("minutes between checkpoints", above=0)
     keep: int = setting("numbered checkpoints kept", at_least=2)
+
+
+@dataclass(kw_only=True)
+class LoggingConfig:
+    """What is shown and written beside the checkpoints."""
+
+    progress: bool = setting("a live bar on a terminal")
+    tensorboard: bool = setting("write TensorBoard event files")
+    report: bool = setting("write report.html at the end")
+    images_every_epochs: int | None = setting("epochs between logged pictures", at_least=1)
+
+
+@dataclass(kw_only=True)
+class EnsembleConfig:
+    """Several networks that differ in their seed alone, trained by one command."""
+
+    members: int = setting("networks trained from seed, seed + 1, ...; 1: no ensemble", at_least=1)
+    at_once: int | None = setting(
+        "members trained side by side; null: one a core on a CPU, one on a GPU", at_least=1
+    )

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.config.verbs import StoredDatasetConfig
+from cnnlab.config import StoredDatasetConfig
 from cnnlab.conversion.plain_weights import metadata, whole_metadata
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views

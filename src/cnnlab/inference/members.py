@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from cnnlab import run_folder
-from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig
+from cnnlab.config.evaluation import CroppedEvaluationConfig, EvaluationConfig
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes

@@ -1,12 +1,8 @@
-"""Continuing a run: which checkpoint, and what may differ from the run as it was.
-
-A run goes on with the settings it was started with. The safe ones may change, each of the others
-only when named in `allow_changes`; another model is another run.
-"""
+"""Continuing a run: which checkpoint, and whether settings, images and machine are its own."""
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +12,7 @@ import torch
 from cnnlab import __version__, checkpoint, run_folder
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, of_earlier_run, to_plain
+from cnnlab.config.changes import SAFE, Change, changes_between, check_changes
 from cnnlab.data.recorded import DATA_DIGEST, differences, recorded_digests
 from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
@@ -23,49 +20,6 @@ from cnnlab.errors import CheckpointError, CnnlabError, UsageError
 from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import processes
-
-SAFE = (
-    "saving",
-    "logging",
-    "evaluation",
-    "plugins",
-    "dataset.root",
-    "dataset.download",
-    "dataset.residency",
-    "dataset.num_decode_threads",
-    "runtime.device",
-    "runtime.num_threads",
-    "runtime.profile",
-    "trainer.log_every_steps",
-)
-"""Sections and settings that change neither the pictures nor the updates."""
-
-REFUSED = ("model",)
-_ABSENT = "(absent)"
-_NUM_SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Change:
-    """A setting that differs between the run as it was and the command that continues it."""
-
-    key: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return printable(f"{self.key} {self.old} -> {self.new}")
-
-    def within(self, keys: Iterable[str]) -> bool:
-        """Say whether a key or its section is among `keys`."""
-        return any(self.key == key or self.key.startswith(f"{key}.") for key in keys)
-
-    @property
-    def is_safe(self) -> bool:
-        """More epochs are what a finished run is continued for; fewer would cut a schedule."""
-        if self.key == "trainer.epochs" and isinstance(self.old, int):
-            return bool(self.new > self.old)
-        return self.within(SAFE)
 
 
 @dataclass
@@ -117,36 +71,6 @@ def prepare_together(
     folder, path = processes.FollowedRun(places[0]), places[1]
     held = None if path is None else checkpoint.read(path)
     return Resumption(folder, None if path is None else Path(path), held, [])
-
-
-def changes_between(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[Change]:
-    """Return the differences of two configs, key by key, in the new one's order."""
-    found = []
-    for name in [*new, *(name for name in old if name not in new)]:
-        key = f"{where}.{name}" if where else name
-        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += changes_between(before, after, key)
-        elif before != after:
-            found.append(Change(key, before, after))
-    return found
-
-
-def check_changes(changes: list[Change], allowed: list[str]) -> None:
-    """Raise UsageError unless every change is safe or its key (or section) is in `allowed`."""
-    refused = [change for change in changes if change.within(REFUSED)]
-    if refused:
-        raise UsageError(
-            "a resumed run keeps its model", _listed(refused), "start a run of its own instead"
-        )
-    unnamed = [change for change in changes if not (change.is_safe or change.within(allowed))]
-    if unnamed:
-        keys = ",".join([*allowed, *(change.key for change in unnamed)])
-        raise UsageError(
-            "these settings differ from the run's and change its result",
-            _listed(unnamed),
-            f"if you mean it: allow_changes=[{printable(keys)}]",
-        )
 
 
 def check_data(held: Checkpoint, splits: Splits, allowed: list[str]) -> None:
@@ -232,9 +156,3 @@ def _compared(folder: RunFolder, config: TrainConfig, say: Callable[[str], None]
 def _without_resume(plain: dict[str, Any]) -> dict[str, Any]:
     known = of_earlier_run(plain)
     return {k: v for k, v in known.items() if k not in ("resume", "allow_changes")}
-
-
-def _listed(changes: list[Change]) -> str:
-    shown = "; ".join(str(change) for change in changes[:_NUM_SHOWN])
-    more = len(changes) - _NUM_SHOWN
-    return shown + (f"; and {more} more" if more > 0 else "")

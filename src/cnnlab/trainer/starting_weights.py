@@ -16,10 +16,9 @@ from torch import Tensor
 
 from cnnlab import checkpoint, models, run_folder
 from cnnlab.checkpoint import Checkpoint
-from cnnlab.config import TrainConfig
-from cnnlab.config.checks import check_training
+from cnnlab.config import TrainConfig, check_training
 from cnnlab.config.data import AugmentConfig, DatasetConfig
-from cnnlab.config.models import FineTuningConfig, ModelConfig
+from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
 from cnnlab.conversion import foreign_weights, plain_weights
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.store import Store
@@ -199,7 +198,7 @@ def _check_network(model: ModelConfig, origin: Origin) -> None:
     """Raise CheckpointError, before any size matters, unless the layers have the same names."""
     if model.name == origin.model:
         return
-    channels, size, classes = models.USUAL_INPUT[model.name]
+    channels, size, classes = MODELS[model.name].usual_input
     network = models.build(
         models.on_one_device(model),
         in_channels=channels,

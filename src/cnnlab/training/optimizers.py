@@ -1,6 +1,6 @@
 """Update rules, parameter groups, and optimizer state by parameter name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from cnnlab.config.training import (
+    OPTIMIZERS,
     AdamwConfig,
     LevenbergMarquardtConfig,
     OptimizerConfig,
@@ -85,34 +86,25 @@ class Sgd(UpdateRule):
         torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
 
 
-def _sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
     return Sgd(groups, lr=config.learning_rate, momentum=config.momentum)
 
 
-def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_sgd_2012(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
     rate, momentum = config.learning_rate, config.momentum
     return Sgd(groups, lr=rate, momentum=momentum, rate_in_velocity=True)
 
 
-def _adamw(config: AdamwConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_adamw(config: AdamwConfig, groups: list[dict[str, Any]]) -> Optimizer:
     # Fused: torch's other forms refuse `found_inf`, which the guard of a training sets.
     betas = (config.beta1, config.beta2)
     return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)
 
 
-def _levenberg_marquardt(
+def build_levenberg_marquardt(
     config: LevenbergMarquardtConfig, groups: list[dict[str, Any]]
 ) -> Optimizer:
     return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
-
-
-OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Optimizer]] = {
-    "sgd": _sgd,
-    "sgd_2012": _sgd_2012,
-    "adamw": _adamw,
-    "levenberg_marquardt": _levenberg_marquardt,
-}
-"""Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state."""
 
 
 def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
@@ -121,7 +113,8 @@ def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     Each group carries its `base_rate`, which the loop multiplies with the schedule. The state
     exists from the start, filled with zeros, also where the first update is skipped.
     """
-    optimizer = OPTIMIZERS[config.name](config, parameter_groups(config, model))
+    builder = OPTIMIZERS[config.name].load()
+    optimizer: Optimizer = builder(config, parameter_groups(config, model))
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))

@@ -1,10 +1,11 @@
-"""Settings of the summary."""
+"""Settings of `cnnlab summary`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from cnnlab.config.data import DatasetConfig
 from cnnlab.config.models import ModelConfig
-from cnnlab.config.schema import setting
+from cnnlab.config.schema import parse, setting
 
 
 @dataclass(kw_only=True)
@@ -21,3 +22,8 @@ class SummaryConfig:
     seed: int = setting("of initialization and of the images' choice", at_least=0)
     format: str = setting("of the answer", choices=("text", "json"))
     plugins: list[str] = setting("Python modules that register models of your own")
+
+
+def parse_summary(plain: dict[str, Any]) -> SummaryConfig:
+    """Check and type what `cnnlab summary` was given."""
+    return parse(SummaryConfig, plain)

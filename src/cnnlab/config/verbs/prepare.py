@@ -1,9 +1,11 @@
 """Settings of `cnnlab prepare`."""
 
 from dataclasses import dataclass
+from typing import Any
 
+from cnnlab.config.checks import check_dataset
 from cnnlab.config.data import DatasetConfig
-from cnnlab.config.schema import setting
+from cnnlab.config.schema import parse, setting
 
 
 @dataclass(kw_only=True)
@@ -26,3 +28,10 @@ class PrepareConfig:
     num_threads: int | None = setting("that decode; null: all cores", at_least=1)
     wait_seconds: float = setting("for another preparation of the same output", at_least=0)
     verify: bool = setting("only compare every digest of `output`")
+
+
+def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:
+    """Check and type what `cnnlab prepare` was given."""
+    config = parse(PrepareConfig, plain)
+    check_dataset(config.dataset)
+    return config

@@ -1,10 +1,11 @@
 """Settings of `cnnlab convert`."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from cnnlab.config.data import AugmentConfig, DatasetConfig
 from cnnlab.config.models import ModelConfig
-from cnnlab.config.schema import setting
+from cnnlab.config.schema import parse, setting
 
 
 @dataclass(kw_only=True)
@@ -22,3 +23,8 @@ class ConvertConfig:
         "text file with a class name a line; null: ImageNet's where there are 1000 classes"
     )
     plugins: list[str] = setting("Python modules that register models of your own")
+
+
+def parse_convert(plain: dict[str, Any]) -> ConvertConfig:
+    """Check and type what `cnnlab convert` was given."""
+    return parse(ConvertConfig, plain)

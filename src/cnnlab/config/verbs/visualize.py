@@ -1,26 +1,14 @@
 """Settings of `cnnlab visualize`."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from cnnlab.config.data import DatasetConfig
-from cnnlab.config.schema import setting
-from cnnlab.config.surroundings import RuntimeConfig
-from cnnlab.config.verbs import StoredDatasetConfig
-
-PICTURE_NAMES = (
-    "filters",
-    "activations",
-    "deconvnet",
-    "top9",
-    "occlusion",
-    "equivariance",
-    "invariance",
-    "neighbours",
-    "predictions",
-    "evolution",
-    "filter_evolution",
-)
-"""What there is to see; known here so that a typing error is found before torch is loaded."""
+from cnnlab.config.checks import check_runtime, refuse_empty
+from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
+from cnnlab.config.pictures import PICTURES
+from cnnlab.config.runtime import RuntimeConfig
+from cnnlab.config.schema import parse, setting
+from cnnlab.errors import UsageError
 
 
 @dataclass(kw_only=True)
@@ -28,7 +16,7 @@ class VisualizeConfig:
     """`cnnlab visualize`."""
 
     checkpoint: str | None = setting("checkpoint, run folder, or latest")
-    what: list[str] = setting("pictures to draw", choices=(*PICTURE_NAMES, "all"))
+    what: list[str] = setting("pictures to draw", choices=(*PICTURES, "all"))
     dataset: DatasetConfig | StoredDatasetConfig
     split: str = setting("images to look at", choices=("test", "validation", "train"))
     images: list[str] = setting("picture files and folders to look at instead of the split's")
@@ -50,3 +38,26 @@ class VisualizeConfig:
     runtime: RuntimeConfig
     batch_size: int = setting("images at once", at_least=1)
     plugins: list[str] = setting("Python modules that register models of your own")
+
+
+def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
+    """Check and type what `cnnlab visualize` was given."""
+    config = parse(VisualizeConfig, plain)
+    check_runtime(config.runtime)
+    _check_precision(config.runtime)
+    refuse_empty(config.what, "what", "what=filters, what=[filters,top9] or what=all")
+    refuse_empty(config.formats, "formats", "formats=png, formats=svg or both: formats=[png,svg]")
+    if config.indices is not None:
+        refuse_empty(config.indices, "indices", "indices=[0,5], or null for some of each class")
+    if config.units is not None:
+        refuse_empty(config.units, "units", "units=[0,5], or null for the strongest")
+    return config
+
+
+def _check_precision(runtime: RuntimeConfig) -> None:
+    """Raise UsageError for a precision that pictures are not drawn in."""
+    if runtime.precision == "bf16":
+        raise UsageError(
+            "runtime.precision=bf16 is not for pictures: they are projected back in float32",
+            hint="runtime.precision=fp32, or tf32 on a GPU",
+        )
