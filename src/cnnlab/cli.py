@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cnnlab import starting
 
 if TYPE_CHECKING:
+    from cnnlab.command.composing import Job
     from cnnlab.command.line import Request
 
 USAGE = 2
@@ -58,23 +59,23 @@ def _show_everything() -> None:
             stream.reconfigure(errors=DEGRADING)
 
 
-def _interrupted(interruption: BaseException) -> int:
-    from cnnlab.command.failures import complain_once
+def _interrupted(interruption: KeyboardInterrupt) -> int:
+    from cnnlab.command.failures import code_of, complain_once
 
-    complain_once(getattr(interruption, "message", "") or "interrupted")
-    return int(getattr(interruption, "exit_code", starting.INTERRUPTED))
+    complain_once(str(interruption) or "interrupted")
+    return code_of(interruption)
 
 
 def _unforeseen(error: Exception) -> int:
-    """Report a bug on the way to the task; a Ctrl-C may arrive wrapped in another exception."""
-    from cnnlab.command.failures import complain_once, is_interrupt, report_bug, unusable_path
+    """Report a bug outside the task; a Ctrl-C may arrive wrapped in another exception."""
+    from cnnlab.command import failures
 
-    if is_interrupt(error):
+    if failures.is_interrupt(error):
         return _interrupted(KeyboardInterrupt())
-    if (message := unusable_path(error)) is not None:
-        complain_once(message)
+    if (message := failures.unusable_path(error)) is not None:
+        failures.complain_once(message)
         return USAGE
-    return report_bug(error, log=None)
+    return failures.report(error, failures.describe_bug(error, log=None), failures.BUG, log=None)
 
 
 def _main(arguments: list[str]) -> int:
@@ -136,7 +137,7 @@ def _help(verb: str, words: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    """Check every job of a command, then hand over to Hydra, which calls the task for each."""
+    """Check every job of a command, then run the one job, or let Hydra run all of them."""
     from cnnlab import interrupts
 
     if threading.current_thread() is threading.main_thread():
@@ -145,32 +146,41 @@ def _run(verb: str, arguments: list[str]) -> int:
 
     try:
         request = line.read(verb, arguments)
-        composing.check(request)
-        return _under_hydra(request)
+        checked = composing.check(request)
+        if request.needs_hydra or checked[0].needs_hydra:
+            return _under_hydra(request, checked)
     except composing.USER_ERRORS as error:
         raise composing.explain(error) from error
 
+    from cnnlab.command import jobs
 
-def _under_hydra(request: "Request") -> int:
-    """Let Hydra compose and start the job, or all jobs of a sweep; return the exit code."""
+    return jobs.run_checked(request, checked[0])
+
+
+def _under_hydra(request: "Request", checked: "list[Job]") -> int:
+    """Let Hydra do what was asked of it, and start the jobs of a sweep; return the exit code."""
     import hydra
 
     from cnnlab.command import folders, jobs, sweeps
     from cnnlab.config import choices
 
-    codes: list[int] = []
+    places = folders.shared([job.places for job in checked])
+    code = 0
 
     def task(composed: Any) -> int:
-        codes.append(jobs.run(request, composed))
-        return codes[-1]
+        nonlocal code  # hydra.main itself returns nothing
+        code = jobs.run_composed(request, places, composed)
+        return code
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of ending the process
-    words = [*request.overrides, *folders.words_for_hydra(request)]
-    sys.argv = [f"cnnlab {request.verb}", *words, *request.flags]
+    flags = [f"{name}={value}" if value else name for name, value in request.flags.items()]
+    words = [*request.overrides, *folders.words_for_hydra(places)]
+    sys.argv = [f"cnnlab {request.verb}", *words, *flags]
     folder = str(choices.configs_folder())
     hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
-    if request.is_sweep:
-        codes = sweeps.close(request)  # the jobs may have run in other processes
+    if not request.is_sweep:
+        return code
+    codes = sweeps.close(request.sweep, str(places.sweep))  # maybe of other processes
     return next((code for code in codes if code), 0)
 
 

@@ -13,8 +13,6 @@ class CnnlabError(Exception):
     """
 
     exit_code = 1
-    is_told = False
-    """Another process of this job shows the same message."""
 
     def __init__(self, what: str, where: str = "", hint: str = "") -> None:
         super().__init__(what, where, hint)
@@ -77,6 +75,14 @@ class PeerLostError(CnnlabError):
     exit_code = 7
 
 
+class MemberError(PeerLostError):
+    """A member of an ensemble failed, each in a process of its own: with that process's code."""
+
+    def __init__(self, exit_code: int, what: str, where: str = "", hint: str = "") -> None:
+        super().__init__(what, where, hint)
+        self.exit_code = exit_code
+
+
 class BusyError(CnnlabError):
     """A folder or file that exists already or is being written by somebody else."""
 
@@ -91,4 +97,23 @@ class Interrupted(KeyboardInterrupt):
 
     def __init__(self, exit_code: int, message: str = "") -> None:
         super().__init__(message)
-        self.exit_code, self.message = exit_code, message
+        self.exit_code = exit_code
+
+
+class RunError(Exception):
+    """Says which run `error` ended, for whoever reports it.
+
+    run: the run folder, whose log takes the traceback.
+    """
+
+    def __init__(self, run: str, error: BaseException) -> None:
+        super().__init__(run, error)
+        self.run, self.error = run, error
+
+
+class ShownError(Exception):
+    """Says that another process of this job has shown the message of `error`."""
+
+    def __init__(self, error: CnnlabError) -> None:
+        super().__init__(error)
+        self.error = error

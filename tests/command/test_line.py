@@ -79,7 +79,7 @@ def test_flags_may_stand_anywhere() -> None:
 
     assert request.words == ["seed=1", "model=linear"]
     assert request.is_sweep
-    assert request.flags == ["-m", "--config-dir", "configs"]
+    assert request.flags == {"--multirun": "", "--config-dir": "configs"}
 
 
 @pytest.mark.parametrize(

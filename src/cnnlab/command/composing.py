@@ -1,6 +1,7 @@
 """Composed configs, checked before anything runs: all jobs of a sweep, and resumed runs."""
 
 import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -8,11 +9,11 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cnnlab.command import folders
-from cnnlab.command.line import Request
+from cnnlab.command.line import Request, is_hydras
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
@@ -31,20 +32,38 @@ USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueErro
 """What Hydra raises for a command line or a YAML file that cannot be used."""
 
 
-def check(request: Request) -> None:
-    """Compose and check every job of a request; raises UsageError for the first bad one.
+@dataclass(frozen=True)
+class Job:
+    """One job of a command, composed once and checked.
 
-    The folders of the jobs are taken into the request.
+    composed: with the `hydra` node. overrides: its key=value words as Hydra takes them. config:
+    the typed settings that the command's task is called with.
     """
+
+    composed: DictConfig
+    overrides: list[str]
+    config: Any
+    places: folders.Places
+
+    @property
+    def needs_hydra(self) -> bool:
+        """Return whether a YAML file asks Hydra to do something around the job."""
+        hydra = self.composed.hydra
+        return bool(hydra.callbacks or hydra.job.env_set or hydra.verbose)
+
+
+def check(request: Request) -> list[Job]:
+    """Compose and check every job of a request; raises UsageError for the first bad one."""
     folders.check_words(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        for number, overrides in enumerate(jobs(request)):
-            words = [*_search_path(request), *_for_hydra(request), *overrides]
-            composed = compose(request.verb, words, return_hydra_config=True)
-            folders.take_over(request, composed, number)
-            with open_dict(composed):
-                del composed["hydra"]
-            parse(VERBS[request.verb], composed, overrides)
+        return [_check(request, *numbered) for numbered in enumerate(jobs(request))]
+
+
+def _check(request: Request, number: int, overrides: list[str]) -> Job:
+    words = [*_search_path(request), *_for_hydra(request), *overrides]
+    composed = compose(request.verb, words, return_hydra_config=True)
+    places = folders.chosen(request, composed, number)
+    return Job(composed, overrides, parse(VERBS[request.verb], composed, overrides), places)
 
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
@@ -69,11 +88,12 @@ def _refuse_without_effect(verb: Verb, config: Any, overrides: list[str]) -> Non
             )
 
 
-def settle(composed: Any) -> dict[str, Any]:
+def settle(composed: DictConfig) -> dict[str, Any]:
     """Return composed settings as plain data: every default resolved, and no recipe left."""
-    container = OmegaConf.to_container(composed, resolve=True)
+    own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    container = OmegaConf.to_container(own, resolve=True)
     assert isinstance(container, dict)
-    plain = {str(key): value for key, value in container.items() if key != "hydra"}
+    plain = {str(key): value for key, value in container.items()}
     recipes.take_out(plain)
     return plain
 
@@ -111,7 +131,7 @@ def jobs(request: Request) -> list[list[str]]:
     sweeping = [override for override in parsed if override.is_sweep_override()]
     if sweeping and not request.is_sweep:
         raise _several_values(sweeping[0])
-    axes = [_values(override) for override in parsed if not _is_hydra(override)]
+    axes = [_values(override) for override in parsed if not is_hydras(override.key_or_group)]
     combinations = list(itertools.islice(itertools.product(*axes), MOST_COMBINATIONS + 1))
     if len(combinations) > MOST_COMBINATIONS:
         combinations = _each_value_once([axis for axis in axes if axis])
@@ -124,9 +144,8 @@ def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
         overrides = jobs(request)[0]
         words = [*_search_path(request), *overrides]
         composed = compose(request.verb, words, return_hydra_config=True)
+
     chosen: dict[str, str | None] = dict(composed.hydra.runtime.choices)
-    with open_dict(composed):
-        del composed["hydra"]
     values = in_use(composed, overrides)
     if values.get("resume"):
         chosen |= {key: part["name"] for key, part in values.items() if _is_named(part)}
@@ -161,10 +180,6 @@ def _each_value_once(axes: list[list[str]]) -> list[tuple[str, ...]]:
     ]
 
 
-def _is_hydra(override: Override) -> bool:
-    return override.key_or_group.split("/")[0].split(".")[0] == "hydra"
-
-
 def _for_hydra(request: Request) -> list[str]:
     """Return the settings of Hydra that the folders of jobs depend on.
 
@@ -194,7 +209,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
     config = of_earlier_run(run.read_config())
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group
-        if _is_hydra(override) or key == "resume":
+        if is_hydras(key) or key == "resume":
             continue
         value = _at(asked, key)
         if not override.is_force_add() or isinstance(value, dict):

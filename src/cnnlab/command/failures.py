@@ -9,8 +9,10 @@ import time
 import traceback
 from typing import Any
 
+from cnnlab.errors import Interrupted
 from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED
 from cnnlab.printable import printable_lines, say
+from cnnlab.starting import INTERRUPTED
 
 BUG = 1
 WAIT_SECONDS = 2.0
@@ -20,19 +22,21 @@ MOST_SHOWN = 100
 SHOW_VARIABLE = "CNNLAB_TRACEBACK"
 
 
-def report(error: BaseException, message: str, code: int, log: str | None) -> int:
+def report(error: BaseException, message: str | None, code: int, log: str | None) -> int:
     """Write the message on stderr and the traceback into the log, if there is one; return `code`.
 
-    With CNNLAB_TRACEBACK set the traceback is shown too.
+    message: None where another process of the job has shown it. With CNNLAB_TRACEBACK set the
+    traceback is shown too.
     """
     trace = printable_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
             file.write(trace)
+
     if os.environ.get(SHOW_VARIABLE):
         say(trace)
-    if not getattr(error, "is_told", False):
+    if message is not None:
         complain(message)
     return code
 
@@ -55,21 +59,25 @@ def complain_once(message: str) -> None:
         time.sleep(WAIT_SECONDS)
 
 
-def report_bug(error: BaseException, log: str | None) -> int:
-    """Say that cnnlab is at fault, and where the traceback is."""
+def describe_bug(error: BaseException, log: str | None) -> str:
+    """Return the message of an error that is cnnlab's fault: what it is, where its traceback is."""
     first_line = (str(error).splitlines() or [""])[0][:200]
     seen = f"in {log}" if log else f"shown with {SHOW_VARIABLE}=1"
-    message = f"bug: {type(error).__name__}: {first_line}\n  traceback {seen}"
-    return report(error, message, BUG, log)
+    return f"bug: {type(error).__name__}: {first_line}\n  traceback {seen}"
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Say whether a Ctrl-C lies behind an exception: libraries wrap it while they are imported."""
+    """Return whether a Ctrl-C is the cause of an exception: libraries wrap it while imported."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def code_of(interruption: KeyboardInterrupt) -> int:
+    """Return the exit code of an interrupt: 130, or what a task that has saved its state says."""
+    return interruption.exit_code if isinstance(interruption, Interrupted) else INTERRUPTED
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -8,6 +8,7 @@ so it is told none, and a training claims its folder once it owns one.
 import copy
 import os
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -54,13 +55,25 @@ def check_words(request: Request) -> None:
         raise UsageError(f"{key} is for sweeps", hint="add -m, or write hydra.run.dir=X")
 
 
-def take_over(request: Request, composed: DictConfig, job: int) -> None:
-    """Take the folders of one composed job, with its `hydra` node, into the request.
+@dataclass(frozen=True)
+class Places:
+    """Where the jobs of a command leave their runs.
+
+    run: the folder of a single job; None: a new one under outputs/. sweep: the folder of a sweep.
+    subfolder: the template of each job's folder in there; None: named after what is trained.
+    """
+
+    run: str | None = None
+    sweep: str | None = None
+    subfolder: str | None = None
+
+
+def chosen(request: Request, composed: DictConfig, job: int) -> Places:
+    """Return the folders of one composed job, with its `hydra` node.
 
     What the command line names wins over what a YAML file names. Every interpolation is resolved
-    once, so that a wrong one is found before anything runs. The folder of a sweep is fixed here.
-    Raises UsageError when jobs would not share it or would not use what was typed, OmegaConf's
-    errors for a wrong interpolation.
+    once, so that a wrong one is found before anything runs. Raises UsageError when the job would
+    not use what was typed, OmegaConf's errors for a wrong interpolation.
     """
     _refuse(composed.hydra)
     _refuse_beside_resume(request, composed)
@@ -71,38 +84,40 @@ def take_over(request: Request, composed: DictConfig, job: int) -> None:
     named = OmegaConf.to_container(composed.hydra, resolve=False)
     assert isinstance(named, dict)
     if not request.is_sweep:
-        request.folder = _chosen(request.folder, named["run"]["dir"])
-        _resolve(request.folder, composed, composed.hydra)
-        return
+        template = _first_named(request.folder, named["run"]["dir"])
+        return Places(run=template and _resolve(template, composed, composed.hydra))
 
-    request.subfolder = _chosen(request.subfolder, named["sweep"]["subdir"])
-    _resolve(request.subfolder, composed, composed.hydra)
+    subfolder = _first_named(request.subfolder, named["sweep"]["subdir"])
+    _resolve(subfolder or "", composed, composed.hydra)
     template = _at_this_moment(request.sweep_folder or str(named["sweep"]["dir"]), request)
-    shared = _resolve(template, composed, composed.hydra)
-    if job and shared != request.shared_folder:
-        raise UsageError(
-            "hydra.sweep.dir is one folder for all jobs",
-            f"it would be {request.shared_folder} and {shared}",
-            "put what differs into hydra.sweep.subdir",
-        )
-    request.shared_folder = shared
+    return Places(sweep=_resolve(template, composed, composed.hydra), subfolder=subfolder)
 
 
-def of_job(request: Request, composed: DictConfig) -> str | None:
-    """Return the folder that the job which runs now must claim; None: any of its own."""
-    template = request.subfolder if request.is_sweep else request.folder
-    if template is None:
-        return None
+def shared(of_jobs: list[Places]) -> Places:
+    """Return the places of a whole command. Raises UsageError where jobs are not in one sweep."""
+    for other in of_jobs[1:]:
+        if other.sweep != of_jobs[0].sweep:
+            raise UsageError(
+                "hydra.sweep.dir is one folder for all jobs",
+                f"it would be {of_jobs[0].sweep} and {other.sweep}",
+                "put what differs into hydra.sweep.subdir",
+            )
+    return of_jobs[-1]
+
+
+def of_job(places: Places, composed: DictConfig) -> str | None:
+    """Return the folder that the job which Hydra runs now must claim; None: any of its own."""
+    if places.subfolder is None:
+        return places.run
     hydra: Any = HydraConfig.get()
-    folder = _resolve(template, composed, hydra)
-    return os.path.join(request.shared_folder or "", folder)
+    return os.path.join(places.sweep or "", _resolve(places.subfolder, composed, hydra))
 
 
-def words_for_hydra(request: Request) -> list[str]:
+def words_for_hydra(places: Places) -> list[str]:
     """Return overrides that keep Hydra from making a folder for a job."""
     words = [f"hydra.run.dir={NOWHERE}", f"hydra.sweep.subdir={NOWHERE}"]
-    if request.shared_folder is not None:
-        words.append(f"hydra.sweep.dir={quote(request.shared_folder)}")
+    if places.sweep is not None:
+        words.append(f"hydra.sweep.dir={quote(places.sweep)}")
     return words
 
 
@@ -132,8 +147,8 @@ def _refuse_beside_resume(request: Request, composed: DictConfig) -> None:
         )
 
 
-def _chosen(typed: str | None, named: Any) -> str | None:
-    """Return the template to use: the line's, else a YAML file's, else None."""
+def _first_named(typed: str | None, named: Any) -> str | None:
+    """Return the template to use: the command line's, else a YAML file's, else None."""
     if typed is not None:
         return typed
     return None if named in (None, NOWHERE) else str(named)
@@ -145,10 +160,10 @@ def _at_this_moment(template: str, request: Request) -> str:
     return re.sub(r"\$\{now:([^}]*)\}", lambda match: moment.strftime(match[1]), template)
 
 
-def _resolve(template: str | None, composed: DictConfig, hydra: DictConfig) -> str:
+def _resolve(template: str, composed: DictConfig, hydra: DictConfig) -> str:
     """Return the template with its interpolations resolved at the root of the job's config."""
-    if template is None or "${" not in template:
-        return template or ""
+    if "${" not in template:
+        return template
     whole = copy.deepcopy(composed)
     with open_dict(whole):
         whole.hydra = copy.deepcopy(hydra)

@@ -28,34 +28,36 @@ FOLDER_KEYS = {
 }
 """Keys of Hydra that name a folder; any character may stand in it, and interpolations."""
 
-FLAGS_WITH_VALUE = {"--package", "-p", "--config-dir", "-cd", "--experimental-rerun", "--cfg", "-c"}
-FLAGS_WITH_OPTIONAL_VALUE = {"--info", "-i"}
 REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
-SWEEP_FLAGS = {"--multirun", "-m"}
-OTHER_FLAGS = {"--run", "-r", "--resolve", "--hydra-help", "--version", "--shell-completion", "-sc"}
+FLAGS_WITH_VALUE = {"--package", "--config-dir", "--experimental-rerun", "--cfg"}
+FLAGS_WITH_OPTIONAL_VALUE = {"--info"}
+FLAGS_ALONE = {"--multirun", "--run", "--resolve", "--hydra-help", "--version"}
+FLAGS_ALONE |= {"--shell-completion"}
+LONG_FORMS = {"-p": "--package", "-cd": "--config-dir", "-c": "--cfg", "-i": "--info"}
+LONG_FORMS |= {"-m": "--multirun", "-r": "--run", "-sc": "--shell-completion"}
 
 
 @dataclass(kw_only=True)
 class Request:
-    """A command line taken apart. overrides: as Hydra reads them.
+    """A command line taken apart.
 
-    folder, sweep_folder, subfolder: as typed, of hydra.run.dir, hydra.sweep.dir and
-    hydra.sweep.subdir; typed_folders: which of these keys there were. shared_folder: of all jobs of
-    a sweep, known once they were composed.
-    started: when the command was, in seconds; with the process it tells sweeps apart.
+    command: the line as typed, quoted for a shell. words: what is no flag, as typed. overrides:
+    these words as Hydra reads them. flags: Hydra's, in their long form, each with its value or "".
+    folder, sweep_folder, subfolder: hydra.run.dir, hydra.sweep.dir and hydra.sweep.subdir as typed;
+    typed_folders: which of these keys there were. started: the time of the command in seconds;
+    together with the process it tells sweeps apart.
     """
 
     verb: str
     command: str
     words: list[str] = field(default_factory=list)
     overrides: list[str] = field(default_factory=list)
-    flags: list[str] = field(default_factory=list)
+    flags: dict[str, str] = field(default_factory=dict)
     config_folders: list[str] = field(default_factory=list)
     typed_folders: list[str] = field(default_factory=list)
     folder: str | None = None
     sweep_folder: str | None = None
     subfolder: str | None = None
-    shared_folder: str | None = None
     started: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
 
@@ -66,13 +68,20 @@ class Request:
 
     @property
     def is_sweep(self) -> bool:
-        """Say whether several jobs were asked for."""
-        return any(flag in SWEEP_FLAGS for flag in self.flags)
+        """Return whether several jobs were asked for."""
+        return "--multirun" in self.flags
 
     @property
-    def prints_settings(self) -> bool:
-        """Return whether `--cfg job` was asked for, in one word or two."""
-        return bool(re.search(r"(^| )(--cfg|-c)[ =]job( |$)", " ".join(self.flags)))
+    def needs_hydra(self) -> bool:
+        """Return whether Hydra is asked for more than to compose one job."""
+        return bool(self.flags.keys() - {"--config-dir", "--run"}) or any(
+            is_hydras(_take_apart(word)[1]) for word in self.overrides
+        )
+
+
+def is_hydras(key: str) -> bool:
+    """Return whether a key is a setting of Hydra itself."""
+    return key.split("/")[0].split(".")[0] == "hydra"
 
 
 def read(verb: str, arguments: Sequence[str]) -> Request:
@@ -82,8 +91,8 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     """
     request = Request(verb=verb, command=shlex.join(["cnnlab", verb, *arguments]))
     _separate(list(arguments), request)
-    if request.prints_settings and "--resolve" not in request.flags:
-        request.flags.append("--resolve")  # values, not how they follow from the model's recipe
+    if request.flags.get("--cfg") == "job":
+        request.flags["--resolve"] = ""  # values, not how they follow from the model's recipe
     _refuse_several_processes(request)
     if verb == "list" and request.words and "=" not in request.words[0]:
         request.words[0] = f"what={request.words[0]}"
@@ -121,21 +130,25 @@ def _separate(arguments: list[str], request: Request) -> None:
         if not word.startswith("-"):
             request.words.append(word)
             continue
-        name, _, value = word.partition("=")
-        if name in REFUSED_FLAGS:
+        typed, _, value = word.partition("=")
+        if typed in REFUSED_FLAGS:
             raise UsageError(
-                f"{name} would replace the settings of '{request.verb}'",
+                f"{typed} would replace the settings of '{request.verb}'",
                 hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
             )
-        if name not in FLAGS_WITH_VALUE | FLAGS_WITH_OPTIONAL_VALUE | SWEEP_FLAGS | OTHER_FLAGS:
-            raise UsageError(f"no option '{name}'", hint="settings have no dashes: key=value")
-        request.flags.append(word)
-        if name in FLAGS_WITH_VALUE and not value and arguments:
+
+        name = LONG_FORMS.get(typed, typed)
+        if name in FLAGS_WITH_VALUE and not value:
+            if not arguments:
+                raise UsageError(f"{typed} needs a value")
             value = arguments.pop(0)
-            request.flags.append(value)
         elif name in FLAGS_WITH_OPTIONAL_VALUE and arguments and "=" not in arguments[0]:
-            request.flags.append(arguments.pop(0))
-        if name in ("--config-dir", "-cd"):
+            value = arguments.pop(0)
+        elif name not in FLAGS_WITH_VALUE | FLAGS_WITH_OPTIONAL_VALUE | FLAGS_ALONE:
+            raise UsageError(f"no option '{typed}'", hint="settings have no dashes: key=value")
+
+        request.flags[name] = value
+        if name == "--config-dir":
             request.config_folders.append(_config_folder(value))
 
 
@@ -170,7 +183,7 @@ def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
         return
     if key == "hydra.mode":
         raise UsageError("hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out")
-    if key.split("/")[0].split(".")[0] == "hydra":
+    if is_hydras(key):
         request.overrides.append(word)
         return
     groups = choices.groups(request.verb)

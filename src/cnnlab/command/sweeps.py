@@ -10,17 +10,14 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cnnlab.config import Launch
+from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
 from cnnlab.errors import UnwritableError
 from cnnlab.files import atomic
 from cnnlab.printable import csv_cell
 from cnnlab.run_folder import RunFolder
-
-if TYPE_CHECKING:
-    from cnnlab.command.line import Request
 
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
@@ -28,22 +25,22 @@ PLACE = "hydra.sweep.dir=X"
 """The setting that says where both are, of every command."""
 
 
-def record(launch: Launch, code: int) -> None:
+def record(launch: Launch, outcome: Outcome) -> None:
     """Append one finished job, with what its own run folder says, to the sweep folder.
 
     Raises ResourceError where that cannot be written.
     """
     assert launch.sweep_folder is not None
-    run = {} if launch.run is None else RunFolder(launch.run).status()
+    run = {} if outcome.run is None else RunFolder(outcome.run).status()
     facts = {
         "sweep": launch.sweep,
         "job": launch.job,
         "overrides": launch.overrides,
-        "status": run.get("status", "failed" if code else "done"),
-        "exit_code": code,
+        "status": run.get("status", "failed" if outcome.exit_code else "done"),
+        "exit_code": outcome.exit_code,
         "validation_error": run.get("best_validation_error"),
         "test_error": run.get("test_error"),
-        "run": launch.run,
+        "run": outcome.run,
     }
     path = Path(launch.sweep_folder) / JOBS
     try:
@@ -54,13 +51,13 @@ def record(launch: Launch, code: int) -> None:
         raise atomic.unwritable(path, error).with_places(PLACE) from error
 
 
-def close(request: "Request") -> list[int]:
-    """Write results.csv and print the table of the jobs of this sweep; return their exit codes.
+def close(sweep: str, sweep_folder: str) -> list[int]:
+    """Write results.csv and print the table of the jobs of a sweep; return their exit codes.
 
     The table goes to stderr, so that stdout stays the jobs' own.
     """
-    folder = Path(str(request.shared_folder))
-    jobs = _jobs_of(request.sweep, folder / JOBS)
+    folder = Path(sweep_folder)
+    jobs = _jobs_of(sweep, folder / JOBS)
     if jobs:
         _write_csv(folder / RESULTS, jobs)
         console = Console(progress=False, stream=sys.stderr)

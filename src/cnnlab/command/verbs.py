@@ -12,8 +12,11 @@ from cnnlab import config as settings
 from cnnlab.config.tables import load_by_name
 from cnnlab.files import foreign
 
-Task = Callable[[Any, settings.Launch], int]
-"""What does the work: (checked config, launch) -> exit code."""
+Task = Callable[[Any, settings.Launch], int | settings.Outcome]
+"""What does the work: (checked config, launch) -> outcome, or the exit code where there is no run.
+
+Raises RunError where it fails with a run folder of its own.
+"""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ several choices (model, dataset, augment, optimizer, schedule, evaluation) has a
 per name, so a key that has no effect in a choice does not exist there.
 """
 
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
 from cnnlab.config.data import (
@@ -18,6 +18,7 @@ from cnnlab.config.data import (
 )
 from cnnlab.config.earlier import completed
 from cnnlab.config.evaluation import EVALUATIONS, EvaluationConfig, ViewsChoice
+from cnnlab.config.launch import Launch, Outcome
 from cnnlab.config.models import MODELS, FineTuningConfig, ModelChoice, ModelConfig
 from cnnlab.config.pictures import PICTURES
 from cnnlab.config.schema import parse, to_plain
@@ -56,6 +57,7 @@ __all__ = [
     "ModelChoice",
     "ModelConfig",
     "OptimizerConfig",
+    "Outcome",
     "PredictConfig",
     "PrepareConfig",
     "ScheduleConfig",
@@ -80,27 +82,6 @@ __all__ = [
     "parse_visualize",
     "to_plain",
 ]
-
-
-@dataclass(kw_only=True)
-class Launch:
-    """How a command was started; the second argument of every task.
-
-    command: the line as typed, quoted for a shell. overrides: its key=value words. folder: the
-    run folder that must be claimed exactly (hydra.run.dir, hydra.sweep.subdir), or None.
-    sweep, sweep_folder and job: which sweep this is a job of, where its runs live, and which job.
-    run and log: set by the task as soon as it owns a run folder and has a log file; a sweep reads
-    what came of the job there, and tracebacks are appended here.
-    """
-
-    command: str
-    overrides: list[str] = field(default_factory=list)
-    folder: str | None = None
-    sweep: str | None = None
-    sweep_folder: str | None = None
-    job: int | None = None
-    run: str | None = None
-    log: str | None = None
 
 
 def of_earlier_run(plain: dict[str, Any]) -> dict[str, Any]:

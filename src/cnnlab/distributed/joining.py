@@ -16,7 +16,7 @@ import torch.distributed as dist
 from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.distributed.share import Share
 from cnnlab.distributed.watch import Watch
-from cnnlab.errors import CnnlabError, Interrupted, ResourceError
+from cnnlab.errors import CnnlabError, Interrupted, ResourceError, ShownError
 from cnnlab.printable import printable
 from cnnlab.threads import leave_after
 
@@ -56,8 +56,8 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
     """Give the processes of this job inside the block; without torchrun, `ALONE`.
 
     An exception on the way out is told to the others and, when they all raise the same, shown
-    once. timeout_seconds: how long the job may stand still. Raises PeerLostError when another
-    process is lost.
+    once: the rest raise ShownError. timeout_seconds: how long the job may stand still. Raises
+    PeerLostError when another process is lost.
     """
     if not is_launched():
         yield ALONE
@@ -72,7 +72,9 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
     except BaseException as error:
         watch.fail(error, cause_of(error))
         _part_at_exit(int(getattr(error, "exit_code", 1)))
-        _let_one_speak(error, watch)
+        if isinstance(error, CnnlabError) and watch.is_told(error.what):
+            time.sleep(SPEAK_SECONDS)  # the launcher ends all processes when the first is gone
+            raise ShownError(error) from error
         raise
     _part(watch)
 
@@ -151,16 +153,6 @@ def _loopback_store(share: Share, port: int, limit: datetime.timedelta) -> dist.
         timeout=limit,
         master_listen_fd=listening,
     )
-
-
-def _let_one_speak(error: BaseException, watch: Watch) -> None:
-    """Be silent where another process shows the same message, and give it the time to do so.
-
-    The launcher ends all processes when the first is gone.
-    """
-    if isinstance(error, CnnlabError) and watch.is_told(error.what):
-        error.is_told = True
-        time.sleep(SPEAK_SECONDS)
 
 
 def cause_of(error: BaseException) -> str:

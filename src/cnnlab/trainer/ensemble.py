@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import IO
 
 from cnnlab import distributed, interrupts, run_folder, runtime
-from cnnlab.config import EvaluateConfig, Launch, TrainConfig, to_plain
+from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
-from cnnlab.errors import CnnlabError, Interrupted, PeerLostError, UsageError
+from cnnlab.errors import Interrupted, MemberError, PeerLostError, UsageError
 from cnnlab.inference import answer as answers
 from cnnlab.inference import evaluation
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
@@ -36,8 +36,11 @@ POLL_SECONDS = 0.2
 EVALUATION_BATCH = 256
 
 
-def run(config: TrainConfig, launch: Launch) -> int:
-    """Train the members, or continue them, and measure them as one; return the exit code."""
+def run(config: TrainConfig, launch: Launch) -> Outcome:
+    """Train the members, or continue them, and measure them as one.
+
+    Raises RunError for what happens while the run folder is held.
+    """
     if distributed.is_launched():
         raise UsageError(
             "an ensemble trains its members in processes of its own",
@@ -48,11 +51,10 @@ def run(config: TrainConfig, launch: Launch) -> int:
         if config.resume is None:
             config, _ = starting_weights.begin(config, launch.overrides, distributed.ALONE)
         folder = _open_folder(config, launch)
-        launch.run, launch.log = str(folder.path), str(folder.log_file)
         console.log_to(folder.log_file)
-        with train.recorded(folder):
+        with train.failing_as(folder), train.recorded(folder):
             _train_and_test(config, folder, console, launch)
-    return 0
+    return Outcome(run=str(folder.path))
 
 
 def _train_and_test(
@@ -244,14 +246,12 @@ def epochs_of(path: Path) -> float:
         return 0.0
 
 
-def failure(path: Path, code: int, said: str) -> CnnlabError:
+def failure(path: Path, code: int, said: str) -> MemberError:
     """Return an error that ends the ensemble with the member's own exit code and words."""
     lines = said.removeprefix("cnnlab: ").splitlines() or [f"ended with code {code}"]
     where, hint, *_ = [*(line.strip() for line in lines[1:]), "", ""]
-    error = PeerLostError(f"{path.name}: {lines[0]}", where, hint or f"its folder: {path}")
-    if code > 0:
-        error.exit_code = code
-    return error
+    own_code = code if code > 0 else PeerLostError.exit_code  # a signal ended it
+    return MemberError(own_code, f"{path.name}: {lines[0]}", where, hint or f"its folder: {path}")
 
 
 def _open_folder(config: TrainConfig, launch: Launch) -> RunFolder:

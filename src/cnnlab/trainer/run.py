@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
+from cnnlab.errors import RunError
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import processes, resume, starting_weights
 from cnnlab.trainer.assemble import Assembly, assemble
@@ -19,10 +21,30 @@ from cnnlab.trainer.starting_weights import Origin
 from cnnlab.trainer.trainer import Training
 
 
-def train_together(
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is ready to be trained, in a folder that the first process holds."""
+
+    training: Training
+    resumption: Resumption | None
+
+    @property
+    def folder(self) -> RunFolder:
+        return self.training.folder
+
+    def train(self) -> None:
+        """Train, this process its share, then test."""
+        self.training.run(self.resumption)
+
+
+@contextlib.contextmanager
+def opened(
     config: TrainConfig, launch: Launch, device: torch.device, console: Console, peers: Peers
-) -> None:
-    """Train, this process its share; the first one owns the run folder."""
+) -> Iterator[OpenRun | None]:
+    """Give the run of `config`, assembled; None where the run to continue is complete.
+
+    Its folder is held inside the block, and run.json says how the block ended.
+    """
     with contextlib.ExitStack() as held:
         resumption, origin = None, None
         if config.resume is None:
@@ -30,6 +52,7 @@ def train_together(
         else:
             resumption = resume.prepare_together(config, console.line, peers)
             if resumption is None:
+                yield None
                 return
             held.callback(resumption.folder.release)
             if resumption.held is None and config.fine_tuning.weights is not None:
@@ -38,12 +61,11 @@ def train_together(
         parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
         processes.check_alone(peers, len(getattr(parts.network, "devices", ())))
         folder = resumption.folder if resumption else claim_together(config, launch, peers)
-        launch.run, launch.log = str(folder.path), str(folder.log_file)
         if peers.is_first:
             console.log_to(folder.log_file)
         peers.report_to(str(folder.path), lambda message: failed(folder.path, message))
         with recorded(folder):
-            Training(parts, folder, console, launch).run(resumption)
+            yield OpenRun(Training(parts, folder, console, launch), resumption)
 
 
 def build(
@@ -109,3 +131,12 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         raise
     finally:
         folder.release()
+
+
+@contextlib.contextmanager
+def failing_as(folder: RunFolder) -> Iterator[None]:
+    """Raise RunError for what the block raises: whoever reports it learns the run folder."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        raise RunError(str(folder.path), error) from error
