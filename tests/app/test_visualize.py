@@ -168,7 +168,7 @@ def test_an_empty_list_draws_nothing_and_is_refused(run, key, capsys):
 
 def test_pictures_in_bf16_are_refused(run, capsys):
     assert main(["visualize", f"checkpoint={run}", "runtime.precision=bf16"]) == 2
-    assert "runtime.precision=bf16 is not for pictures" in capsys.readouterr().err
+    assert "visualize does not support runtime.precision=bf16" in capsys.readouterr().err
 
 
 def test_images_are_chosen_class_by_class():

@@ -14,7 +14,7 @@ from cnnlab.errors import UsageError
 
 
 def check_dataset(dataset: DatasetConfig) -> None:
-    """Raise UsageError where the border leaves no room for a picture."""
+    """Raise UsageError if the border leaves no room for an image."""
     border, side = 2 * dataset.pad_pixels, dataset.image_size_pixels
     if border >= side:
         raise UsageError(
@@ -25,7 +25,7 @@ def check_dataset(dataset: DatasetConfig) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: a file name of other bytes cannot."""
+    """Return whether a text can be encoded as UTF-8; names of files need not be."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -34,7 +34,7 @@ def is_unicode(text: str) -> bool:
 
 
 def check_unicode(value: Any, key: str = "") -> None:
-    """Raise UsageError where a path or another text in `value` holds bytes that are not UTF-8.
+    """Raise UsageError if a path or another text in `value` is not valid UTF-8.
 
     Such a run could be trained, but its checkpoints could not be read again.
     """
@@ -46,16 +46,17 @@ def check_unicode(value: Any, key: str = "") -> None:
             check_unicode(item, key)
     elif isinstance(value, str) and not is_unicode(value):
         raise UsageError(
-            f"{key} holds bytes that are not UTF-8",
+            f"{key} is not valid UTF-8",
             value,
-            "rename the folder, or name it by a link: ln -s FOLDER LINK",
+            "rename the folder, or use a symbolic link: ln -s FOLDER LINK",
         )
 
 
 def check_augment(augment: AugmentConfig, dataset: DatasetConfig) -> None:
-    """Raise UsageError where a crop is larger than what it is cut from, or lacks its mean."""
+    """Raise UsageError if a crop is larger than its image, or lacks the mean image it needs."""
     if isinstance(augment, AlexnetAugmentConfig):
         _check_mean(augment, dataset)
+
     if not isinstance(augment, CropConfig) or augment.crop_pixels is None:
         return
     room = dataset.image_size_pixels + 2 * augment.padding_pixels
@@ -75,6 +76,7 @@ def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
         )
         if asked
     ]
+
     if wanted and dataset.normalize != "pixel":
         raise UsageError(
             f"{wanted[0]} needs the mean image",
@@ -87,11 +89,11 @@ TRAINING_ONLY = {
     "profile": "traces steps of training",
     "compile": "compiles the step of training",
 }
-"""Switches of the machine without effect on a command that only applies a network."""
+"""Settings of `runtime` without effect on commands that do not train."""
 
 
 def check_runtime(runtime: RuntimeConfig, refused: Collection[str] = tuple(TRAINING_ONLY)) -> None:
-    """Raise UsageError where a command is asked for one of the switches that it has no use for."""
+    """Raise UsageError for a setting of `runtime` that has no effect on a command."""
     for name in refused:
         if getattr(runtime, name):
             raise UsageError(
@@ -101,6 +103,6 @@ def check_runtime(runtime: RuntimeConfig, refused: Collection[str] = tuple(TRAIN
 
 
 def refuse_empty(given: Sequence[object], key: str, hint: str) -> None:
-    """Raise UsageError where a list that a command needs is empty."""
+    """Raise UsageError if a required list is empty."""
     if not given:
         raise UsageError(f"{key} is missing", hint=hint)

@@ -8,17 +8,17 @@ from cnnlab.config.tables import Choice, Table
 
 @dataclass(kw_only=True)
 class EvaluationConfig:
-    """The central view of each image: what training validates with."""
+    """The central crop of each image, as in validation."""
 
-    name: str = setting("views whose probabilities are averaged")
+    name: str = setting("views of an image whose probabilities are averaged")
 
 
 @dataclass(kw_only=True)
 class CroppedEvaluationConfig(EvaluationConfig):
-    """Several crops of each image, and for ten_view their reflections."""
+    """Several crops of each image; ten_view adds their reflections."""
 
     padding_pixels: int | None = setting(
-        "black border around the image before cutting; null: the border of training", at_least=0
+        "black border added before cropping; null: as in training", at_least=0
     )
 
 

@@ -7,26 +7,26 @@ from cnnlab.config.schema import setting
 
 @dataclass(kw_only=True)
 class RuntimeConfig:
-    """The machine."""
+    """Device, precision, threads and compilation."""
 
-    device: str = setting("auto, cpu, cuda, cuda:1 ...")
-    precision: str = setting("of the arithmetic", choices=("fp32", "tf32", "bf16"))
-    num_threads: int | None = setting("CPU threads; null lets torch choose", at_least=1)
-    deterministic: bool = setting("bit-identical runs on CUDA, slower")
-    channels_last: bool = setting("memory format of the network")
+    device: str = setting("auto, cpu, cuda or cuda:N")
+    precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
+    num_threads: int | None = setting("CPU threads; null: torch's default", at_least=1)
+    deterministic: bool = setting("deterministic CUDA algorithms: bit-identical runs, slower")
+    channels_last: bool = setting("channels_last memory format")
     compile: bool = setting(
-        "while training: network and loss as one graph for each batch size", earlier=False
+        "compile network and loss into one graph per batch size, for training", earlier=False
     )
-    profile: bool = setting("while training: trace 20 steps into the run folder")
+    profile: bool = setting("write a profiler trace of 20 training steps into the run folder")
 
 
 @dataclass(kw_only=True)
 class DistributedConfig:
-    """What matters only under torchrun; one process ignores it."""
+    """Settings of several processes under torchrun; without effect on one."""
 
     timeout_seconds: float = setting(
-        "standstill of all processes that ends the job; longer than saving takes", above=0
+        "end the job after this long without progress; must exceed the time to save", above=0
     )
     compression: str = setting(
-        "of gradients on their way; bf16 halves the bytes and rounds", choices=("none", "bf16")
+        "gradient compression; bf16 halves the traffic and rounds", choices=("none", "bf16")
     )

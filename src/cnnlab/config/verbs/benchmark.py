@@ -10,10 +10,10 @@ from cnnlab.config.verbs.train import TrainConfig, check_training
 
 @dataclass(kw_only=True)
 class BenchmarkConfig(TrainConfig):
-    """`cnnlab benchmark`: the training that is measured, and how long to look."""
+    """`cnnlab benchmark`: the training to measure, and for how long."""
 
-    seconds_per_part: float = setting("time spent on each part", above=0)
-    format: str = setting("of the answer", choices=("text", "json"))
+    seconds_per_part: float = setting("seconds to measure each part", above=0)
+    format: str = setting("output format", choices=("text", "json"))
 
 
 def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:

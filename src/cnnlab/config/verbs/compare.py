@@ -11,9 +11,9 @@ from cnnlab.config.schema import parse, setting
 class CompareConfig:
     """`cnnlab compare`."""
 
-    runs: list[str] = setting("run folders, or latest")
-    output: str | None = setting("page with tables and overlaid curves; null: none is written")
-    format: str = setting("of the answer", choices=("text", "json"))
+    runs: list[str] = setting("run folders or latest")
+    output: str | None = setting("HTML page to write, with tables and overlaid curves; null: none")
+    format: str = setting("output format", choices=("text", "json"))
 
 
 def parse_compare(plain: dict[str, Any]) -> CompareConfig:

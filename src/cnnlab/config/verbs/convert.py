@@ -10,19 +10,19 @@ from cnnlab.config.schema import parse, setting
 
 @dataclass(kw_only=True)
 class ConvertConfig:
-    """`cnnlab convert`: foreign weights in, cnnlab's out; the output's ending says what it is."""
+    """`cnnlab convert`; the suffix of the output selects its format."""
 
     source: str | None = setting(
-        "file of torchvision's AlexNet (torch, safetensors), torchvision, or a cnnlab checkpoint"
+        "cnnlab checkpoint, torchvision's AlexNet (.pth, .safetensors), or the word torchvision"
     )
     output: str | None = setting("file to write: .safetensors, .pth or .onnx; must not exist yet")
     model: ModelConfig
     dataset: DatasetConfig
     augment: AugmentConfig
     class_names: str | None = setting(
-        "text file with a class name a line; null: ImageNet's where there are 1000 classes"
+        "text file with one class name per line; null: ImageNet's if there are 1000 classes"
     )
-    plugins: list[str] = setting("Python modules that register models of your own")
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
 
 
 def parse_convert(plain: dict[str, Any]) -> ConvertConfig:

@@ -14,21 +14,21 @@ from cnnlab.config.schema import parse, setting
 class EvaluateConfig:
     """`cnnlab evaluate`."""
 
-    checkpoint: list[str] = setting("checkpoints, run folders, or latest; several: an ensemble")
+    checkpoint: list[str] = setting("checkpoints, run folders or latest; several: an ensemble")
     dataset: DatasetConfig | StoredDatasetConfig
-    split: str = setting("images to test on", choices=("test", "validation", "train"))
+    split: str = setting("split to evaluate on", choices=("test", "validation", "train"))
     evaluation: EvaluationConfig
     runtime: RuntimeConfig
     weights: list[float] | None = setting(
-        "of the checkpoints in the average; null: equal", at_least=0
+        "weights of the checkpoints in the average; null: equal", at_least=0
     )
-    batch_size: int = setting("images at once", at_least=1)
-    save_probabilities: bool = setting("keep every image's answers, by member and view")
+    batch_size: int = setting("images per batch", at_least=1)
+    save_probabilities: bool = setting("save the probabilities of every image, per member and view")
     output: str | None = setting(
-        "folder of report, result and probabilities; null: in the run folder"
+        "folder for report, results and probabilities; null: the run folder"
     )
-    format: str = setting("of the answer", choices=("text", "json"))
-    plugins: list[str] = setting("Python modules that register models of your own")
+    format: str = setting("output format", choices=("text", "json"))
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
 
 
 def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:

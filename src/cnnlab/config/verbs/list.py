@@ -10,8 +10,8 @@ from cnnlab.config.schema import parse, setting
 class ListConfig:
     """`cnnlab list`."""
 
-    what: str = setting("to list", choices=("models", "datasets", "experiments", "runs"))
-    format: str = setting("of the answer", choices=("text", "json"))
+    what: str = setting("what to list", choices=("models", "datasets", "experiments", "runs"))
+    format: str = setting("output format", choices=("text", "json"))
 
 
 def parse_list(plain: dict[str, Any]) -> ListConfig:

@@ -13,17 +13,17 @@ from cnnlab.config.schema import parse, setting
 class PredictConfig:
     """`cnnlab predict`."""
 
-    checkpoint: list[str] = setting("checkpoints, run folders, or latest; several: an ensemble")
-    images: list[str] = setting("picture files and folders of them")
+    checkpoint: list[str] = setting("checkpoints, run folders or latest; several: an ensemble")
+    images: list[str] = setting("image files, or folders of them")
     evaluation: EvaluationConfig
     runtime: RuntimeConfig
     pictures: str = setting(
-        "auto: digits photographed on paper are brought to MNIST's form; as_is: never",
+        "auto: convert photographed digits to the form of MNIST; as_is: never",
         choices=("auto", "as_is"),
     )
-    top: int = setting("classes named for each picture", at_least=1)
-    format: str = setting("of the answer", choices=("text", "csv", "json"))
-    plugins: list[str] = setting("Python modules that register models of your own")
+    top: int = setting("classes to print per image", at_least=1)
+    format: str = setting("output format", choices=("text", "csv", "json"))
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
 
 
 def parse_predict(plain: dict[str, Any]) -> PredictConfig:

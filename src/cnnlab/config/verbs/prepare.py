@@ -13,21 +13,27 @@ class PrepareConfig:
     """`cnnlab prepare`."""
 
     dataset: DatasetConfig
-    output: str | None = setting("folder that becomes the Store")
-    encoding: str = setting("of the pixels on disk", choices=("uint8", "jpeg"))
+    output: str | None = setting("folder of the new Store")
+    encoding: str = setting("pixel encoding on disk", choices=("uint8", "jpeg"))
     side_pixels: int | None = setting(
-        "shorter side, then the central square; null: the dataset's size without its border",
+        "resize the shorter side to this, then crop the central square; null: image_size_pixels "
+        "without the border",
         at_least=1,
     )
-    kernel: str = setting("of the antialiased resize", choices=("bilinear", "bicubic"))
-    quality: int = setting("of the JPEGs", at_least=1, at_most=100)
-    on_bad: str = setting("a file that holds no image", choices=("fail", "skip"))
-    max_bad_fraction: float = setting("skipped at most, of a split", at_least=0, at_most=1)
-    max_image_pixels: int = setting("width x height above which a file is bad", at_least=1)
-    shard_megabytes: int = setting("of pixels in one shard", at_least=1)
-    num_threads: int | None = setting("that decode; null: all cores", at_least=1)
-    wait_seconds: float = setting("for another preparation of the same output", at_least=0)
-    verify: bool = setting("only compare every digest of `output`")
+    kernel: str = setting("filter of the antialiased resize", choices=("bilinear", "bicubic"))
+    quality: int = setting("JPEG quality", at_least=1, at_most=100)
+    on_bad: str = setting(
+        "files without a usable image: list them all and stop (fail), or skip and record them",
+        choices=("fail", "skip"),
+    )
+    max_bad_fraction: float = setting("largest fraction of a split to skip", at_least=0, at_most=1)
+    max_image_pixels: int = setting("width x height above which a file is unusable", at_least=1)
+    shard_megabytes: int = setting("megabytes of pixels per shard", at_least=1)
+    num_threads: int | None = setting("decoding threads; null: one per core", at_least=1)
+    wait_seconds: float = setting(
+        "seconds to wait for another process that prepares the same output", at_least=0
+    )
+    verify: bool = setting("only verify the digests of an existing output")
 
 
 def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:

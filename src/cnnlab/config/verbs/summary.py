@@ -13,15 +13,15 @@ class SummaryConfig:
     """`cnnlab summary`."""
 
     model: ModelConfig
-    in_channels: int | None = setting("channels of the input; null: the model's own", at_least=1)
-    input_size_pixels: int | None = setting("side of the input; null: the model's own", at_least=1)
-    num_classes: int | None = setting("classes; null: the model's own", at_least=2)
-    init_report: bool = setting("also show what the network makes of real images before training")
+    in_channels: int | None = setting("input channels; null: as published", at_least=1)
+    input_size_pixels: int | None = setting("input side; null: as published", at_least=1)
+    num_classes: int | None = setting("number of classes; null: as published", at_least=2)
+    init_report: bool = setting("also show activation statistics on real images before training")
     dataset: DatasetConfig
-    num_images: int = setting("training images that the report looks at", at_least=2)
-    seed: int = setting("of initialization and of the images' choice", at_least=0)
-    format: str = setting("of the answer", choices=("text", "json"))
-    plugins: list[str] = setting("Python modules that register models of your own")
+    num_images: int = setting("training images for init_report", at_least=2)
+    seed: int = setting("seed of initialization and of the choice of images", at_least=0)
+    format: str = setting("output format", choices=("text", "json"))
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
 
 
 def parse_summary(plain: dict[str, Any]) -> SummaryConfig:

@@ -26,7 +26,7 @@ from cnnlab.errors import UsageError
 class TrainConfig:
     """`cnnlab train`."""
 
-    seed: int = setting("of initialization, order, augmentation and dropout", at_least=0)
+    seed: int = setting("seed of initialization, data order, augmentation and dropout", at_least=0)
     model: ModelConfig
     fine_tuning: FineTuningConfig = settings_within("model")
     dataset: DatasetConfig
@@ -40,23 +40,23 @@ class TrainConfig:
     distributed: DistributedConfig
     saving: SavingConfig
     logging: LoggingConfig
-    resume: str | None = setting("run folder or checkpoint to continue, or latest")
-    allow_changes: list[str] = setting("settings that may differ from the run resumed")
-    plugins: list[str] = setting("Python modules that register models of your own")
+    resume: str | None = setting("run folder or checkpoint to resume, or latest")
+    allow_changes: list[str] = setting("settings that may differ from those of the resumed run")
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
 
 
 def parse_train(plain: dict[str, Any]) -> TrainConfig:
     """Check and type what `cnnlab train` was given."""
-    stored = isinstance(plain.get("dataset"), dict) and plain["dataset"].get("name") == "checkpoint"
-    if stored:
-        raise UsageError("dataset=checkpoint is for evaluating", hint="name the set to train on")
+    dataset = plain.get("dataset")
+    if isinstance(dataset, dict) and dataset.get("name") == "checkpoint":
+        raise UsageError("dataset=checkpoint is for evaluation", hint="name a data set to train on")
     config = parse(TrainConfig, plain)
     check_training(config)
     return config
 
 
 def check_training(config: TrainConfig) -> None:
-    """Raise UsageError where parts of a TrainConfig contradict each other or have no effect."""
+    """Raise UsageError if settings contradict each other or have no effect."""
     check_unicode(to_plain(config))
     check_dataset(config.dataset)
     _check_normalization(config)
@@ -67,51 +67,54 @@ def check_training(config: TrainConfig) -> None:
 
 
 def _check_normalization(config: TrainConfig) -> None:
-    """Raise UsageError where the checkpoint's normalization is asked for, and there is none."""
+    """Raise UsageError if the normalization of a checkpoint is asked for, and there is none."""
     if config.dataset.normalize == "checkpoint" and config.fine_tuning.weights is None:
         raise UsageError(
-            "dataset.normalize=checkpoint needs the checkpoint",
+            "dataset.normalize=checkpoint needs a checkpoint",
             hint="model.weights=FILE, or dataset.normalize=channel",
         )
 
 
 def _check_trainer(trainer: TrainerConfig) -> None:
-    """Raise UsageError where a batch cannot be computed in that many parts."""
+    """Raise UsageError if a batch has fewer images than parts."""
     if trainer.accumulate > trainer.batch_size:
         raise UsageError(
-            f"trainer.accumulate={trainer.accumulate} parts of a batch of {trainer.batch_size} "
-            "images",
-            hint="keep trainer.accumulate at most trainer.batch_size",
+            f"trainer.accumulate={trainer.accumulate} exceeds "
+            f"trainer.batch_size={trainer.batch_size}",
+            hint="a part needs at least one image",
         )
 
 
 def _check_schedule(schedule: ScheduleConfig, epochs: int) -> None:
-    """Raise UsageError where the warm-up lasts as long as the run."""
+    """Raise UsageError if the warm-up lasts as long as the run, or one cycle ends too high."""
     warmup = getattr(schedule, "warmup_epochs", 0)
     if warmup and warmup >= epochs:
         raise UsageError(
-            f"schedule.warmup_epochs={warmup:g} leaves nothing of trainer.epochs={epochs}",
+            f"schedule.warmup_epochs={warmup:g} is not shorter than trainer.epochs={epochs}",
             hint="shorten the warm-up or train longer",
         )
+
     if isinstance(schedule, OneCycleScheduleConfig) and (
         schedule.final_fraction > schedule.start_fraction
     ):
         raise UsageError(
             f"schedule.final_fraction={schedule.final_fraction:g} is above "
             f"schedule.start_fraction={schedule.start_fraction:g}",
-            hint="one cycle ends at or below the rate it starts with",
+            hint="one cycle must not end above the learning rate it starts with",
         )
 
 
 def _check_validation(config: TrainConfig) -> None:
-    """Raise UsageError where something waits for a validation error that is never measured."""
+    """Raise UsageError if a setting needs a validation error, and no images are held out."""
     if config.dataset.num_validation > 0:
         return
+
     waiting = "trainer.early_stop_epochs" if config.trainer.early_stop_epochs else ""
     if isinstance(config.schedule, PlateauScheduleConfig):
         waiting = f"schedule={config.schedule.name}"
+
     if waiting:
         raise UsageError(
             f"{waiting} needs a validation error, and dataset.num_validation is 0",
-            hint="hold images out with dataset.num_validation=500, for example",
+            hint="hold out images, for example dataset.num_validation=500",
         )
