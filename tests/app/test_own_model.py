@@ -69,4 +69,4 @@ def test_an_own_model_is_summed_up_trained_and_evaluated(own_model, tmp_path, ca
 
 def test_its_settings_are_checked_like_the_others(own_model, capsys):
     assert main(["summary", *own_model, "model.width=0"]) == 2
-    assert "model.width must be a whole number at least 1" in capsys.readouterr().err
+    assert "model.width must be an integer at least 1" in capsys.readouterr().err

@@ -59,7 +59,7 @@ def test_a_section_may_be_null_only_where_it_says_so() -> None:
         ({**CIRCLE, "name": "star"}, "shape.name must be one of circle, box, got 'star'"),
         ({**CIRCLE, "radius": 0}, "shape.radius must be a number above 0, got 0.0"),
         ({**CIRCLE, "radius": True}, "shape.radius must be a number above 0, got True"),
-        ({**BOX, "sides": 3}, "shape.sides must be a list, each a whole number at least 1, got 3"),
+        ({**BOX, "sides": 3}, "shape.sides must be a list, each an integer at least 1, got 3"),
         ({**BOX, "sides": [1, 0]}, "shape.sides[1] must be"),
         ({**BOX, "colour": "green"}, "shape.colour must be one of red, blue, or null, got 'green'"),
         ({"name": "circle"}, "'shape.radius' is missing"),
@@ -79,13 +79,13 @@ def test_a_number_may_stand_for_a_text() -> None:
         root: str = setting("where")
 
     assert parse(Folder, {"root": 2012}).root == "2012"
-    with pytest.raises(UsageError, match="root must be a text, got True"):
+    with pytest.raises(UsageError, match="root must be a string, got True"):
         parse(Folder, {"root": True})
 
 
 def test_expectations_are_said_in_words() -> None:
     assert (
-        expected(list[int], {"bounds": {"at least": 1}}) == "a list, each a whole number at least 1"
+        expected(list[int], {"bounds": {"at least": 1}}) == "a list, each an integer at least 1"
     )
     assert expected(float | None, {"bounds": {"above": 0, "below": 1}}) == (
         "a number above 0 and below 1, or null"

@@ -133,10 +133,10 @@ def expected(hint: Any, metadata: Any) -> str:
 
 
 _TYPE_WORDS: dict[Any, str] = {
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     bool: "true or false",
-    str: "a text",
+    str: "a string",
 }
 
 

@@ -41,6 +41,9 @@ class Sgd(UpdateRule):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.rate_in_velocity = rate_in_velocity
 
+    def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; those of a group lie on one device."""
@@ -146,15 +149,15 @@ def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> 
 
 def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
     """Return the state before the first update under the keys that torch uses."""
-    if isinstance(optimizer, DiagonalLevenbergMarquardt):
-        return {"curvature": torch.zeros_like(parameter)}
+    if isinstance(optimizer, UpdateRule):
+        return optimizer.empty_state(group, parameter)
     if isinstance(optimizer, AdamW):
         return {
             "step": torch.zeros((), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
-    return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
+    return {}
 
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
