@@ -198,7 +198,10 @@ def test_a_model_of_ones_own_may_have_a_recipe(
     [
         ("{learning_rates: 0.1}", "'model.recipe.learning_rates' is not used anywhere"),
         ("{learning_rate: {sdg: 0.1}}", "'model.recipe.learning_rate.sdg' is not used anywhere"),
-        ("{initialization: {224_ceil: torch}}", "'model.recipe.initialization.224_ceil' is not used"),
+        (
+            "{initialization: {224_ceil: torch}}",
+            "'model.recipe.initialization.224_ceil' is not used",
+        ),
         ("0.1", "model.recipe must be a mapping"),
         ("{learning_rate: fast}", "optimizer.learning_rate must be a number"),
     ],

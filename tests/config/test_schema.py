@@ -84,9 +84,7 @@ def test_a_number_may_stand_for_a_text() -> None:
 
 
 def test_expectations_are_said_in_words() -> None:
-    assert (
-        expected(list[int], {"bounds": {"at least": 1}}) == "a list, each an integer at least 1"
-    )
+    assert expected(list[int], {"bounds": {"at least": 1}}) == "a list, each an integer at least 1"
     assert expected(float | None, {"bounds": {"above": 0, "below": 1}}) == (
         "a number above 0 and below 1, or null"
     )
