@@ -25,7 +25,7 @@ BAD_LINES = [
     (["train", "~seed"], "cannot be removed"),
     (["train", "trainer.epochs=abc"], "trainer.epochs must be an integer"),
     (["train", "trainer.epochs=0"], "at least 1, got 0"),
-    (["train", "trainer.epochs=2.5"], "whole number"),
+    (["train", "trainer.epochs=2.5"], "an integer"),
     (["train", "trainer=3"], "trainer must be a mapping"),
     (["train", "model.dropout=1.5"], "below 1, got 1.5"),
     (["train", "model=linear", "model.dropout=0.5"], "model 'linear' has no setting 'dropout'"),
