@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from cnnlab.config import renamed
 from cnnlab.errors import CheckpointError, NumericsError
-from cnnlab.files import sealed, tensor_header
-from cnnlab.files.sealed import verify
+from cnnlab.files import checksummed, tensor_header
+from cnnlab.files.checksummed import verify
 from cnnlab.files.tensor_header import FORMAT_VERSION, Entry
 from cnnlab.printable import printable
 
@@ -59,18 +60,21 @@ def write(path: str | Path, tensors: dict[str, torch.Tensor], document: dict[str
     placed = tensor_header.place(entries)
     header = tensor_header.build(placed, {**document, "format_version": FORMAT_VERSION})
     pieces = (piece for e in placed for piece in _finite_pieces(e.name, tensors[e.name]))
-    sealed.write(path, header, pieces, sum(entry.num_bytes for entry in placed))
+    checksummed.write(path, header, pieces, sum(entry.num_bytes for entry in placed))
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a file that `write` made.
+    """Read a file that `write` made; the keys of the config in its document are those of today.
 
     Raises CheckpointError when it is missing, foreign, damaged, malformed, written by a newer
     cnnlab, or holds a value that is not finite; ResourceError when memory does not suffice.
     """
     where = printable(str(path))
-    header, data = sealed.read(path)
+    header, data = checksummed.read(path)
     entries, document = tensor_header.parse(header, len(data), where)
+    if "config" in document:
+        document["config"] = renamed.current(document["config"])
+
     tensors = {entry.name: _view(entry, data) for entry in entries}
     for name, tensor in tensors.items():
         if not is_finite(tensor):

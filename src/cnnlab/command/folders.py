@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cnnlab.command.line import Request, quote
+from cnnlab.command.line import RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR, Request, quote
 from cnnlab.command.verbs import VERBS
 from cnnlab.errors import UsageError
 
@@ -27,32 +27,31 @@ _TEMPORARY_KEY = "_folder_of_the_job"
 
 def check_words(request: Request) -> None:
     """Raise UsageError for a folder that this command line would not use."""
-    run, sweep = request.folder is not None, request.sweep_folder is not None
-    subdir = request.subfolder is not None
-    verb = VERBS[request.verb]
-
-    if (run or subdir) and not verb.makes_runs:
-        key = "hydra.run.dir" if run else "hydra.sweep.subdir"
+    typed, verb = request.folders, VERBS[request.verb]
+    of_runs = [key for key in (RUN_DIR, SWEEP_SUBDIR) if key in typed]
+    if of_runs and not verb.makes_runs:
         places = verb.places()
         instead = f", its files go where {places} says" if places else ""
-        raise UsageError(f"'{request.verb}' makes no run folder", hint=f"leave out {key}{instead}")
+        raise UsageError(
+            f"'{request.verb}' makes no run folder", hint=f"leave out {of_runs[0]}{instead}"
+        )
 
-    if run and request.is_sweep:
+    if RUN_DIR in typed and request.is_sweep:
         raise UsageError(
             "hydra.run.dir is the folder of one run, and -m asks for several",
             hint="hydra.sweep.dir=X holds them all, hydra.sweep.subdir names the folder of each",
         )
 
     # a restarted job continues in its folder, which a new time would not name again
-    if "RANK" in os.environ and "${now:" in (request.folder or ""):
+    if "RANK" in os.environ and "${now:" in typed.get(RUN_DIR, ""):
         raise UsageError(
             "hydra.run.dir names a time, and torchrun may start this run again at another one",
             hint="name a folder of its own: hydra.run.dir=X",
         )
 
-    if (sweep or subdir) and not request.is_sweep:
-        key = "hydra.sweep.dir" if sweep else "hydra.sweep.subdir"
-        raise UsageError(f"{key} is for sweeps", hint="add -m, or write hydra.run.dir=X")
+    of_sweeps = [key for key in (SWEEP_DIR, SWEEP_SUBDIR) if key in typed]
+    if of_sweeps and not request.is_sweep:
+        raise UsageError(f"{of_sweeps[0]} is for sweeps", hint="add -m, or write hydra.run.dir=X")
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,14 @@ def chosen(request: Request, composed: DictConfig, job: int) -> Places:
     named = OmegaConf.to_container(composed.hydra, resolve=False)
     assert isinstance(named, dict)
     if not request.is_sweep:
-        template = _first_named(request.folder, named["run"]["dir"])
+        template = _first_named(request.folders.get(RUN_DIR), named["run"]["dir"])
         return Places(run=template and _resolve(template, composed, composed.hydra))
 
-    subfolder = _first_named(request.subfolder, named["sweep"]["subdir"])
+    subfolder = _first_named(request.folders.get(SWEEP_SUBDIR), named["sweep"]["subdir"])
     _resolve(subfolder or "", composed, composed.hydra)
-    template = _at_this_moment(request.sweep_folder or str(named["sweep"]["dir"]), request)
+    template = _at_this_moment(
+        request.folders.get(SWEEP_DIR) or str(named["sweep"]["dir"]), request
+    )
     return Places(sweep=_resolve(template, composed, composed.hydra), subfolder=subfolder)
 
 
@@ -138,7 +139,7 @@ def _refuse(hydra: DictConfig) -> None:
 def _refuse_beside_resume(request: Request, composed: DictConfig) -> None:
     """Raise UsageError for a typed folder of a run that has one already."""
     resumed = OmegaConf.select(composed, "resume")
-    unused = [key for key in request.typed_folders if key != "hydra.sweep.dir"]
+    unused = [key for key in request.folders if key != SWEEP_DIR]
     if resumed and unused:
         raise UsageError(
             f"{unused[0]} has no effect beside resume: a run goes on in its own folder",

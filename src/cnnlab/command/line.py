@@ -11,8 +11,8 @@ from pathlib import Path
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
-from cnnlab.config import choices
-from cnnlab.config.keys import Key, walk
+from cnnlab.config import choices, renamed
+from cnnlab.config.keys import walk
 from cnnlab.errors import UsageError
 
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
@@ -21,12 +21,11 @@ PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "run
 PATH_KEYS = {"model.weights"}
 """Keys of which only the whole says so; `weights` alone are numbers of an ensemble."""
 
-FOLDER_KEYS = {
-    "hydra.run.dir": "folder",
-    "hydra.sweep.dir": "sweep_folder",
-    "hydra.sweep.subdir": "subfolder",
-}
+RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR = "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"
+FOLDER_KEYS = (RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR)
 """Keys of Hydra that name a folder; any character may stand in it, and interpolations."""
+
+ALL_SETTINGS = "all settings: add --help"
 
 REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
 FLAGS_WITH_VALUE = {"--package", "--config-dir", "--experimental-rerun", "--cfg"}
@@ -37,27 +36,22 @@ LONG_FORMS = {"-p": "--package", "-cd": "--config-dir", "-c": "--cfg", "-i": "--
 LONG_FORMS |= {"-m": "--multirun", "-r": "--run", "-sc": "--shell-completion"}
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A command line taken apart.
 
-    command: the line as typed, quoted for a shell. words: what is no flag, as typed. overrides:
-    these words as Hydra reads them. flags: Hydra's, in their long form, each with its value or "".
-    folder, sweep_folder, subfolder: hydra.run.dir, hydra.sweep.dir and hydra.sweep.subdir as typed;
-    typed_folders: which of these keys there were. started: the time of the command in seconds;
-    together with the process it tells sweeps apart.
+    command: the line as typed, quoted for a shell. overrides: its key=value words as Hydra reads
+    them. flags: Hydra's, in their long form, each with its value or "". config_folders: of
+    --config-dir. folders: what was typed for FOLDER_KEYS, by key. started: the time of the command
+    in seconds; together with the process it tells sweeps apart.
     """
 
     verb: str
     command: str
-    words: list[str] = field(default_factory=list)
-    overrides: list[str] = field(default_factory=list)
-    flags: dict[str, str] = field(default_factory=dict)
-    config_folders: list[str] = field(default_factory=list)
-    typed_folders: list[str] = field(default_factory=list)
-    folder: str | None = None
-    sweep_folder: str | None = None
-    subfolder: str | None = None
+    overrides: list[str]
+    flags: dict[str, str]
+    config_folders: list[str]
+    folders: dict[str, str]
     started: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
 
@@ -89,30 +83,37 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
 
     Raises UsageError for a word that is no setting of this command.
     """
-    request = Request(verb=verb, command=shlex.join(["cnnlab", verb, *arguments]))
-    _separate(list(arguments), request)
-    if request.flags.get("--cfg") == "job":
-        request.flags["--resolve"] = ""  # values, not how they follow from the model's recipe
-    _refuse_several_processes(request)
-    if verb == "list" and request.words and "=" not in request.words[0]:
-        request.words[0] = f"what={request.words[0]}"
-    _load_plugins(request.words)
-    keys = {key.name: key for key in walk(VERBS[verb].config_class)}
-    for position, word in enumerate(request.words):
-        _refuse_spaces(word, request.words[position + 1 :], position)
-        _add_override(word, keys, request)
-    return request
+    words, flags, config_folders = _separate(verb, list(arguments))
+    if flags.get("--cfg") == "job":
+        flags["--resolve"] = ""  # values, not how they follow from the model's recipe
+    _refuse_several_processes(verb, is_sweep="--multirun" in flags)
+    if verb == "list" and words and "=" not in words[0]:
+        words[0] = f"what={words[0]}"
+    for position, word in enumerate(words):
+        _refuse_spaces(word, words[position + 1 :], position)
+
+    _load_plugins(words)
+    known = _Known(verb, is_sweep="--multirun" in flags)
+    taken = [(word, *_take_apart(word)) for word in words]
+    return Request(
+        verb=verb,
+        command=shlex.join(["cnnlab", verb, *arguments]),
+        overrides=[known.override(word) for word, _, key, _ in taken if key not in FOLDER_KEYS],
+        flags=flags,
+        config_folders=config_folders,
+        folders={key: value.strip("'\"") for _, _, key, value in taken if key in FOLDER_KEYS},
+    )
 
 
-def _refuse_several_processes(request: Request) -> None:
+def _refuse_several_processes(verb: str, *, is_sweep: bool) -> None:
     """Refuse what torchrun cannot share out: other commands, and sweeps."""
     num_processes = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ else "1"
-    if num_processes == "1" or (VERBS[request.verb].is_shared and not request.is_sweep):
+    if num_processes == "1" or (VERBS[verb].is_shared and not is_sweep):
         return
-    what = "a sweep starts its jobs" if request.is_sweep else f"'{request.verb}' works"
+    what = "a sweep starts its jobs" if is_sweep else f"'{verb}' works"
     raise UsageError(
         f"{what} in one process, torchrun started {num_processes}",
-        hint=f"cnnlab {request.verb} ... without torchrun",
+        hint=f"cnnlab {verb} ... without torchrun",
     )
 
 
@@ -123,33 +124,41 @@ def _load_plugins(words: list[str]) -> None:
             load_plugins(re.findall(r"[\w.]+", word.removeprefix("plugins=")))
 
 
-def _separate(arguments: list[str], request: Request) -> None:
-    """Fill the request's flags and words; flags may stand anywhere."""
+def _separate(verb: str, arguments: list[str]) -> tuple[list[str], dict[str, str], list[str]]:
+    """Return the key=value words, the flags with their values, and the folders of --config-dir."""
+    words, flags, config_folders = [], {}, []
     while arguments:
         word = arguments.pop(0)
         if not word.startswith("-"):
-            request.words.append(word)
+            words.append(word)
             continue
-        typed, _, value = word.partition("=")
-        if typed in REFUSED_FLAGS:
-            raise UsageError(
-                f"{typed} would replace the settings of '{request.verb}'",
-                hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
-            )
-
-        name = LONG_FORMS.get(typed, typed)
-        if name in FLAGS_WITH_VALUE and not value:
-            if not arguments:
-                raise UsageError(f"{typed} needs a value")
-            value = arguments.pop(0)
-        elif name in FLAGS_WITH_OPTIONAL_VALUE and arguments and "=" not in arguments[0]:
-            value = arguments.pop(0)
-        elif name not in FLAGS_WITH_VALUE | FLAGS_WITH_OPTIONAL_VALUE | FLAGS_ALONE:
-            raise UsageError(f"no option '{typed}'", hint="settings have no dashes: key=value")
-
-        request.flags[name] = value
+        name, value = _flag(verb, word, arguments)
+        flags[name] = value
         if name == "--config-dir":
-            request.config_folders.append(_config_folder(value))
+            config_folders.append(_config_folder(value))
+    return words, flags, config_folders
+
+
+def _flag(verb: str, word: str, following: list[str]) -> tuple[str, str]:
+    """Return a flag in its long form and its value, taken out of `following` where it is there."""
+    typed, _, value = word.partition("=")
+    if typed in REFUSED_FLAGS:
+        raise UsageError(
+            f"{typed} would replace the settings of '{verb}'",
+            hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
+        )
+
+    name = LONG_FORMS.get(typed, typed)
+    if name in FLAGS_WITH_VALUE:
+        if not value and not following:
+            raise UsageError(f"{typed} needs a value")
+        return name, value or following.pop(0)
+    if name in FLAGS_WITH_OPTIONAL_VALUE:
+        may_follow = not value and following and "=" not in following[0]
+        return name, following.pop(0) if may_follow else value
+    if name in FLAGS_ALONE:
+        return name, value
+    raise UsageError(f"no option '{typed}'", hint="settings have no dashes: key=value")
 
 
 def _config_folder(value: str) -> str:
@@ -171,33 +180,61 @@ def _refuse_spaces(word: str, following: list[str], position: int) -> None:
         if rest and "=" not in rest:
             raise UsageError(f"write overrides without spaces: {word.removesuffix('=')}={rest}")
     if "=" not in word and not word.startswith("~"):
-        raise UsageError(f"'{word}' is not key=value", hint="all settings: add --help")
+        raise UsageError(f"'{word}' is not key=value", hint=ALL_SETTINGS)
 
 
-def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
-    """Check one key=value word and add it to the request in the form that Hydra reads."""
-    mark, key, value = _take_apart(word)
-    if key in FOLDER_KEYS:
-        setattr(request, FOLDER_KEYS[key], value.strip("'\""))
-        request.typed_folders.append(key)
-        return
-    if key == "hydra.mode":
-        raise UsageError("hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out")
-    if is_hydras(key):
-        request.overrides.append(word)
-        return
-    groups = choices.groups(request.verb)
-    _refuse_unknown(mark, key, keys, groups, word)
-    _refuse_unused(key, request.verb)
-    if key in groups:
-        request.overrides.append(f"{key}={value}")
-        return
-    if (key in PATH_KEYS or key.rsplit(".", 1)[-1] in PATH_NAMES) and key in keys:
-        value = quote_paths(value, keys[key].is_list, request.is_sweep)
-    elif key in keys and keys[key].is_list:
-        value = bracket(value, request.is_sweep)
-    # "++", so that a key of another choice reaches our own check and its better message
-    request.overrides.append(f"++{key}={value}")
+class _Known:
+    """The settings and groups of a command, against which its words are checked."""
+
+    def __init__(self, verb: str, *, is_sweep: bool) -> None:
+        self.verb, self.is_sweep = verb, is_sweep
+        self.keys = {key.name: key for key in walk(VERBS[verb].config_class)}
+        self.groups = choices.groups(verb)
+
+    def override(self, word: str) -> str:
+        """Return one key=value word in the form that Hydra reads; raises UsageError."""
+        mark, key, value = _take_apart(word)
+        if key == "hydra.mode":
+            raise UsageError(
+                "hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out"
+            )
+        if is_hydras(key):
+            return word
+        self._refuse_unknown(mark, key, word)
+        _refuse_unused(key, self.verb)
+        if key in self.groups:
+            return f"{key}={value}"
+
+        is_path = key in PATH_KEYS or key.rsplit(".", 1)[-1] in PATH_NAMES
+        if is_path and key in self.keys:
+            value = quote_paths(value, self.keys[key].is_list, self.is_sweep)
+        elif key in self.keys and self.keys[key].is_list:
+            value = bracket(value, self.is_sweep)
+        # "++", so that a key of another choice reaches our own check and its better message
+        return f"++{key}={value}"
+
+    def _refuse_unknown(self, mark: str, key: str, word: str) -> None:
+        """Raise UsageError for an unknown key, for `+` and `~`, and for the name of a group."""
+        keys, groups = self.keys, self.groups
+        if mark.startswith("~"):
+            raise UsageError(
+                f"'{word}': settings cannot be removed", hint="set another value instead"
+            )
+
+        known = key in keys or key in groups or any(name.startswith(f"{key}.") for name in keys)
+        if not known:
+            hint = renamed.hint_for_key(key) or did_you_mean(key, [*keys, *groups])
+            added = " ('+' cannot add one)" if mark else ""
+            raise UsageError(
+                f"'{key}' is not a setting of cnnlab{added}", hint=hint or ALL_SETTINGS
+            )
+        if mark:
+            raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
+
+        group, _, last = key.rpartition(".")
+        if last == "name" and group in groups:
+            chosen = word.partition("=")[2]
+            raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
 
 
 def _take_apart(word: str) -> tuple[str, str, str]:
@@ -205,25 +242,6 @@ def _take_apart(word: str) -> tuple[str, str, str]:
     left, _, value = word.partition("=")
     mark = left[: len(left) - len(left.lstrip("+~"))]
     return mark, left[len(mark) :], value
-
-
-def _refuse_unknown(
-    mark: str, key: str, keys: dict[str, Key], groups: dict[str, str | None], word: str
-) -> None:
-    """Raise UsageError for an unknown key, for `+` and `~`, and for the name of a group."""
-    known = key in keys or key in groups or any(name.startswith(f"{key}.") for name in keys)
-    if mark.startswith("~"):
-        raise UsageError(f"'{word}': settings cannot be removed", hint="set another value instead")
-    if not known:
-        hint = did_you_mean(key, [*keys, *groups]) or "all settings: add --help"
-        added = " ('+' cannot add one)" if mark else ""
-        raise UsageError(f"'{key}' is not a setting of cnnlab{added}", hint=hint)
-    if mark:
-        raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
-    group, _, last = key.rpartition(".")
-    if last == "name" and group in groups:
-        chosen = word.partition("=")[2]
-        raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
 
 
 def _refuse_unused(key: str, verb: str) -> None:

@@ -191,12 +191,12 @@ class AlexnetAugmentConfig(AugmentConfig):
 
     crop_pixels: int = setting("side of the crop", at_least=1)
     force_mirror: bool = setting("reflect even if that changes classes (digits, signs)")
-    colour_scale: str = setting(
+    color_scale: str = setting(
         "color shift per component: strength times its standard deviation, or times its eigenvalue",
         choices=("stdev", "eigenvalue", "none"),
     )
-    colour_strength: float = setting("standard deviation of the random factors", at_least=0)
-    colour_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
+    color_strength: float = setting("standard deviation of the random factors", at_least=0)
+    color_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
     mean_position: str = setting(
         "part of the mean image to subtract: its center (2012 source), or the place of the crop",
         choices=("central", "cropped"),

@@ -8,7 +8,7 @@ PICTURES: dict[str, str] = {
     "occlusion": "cnnlab.visualization.occlusion:draw_occlusion",
     "equivariance": "cnnlab.visualization.invariance:draw_equivariance",
     "invariance": "cnnlab.visualization.invariance:draw_invariance",
-    "neighbours": "cnnlab.visualization.neighbours:draw_neighbours",
+    "neighbors": "cnnlab.visualization.neighbours:draw_neighbours",
     "predictions": "cnnlab.visualization.neighbours:draw_predictions",
     "evolution": "cnnlab.visualization.evolution:draw_evolution",
     "filter_evolution": "cnnlab.visualization.filters:draw_filter_evolution",

@@ -10,6 +10,7 @@ import types
 import typing
 from typing import Any, TypeVar
 
+from cnnlab.config import renamed
 from cnnlab.config.tables import table_of
 from cnnlab.errors import UsageError
 
@@ -187,7 +188,10 @@ def _unknown(hint: Any, chosen: Any, name: str, where: str) -> UsageError:
         if name in (field.name for field in dataclasses.fields(shape))
     ]
     if not owners:
-        return UsageError(f"'{join(where, name)}' is not a setting of cnnlab", hint=known)
+        key = join(where, name)
+        return UsageError(
+            f"'{key}' is not a setting of cnnlab", hint=renamed.hint_for_key(key) or known
+        )
 
     choice = next(choice for choice, shape in shapes.items() if shape is chosen)
     have = "has" if len(owners) == 1 else "have"
@@ -235,7 +239,10 @@ _HOLDS: dict[str, Any] = {
 
 
 def _wrong(hint: Any, metadata: Any, value: Any, key: str) -> UsageError:
-    return UsageError(f"{key} must be {expected(hint, metadata)}, got {value!r}")
+    wanted = expected(hint, metadata)
+    return UsageError(
+        f"{key} must be {wanted}, got {value!r}", hint=renamed.hint_for_value(key, value)
+    )
 
 
 def is_optional(hint: Any) -> bool:

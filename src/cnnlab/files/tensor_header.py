@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cnnlab.errors import CheckpointError, NumericsError
-from cnnlab.files.sealed import BLANK_DIGEST
+from cnnlab.files.checksummed import BLANK_DIGEST
 
 FORMAT_VERSION = 1
 ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "F16": 2, "BF16": 2}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, UsageError
-from cnnlab.files import sealed
+from cnnlab.files import checksummed
 from cnnlab.printable import printable
 from cnnlab.run_folder import lock, names
 from cnnlab.run_folder.record import BASE, START_HINT, RunFolder
@@ -43,7 +43,7 @@ def newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Path | Non
     candidates = names.newest_first(run.checkpoints)
     for path in candidates:
         try:
-            sealed.verify(path)
+            checksummed.verify(path)
         except CheckpointError as error:
             warn(f"skipping {printable(str(path))}: {error.what}")
         else:
@@ -67,7 +67,7 @@ def resume_point(
     """
     run = find_run(where, base=base)
     if Path(where).is_file():
-        sealed.verify(where)
+        checksummed.verify(where)
         return run, Path(where)
     return run, newest_checkpoint(run, warn)
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from cnnlab.errors import CnnlabError
-from cnnlab.files import sealed, tensor_header
+from cnnlab.files import checksummed, tensor_header
 
 ENDING = ".safetensors"
 LAST, BEST = f"last{ENDING}", f"best{ENDING}"
@@ -73,7 +73,7 @@ def set_aside_after(folder: Path, step: int) -> list[Path]:
 
 def _step_of(path: Path) -> float:
     try:
-        header, data = sealed.read(path)
+        header, data = checksummed.read(path)
         step = tensor_header.parse(header, len(data), str(path))[1].get("step")
     except CnnlabError:
         return math.inf

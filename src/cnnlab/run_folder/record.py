@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cnnlab.config import renamed
 from cnnlab.files import atomic
 from cnnlab.files.plain_yaml import dump_plain, load_plain
 from cnnlab.run_folder import names
@@ -84,11 +85,12 @@ class RunFolder:
         atomic.write_bytes(self.config_file, dump_plain(plain))
 
     def read_config(self) -> dict[str, Any]:
-        """Return config.yaml as plain data; nothing in it is resolved or imported.
+        """Return config.yaml as plain data, its keys named as today; nothing in it is resolved.
 
         Raises UsageError when it is missing or not plain YAML.
         """
-        return load_plain(self.config_file, hint=START_HINT)
+        config: dict[str, Any] = renamed.current(load_plain(self.config_file, hint=START_HINT))
+        return config
 
     def checkpoint_file(self, step: int) -> Path:
         """Return the name of the checkpoint after `step` steps."""

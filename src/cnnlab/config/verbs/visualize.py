@@ -25,7 +25,7 @@ class VisualizeConfig:
     )
     num_images: int = setting("number of images if indices is null", at_least=1, at_most=256)
     search_images: int | None = setting(
-        "images that top9, neighbours and evolution search; null: all", at_least=1
+        "images that top9, neighbors and evolution search; null: all", at_least=1
     )
     layer: str | None = setting("layer to visualize; null: chosen per picture")
     units: list[int] | None = setting("units of the layer; null: the most active", at_least=0)

@@ -33,7 +33,7 @@ _Update = Callable[[memoryview], None]
 
 
 def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_bytes: int) -> None:
-    """Write length, header and data as one sealed file, atomically.
+    """Write length, header and data as one checksummed file, atomically.
 
     header: starts with HEADER_START and BLANK_DIGEST, its length a multiple of 8. The data is
     read once, piece by piece. Raises ResourceError as `atomic.replacing` does.
@@ -183,7 +183,7 @@ def _fill(path: str | Path, descriptor: int, target: memoryview) -> None:
 
 
 def _stored_digest(path: str | Path, descriptor: int, head: bytes, size: int) -> bytes:
-    """Return the digest of a file that begins as a sealed one of possible lengths does."""
+    """Return the digest of a file that begins as a checksummed one of possible lengths does."""
     header_bytes = int.from_bytes(head[:_LENGTH_BYTES], "little")
     if len(head) < _DIGEST_END or head[_LENGTH_BYTES:_DIGEST_START] != HEADER_START:
         raise foreign.refusal(path, os.pread(descriptor, foreign.LOOK_BYTES, 0))
