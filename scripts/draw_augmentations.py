@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig, choices
-from cnnlab.config.data import AUGMENTS, DATASETS
+from cnnlab.config.data import AugmentConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.decode import read_image
@@ -34,12 +34,12 @@ ROWS = (
 
 def dataset(name: str, **changes: object) -> DatasetConfig:
     plain = choices.alone("dataset", name)
-    return parse(DATASETS[name], {**plain, **changes})
+    return parse(DatasetConfig, {**plain, **changes})
 
 
 def augmentation(name: str, changes: dict, sums: Sums) -> Augmentation:
     plain = choices.alone("augment", name)
-    config = parse(AUGMENTS[name], {**plain, **changes})
+    config = parse(AugmentConfig, {**plain, **changes})
     return build_augment(config, mirror_allowed=True, statistics=sums.statistics)
 
 

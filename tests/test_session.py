@@ -9,8 +9,8 @@ import torch
 
 from cnnlab import session
 from cnnlab.command.verbs import VERBS, Verb
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.surroundings import RuntimeConfig
 from tests.app.test_evaluate import choice
 
 SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"

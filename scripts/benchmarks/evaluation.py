@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from cnnlab import models
-from cnnlab.config import VARIANTS, choices
+from cnnlab.config import choices
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.store import ArrayStore
@@ -52,7 +52,7 @@ OVERHEAD_CASES = (  # model, channels, image, batches of 256
 def network_of(name: str, channels: int, size: int, classes: int = 10) -> Network:
     """Build a network as evaluation gets it; its weights are so large that answers differ."""
     plain = choices.alone("model", name)
-    config = parse(ModelConfig, plain, "model", VARIANTS)
+    config = parse(ModelConfig, plain, "model")
     sizes = {"in_channels": channels, "input_size_pixels": size, "num_classes": classes}
     network = models.build(config, **sizes, seed=0)
     generator = torch.Generator().manual_seed(1)

@@ -12,7 +12,7 @@ import torch
 
 from cnnlab import distributed, interrupts
 from cnnlab.config import Launch
-from cnnlab.config.surroundings import RuntimeConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import BadFilesError
 from cnnlab.printable import say

@@ -8,7 +8,7 @@ import torch
 
 from cnnlab import checkpoint, models
 from cnnlab.app import prepare
-from cnnlab.config import VARIANTS, DatasetConfig, Launch, to_plain
+from cnnlab.config import DatasetConfig, Launch, to_plain
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.preprocessing import Preprocessing
@@ -26,7 +26,7 @@ def write_linear(path: Path, dataset: DatasetConfig, names, weight, bias) -> Pat
     size = dataset.image_size_pixels
     sizes = {"in_channels": 3, "input_size_pixels": size, "num_classes": len(names)}
     model = choice("model", "linear")
-    network = models.build(parse(ModelConfig, model, "model", VARIANTS), **sizes, seed=0)
+    network = models.build(parse(ModelConfig, model, "model"), **sizes, seed=0)
     tensors = dict(network.state_dict())
     weight_name, bias_name = tensors
     assert tensors[weight_name].shape == weight.shape

@@ -12,12 +12,13 @@ import cnnlab
 from cnnlab import checkpoint as files
 from cnnlab import data
 from cnnlab.app import predict as verb
-from cnnlab.config import VARIANTS, DatasetConfig, Launch
+from cnnlab.config import DatasetConfig, Launch
 from cnnlab.config.data import AUGMENTS, DATASETS
+from cnnlab.config.evaluation import CroppedEvaluationConfig, EvaluationConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig, RuntimeConfig
-from cnnlab.config.verbs import PredictConfig
-from cnnlab.data import idx, reflection
+from cnnlab.config.verbs.predict import PredictConfig
+from cnnlab.data import idx
 from cnnlab.data.digits import like_mnist
 from cnnlab.errors import DataError, UsageError
 from cnnlab.inference.predictor import as_images, load
@@ -34,7 +35,7 @@ def templates() -> torch.Tensor:
 
 
 def mnist5k():
-    return data.build(parse(DatasetConfig, choice("dataset", "mnist5k"), "dataset", VARIANTS))
+    return data.build(parse(DatasetConfig, choice("dataset", "mnist5k"), "dataset"))
 
 
 @pytest.fixture(scope="module")
@@ -262,9 +263,8 @@ def test_ten_views_depend_on_the_set_and_not_on_a_word(dataset, changes, allowed
 
 
 def test_what_a_set_says_of_reflection_is_known_without_its_images():
-    assert reflection.SURVIVE.keys() | {"folder", "store"} == DATASETS.keys()
     for name in ("mnist5k", "synthetic"):
-        config = parse(DatasetConfig, choice("dataset", name), "dataset", VARIANTS)
-        assert data.build(config).test.mirror_allowed == reflection.SURVIVE[name]
+        config = parse(DatasetConfig, choice("dataset", name), "dataset")
+        assert data.build(config).test.mirror_allowed is DATASETS[name].mirror_allowed
     for known in (idx.MNIST, idx.FASHION_MNIST):
-        assert known.mirror_allowed == reflection.SURVIVE[known.name]
+        assert known.mirror_allowed is DATASETS[known.name].mirror_allowed

@@ -3,8 +3,9 @@ from functools import partial
 import pytest
 import torch
 
+from cnnlab.config.data import AUGMENTS
 from cnnlab.data import inputs as module
-from cnnlab.data.augment import AUGMENTATIONS, build_augment
+from cnnlab.data.augment import build_augment
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.store import StoredStatistics
 from cnnlab.distributed.share import Part
@@ -42,7 +43,7 @@ def parts(name: str, channels: int, mean_position: str | None = None) -> Inputs:
 
 @pytest.mark.parametrize("part", [None, Part(4, 30)])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("name", sorted(AUGMENTS))
 def test_a_few_images_at_once_give_the_same_numbers_as_all_of_them(
     monkeypatch: pytest.MonkeyPatch, name: str, channels: int, part: Part | None
 ) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import data, distributed, models
-from cnnlab.config import MODELS, choices
+from cnnlab.config import ModelConfig, choices
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import build_augment
 from cnnlab.data.stream import Stream
@@ -41,7 +41,7 @@ SMALL = {"head": "single", "dropout": 0.0}
 def network(name: str, side: int) -> models.Network:
     plain = choices.alone("model", name)
     changes = SMALL if name == "alexnet" else {}
-    config = parse(MODELS[name], {**plain, **changes})
+    config = parse(ModelConfig, {**plain, **changes})
     return models.build(config, in_channels=3, input_size_pixels=side, num_classes=10, seed=SEED)
 
 

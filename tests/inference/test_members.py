@@ -11,7 +11,7 @@ from cnnlab import checkpoint, session
 from cnnlab.cli import main
 from cnnlab.config import TrainConfig, parse_train, to_plain
 from cnnlab.config.data import AUGMENTS
-from cnnlab.config.surroundings import EVALUATIONS
+from cnnlab.config.evaluation import EVALUATIONS
 from cnnlab.errors import UsageError
 from cnnlab.evaluation.evaluate import Member
 from cnnlab.evaluation.views import Views

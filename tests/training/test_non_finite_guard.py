@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.config.training import (
+    OPTIMIZERS,
     AdamwConfig,
     LevenbergMarquardtConfig,
     OptimizerConfig,
@@ -93,7 +94,7 @@ def everything(state: TrainState) -> list[Tensor]:
 
 
 def test_every_update_rule_is_tried() -> None:
-    assert {config.name for config in CONFIGS} == optimizers.OPTIMIZERS.keys()
+    assert {config.name for config in CONFIGS} == OPTIMIZERS.keys()
 
 
 @pytest.mark.parametrize("bad_step", [0, 1, 3, 4, 6])

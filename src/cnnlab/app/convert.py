@@ -5,8 +5,7 @@ from pathlib import Path
 import torch
 
 from cnnlab import run_folder
-from cnnlab.config import Launch
-from cnnlab.config.convert import ConvertConfig
+from cnnlab.config import ConvertConfig, Launch
 from cnnlab.conversion import foreign_weights, into_checkpoint
 from cnnlab.conversion.export import export
 from cnnlab.errors import BusyError, UsageError

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab import session
-from cnnlab.config import Launch
-from cnnlab.config.verbs import PredictConfig
+from cnnlab.config import Launch, PredictConfig
 from cnnlab.console import Console
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import data, models, session
-from cnnlab.config import Launch, SummaryConfig
+from cnnlab.config import MODELS, Launch, SummaryConfig
 from cnnlab.console import Console
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.models import Network
@@ -25,7 +25,7 @@ def run(config: SummaryConfig, launch: Launch) -> int:
 
     A network of two devices is built on one: the same layers.
     """
-    usual = models.USUAL_INPUT[config.model.name]
+    usual = MODELS[config.model.name].usual_input
     chosen = (config.in_channels, config.input_size_pixels, config.num_classes)
     channels, size, classes = (
         own if given is None else given for given, own in zip(chosen, usual, strict=True)

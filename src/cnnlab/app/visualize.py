@@ -2,15 +2,13 @@
 
 from pathlib import Path
 
-from cnnlab import run_folder, session
-from cnnlab.config import Launch
-from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
+from cnnlab import run_folder, session, visualization
+from cnnlab.config import PICTURES, Launch, VisualizeConfig
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.probing import pictures_folder, probe_of
 from cnnlab.trainer.pictures import write_page
-from cnnlab.visualization import PICTURES
 from cnnlab.visualization.figures import Picture, save
 from cnnlab.visualization.probe import Probe
 
@@ -34,7 +32,7 @@ def draw(config: VisualizeConfig, stored: StoredNetwork, folder: Path) -> None:
     probe = probe_of(config, stored)
     console = Console()
     found = {}
-    for name in PICTURE_NAMES if "all" in config.what else config.what:
+    for name in PICTURES if "all" in config.what else config.what:
         if pictures := drawn_or_none(name, stored, probe, config, console):
             found[name] = pictures
             for picture in pictures:
@@ -53,7 +51,7 @@ def drawn_or_none(
     With what=all one that this network or run does not support is skipped with a line.
     """
     try:
-        return PICTURES[name](stored.network, probe)
+        return visualization.draw(name, stored.network, probe)
     except UsageError as error:
         if "all" not in config.what:
             raise

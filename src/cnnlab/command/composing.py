@@ -71,7 +71,7 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     plain = in_use(composed, overrides)
     load_plugins(plain.get("plugins") or [])
     # a user's own YAML file may be older than a setting of what it describes
-    config = verb.parse(completed(verb.config_class, plain, verb.variants))
+    config = verb.parse(completed(verb.config_class, plain))
     _refuse_without_effect(verb, config, overrides)
     return config
 

@@ -9,7 +9,6 @@ from cnnlab import __version__
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import Key, walk
-from cnnlab.config.schema import Variants
 
 EVERYWHERE = """\
 everywhere:
@@ -61,21 +60,16 @@ def describe(name: str, line: InUse) -> str:
             "",
         ]
 
-    known = walk(verb.config_class, _in_use_first(verb.variants, line.values))
+    known = walk(verb.config_class, _names_in_use(line.values))
     keys = [key for key in known if verb.uses(key.name)]
     lines += ["settings (key, value in use, meaning, what it takes):"]
     return "\n".join([*lines, *_settings(keys, line.values), "", EVERYWHERE])
 
 
-def _in_use_first(variants: Variants, values: dict[str, Any]) -> Variants:
-    """Reorder each table so that a key is described as the choice in use describes it."""
-    names = {
-        value["name"] for value in values.values() if isinstance(value, dict) and "name" in value
-    }
-    return {
-        shape: dict(sorted(table.items(), key=lambda item: item[0] not in names))
-        for shape, table in variants.items()
-    }
+def _names_in_use(values: dict[str, Any]) -> set[str]:
+    """Return the choice of each group, whose description of a key is the one to show."""
+    parts = [value for value in values.values() if isinstance(value, dict)]
+    return {part["name"] for part in parts if "name" in part}
 
 
 def _groups(usual: dict[str, str | None], line: InUse) -> list[str]:

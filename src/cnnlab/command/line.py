@@ -188,7 +188,7 @@ class _Known:
 
     def __init__(self, verb: str, *, is_sweep: bool) -> None:
         self.verb, self.is_sweep = verb, is_sweep
-        self.keys = {key.name: key for key in walk(VERBS[verb].config_class, VERBS[verb].variants)}
+        self.keys = {key.name: key for key in walk(VERBS[verb].config_class)}
         self.groups = choices.groups(verb)
 
     def override(self, word: str) -> str:

@@ -3,14 +3,13 @@
 A task is imported once its config has been checked, so that help and errors stay fast.
 """
 
-import importlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
-from cnnlab.config.schema import Variants
+from cnnlab.config.tables import load_by_name
 from cnnlab.files import foreign
 
 Task = Callable[[Any, settings.Launch], int | settings.Outcome]
@@ -52,7 +51,6 @@ class Verb:
     config_class: type
     parse: Callable[[dict[str, Any]], Any]
     task: str
-    variants: Variants
     example: str
     is_shared: bool = False
     makes_runs: bool = False
@@ -95,7 +93,6 @@ VERBS: dict[str, Verb] = {
         settings.TrainConfig,
         settings.parse_train,
         "cnnlab.app.train:run",
-        settings.VARIANTS,
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
         is_shared=True,
         makes_runs=True,
@@ -105,7 +102,6 @@ VERBS: dict[str, Verb] = {
         settings.EvaluateConfig,
         settings.parse_evaluate,
         "cnnlab.app.evaluate:run",
-        settings.STORED_VARIANTS,
         "cnnlab evaluate checkpoint=latest evaluation=five_crop",
         is_shared=True,
         unused=("dataset.normalize",),
@@ -115,7 +111,6 @@ VERBS: dict[str, Verb] = {
         settings.SummaryConfig,
         settings.parse_summary,
         "cnnlab.app.summary:run",
-        settings.VARIANTS,
         "cnnlab summary model=alexnet",
         unused=("dataset.channels", "dataset.image_size_pixels", "dataset.residency"),
         needs=(
@@ -132,7 +127,6 @@ VERBS: dict[str, Verb] = {
         settings.VisualizeConfig,
         settings.parse_visualize,
         "cnnlab.app.visualize:run",
-        settings.STORED_VARIANTS,
         "cnnlab visualize checkpoint=latest what=filters,top9",
         unused=("dataset.normalize", "dataset.residency"),
     ),
@@ -141,7 +135,6 @@ VERBS: dict[str, Verb] = {
         settings.PredictConfig,
         settings.parse_predict,
         "cnnlab.app.predict:run",
-        settings.VARIANTS,
         "cnnlab predict checkpoint=latest images=photo.jpg",
     ),
     "compare": Verb(
@@ -149,7 +142,6 @@ VERBS: dict[str, Verb] = {
         settings.CompareConfig,
         settings.parse_compare,
         "cnnlab.app.compare:run",
-        {},
         "cnnlab compare runs=outputs/a,outputs/b output=compare.html",
     ),
     "convert": Verb(
@@ -157,7 +149,6 @@ VERBS: dict[str, Verb] = {
         settings.ConvertConfig,
         settings.parse_convert,
         "cnnlab.app.convert:run",
-        settings.VARIANTS,
         "cnnlab convert source=alexnet.pth output=alexnet.safetensors",
         needs=(
             Need(
@@ -179,7 +170,6 @@ VERBS: dict[str, Verb] = {
         settings.PrepareConfig,
         settings.parse_prepare,
         "cnnlab.app.prepare:run",
-        settings.VARIANTS,
         "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
         needs=(
             Need(
@@ -209,7 +199,6 @@ VERBS: dict[str, Verb] = {
         settings.BenchmarkConfig,
         settings.parse_benchmark,
         "cnnlab.app.benchmark:run",
-        settings.VARIANTS,
         "cnnlab benchmark dataset=fashion_mnist trainer.batch_size=128",
         unused=(
             *("allow_changes", "distributed", "ensemble", "logging", "resume", "saving"),
@@ -223,7 +212,6 @@ VERBS: dict[str, Verb] = {
         settings.ListConfig,
         settings.parse_list,
         "cnnlab.app.list:run",
-        {},
         "cnnlab list experiments",
     ),
 }
@@ -231,6 +219,5 @@ VERBS: dict[str, Verb] = {
 
 def load_task(verb: Verb) -> Task:
     """Import the task of a command."""
-    module, _, name = verb.task.partition(":")
-    task: Task = getattr(importlib.import_module(module), name)
+    task: Task = load_by_name(verb.task)
     return task

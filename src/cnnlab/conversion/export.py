@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab.config import parse_model
-from cnnlab.config.verbs import StoredDatasetConfig
+from cnnlab.config import StoredDatasetConfig, parse_model
 from cnnlab.conversion.foreign_weights import check_width
 from cnnlab.conversion.partial_file import renamed_when_checked
 from cnnlab.conversion.plain_weights import metadata, whole_metadata

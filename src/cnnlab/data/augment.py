@@ -6,13 +6,14 @@ numbers below p decide, not bernoulli: its CPU sequence differs between processo
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from cnnlab import images as pixels
 from cnnlab.config.data import (
+    AUGMENTS,
     AffineConfig,
     AlexnetAugmentConfig,
     AugmentConfig,
@@ -158,10 +159,15 @@ def build_augment(
             f"augment={config.name} mirrors images, and a reflected digit or sign is another one",
             hint="augment=crop or affine, or augment.force_mirror=true if you mean it",
         )
-    return AUGMENTATIONS[config.name](config, statistics)
+    augmentation: Augmentation = AUGMENTS[config.name].load()(config, statistics)
+    return augmentation
 
 
-def _build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
+def build_none(_: AugmentConfig, __: Statistics | None) -> Augmentation:
+    return UNCHANGED
+
+
+def build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
     if config.padding_pixels == 0 and config.crop_pixels is None:
         raise UsageError(
             f"augment={config.name} has no effect",
@@ -171,11 +177,11 @@ def _build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels),))
 
 
-def _build_crop_mirror(config: CropMirrorConfig, _: Statistics | None) -> Augmentation:
+def build_crop_mirror(config: CropMirrorConfig, _: Statistics | None) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels, mirrors=True),))
 
 
-def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
+def build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
     largest = (
         config.shift_fraction,
         config.scale_fraction,
@@ -187,7 +193,7 @@ def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
     return Chain((Affine(*largest),))
 
 
-def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -> Augmentation:
+def build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -> Augmentation:
     cropped = config.mean_position == "cropped"
     if config.color_scale == "none" and not cropped:
         found = None
@@ -206,15 +212,5 @@ def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) 
     return Chain(parts)
 
 
-def _build_resized_crop(config: ResizedCropConfig, _: Statistics | None) -> Augmentation:
+def build_resized_crop(config: ResizedCropConfig, _: Statistics | None) -> Augmentation:
     return Chain((ResizedCrop(config.crop_pixels, config.min_area_fraction), Mirror()))
-
-
-AUGMENTATIONS: dict[str, Callable[[Any, Statistics | None], Augmentation]] = {
-    "none": lambda config, statistics: UNCHANGED,
-    "crop": _build_crop,
-    "crop_mirror": _build_crop_mirror,
-    "affine": _build_affine,
-    "alexnet": _build_alexnet,
-    "resized_crop": _build_resized_crop,
-}

@@ -4,13 +4,13 @@ Cut from the stored uint8 pixels as slices, a whole batch at once, on the images
 """
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlab.config.evaluation import EVALUATIONS
 from cnnlab.errors import DataError, UsageError
 
 Corner = tuple[int, int]
@@ -39,17 +39,6 @@ def grid_corners(height: int, width: int, size: int) -> list[Corner]:
     return [(row, column) for row in rows for column in columns]
 
 
-POSITIONS: dict[str, Callable[[int, int, int], list[Corner]]] = {
-    "center": center_corners,
-    "five_crop": five_corners,
-    "ten_view": five_corners,
-    "grid_3x3": grid_corners,
-}
-
-MIRRORED = frozenset({"ten_view"})
-"""The views that show each crop of the reflected image as well."""
-
-
 @dataclass(frozen=True)
 class Views:
     """Cuts a fixed number of crops out of each image."""
@@ -61,7 +50,8 @@ class Views:
     @property
     def num_views(self) -> int:
         """Crops of each image."""
-        return len(POSITIONS[self.name](1, 1, 1)) * (2 if self.name in MIRRORED else 1)
+        row = EVALUATIONS[self.name]
+        return len(row.load()(1, 1, 1)) * (2 if row.is_mirrored else 1)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Cut images [N,C,H,W] into crops [N,V,C,s,s] of the same dtype.
@@ -76,7 +66,7 @@ class Views:
 
         size, corners = self.crop_pixels, self.corners(*images.shape[-2:])
         pixels = images.permute(0, 2, 3, 1)  # stacked so that crops are channels_last in memory
-        sources = [pixels, pixels.flip(2)] if self.name in MIRRORED else [pixels]
+        sources = [pixels, pixels.flip(2)] if EVALUATIONS[self.name].is_mirrored else [pixels]
         crops = [
             source[:, top : top + size, left : left + size]
             for source in sources
@@ -97,7 +87,7 @@ class Views:
                 " crop the network takes",
                 hint="larger images come from dataset.image_size_pixels",
             )
-        corners = POSITIONS[self.name](height, width, self.crop_pixels)
+        corners: list[Corner] = EVALUATIONS[self.name].load()(height, width, self.crop_pixels)
         if len(corners) > 1 and len(set(corners)) == 1:
             raise UsageError(
                 f"{self.name} would cut the same {self.crop_pixels}-pixel crop {len(corners)} times"
@@ -116,8 +106,8 @@ def admitted(
     central one get. Each is tried: what is named here is not refused afterwards.
     """
     found = []
-    for name in POSITIONS:
-        if name in MIRRORED and not mirror_allowed:
+    for name, row in EVALUATIONS.items():
+        if row.is_mirrored and not mirror_allowed:
             continue
         border = 0 if name == "center" else padding_pixels
         with contextlib.suppress(DataError, UsageError):
@@ -144,9 +134,9 @@ def build(
     Raises UsageError for an unknown name, for reflections of a set such as digits or signs and
     where all crops coincide, DataError for images smaller than the crop.
     """
-    if name not in POSITIONS:
-        raise UsageError(f"no views called '{name}'", hint=f"available: {', '.join(POSITIONS)}")
-    if name in MIRRORED and not mirror_allowed:
+    if name not in EVALUATIONS:
+        raise UsageError(f"no views called '{name}'", hint=f"available: {', '.join(EVALUATIONS)}")
+    if EVALUATIONS[name].is_mirrored and not mirror_allowed:
         raise UsageError(
             f"{name} shows mirror images, and the classes of {dataset} do not survive reflection",
             hint=_unmirrored(crop_pixels, image_pixels, padding_pixels),

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cnnlab import run_folder
-from cnnlab.config.surroundings import EvaluationConfig
+from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data import reflection
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cnnlab import images as pixels
 from cnnlab import session
-from cnnlab.config.surroundings import EvaluationConfig
+from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data import digits
 from cnnlab.errors import DataError
 from cnnlab.evaluation.evaluate import Member, combine, evaluating, predict_views

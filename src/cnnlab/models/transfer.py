@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cnnlab import checkpoint, models
-from cnnlab.config.models import ModelConfig
+from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.models.network import Network
 from cnnlab.printable import printable
@@ -65,7 +65,7 @@ def check_model(model: ModelConfig, pretrained: Pretrained) -> None:
     if model.name == pretrained.model:
         return
 
-    channels, size, classes = models.USUAL_INPUT[model.name]
+    channels, size, classes = MODELS[model.name].usual_input
     network = models.build(
         models.on_one_device(model),
         in_channels=channels,

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
-from cnnlab.config.surroundings import EvaluationConfig
+from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs

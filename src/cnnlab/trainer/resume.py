@@ -8,7 +8,7 @@ them may change is decided in `config/changes.py`, what a checkpoint holds in `s
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import torch
 from cnnlab import checkpoint, run_folder
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, of_earlier_run, to_plain
+from cnnlab.config.changes import SAFE, Change, changes_between, check_changes
 from cnnlab.data.recorded import DATA_DIGEST, differences, recorded_digests
 from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
@@ -27,50 +28,6 @@ from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import processes, snapshot
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.snapshot import Progress, environment
-
-SAFE = (
-    "saving",
-    "logging",
-    "evaluation",
-    "plugins",
-    "dataset.root",
-    "dataset.download",
-    "dataset.residency",
-    "dataset.num_decode_threads",
-    "runtime.device",
-    "runtime.num_threads",
-    "runtime.profile",
-    "trainer.log_every_steps",
-)
-"""Sections and settings that change neither the pictures nor the updates."""
-
-REFUSED = ("model",)
-_ABSENT = "(absent)"
-_NUM_SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Change:
-    """A setting that differs between the run as it was and the command that continues it."""
-
-    key: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return printable(f"{self.key} {self.old} -> {self.new}")
-
-    def within(self, keys: Iterable[str]) -> bool:
-        """Say whether a key or its section is among `keys`."""
-        return any(self.key == key or self.key.startswith(f"{key}.") for key in keys)
-
-    @property
-    def is_safe(self) -> bool:
-        """More epochs are what a finished run is continued for; fewer would cut a schedule."""
-        if self.key == "trainer.epochs" and isinstance(self.old, int):
-            return bool(self.new > self.old)
-        return self.within(SAFE)
-
 
 LENGTH_KEYS = ("trainer.epochs", "trainer.early_stop_epochs")
 """Settings whose change lets a run continue after an early stop."""
@@ -164,36 +121,6 @@ def restore(
 
     record(resumption, parts.config, progress.state.step)
     say(f"continuing after step {progress.state.step} from {path or 'the start'}")
-
-
-def changes_between(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[Change]:
-    """Return the differences of two configs, key by key, in the new one's order."""
-    found = []
-    for name in [*new, *(name for name in old if name not in new)]:
-        key = f"{where}.{name}" if where else name
-        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += changes_between(before, after, key)
-        elif before != after:
-            found.append(Change(key, before, after))
-    return found
-
-
-def check_changes(changes: list[Change], allowed: list[str]) -> None:
-    """Raise UsageError unless every change is safe or its key (or section) is in `allowed`."""
-    refused = [change for change in changes if change.within(REFUSED)]
-    if refused:
-        raise UsageError(
-            "a resumed run keeps its model", _listed(refused), "start a run of its own instead"
-        )
-    unnamed = [change for change in changes if not (change.is_safe or change.within(allowed))]
-    if unnamed:
-        keys = ",".join([*allowed, *(change.key for change in unnamed)])
-        raise UsageError(
-            "these settings differ from the run's and change its result",
-            _listed(unnamed),
-            f"if you mean it: allow_changes=[{printable(keys)}]",
-        )
 
 
 def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
@@ -290,9 +217,3 @@ def _is_complete(folder: RunFolder, config: TrainConfig) -> bool:
 def _without_resume(plain: dict[str, Any]) -> dict[str, Any]:
     known = of_earlier_run(plain)
     return {k: v for k, v in known.items() if k not in ("resume", "allow_changes")}
-
-
-def _listed(changes: list[Change]) -> str:
-    shown = "; ".join(str(change) for change in changes[:_NUM_SHOWN])
-    more = len(changes) - _NUM_SHOWN
-    return shown + (f"; and {more} more" if more > 0 else "")

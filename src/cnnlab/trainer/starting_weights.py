@@ -16,8 +16,7 @@ from torch import Tensor
 
 from cnnlab import checkpoint, run_folder
 from cnnlab.checkpoint import Checkpoint
-from cnnlab.config import TrainConfig
-from cnnlab.config.checks import check_training
+from cnnlab.config import TrainConfig, check_training
 from cnnlab.config.data import AugmentConfig, DatasetConfig
 from cnnlab.config.models import FineTuningConfig, ModelConfig
 from cnnlab.conversion import foreign_weights, plain_weights

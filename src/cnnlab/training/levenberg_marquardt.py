@@ -32,6 +32,9 @@ class DiagonalLevenbergMarquardt(UpdateRule):
     ) -> None:
         super().__init__(params, {"lr": lr, "damping": damping, "weight_decay": weight_decay})
 
+    def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
+        return {"curvature": torch.zeros_like(parameter)}
+
     @torch.no_grad()
     def set_curvature(self, curvatures: dict[Tensor, Tensor]) -> None:
         """Keep the second derivative of each parameter in its state."""

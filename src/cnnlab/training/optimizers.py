@@ -1,6 +1,6 @@
 """Optimizers, parameter groups, and optimizer state by parameter name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from cnnlab.config.training import (
+    OPTIMIZERS,
     AdamwConfig,
     LevenbergMarquardtConfig,
     OptimizerConfig,
@@ -39,6 +40,9 @@ class Sgd(UpdateRule):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.rate_in_velocity = rate_in_velocity
+
+    def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -89,34 +93,25 @@ class Sgd(UpdateRule):
         torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
 
 
-def _sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
     return Sgd(groups, lr=config.learning_rate, momentum=config.momentum)
 
 
-def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_sgd_2012(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
     rate, momentum = config.learning_rate, config.momentum
     return Sgd(groups, lr=rate, momentum=momentum, rate_in_velocity=True)
 
 
-def _adamw(config: AdamwConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_adamw(config: AdamwConfig, groups: list[dict[str, Any]]) -> Optimizer:
     # Fused: torch's other forms refuse `found_inf`, which the guard of a training sets.
     betas = (config.beta1, config.beta2)
     return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)
 
 
-def _levenberg_marquardt(
+def build_levenberg_marquardt(
     config: LevenbergMarquardtConfig, groups: list[dict[str, Any]]
 ) -> Optimizer:
     return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
-
-
-OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Optimizer]] = {
-    "sgd": _sgd,
-    "sgd_2012": _sgd_2012,
-    "adamw": _adamw,
-    "levenberg_marquardt": _levenberg_marquardt,
-}
-"""Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state."""
 
 
 def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
@@ -125,7 +120,8 @@ def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     Each group carries its `base_rate`, which the loop multiplies with the schedule. The state
     exists from the start, filled with zeros, also where the first update is skipped.
     """
-    optimizer = OPTIMIZERS[config.name](config, parameter_groups(config, model))
+    builder = OPTIMIZERS[config.name].load()
+    optimizer: Optimizer = builder(config, parameter_groups(config, model))
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))
@@ -158,16 +154,16 @@ def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> 
 
 
 def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
-    """Return the state before the first update, under torch's keys."""
-    if isinstance(optimizer, DiagonalLevenbergMarquardt):
-        return {"curvature": torch.zeros_like(parameter)}
+    """Return the state before the first update under the keys that torch uses."""
+    if isinstance(optimizer, UpdateRule):
+        return optimizer.empty_state(group, parameter)
     if isinstance(optimizer, AdamW):
         return {
             "step": torch.zeros((), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
-    return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
+    return {}
 
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config.training import (
+    SCHEDULES,
     CosineScheduleConfig,
     OneCycleScheduleConfig,
     PlateauScheduleConfig,
@@ -98,21 +99,21 @@ def one_cycle_factor(
     return 1 + (final - 1) * progress
 
 
-def _constant(config: ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_constant(config: ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     return Schedule(lambda step: 1.0)
 
 
-def _step(config: StepScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_step(config: StepScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     drop_steps = [round(epoch * steps_per_epoch) for epoch in config.at_epochs]
     return Schedule(lambda step: step_factor(step, drop_steps=drop_steps, factor=config.factor))
 
 
-def _table(config: TableScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_table(config: TableScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     drop_steps = [round(epoch * steps_per_epoch) for epoch in config.at_epochs]
     return Schedule(lambda step: config.fractions[sum(step >= drop for drop in drop_steps)])
 
 
-def _cosine(config: CosineScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_cosine(config: CosineScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     return Schedule(
         lambda step: cosine_factor(
@@ -124,7 +125,9 @@ def _cosine(config: CosineScheduleConfig, steps_per_epoch: int, total_steps: int
     )
 
 
-def _one_cycle(config: OneCycleScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_one_cycle(
+    config: OneCycleScheduleConfig, steps_per_epoch: int, total_steps: int
+) -> Schedule:
     return Schedule(
         lambda step: one_cycle_factor(
             step,
@@ -136,20 +139,13 @@ def _one_cycle(config: OneCycleScheduleConfig, steps_per_epoch: int, total_steps
     )
 
 
-def _plateau(config: PlateauScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_plateau(
+    config: PlateauScheduleConfig, steps_per_epoch: int, total_steps: int
+) -> Schedule:
     return Plateau(config.factor, config.patience_epochs * steps_per_epoch, config.max_drops)
-
-
-SCHEDULES: dict[str, Callable[[Any, int, int], Schedule]] = {
-    "constant": _constant,
-    "step": _step,
-    "table": _table,
-    "cosine": _cosine,
-    "one_cycle": _one_cycle,
-    "plateau": _plateau,
-}
 
 
 def build(config: ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     """Return the schedule that `config.name` selects, for a run of `total_steps` updates."""
-    return SCHEDULES[config.name](config, steps_per_epoch, total_steps)
+    schedule: Schedule = SCHEDULES[config.name].load()(config, steps_per_epoch, total_steps)
+    return schedule

@@ -1,5 +1,7 @@
 """The base class of our own optimizers: it skips updates for the guard, and imports fast."""
 
+from typing import Any
+
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -12,6 +14,10 @@ class UpdateRule(Optimizer):
     """
 
     found_inf: Tensor | None = None
+
+    def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
+        """Return the state of a parameter before its first update, which checkpoints hold too."""
+        return {}
 
     add_param_group = getattr(Optimizer.add_param_group, "__wrapped__", Optimizer.add_param_group)
     """Without the wrapper that imports torch's compiler: two seconds of each start."""
