@@ -1,4 +1,4 @@
-"""What was typed after the verb: Hydra's flags, and key=value words checked and quoted for it."""
+"""The arguments after the verb: flags, and key=value words, checked and quoted for Hydra."""
 
 import os
 import re
@@ -16,14 +16,14 @@ from cnnlab.config.keys import walk
 from cnnlab.errors import UsageError
 
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
-"""Last parts of the keys whose values are paths: any character may stand in them."""
+"""Last parts of the keys whose values are paths, which may contain any character."""
 
 PATH_KEYS = {"model.weights"}
-"""Keys of which only the whole says so; `weights` alone are numbers of an ensemble."""
+"""Whole keys whose values are paths; `weights` alone are the numbers of an ensemble."""
 
 RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR = "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"
 FOLDER_KEYS = (RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR)
-"""Keys of Hydra that name a folder; any character may stand in it, and interpolations."""
+"""Hydra's keys that name a folder, which may contain any character and interpolations."""
 
 ALL_SETTINGS = "all settings: add --help"
 
@@ -57,7 +57,7 @@ class Request:
 
     @property
     def sweep(self) -> str:
-        """Return what tells this sweep from all others in the same folder."""
+        """Return an id that no other sweep in the same folder has."""
         return f"{self.started:.6f}-{self.process}"
 
     @property
@@ -79,7 +79,7 @@ def is_hydras(key: str) -> bool:
 
 
 def read(verb: str, arguments: Sequence[str]) -> Request:
-    """Take apart what follows the verb.
+    """Parse the arguments after the verb.
 
     Raises UsageError for a word that is no setting of this command.
     """
@@ -106,7 +106,7 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
 
 
 def _refuse_several_processes(verb: str, *, is_sweep: bool) -> None:
-    """Refuse what torchrun cannot share out: other commands, and sweeps."""
+    """Raise UsageError under torchrun for sweeps and for commands that do not use it."""
     num_processes = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ else "1"
     if num_processes == "1" or (VERBS[verb].is_shared and not is_sweep):
         return
@@ -118,7 +118,7 @@ def _refuse_several_processes(verb: str, *, is_sweep: bool) -> None:
 
 
 def _load_plugins(words: list[str]) -> None:
-    """Import the modules that the line names: they may bring models, and so keys."""
+    """Import the plugins that the command line names: their models may have keys."""
     for word in words:
         if word.startswith("plugins="):
             load_plugins(re.findall(r"[\w.]+", word.removeprefix("plugins=")))
@@ -140,7 +140,7 @@ def _separate(verb: str, arguments: list[str]) -> tuple[list[str], dict[str, str
 
 
 def _flag(verb: str, word: str, following: list[str]) -> tuple[str, str]:
-    """Return a flag in its long form and its value, taken out of `following` where it is there."""
+    """Return a flag in its long form, and its value, which may be the first of `following`."""
     typed, _, value = word.partition("=")
     if typed in REFUSED_FLAGS:
         raise UsageError(
@@ -210,7 +210,7 @@ class _Known:
             value = quote_paths(value, self.keys[key].is_list, self.is_sweep)
         elif key in self.keys and self.keys[key].is_list:
             value = bracket(value, self.is_sweep)
-        # "++", so that a key of another choice reaches our own check and its better message
+        # "++": Hydra then accepts a key of another choice, for which our message is better
         return f"++{key}={value}"
 
     def _refuse_unknown(self, mark: str, key: str, word: str) -> None:
@@ -245,7 +245,7 @@ def _take_apart(word: str) -> tuple[str, str, str]:
 
 
 def _refuse_unused(key: str, verb: str) -> None:
-    """Raise UsageError for a setting without effect on this command."""
+    """Raise UsageError for a setting that this command does not use."""
     if VERBS[verb].uses(key):
         return
     others = [name for name in ("train", "prepare") if name != verb and VERBS[name].uses(key)]
@@ -255,17 +255,17 @@ def _refuse_unused(key: str, verb: str) -> None:
 
 
 def bracket(value: str, is_sweep: bool) -> str:
-    """Let a bare word or a comma list stand for a list; in a sweep, each word for a list of one."""
+    """Make a list of a bare word or comma list; in a sweep, a list of one of each word."""
     if value == "null" or value[:1] in ("[", "$", "'", '"') or "(" in value:
         return value
     return ",".join(f"[{part}]" for part in value.split(",")) if is_sweep else f"[{value}]"
 
 
 def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
-    """Quote a path, or a comma list of paths, so that Hydra takes every character as it is.
+    """Quote a path, or a comma list of paths, so that Hydra takes every character literally.
 
-    A list stays one path if a file of that whole name exists; in a sweep a comma starts the next
-    job. Interpolations, null and what is quoted already stay as they are.
+    A comma list is one path if a file of that name exists; in a sweep a comma separates jobs.
+    Interpolations, null and quoted values are left alone.
     """
     bracketed = value.startswith("[") and value.endswith("]")
     if value in ("null", "") or value.startswith("${") or value[:1] in ("'", '"'):
@@ -281,7 +281,7 @@ def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
 
 
 def quote(text: str) -> str:
-    """Write a string of Hydra's override grammar: backslashes count only before a quote."""
+    """Quote a string for Hydra's override grammar, where backslashes escape quotes alone."""
     text = text.strip()
     if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1:
         return text
