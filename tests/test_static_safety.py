@@ -34,7 +34,6 @@ ALLOWED = {
         "importlib.import_module",
     ): "names in our own tables of choices and commands, so that help needs no torch",
     ("command/plugins.py", "importlib.import_module"): "plugins=[module] of the command line",
-    ("inference/network.py", "importlib.import_module"): "plugins=[module] of the command line",
 }
 
 

@@ -25,7 +25,7 @@ from cnnlab.config.schema import parse
 from cnnlab.data.store import ArrayStore
 from cnnlab.data.stream import InOrder, in_order
 from cnnlab.evaluation import views
-from cnnlab.evaluation.evaluate import Member, answer, evaluate, evaluating
+from cnnlab.evaluation.evaluate import Member, evaluate, evaluating, predict_views
 from cnnlab.inference.members import crops_at_once
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
@@ -91,7 +91,7 @@ def as_pil(images: Tensor) -> list[Image.Image]:
 def ten_views(member: Member, images: Tensor, batch: int) -> Tensor:
     """The same answers by cnnlab."""
     with evaluating([member]):
-        parts = [answer([member], part).mean((1, 2)) for part in images.split(batch)]
+        parts = [predict_views([member], part).mean((1, 2)) for part in images.split(batch)]
     return torch.cat(parts)
 
 

@@ -35,6 +35,10 @@ class DataError(CnnlabError):
     exit_code = 3
 
 
+class BadFilesError(DataError):
+    """Files without a usable image, where `dataset.on_bad=skip` would leave them out."""
+
+
 class CheckpointError(CnnlabError):
     """A checkpoint that is missing, damaged, not cnnlab's, or of another model."""
 

@@ -15,6 +15,7 @@ from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.verbs.convert import ConvertConfig
 from cnnlab.conversion import foreign_weights
+from cnnlab.conversion.export import write_for_torchvision
 from cnnlab.errors import BusyError, CheckpointError, DataError, UsageError
 from cnnlab.inference.network import open_network
 
@@ -129,7 +130,7 @@ def test_another_width_than_torchvisions_is_refused_both_ways(weights, converted
     stored = open_network(converted, CPU)
     stored.config["model"]["width"] = 0.5
     with pytest.raises(UsageError, match=r"full width only, not at model\.width=0\.5"):
-        convert.give_out(stored, tmp_path / "narrow.pth")
+        write_for_torchvision(stored, tmp_path / "narrow.pth")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnlab import checkpoint, data, models, run_folder
+from cnnlab import checkpoint, data, models, run_folder, session
 from cnnlab.app import evaluate as verb
 from cnnlab.config import (
     DatasetConfig,
@@ -19,6 +19,8 @@ from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.errors import CheckpointError, DataError, UsageError
+from cnnlab.inference.evaluation import measure
+from cnnlab.inference.result import EvaluationResult
 
 
 def choice(group: str, name: str) -> dict:
@@ -78,6 +80,10 @@ def config_for(*paths: object, **changes: object) -> EvaluateConfig:
 
 def views(name: str, **changes: object) -> EvaluationConfig:
     return parse(EvaluationConfig, choice("evaluation", name) | changes, "evaluation")
+
+
+def measured(config: EvaluateConfig) -> EvaluationResult:
+    return measure(config, session.begin(config.runtime))
 
 
 def answer_of(config: EvaluateConfig, capsys: pytest.CaptureFixture) -> dict:

@@ -182,17 +182,20 @@ def poisoned() -> dict[str, torch.Tensor]:
 
 REFUSED = {
     "two networks": (within("teacher.") | within("student."), "2 networks: 'teacher.', 'student.'"),
-    "two state dicts": ({"teacher": STATE, "student": STATE}, "several: teacher, student"),
-    "no state dict": ({"epoch": 3}, "it holds none"),
+    "two state dicts": (
+        {"teacher": STATE, "student": STATE},
+        "several state dicts: teacher, student",
+    ),
+    "no state dict": ({"epoch": 3}, "not a state dict"),
     "another network": (STATE | {"features.12.weight": torch.ones(2)}, "'features.12.weight'"),
     "integers": ({n: t.int() for n, t in STATE.items()}, "not floating point"),
-    "sparse": (STATE | {"features.0.weight": torch.ones(3, 2).to_sparse()}, "no plain tensor"),
+    "sparse": (STATE | {"features.0.weight": torch.ones(3, 2).to_sparse()}, "sparse, quantized"),
     "NaN": (poisoned(), "not finite"),
     "one number claimed a million times": (
         STATE | {"features.0.weight": torch.ones(1).expand(1_000_000)},
-        "more numbers than the file holds",
+        "more values than the file holds",
     ),
-    "names that fall together": (STATE | within("module."), "one name"),
+    "names that fall together": (STATE | within("module."), "the same name"),
 }
 
 

@@ -12,7 +12,7 @@ from cnnlab import checkpoint, cli
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.distributed import Peers, Share
 from cnnlab.errors import UsageError
-from cnnlab.trainer import processes
+from cnnlab.inference.evaluation import check_evaluation
 
 
 def last_of(folder: Path) -> Checkpoint:
@@ -45,7 +45,7 @@ def test_a_run_begun_by_one_process_goes_on_with_two(started: Path, found: dict[
 
     assert found["commands"]["stopped_alone"][0] == 143
     assert code == 0
-    assert "num_processes 1 -> 2: the run goes on, but not bit-identically" in output
+    assert "num_processes 1 -> 2: continuing, but not bit-identically" in output
     check_same_weights(last_of(started / "grown"), last_of(started / "alone"))
 
 
@@ -94,9 +94,9 @@ def test_a_precision_without_effect_is_said_once(found: dict[str, Any]) -> None:
 def test_probabilities_are_saved_by_one_process_alone() -> None:
     asked: Any = SimpleNamespace(save_probabilities=True)
 
-    processes.check_evaluation(Peers(Share(0, 1)), asked)
+    check_evaluation(Peers(Share(0, 1)), asked)
     with pytest.raises(UsageError, match="one process does that"):
-        processes.check_evaluation(Peers(Share(1, 2)), asked)
+        check_evaluation(Peers(Share(1, 2)), asked)
 
 
 @pytest.mark.parametrize("words", [["predict"], ["prepare"], ["visualize"], ["train", "-m"]])

@@ -1,4 +1,4 @@
-"""Shares are disjoint, complete and even; what processes draw together is what one draws."""
+"""Shares are disjoint, complete and even; several processes see what one process sees."""
 
 from itertools import islice
 
@@ -16,11 +16,11 @@ from tests.data.settings import augment_config, dataset_config
 
 @given(total=st.integers(0, 1000), size=st.integers(1, 70))
 def test_shares_are_the_whole_in_order(total: int, size: int) -> None:
-    parts = [Share(rank, size).rows(total) for rank in range(size)]
+    slices = [Share(rank, size).slice_of(total) for rank in range(size)]
 
-    assert [row for part in parts for row in range(total)[part]] == list(range(total))
-    lengths = [len(range(total)[part]) for part in parts]
-    assert max(lengths) - min(lengths) <= 1
+    assert [row for own in slices for row in range(total)[own.rows]] == list(range(total))
+    assert max(map(len, slices)) - min(map(len, slices)) <= 1
+    assert {own.total for own in slices} == {total}
 
 
 def store(num_images: int):
@@ -34,7 +34,7 @@ def shown(share: Share, num_steps: int) -> list[Batch]:
     return list(islice(stream.batches(), num_steps))
 
 
-def test_processes_see_together_what_one_sees() -> None:
+def test_the_processes_of_a_job_see_what_one_process_sees() -> None:
     augment = build_augment(augment_config("crop_mirror"), mirror_allowed=True)
 
     def pictures(batch: Batch) -> torch.Tensor:

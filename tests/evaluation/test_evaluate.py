@@ -6,7 +6,7 @@ from cnnlab.errors import DataError, NumericsError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, evaluate
 from cnnlab.preprocessing import Preprocessing
-from tests.reference.evaluation import ensemble_chances
+from tests.reference.evaluation import ensemble_probabilities
 
 
 def preprocessing(side: int = 12, channels: int = 1) -> Preprocessing:
@@ -100,13 +100,13 @@ def test_members_with_other_sizes_and_class_orders_give_the_answer_computed_by_h
                 scores.append(
                     [one.model(one.preprocessing.normalize(c[None]))[0][classes] for c in crops]
                 )
-        expected.append(ensemble_chances(scores))
-    expected_chances = torch.stack(expected)
-    assert torch.allclose(torch.cat(kept), expected_chances, atol=1e-6)
-    assert tally.top1_errors == int((expected_chances.argmax(1) != labels).sum())
+        expected.append(ensemble_probabilities(scores))
+    expected_probabilities = torch.stack(expected)
+    assert torch.allclose(torch.cat(kept), expected_probabilities, atol=1e-6)
+    assert tally.top1_errors == int((expected_probabilities.argmax(1) != labels).sum())
 
 
-def test_weights_favour_a_member():
+def test_weights_favor_a_member():
     data = digits()
     first, second = member(), member(model=small_network(12, seed=1))
     alone = evaluate([first], [data], num_classes=7)

@@ -80,7 +80,7 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
     state = TrainState(model, optimizers.build(config, model))
     cosine = {"name": "cosine", "warmup_epochs": 0.1, "final_fraction": 0.1}
     schedule = schedules.build(parse(ScheduleConfig, cosine), stream.steps_per_epoch, 2 * NUM_STEPS)
-    step, _ = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
+    step = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
 
     def changed(batch: Batch) -> tuple[Tensor, Tensor]:
         images = augment(batch.images, make_generator(SEED, "augment", batch.step))

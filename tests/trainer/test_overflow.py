@@ -12,11 +12,11 @@ from PIL import Image
 
 import cnnlab
 from cnnlab import checkpoint as files
-from cnnlab.app.visualize import probe_of
 from cnnlab.cli import main
 from cnnlab.config import PICTURES
 from cnnlab.errors import NumericsError
 from cnnlab.inference.network import open_network
+from cnnlab.inference.probing import probe_of
 from cnnlab.models.init_report import report_start
 from cnnlab.plain_json import json_text
 from cnnlab.visualization import draw
@@ -95,7 +95,7 @@ def test_every_picture_that_needs_the_network_is_refused(tmp_path, capsys):
     for path in (run / "checkpoints").iterdir():
         enlarge(path)
     stored = open_network(run / "checkpoints" / "best.safetensors", CPU)
-    probe = probe_of(config_for(run, search_images=20), stored, CPU)
+    probe = probe_of(config_for(run, search_images=20), stored)
     for name in PICTURES:
         if name in ("filters", "filter_evolution"):  # kernels alone, which are finite
             assert draw(name, stored.network, probe)

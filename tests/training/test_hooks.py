@@ -1,4 +1,4 @@
-"""Hooks: when they act, what validation leaves behind, and what a resume brings back."""
+"""Hooks: when they act, what state validation leaves, and what a resume restores."""
 
 import json
 import math

@@ -4,10 +4,9 @@ import contextlib
 import dataclasses
 
 from cnnlab import session
-from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import Launch, Outcome, TrainConfig
 from cnnlab.errors import RunError
-from cnnlab.trainer import ensemble, processes
+from cnnlab.trainer import ensemble, processes, resume
 from cnnlab.trainer.run import opened
 
 
@@ -25,7 +24,7 @@ def train_one(config: TrainConfig, launch: Launch) -> Outcome:
     """Train one network as `config` says, or continue the run it resumes."""
 
     def leave_to_header(warning: str) -> None:
-        """Say nothing yet: the header of the run says it, in the log as well."""
+        """Print nothing: the header of the run prints the warning, into the log as well."""
 
     timeout = config.distributed.timeout_seconds
     folder: str | None = None
@@ -33,13 +32,13 @@ def train_one(config: TrainConfig, launch: Launch) -> Outcome:
         with (
             session.shared(config.runtime, timeout, warn=leave_to_header) as here,
             contextlib.closing(processes.console_of(here.peers, config)) as console,
-            way_out_told(launch, resumes=config.resume is not None),
+            session.skip_hint(launch, resumes=config.resume is not None),
         ):
-            attempt = processes.from_first(
-                here.peers, lambda: processes.earlier_attempt(launch.folder)
+            stopped = processes.from_first(
+                here.peers, lambda: resume.run_before_restart(launch.folder)
             )
-            if config.resume is None and attempt is not None:
-                config = dataclasses.replace(config, resume=attempt)
+            if config.resume is None and stopped is not None:
+                config = dataclasses.replace(config, resume=stopped)
 
             with opened(config, launch, here.device, console, here.peers) as training:
                 if training is not None:

@@ -1,13 +1,14 @@
-"""Several processes train as one: torch.distributed under torchrun; one process is the plain case.
+"""Data-parallel training: torch.distributed under torchrun; one process is the plain case.
 
-share: who takes which rows. peers: what the processes tell one another. joining: start, end, and
-who is to blame. gradients: sums while the backward pass is still running. watch: who fell silent.
+share: each rank's rows. peers: collective operations. gradients: their sums, while the backward
+pass is still running. joining: start and tear down the process group. failure_detector: heartbeats
+in the launcher's store (job_store, heartbeats) and the report of a failure (error_file).
 """
 
 from cnnlab.distributed.gradients import GradientSum
 from cnnlab.distributed.joining import device_name, is_launched, joined
 from cnnlab.distributed.peers import ALONE, Peers
-from cnnlab.distributed.share import WHOLE, Part, Share
+from cnnlab.distributed.share import WHOLE, Part, RankSlice, Share
 
 __all__ = [
     "ALONE",
@@ -15,6 +16,7 @@ __all__ = [
     "GradientSum",
     "Part",
     "Peers",
+    "RankSlice",
     "Share",
     "device_name",
     "is_launched",

@@ -4,27 +4,49 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Part:
-    """Rows first, first + 1, ... of a batch of `total` images."""
+class RankSlice:
+    """Rows `first` to `stop` (exclusive) of `total`: what one rank has of a global batch or set."""
 
     first: int
+    stop: int
     total: int
+
+    def __len__(self) -> int:
+        return self.stop - self.first
+
+    @property
+    def rows(self) -> slice:
+        """Return the same as a slice to index with."""
+        return slice(self.first, self.stop)
 
 
 @dataclass(frozen=True)
 class Share:
-    """One of `size` contiguous parts of anything that can be counted, sizes differing by one."""
+    """The contiguous share of rank `rank` of `size` in anything countable; sizes differ by one."""
 
     rank: int = 0
     size: int = 1
 
-    def rows(self, total: int) -> slice:
-        """Return this process's rows of `total`; none where there are fewer rows than processes."""
-        return slice(total * self.rank // self.size, total * (self.rank + 1) // self.size)
+    def slice_of(self, total: int) -> RankSlice:
+        """Return this rank's rows of `total`; none where there are fewer rows than ranks."""
+        first, stop = (total * rank // self.size for rank in (self.rank, self.rank + 1))
+        return RankSlice(first, stop, total)
 
-    def part(self, total: int) -> Part:
-        """Return the same as a Part: what draws for the whole batch are cut with."""
-        return Part(self.rows(total).start, total)
+    def rows(self, total: int) -> slice:
+        """Return `slice_of(total).rows`; goes with `Part`."""
+        return self.slice_of(total).rows
+
+    def part(self, total: int) -> "Part":
+        """Return the same as a Part; goes with `Part`."""
+        return Part(self.slice_of(total).first, total)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Until data/ is rewritten against RankSlice: rows first, first + 1, ... of `total`."""
+
+    first: int
+    total: int
 
 
 WHOLE = Share()

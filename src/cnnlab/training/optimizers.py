@@ -1,4 +1,4 @@
-"""Update rules, parameter groups, and optimizer state by parameter name."""
+"""Optimizers, parameter groups, and optimizer state by parameter name."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,12 +20,12 @@ from cnnlab.training.update_rule import UpdateRule
 
 
 class Sgd(UpdateRule):
-    """Momentum in torch's fused kernel, without the bookkeeping that torch.optim puts around it.
+    """SGD with momentum in torch's fused kernel, without the overhead of torch.optim around it.
 
     v' = momentum * v + weight_decay * w + gradient, w' = w - lr * v'. With `rate_in_velocity`
     v' = momentum * v + lr * (weight_decay * w + gradient), w' = w - v': the velocity keeps the
-    rates at which it was gathered, so a drop of the rate acts with a delay. The state
-    `momentum_buffer` holds v.
+    rates at which it was accumulated, so a drop of the rate acts with a delay. v is the state
+    `momentum_buffer`.
     Source of the second form: Krizhevsky et al. 2012, section 5, first two equations, -v for v. The
     gradient is the mean over the batch, as there.
     """
@@ -46,7 +46,7 @@ class Sgd(UpdateRule):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; those of a group lie on one device."""
+        """Update every parameter that has a gradient; those of a group are on one device."""
         for group in self.param_groups:
             weights: list[Tensor] = []
             gradients: list[Tensor] = []
@@ -57,11 +57,12 @@ class Sgd(UpdateRule):
                     gradients.append(weight.grad)
                     if group["momentum"]:
                         velocities.append(self.state[weight]["momentum_buffer"])
+
             if weights:
                 self._update(group, weights, gradients, velocities)
 
     step.hooked = True  # type: ignore[attr-defined]
-    """Keeps torch.optim from wrapping `step` with marks for a profiler and a search for hooks."""
+    """Keeps torch.optim from wrapping `step` with profiler marks and a search for hooks."""
 
     def _update(
         self,
@@ -70,12 +71,15 @@ class Sgd(UpdateRule):
         gradients: list[Tensor],
         velocities: list[Tensor],
     ) -> None:
-        rate, decay, found_inf = group["lr"], group["weight_decay"], self.found_inf
+        found_inf = self.found_inf
         if found_inf is not None:
             found_inf = found_inf.to(weights[0].device, non_blocking=True)
+
+        rate, decay = group["lr"], group["weight_decay"]
         if self.rate_in_velocity:
             gradients = list(torch._foreach_mul(gradients, rate))
             rate, decay = 1.0, rate * decay
+
         settings: dict[str, Any] = {
             "lr": rate,
             "weight_decay": decay,
@@ -125,13 +129,14 @@ def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
 
 
 def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str, Any]]:
-    """Return weights and biases as groups with their own rate and decay, each on one device.
+    """Return parameter groups: weights and biases with their own rate and decay, per device.
 
-    Biases are all parameters of one dimension: the shift and scale of norms are among them.
+    Biases are all parameters of one dimension, shift and scale of normalization layers included.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     bias_rate = config.learning_rate * config.bias_rate_factor
     bias_decay = config.weight_decay if config.decay_biases else 0.0
+
     groups = []
     for device in dict.fromkeys(p.device for p in trained):
         weights = [p for p in trained if p.device == device and p.dim() > 1]
@@ -140,6 +145,7 @@ def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str
             _group("weights", weights, config.learning_rate, config.weight_decay),
             _group("biases", biases, bias_rate, bias_decay),
         ]
+
     return [group for group in groups if group["params"]]
 
 
@@ -148,7 +154,7 @@ def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> 
 
 
 def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
-    """Return the state before the first update under the keys that torch uses."""
+    """Return the state before the first update, under torch's keys."""
     if isinstance(optimizer, UpdateRule):
         return optimizer.empty_state(group, parameter)
     if isinstance(optimizer, AdamW):
@@ -176,17 +182,19 @@ def load_optimizer_tensors(
 ) -> None:
     """Copy `tensors`, named as `optimizer_tensors` names them, into the state of `optimizer`.
 
-    Other names than `optimizer.*` are not looked at. The copy keeps each state's device and memory
-    format, so that the run goes on bit for bit. Raises CheckpointError when names or shapes differ.
+    Names other than `optimizer.*` are ignored. The copy keeps each state's device and memory
+    format, so that a resumed run is bit-identical. Raises CheckpointError when names or shapes
+    differ.
     """
     live = optimizer_tensors(optimizer, model)
     given = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
     if different := sorted(live.keys() ^ given.keys()):
         raise CheckpointError(
-            "the checkpoint holds the state of another update rule or model",
+            "the checkpoint holds the state of another optimizer or model",
             different[0],
-            "resume with the optimizer and model that the run began with",
+            "resume with the optimizer and model that the run was started with",
         )
+
     for name, target in live.items():
         if target.shape != given[name].shape:
             shapes = f"{list(given[name].shape)}, expected {list(target.shape)}"

@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from cnnlab.data.store import ArrayStore
-from cnnlab.evaluation.metrics import count, judge
-from cnnlab.inference.answer import Answer
+from cnnlab.evaluation.metrics import count, score
+from cnnlab.inference.result import EvaluationResult
 from tests.app.test_evaluate import config_for, views
 
 
-def answer(name: str, split: str, view: str, num_classes: int = 1000) -> Answer:
+def result(name: str, split: str, view: str, num_classes: int = 1000) -> EvaluationResult:
     """Return an evaluation of two images of the set called `name`, both right."""
     images, labels = torch.zeros(2, 4, 4, 3, dtype=torch.uint8), torch.tensor([0, 1])
     names = tuple(f"n{number:08}" for number in range(num_classes))
     store = ArrayStore(name, split, images, labels, names, True)
-    tally = count(judge(torch.eye(num_classes)[:2], labels), num_classes)
+    tally = count(score(torch.eye(num_classes)[:2], labels), num_classes)
     config = config_for("some.safetensors", split=split, evaluation=views(view))
-    return Answer(config, store, [], [], tally, [], None)
+    return EvaluationResult(config, store, [], [], tally, [], None, [])
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def test_ten_views_of_imagenet_say_which_published_figure_is_theirs(
     name: str, figures: tuple[str, ...]
 ) -> None:
     """Source: Krizhevsky et al. 2012, table 1 (2010) and table 2 (2012 validation images)."""
-    note = answer(name, "test", "ten_view").note
+    note = result(name, "test", "ten_view").note
     assert all(figure in note for figure in figures)
 
 
@@ -43,4 +43,4 @@ def test_ten_views_of_imagenet_say_which_published_figure_is_theirs(
 def test_other_figures_are_compared_with_nothing(
     name: str, split: str, view: str, num_classes: int
 ) -> None:
-    assert answer(name, split, view, num_classes).note == ""
+    assert result(name, split, view, num_classes).note == ""

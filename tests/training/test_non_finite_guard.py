@@ -1,4 +1,4 @@
-"""A non-finite figure closes the latch: nothing moves any more, and the host hears which step."""
+"""From the first non-finite figure on no update changes anything; the message names the step."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,11 +14,12 @@ from cnnlab.config.training import (
     SgdConfig,
 )
 from cnnlab.errors import NumericsError
-from cnnlab.runtime import dropout_seeder, forward_precision
-from cnnlab.training import losses, optimizers, steps
+from cnnlab.runtime import dropout_seeder
+from cnnlab.training import losses, optimizers
 from cnnlab.training.hooks import Every
-from cnnlab.training.latch import Latch
 from cnnlab.training.loop import TrainState, fit
+from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.steps import TrainStep
 
 CPU = torch.device("cpu")
 
@@ -68,12 +69,9 @@ def train(
 ) -> TrainState:
     state = TrainState(network(), optimizers.build(config, network()))
     state.optimizer = optimizers.build(config, state.model)
-    latch = Latch(CPU)
-    recipe = steps.Recipe(
-        losses.cross_entropy, forward_precision("fp32", CPU), dropout_seeder(0, CPU)
-    )
-    step = steps.build("plain", recipe, latch=latch)
-    hooks = [Every(check_steps, lambda state, report: latch.check(state))]
+    guard = NonFiniteGuard(CPU)
+    step = TrainStep(losses.of_network(losses.cross_entropy), guard, dropout_seeder(0, CPU))
+    hooks = [Every(check_steps, lambda state, report: guard.check(state))]
     try:
         fit(state, poisoned_batches(bad_step, poison, 0), step, rate_at, hooks, total_steps)
     except NumericsError as error:
@@ -107,16 +105,16 @@ def test_an_infinite_gradient_alone_changes_nothing(config: OptimizerConfig) -> 
     """The loss of that step is a number; one weight's gradient has overflowed."""
     state = train(config, -1, total_steps=3)
     before = [tensor.clone() for tensor in everything(state)]
-    latch = Latch(CPU)
+    guard = NonFiniteGuard(CPU)
     for parameter in state.model.parameters():
         parameter.grad = torch.ones_like(parameter)
         parameter.grad.view(-1)[0] = float("inf")
-    latch.watch(torch.tensor(2.5), torch.tensor(float("inf")), state.optimizer)
+    guard.watch(torch.tensor(2.5), torch.tensor(float("inf")), state.optimizer)
     state.optimizer.step()
     for held, expected in zip(everything(state), before, strict=True):
         assert torch.equal(held, expected)
     with pytest.raises(NumericsError, match=r"loss 2\.5"):
-        latch.check(state)
+        guard.check(state)
 
 
 @pytest.mark.parametrize("bad_step", [0, 3, 4, 9])
@@ -133,6 +131,6 @@ def test_infinite_inputs_are_noticed_as_well(poison: float) -> None:
     assert train(CONFIGS[0], 5, poison=poison).stop_reason is not None
 
 
-def test_a_finite_run_never_closes_the_latch() -> None:
+def test_the_guard_lets_every_update_of_a_finite_run_through() -> None:
     state = train(CONFIGS[0], -1, total_steps=40)
     assert (state.step, state.stop_reason) == (40, None)
