@@ -87,7 +87,6 @@ class Views:
                 " crop the network takes",
                 hint="larger images come from dataset.image_size_pixels",
             )
-
         corners: list[Corner] = EVALUATIONS[self.name].load()(height, width, self.crop_pixels)
         if len(corners) > 1 and len(set(corners)) == 1:
             raise UsageError(
