@@ -7,13 +7,12 @@ who is to blame. gradients: sums while the backward pass is still running. watch
 from cnnlab.distributed.gradients import GradientSum
 from cnnlab.distributed.joining import device_name, is_launched, joined
 from cnnlab.distributed.peers import ALONE, Peers
-from cnnlab.distributed.share import WHOLE, Part, RankSlice, Share
+from cnnlab.distributed.share import WHOLE, RankSlice, Share
 
 __all__ = [
     "ALONE",
     "WHOLE",
     "GradientSum",
-    "Part",
     "Peers",
     "RankSlice",
     "Share",

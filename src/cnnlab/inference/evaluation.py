@@ -13,7 +13,7 @@ from cnnlab.config import DatasetConfig, EvaluateConfig, StoredDatasetConfig, pa
 from cnnlab.data.recorded import as_recorded
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder
-from cnnlab.distributed import Peers
+from cnnlab.distributed import Peers, Share
 from cnnlab.errors import CheckpointError, DataError, Interrupted, UsageError
 from cnnlab.evaluation import sharing
 from cnnlab.evaluation.ensemble import MemberObserver
@@ -58,8 +58,7 @@ def measure(
     counting = MemberObserver()
     observers: list[Observer] = [misses] if len(members) == 1 else [misses, counting]
     with saved(config, folder, len(store), observers):
-        batches = in_order(members, store, dataset, config, device)
-        batches.take_share(peers.share)
+        batches = in_order(members, store, dataset, config, device, peers.share)
         tally = judge(members, batches, len(store.class_names), here, observers)
     found = sharing.worst_of_all(peers, misses.misses, len(store), NUM_MISSES)
     counts = sharing.counts_of_all(peers, counting.counts)
@@ -100,6 +99,7 @@ def in_order(
     dataset: DatasetConfig,
     config: EvaluateConfig,
     device: torch.device,
+    share: Share,
 ) -> InOrder:
     """Return the images in batches, prepared once where all members want the same size."""
     return InOrder(
@@ -108,6 +108,7 @@ def in_order(
         device=device,
         residency=dataset.residency,
         prepare=_shared_preparation(members),
+        share=share,
     )
 
 
