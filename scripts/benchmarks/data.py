@@ -34,7 +34,7 @@ from cnnlab.data.store import Store, SubsetStore
 from cnnlab.data.stream import Batch, InOrder, Stream
 from cnnlab.data.workers import Workers
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.runtime import keep_freed_memory, make_generator
+from cnnlab.runtime import keep_freed_memory
 
 BATCH, SMALL_BATCH = 128, 64
 
@@ -77,13 +77,13 @@ def our_pass(store: Store, crop_pixels: int, num_images: int, pixels: int) -> Pa
         name="crop_mirror", padding_pixels=4 if small else 0, crop_pixels=crop_pixels,
         force_mirror=False,
     )  # fmt: skip
-    inputs = Inputs(build_augment(config, mirror_allowed=True), preprocessing)
+    inputs = Inputs(build_augment(config, mirror_allowed=True), preprocessing, seed=0)
     batches = _epochs(store, preprocessing, num_images, small)
 
     def run() -> int:
         done = 0
         for batch in next(batches):
-            done += len(inputs(batch.images, make_generator(0, "augment", batch.step)))
+            done += len(inputs(batch))
         return done
 
     return run

@@ -61,12 +61,11 @@ def trained(case: str, peers: Peers) -> Tensor:
     stream = Stream(store, sampler, device=CPU, share=peers.share)
     augment = build_augment(augment_config("crop"), mirror_allowed=True)
     scale = Preprocessing(3, settings["side"], 0, torch.full((3,), 127.0), torch.full((3,), 64.0))
-    inputs, model = Inputs(augment, scale), network(name, settings["side"]).double()
+    inputs, model = Inputs(augment, scale, SEED), network(name, settings["side"]).double()
 
     def batches():
         for batch in stream.batches():
-            generator = make_generator(SEED, "augment", batch.step)
-            yield inputs(batch.images, generator, batch.rank_slice).double(), batch.labels
+            yield inputs(batch).double(), batch.labels
 
     combine = GradientSum(peers)
     if settings["parts"] == 1 and peers.size > 1:

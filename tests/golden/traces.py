@@ -23,7 +23,6 @@ from cnnlab.data.inputs import Inputs
 from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.stream import Batch, Stream
-from cnnlab.runtime import make_generator
 from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import StepReport, TrainState, fit
 
@@ -86,9 +85,10 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
     )
     step, _ = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
 
+    inputs = Inputs(augment, preprocessing, SEED)
+
     def changed(batch: Batch) -> tuple[Tensor, Tensor]:
-        generator = make_generator(SEED, "augment", batch.step)
-        return Inputs(augment, preprocessing)(batch.images, generator), batch.labels
+        return inputs(batch), batch.labels
 
     batches = map(changed, stream.batches())
     losses: list[float] = []

@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from cnnlab.cpu.buffer_pool import BufferPool
-from cnnlab.data.augment import Augmentation, rows_of
-from cnnlab.distributed.share import RankSlice
+from cnnlab.data.augment import UNCHANGED, Augmentation, rows_of
+from cnnlab.data.stream import Batch
 from cnnlab.preprocessing import Preprocessing
+from cnnlab.runtime import make_generator
 
 _CHUNK_BYTES = 8 << 20
 """Of float pixels: so much is still in the processor's cache when the next operation reads it."""
@@ -17,7 +19,7 @@ _CHUNK_BYTES = 8 << 20
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Augments, then normalizes.
+    """Augments, then normalizes; what is drawn depends on (seed, step) alone.
 
     On a CPU, a large batch is processed in chunks of a few images. Their parameters are cut out of
     those of the whole batch, so chunks change no bit of the result.
@@ -25,20 +27,12 @@ class Inputs:
 
     augmentation: Augmentation
     preprocessing: Preprocessing
+    seed: int
     _buffers: BufferPool = field(default_factory=BufferPool)
 
-    def __call__(
-        self, images: Tensor, generator: Generator, rank_slice: RankSlice | None = None
-    ) -> Tensor:
-        """uint8 [N,C,S,S] -> float32 [N,C,s,s] on the images' device.
-
-        generator: of the step; parameters of the whole global batch are drawn from it. rank_slice:
-        which rows of the global batch the images are; None: all of them.
-        """
-        own = RankSlice(0, len(images), len(images)) if rank_slice is None else rank_slice
-        drawn = self.augmentation.draw(own.total, images.shape[-1], generator)
-        parameters = rows_of(drawn, own.rows)
-
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the batch's images as float32 [n,C,s,s], on their device."""
+        images, parameters = batch.images, self._draw(batch)
         chunk = self._images_per_chunk(images)
         if images.device.type != "cpu" or len(images) <= chunk:
             return self.preprocessing.normalize(self.augmentation.apply(images, parameters))
@@ -51,6 +45,16 @@ class Inputs:
             self.preprocessing.normalize(augmented, out=out[rows])
         assert out is not None, "there are more images than fit a chunk"
         return out
+
+    def _draw(self, batch: Batch) -> Any:
+        """Return the batch's rows of the parameters of the global batch."""
+        if self.augmentation == UNCHANGED:  # saves making a generator in every step
+            return ()
+        own, (num_images, *_, side) = batch.rank_slice, batch.images.shape
+        generator = make_generator(self.seed, "augment", batch.step)
+        if own is None or own.total == num_images:
+            return self.augmentation.draw(num_images, side, generator)
+        return rows_of(self.augmentation.draw(own.total, side, generator), own.rows)
 
     def _images_per_chunk(self, images: Tensor) -> int:
         side = self.augmentation.output_size(images.shape[-1])

@@ -94,7 +94,8 @@ class Stream:
 
     def _batch(self, indices: Tensor, step: int, epoch: int) -> Batch:
         rank_slice = self._share.slice_of(len(indices))
-        indices = indices[rank_slice.rows]
+        if len(rank_slice) < len(indices):
+            indices = indices[rank_slice.rows]
         labels = self._labels.index_select(0, indices.to(self._labels.device))
         return Batch(self._pixels.take(indices), labels, step, epoch, rank_slice)
 

@@ -26,7 +26,6 @@ from cnnlab.evaluation.sharing import judged
 from cnnlab.inference.members import crops_at_once
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.runtime import make_generator
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.curvature import estimate_on, loss_of
 from cnnlab.training import Together, build_step, optimizers, schedules
@@ -60,10 +59,9 @@ class Assembly:
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
-        inputs = Inputs(self.augmentation, self.preprocessing)
+        inputs = Inputs(self.augmentation, self.preprocessing, self.config.seed)
         for batch in self.stream.batches(start_step):
-            generator = make_generator(self.config.seed, "augment", batch.step)
-            yield inputs(batch.images, generator, batch.rank_slice), batch.labels
+            yield inputs(batch), batch.labels
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""
