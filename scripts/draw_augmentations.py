@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig, choices
-from cnnlab.config.data import AUGMENTS, DATASETS
+from cnnlab.config.data import AugmentConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.decode import read_image
@@ -24,9 +24,9 @@ ROWS = (
     ("digit", "affine", {}),
     ("photograph", "crop", {"padding_pixels": 0, "crop_pixels": 56}),
     ("photograph", "crop_mirror", {"padding_pixels": 8}),
-    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "none"}),
-    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "stdev"}),
-    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "eigenvalue"}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "color_scale": "none"}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "color_scale": "stdev"}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "color_scale": "eigenvalue"}),
     ("photograph", "resized_crop", {"crop_pixels": 56}),
     ("permuted", "none", {}),
 )
@@ -34,12 +34,12 @@ ROWS = (
 
 def dataset(name: str, **changes: object) -> DatasetConfig:
     plain = choices.alone("dataset", name)
-    return parse(DATASETS[name], {**plain, **changes})
+    return parse(DatasetConfig, {**plain, **changes})
 
 
 def augmentation(name: str, changes: dict, sums: Sums) -> Augmentation:
     plain = choices.alone("augment", name)
-    config = parse(AUGMENTS[name], {**plain, **changes})
+    config = parse(AugmentConfig, {**plain, **changes})
     return build_augment(config, mirror_allowed=True, statistics=sums.statistics)
 
 

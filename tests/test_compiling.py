@@ -6,10 +6,11 @@ from torch import Tensor, nn
 
 from cnnlab.compiling import check, compiled
 from cnnlab.errors import ResourceError, UsageError
-from cnnlab.runtime import dropout_seeder, forward_precision
-from cnnlab.training import losses, steps
-from cnnlab.training.latch import Latch
+from cnnlab.runtime import dropout_seeder
+from cnnlab.training import losses
 from cnnlab.training.loop import TrainState
+from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.steps import TrainStep
 from tests.compilers import needs_compiler
 
 CPU = torch.device("cpu")
@@ -21,19 +22,13 @@ def network() -> nn.Module:
         return nn.Sequential(nn.Linear(6, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 4))
 
 
-def trained(parts: int, compiler: object) -> tuple[list[float], list[Tensor]]:
+def trained(parts: int, *, compile_loss: bool) -> tuple[list[float], list[Tensor]]:
     """Return the losses and the parameters of steps of whole and short batches, at other rates."""
     model = network()
     state = TrainState(model, torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True))
-    recipe = steps.Recipe(
-        losses.cross_entropy,
-        forward_precision("fp32", CPU),
-        dropout_seeder(0, CPU),
-        parts,
-        compiler=compiler,
-    )
-    name = "plain" if parts == 1 else "accumulating"
-    step = steps.build(name, recipe, latch=Latch(CPU))
+    loss = losses.of_network(losses.cross_entropy)
+    loss = compiled(loss) if compile_loss else loss
+    step = TrainStep(loss, NonFiniteGuard(CPU), dropout_seeder(0, CPU), num_parts=parts)
     reports = []
     generator = torch.Generator().manual_seed(0)
     for size, rate in ((8, 0.1), (8, 0.05), (5, 0.05), (8, 0.02)):
@@ -47,7 +42,7 @@ def trained(parts: int, compiler: object) -> tuple[list[float], list[Tensor]]:
 @needs_compiler
 @pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_compiled_steps_train_as_plain_ones_do(parts: int) -> None:
-    found, expected = trained(parts, compiled), trained(parts, steps.as_written)
+    found, expected = trained(parts, compile_loss=True), trained(parts, compile_loss=False)
     assert found[0] == pytest.approx(expected[0], rel=1e-5)
     for mine, theirs in zip(found[1], expected[1], strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
@@ -55,7 +50,8 @@ def test_compiled_steps_train_as_plain_ones_do(parts: int) -> None:
 
 @needs_compiler
 def test_compiled_steps_repeat_bit_for_bit() -> None:
-    (losses_once, once), (losses_again, again) = trained(1, compiled), trained(1, compiled)
+    losses_once, once = trained(1, compile_loss=True)
+    losses_again, again = trained(1, compile_loss=True)
     assert losses_once == losses_again
     assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
 

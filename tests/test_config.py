@@ -13,17 +13,18 @@ from cnnlab.command.composing import settle
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import walk
-from cnnlab.config.schema import parse
+from cnnlab.config.schema import parse, shapes_of
 from cnnlab.errors import UsageError
 
-GROUP_TABLES = {
-    "model": config.MODELS,
-    "dataset": config.STORED_VARIANTS[config.DatasetConfig],
-    "augment": config.AUGMENTS,
-    "optimizer": config.OPTIMIZERS,
-    "schedule": config.SCHEDULES,
-    "evaluation": config.EVALUATIONS,
+GROUPS: dict[str, Any] = {
+    "model": config.ModelConfig,
+    "dataset": config.DatasetConfig | config.StoredDatasetConfig,
+    "augment": config.AugmentConfig,
+    "optimizer": config.OptimizerConfig,
+    "schedule": config.ScheduleConfig,
+    "evaluation": config.EvaluationConfig,
 }
+SHAPES = {group: shapes_of(hint) or {} for group, hint in GROUPS.items()}
 CONFIGS = choices.configs_folder()
 EXPERIMENTS = choices.choices("experiment")
 
@@ -33,21 +34,21 @@ def composed(verb: str, *overrides: str) -> dict[str, Any]:
         return settle(compose(verb, list(overrides)))
 
 
-@pytest.mark.parametrize("group", GROUP_TABLES)
+@pytest.mark.parametrize("group", SHAPES)
 def test_a_group_has_a_file_for_each_name_of_its_table(group: str) -> None:
     names = {choices.alone(group, choice)["name"] for choice in choices.choices(group)}
 
-    assert names == set(GROUP_TABLES[group])
+    assert names == set(SHAPES[group])
 
 
 @pytest.mark.parametrize(
     ("group", "choice"),
-    [(group, choice) for group in GROUP_TABLES for choice in choices.choices(group)],
+    [(group, choice) for group in SHAPES for choice in choices.choices(group)],
 )
 def test_a_choice_lists_every_key_of_its_dataclass(group: str, choice: str) -> None:
     plain = choices.alone(group, choice)
 
-    keys = {key.name for key in walk(GROUP_TABLES[group][plain["name"]], config.VARIANTS)}
+    keys = {key.name for key in walk(SHAPES[group][plain["name"]])}
 
     assert set(plain) == keys
 
@@ -135,7 +136,7 @@ def test_a_number_that_is_not_finite_is_refused() -> None:
 
 
 def test_stored_values_stay_where_the_command_says_nothing() -> None:
-    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist"), "", config.VARIANTS)
+    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist"), "")
     plain = choices.alone("dataset", "checkpoint")
 
     silent = parse(config.StoredDatasetConfig, plain)
@@ -147,7 +148,7 @@ def test_stored_values_stay_where_the_command_says_nothing() -> None:
 
 @pytest.mark.parametrize("asked", [{"root": "/else"}, {"download": True}, {"on_bad": "skip"}])
 def test_a_setting_that_the_stored_set_does_not_have_is_refused(asked: dict) -> None:
-    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist5k"), "", config.VARIANTS)
+    stored = parse(config.DatasetConfig, choices.alone("dataset", "mnist5k"), "")
     plain = choices.alone("dataset", "checkpoint")
 
     with pytest.raises(UsageError, match=rf"'mnist5k'.* has no setting '{next(iter(asked))}'"):

@@ -114,7 +114,7 @@ def test_validations_cut_short_are_made_up_for_and_a_stop_while_testing_loses_no
     whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped in the first validation, in the last one behind the last step, and in the test."""
-    folder, judge = tmp_path / "run", Assembly.judge
+    folder, evaluate = tmp_path / "run", Assembly.evaluate
     words = [*SETTINGS, f"hydra.run.dir={folder}"]
     judged = stopped_at = 0
 
@@ -123,10 +123,10 @@ def test_validations_cut_short_are_made_up_for_and_a_stop_while_testing_loses_no
         judged += 1
         if judged == stopped_at:
             os.kill(os.getpid(), signal.SIGTERM)
-        return judge(self, *arguments, **options)  # type: ignore[arg-type]
+        return evaluate(self, *arguments, **options)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Assembly, "judge", signalling)
+        patched.setattr(Assembly, "evaluate", signalling)
         for number, step, is_due in ((1, 8, True), (3, 24, True), (2, 24, False)):
             judged, stopped_at = 0, number  # what was cut short is judged again first
             assert call(*words).code == 143
@@ -141,17 +141,17 @@ def test_validations_cut_short_are_made_up_for_and_a_stop_while_testing_loses_no
 def test_an_early_stop_stays_one_when_the_run_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    test = training_run.Training._test
+    test = training_run.Trainer._test
     short = ["trainer.limit_train_batches=2", "saving.every_steps=null", "trainer.epochs=5"]
     words = [*SETTINGS, *short, "trainer.early_stop_epochs=1", "optimizer.learning_rate=1e-12"]
     folder = tmp_path / "run"
 
-    def signalling(self: training_run.Training) -> None:
+    def signalling(self: training_run.Trainer) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
         test(self)
 
     with monkeypatch.context() as patched:
-        patched.setattr(training_run.Training, "_test", signalling)
+        patched.setattr(training_run.Trainer, "_test", signalling)
         assert call(*words, f"hydra.run.dir={folder}").code == 143
     assert RunFolder(folder).checkpoint_file(4).is_file()  # best at 2, one epoch of patience
     assert resume(folder).code == 0

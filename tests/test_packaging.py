@@ -93,6 +93,7 @@ def test_the_source_archive_builds_the_same_wheel_contents(tmp_path: Path, wheel
         names = {name.split("/", 1)[1] for name in tar.getnames() if "/" in name}
 
     assert {"hatch_build.py", "constraints.txt", "pyproject.toml", "configs/train.yaml"} <= names
+    assert not any(name.startswith("tests/corpus") for name in names)
 
 
 def test_the_constraints_are_exact_and_name_no_host() -> None:

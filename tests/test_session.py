@@ -1,14 +1,16 @@
 """Every command begins in one place."""
 
 import ast
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 
 from cnnlab import session
+from cnnlab.command.verbs import VERBS, Verb
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.surroundings import RuntimeConfig
 from tests.app.test_evaluate import choice
 
 SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
@@ -18,15 +20,46 @@ def runtime(**changes: object) -> RuntimeConfig:
     return parse(RuntimeConfig, choice("runtime", "cpu") | changes, "runtime")
 
 
-def test_only_the_session_sets_what_is_global_in_torch() -> None:
-    """`configure` called elsewhere would be a command with a beginning of its own."""
-    callers = {
+def calls(path: Path) -> set[str]:
+    """Return what a file calls, by its last two names: `session.begin`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    return {".".join(name.split(".")[-2:]) for name in called}
+
+
+def callers(function: str) -> set[str]:
+    """Return the files that call a function, by whatever module name."""
+    return {
         str(path.relative_to(SOURCE))
         for path in SOURCE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "configure"
+        if function in {name.split(".")[-1] for name in calls(path)}
     }
-    assert callers == {"session.py"}
+
+
+WITH_RUNTIME = [
+    verb
+    for verb in VERBS.values()
+    if "runtime" in {field.name for field in dataclasses.fields(verb.config_class)}
+]
+
+
+@pytest.mark.parametrize("verb", WITH_RUNTIME, ids=lambda verb: verb.task)
+def test_every_command_with_runtime_settings_begins_a_session(verb: Verb) -> None:
+    module = verb.task.partition(":")[0]
+    path = SOURCE.parent / f"{module.replace('.', '/')}.py"
+    assert calls(path) & {"session.begin", "session.shared"}
+
+
+def test_the_commands_with_runtime_settings_are_found() -> None:
+    named = {verb.task.partition(":")[0].split(".")[-1] for verb in WITH_RUNTIME}
+    assert named == {"train", "evaluate", "predict", "visualize", "benchmark"}
+
+
+def test_only_the_session_sets_what_is_global_in_torch() -> None:
+    """Elsewhere it would be a command with a beginning of its own."""
+    assert callers("configure") == {"session.py"}
+    planning = {"trainer/ensemble.py"}  # how many members train at once
+    assert callers("select_device") - {"runtime.py"} == {"session.py"} | planning
 
 
 def test_the_precision_is_that_of_the_forward_pass() -> None:

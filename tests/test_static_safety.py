@@ -29,10 +29,11 @@ ALLOWED = {
         "conversion/inert_pickle.py",
         "torch.load",
     ): "foreign weights, weights_only=True, tensors only",
-    ("__init__.py", "importlib.import_module"): "cnnlab.load, imported late by its own fixed name",
-    ("command/verbs.py", "importlib.import_module"): "the table of verbs, written in that file",
+    (
+        "config/tables.py",
+        "importlib.import_module",
+    ): "names in our own tables of choices and commands, so that help needs no torch",
     ("command/plugins.py", "importlib.import_module"): "plugins=[module] of the command line",
-    ("inference/network.py", "importlib.import_module"): "plugins=[module] of the command line",
 }
 
 

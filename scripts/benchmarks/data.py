@@ -24,7 +24,7 @@ from rates import Pass, race, record, table
 from cnnlab import data
 from cnnlab.app.prepare import recipe_for, sources_for
 from cnnlab.config.data import CropMirrorConfig, DownloadConfig, FolderConfig
-from cnnlab.config.prepare import PrepareConfig
+from cnnlab.config.verbs.prepare import PrepareConfig
 from cnnlab.data.augment import build_augment
 from cnnlab.data.building import Builder, Tolerance
 from cnnlab.data.inputs import Inputs

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torchvision import transforms
 
 from cnnlab import models
-from cnnlab.config import VARIANTS, choices
+from cnnlab.config import choices
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.store import ArrayStore
 from cnnlab.data.stream import InOrder
 from cnnlab.evaluation import views
-from cnnlab.evaluation.evaluate import Member, answer, evaluate, evaluating
+from cnnlab.evaluation.evaluate import Member, evaluate, evaluating, predict_views
 from cnnlab.inference.members import crops_at_once
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
@@ -52,7 +52,7 @@ OVERHEAD_CASES = (  # model, channels, image, batches of 256
 def network_of(name: str, channels: int, size: int, classes: int = 10) -> Network:
     """Build a network as evaluation gets it; its weights are so large that answers differ."""
     plain = choices.alone("model", name)
-    config = parse(ModelConfig, plain, "model", VARIANTS)
+    config = parse(ModelConfig, plain, "model")
     sizes = {"in_channels": channels, "input_size_pixels": size, "num_classes": classes}
     network = models.build(config, **sizes, seed=0)
     generator = torch.Generator().manual_seed(1)
@@ -91,7 +91,7 @@ def as_pil(images: Tensor) -> list[Image.Image]:
 def ten_views(member: Member, images: Tensor, batch: int) -> Tensor:
     """The same answers by cnnlab."""
     with evaluating([member]):
-        parts = [answer([member], part).mean((1, 2)) for part in images.split(batch)]
+        parts = [predict_views([member], part).mean((1, 2)) for part in images.split(batch)]
     return torch.cat(parts)
 
 

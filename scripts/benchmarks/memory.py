@@ -52,7 +52,7 @@ def measure(experiment: str) -> str:
         parts, images = our_parts(*settings, *made_up), "made-up images"
     state = TrainState(parts.network, parts.optimizer)
     fit(state, parts.batches(), parts.step, parts.schedule.rate_at, [], 1)
-    parts.latch.check(state)
+    parts.guard.check(state)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return f"{peak:,.0f} MiB, batch {parts.config.trainer.batch_size}, {images}"
 

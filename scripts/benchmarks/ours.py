@@ -12,31 +12,37 @@ from cnnlab.console import Console
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.reporter import Reporter
 from cnnlab.trainer.run import claim_folder
-from cnnlab.trainer.trainer import Training
+from cnnlab.trainer.snapshot import Progress
+from cnnlab.trainer.stalls import StallWatch
+from cnnlab.trainer.trainer import Trainer
 from cnnlab.training.loop import StepReport, TrainState, fit
 
 
 def whole_training(parts: Assembly) -> Advance:
-    """The loop with every hook of a real run: figures, files, TensorBoard, the latch, signals.
+    """The loop with every hook of a real run: figures, files, TensorBoard, guard, signals.
 
     Validation and checkpoints come at the end of an epoch, behind the timed steps.
     """
     folder = claim_folder(parts.config, Launch(command="benchmark", folder=_scratch()))
     console = Console(progress=False)
-    training = Training(parts, folder, console, Launch(command="benchmark"))
-    training.reporter = Reporter(parts, training.progress, folder, console)
+    progress = Progress.at_start(parts)
+    reporter, stalls = (
+        Reporter(parts, progress, folder, console),
+        StallWatch(parts, folder, console),
+    )
+    trainer = Trainer(parts, progress, folder, reporter, stalls)
     losses: list[torch.Tensor] = []
 
     def note(state: TrainState, report: StepReport) -> None:
         losses.append(report.loss)
 
-    hooks = [*training._hooks(lambda state: None), note]
+    hooks = [*trainer.hooks(lambda state: None), note]
     batches, rate_at = parts.batches(), parts.schedule.rate_at
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         losses.clear()
         started = clock()
-        fit(training.state, batches, parts.step, rate_at, hooks, training.state.step + num_steps)
+        fit(trainer.state, batches, parts.step, rate_at, hooks, trainer.state.step + num_steps)
         return clock() - started, [float(loss) for loss in losses]
 
     return advance

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cnnlab import models
 from cnnlab.config import choices
-from cnnlab.config.models import MODELS
+from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.models import Network
 from cnnlab.visualization.deconvnet import project
@@ -35,7 +35,7 @@ def main(
     side: str = "32",
 ) -> None:
     """Print the figures of one model."""
-    config = parse(MODELS[model], choices.alone("model", model))
+    config = parse(ModelConfig, choices.alone("model", model))
     shape = {"in_channels": int(channels), "input_size_pixels": int(side)}
     network = models.build(config, **shape, num_classes=10, seed=0).eval()
     noise = noise_set(int(num_images), int(channels), int(side))

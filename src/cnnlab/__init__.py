@@ -11,9 +11,8 @@ Letters in shapes: N images, V views, C channels, H and W pixels, S the side of 
 from cnnlab import starting
 
 if starting.is_command():
-    starting.answer_requests()  # before anything else is imported
+    starting.exit_on_signals()  # before anything else is imported
 
-import importlib
 from typing import Any
 
 __version__ = "0.1.0"
@@ -25,4 +24,6 @@ def load(path: Any, device: str = "auto") -> Any:
     `cnnlab.load("latest").predict(images)` takes uint8 arrays, tensors or PIL images and returns
     class names with probabilities. Nothing heavy is imported before the first call.
     """
-    return importlib.import_module("cnnlab.inference.predictor").load(path, device)
+    from cnnlab.config.tables import load_by_name
+
+    return load_by_name("cnnlab.inference.predictor:load")(path, device)

@@ -1,7 +1,7 @@
-"""`cnnlab VERB key=value ...`: check the config with our messages, then run the verb's task.
+"""`cnnlab VERB key=value ...`: check the config, then run the verb's task.
 
-Everything is imported where it is needed, and torch only with a task, so that help and errors
-answer at once.
+Modules are imported where they are needed, and torch only with a task, so that help and errors
+come at once.
 """
 
 import io
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from cnnlab import starting
 
 if TYPE_CHECKING:
+    from cnnlab.command.composing import Job
     from cnnlab.command.line import Request
 
 USAGE = 2
@@ -22,14 +23,14 @@ USAGE = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing is raised.
 
-    arguments: None for those of this process, which then is the command: requests to end it are
-    answered without a way through Python's exit, which has its own ideas of their exit codes.
+    arguments: None for sys.argv: then this process is the command, and an interrupted one leaves
+    by os._exit, since Python's own exit would change the exit code.
     """
     if arguments is not None or threading.current_thread() is not threading.main_thread():
         return _guarded(sys.argv[1:] if arguments is None else arguments)
-    starting.answer_requests()
+    starting.exit_on_signals()
     code = _guarded(sys.argv[1:])
-    starting.answer_requests()  # the task had handlers of its own
+    starting.exit_on_signals()  # the task had handlers of its own
     if code in (starting.INTERRUPTED, starting.TERMINATED):
         os._exit(code)
     return code
@@ -42,7 +43,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as interruption:
         return _interrupted(interruption)
     except BrokenPipeError:
-        return 0  # whoever read our output went away; `_close_output` drops the rest
+        return 0  # the reader of stdout is gone; `_close_output` drops the rest
     except Exception as error:
         return _unforeseen(error)
     finally:
@@ -50,7 +51,7 @@ def _guarded(arguments: Sequence[str]) -> int:
 
 
 def _show_everything() -> None:
-    """Let names that the terminal's encoding lacks degrade instead of raising, in every command."""
+    """Replace characters that the terminal's encoding lacks, instead of raising."""
     from cnnlab.printable import DEGRADING
 
     for stream in (sys.stdout, sys.stderr):
@@ -58,23 +59,23 @@ def _show_everything() -> None:
             stream.reconfigure(errors=DEGRADING)
 
 
-def _interrupted(interruption: BaseException) -> int:
-    from cnnlab.command.failures import complain_once
+def _interrupted(interruption: KeyboardInterrupt) -> int:
+    from cnnlab.command.failures import code_of, complain_once
 
-    complain_once(getattr(interruption, "message", "") or "interrupted")
-    return int(getattr(interruption, "exit_code", starting.INTERRUPTED))
+    complain_once(str(interruption) or "interrupted")
+    return code_of(interruption)
 
 
 def _unforeseen(error: Exception) -> int:
-    """Report a bug on the way to the task; a Ctrl-C may arrive wrapped in another exception."""
-    from cnnlab.command.failures import complain_once, is_interrupt, report_bug, unusable_path
+    """Report a bug outside the task; a Ctrl-C may arrive wrapped in another exception."""
+    from cnnlab.command import failures
 
-    if is_interrupt(error):
+    if failures.is_interrupt(error):
         return _interrupted(KeyboardInterrupt())
-    if (message := unusable_path(error)) is not None:
-        complain_once(message)
+    if (message := failures.unusable_path(error)) is not None:
+        failures.complain_once(message)
         return USAGE
-    return report_bug(error, log=None)
+    return failures.report(error, failures.describe_bug(error, log=None), failures.BUG, log=None)
 
 
 def _main(arguments: list[str]) -> int:
@@ -106,10 +107,10 @@ def _main(arguments: list[str]) -> int:
 
 
 def _help(verb: str, words: list[str]) -> int:
-    """Print the settings that these words would run with.
+    """Print the settings that a command line would use.
 
-    Beside words that cannot run the defaults are printed, before the complaint: whoever has
-    mistyped a key finds it in the list.
+    For words that cannot run, the defaults are printed before the error: whoever has mistyped a
+    key finds it in the list.
     """
     from cnnlab.command import composing, line
     from cnnlab.command.help import InUse, describe
@@ -136,7 +137,7 @@ def _help(verb: str, words: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    """Check every job of a command, then hand over to Hydra, which calls the task for each."""
+    """Check every job of a command, then run it, here or by hydra.main; return the exit code."""
     from cnnlab import interrupts
 
     if threading.current_thread() is threading.main_thread():
@@ -145,37 +146,46 @@ def _run(verb: str, arguments: list[str]) -> int:
 
     try:
         request = line.read(verb, arguments)
-        composing.check(request)
-        return _under_hydra(request)
+        checked = composing.check(request)
+        if request.needs_hydra or checked[0].needs_hydra:
+            return _under_hydra(request, checked)
     except composing.USER_ERRORS as error:
         raise composing.explain(error) from error
 
+    from cnnlab.command import jobs
 
-def _under_hydra(request: "Request") -> int:
-    """Let Hydra compose and start the job, or all jobs of a sweep; return the exit code."""
+    return jobs.run_checked(request, checked[0])
+
+
+def _under_hydra(request: "Request", checked: "list[Job]") -> int:
+    """Run a sweep, or whatever else needs hydra.main; return the exit code."""
     import hydra
 
     from cnnlab.command import folders, jobs, sweeps
     from cnnlab.config import choices
 
-    codes: list[int] = []
+    places = folders.shared([job.places for job in checked])
+    code = 0
 
     def task(composed: Any) -> int:
-        codes.append(jobs.run(request, composed))
-        return codes[-1]
+        nonlocal code  # hydra.main itself returns nothing
+        code = jobs.run_composed(request, places, composed)
+        return code
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of ending the process
-    words = [*request.overrides, *folders.words_for_hydra(request)]
-    sys.argv = [f"cnnlab {request.verb}", *words, *request.flags]
+    flags = [f"{name}={value}" if value else name for name, value in request.flags.items()]
+    words = [*request.overrides, *folders.words_for_hydra(places)]
+    sys.argv = [f"cnnlab {request.verb}", *words, *flags]
     folder = str(choices.configs_folder())
     hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
-    if request.is_sweep:
-        codes = sweeps.close(request)  # the jobs may have run in other processes
+    if not request.is_sweep:
+        return code
+    codes = sweeps.close(request.sweep, str(places.sweep))  # jobs may run in other processes
     return next((code for code in codes if code), 0)
 
 
 def _close_output() -> None:
-    """Flush stdout; a reader that went away early is no error of ours."""
+    """Flush stdout; a reader that has gone away is no error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -13,15 +13,16 @@ Arguments = ParamSpec("Arguments")
 
 
 def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
-    """Return the same computation, forward and back, as one graph for each size of its tensors.
+    """Return the same computation, forward and backward, as one graph per size of its tensors.
 
-    The same mathematics, added up in another order; dropout draws what it draws otherwise. A batch
-    of another size (the last of an epoch) is compiled when it first comes, so that every graph
-    knows its sizes. Graphs of earlier computations in this process are forgotten.
-    The result raises UsageError for a network of which torch cannot make one graph, ResourceError
-    where compiling fails, for example for want of a C++ compiler. Nothing falls back.
+    The mathematics is the same, summed in another order; dropout masks are those of eager mode. A
+    batch of another size (the last of an epoch) is compiled when it first comes, so that every
+    graph has static shapes. Graphs of earlier computations in this process are dropped.
+    The result raises UsageError for a network that torch cannot compile into one graph,
+    ResourceError where compiling fails, for example without a C++ compiler. It never falls back
+    to eager mode.
     """
-    from torch._dynamo import exc  # a second, which only who compiles should wait
+    from torch._dynamo import exc  # takes a second: only for those who compile
 
     torch.compiler.reset()
     options: dict[str, Any] = {"fallback_random": True}
@@ -39,7 +40,7 @@ def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor
             ) from error
         except (exc.Unsupported, exc.FailOnRecompileLimitHit) as error:
             raise UsageError(
-                "torch.compile cannot make one graph of this network",
+                "torch.compile cannot compile this network into one graph",
                 _reason(error),
                 "runtime.compile=false trains it",
             ) from error
@@ -48,9 +49,10 @@ def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor
 
 
 def check(network: nn.Module) -> None:
-    """Raise UsageError for a layer whose gradients torch is known to compile wrong.
+    """Raise UsageError for a layer whose gradients torch.compile is known to get wrong.
 
-    Mean pooling of windows that reach over the edge divides by the whole window on the way back
+    Average pooling of windows that reach over the edge divides by the whole window in the backward
+    pass
     (pytorch issue 198119, torch 2.14 and 2.15).
     """
     for name, module in network.named_modules():
@@ -63,6 +65,6 @@ def check(network: nn.Module) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line that says something."""
+    """Return the first line of the message that is not blank."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)

@@ -1,4 +1,4 @@
-"""Numbers that leave a network: finite, or an error. Every softmax outside training is here."""
+"""Probabilities of a network: finite, or an error. Every softmax outside training is here."""
 
 import torch
 from torch import Tensor
@@ -11,8 +11,8 @@ SCORES = "the network's scores are"
 def probabilities(scores: Tensor) -> Tensor:
     """Return the softmax over the last dimension, at least float32: NaN for infinite scores.
 
-    For callers that look at many batches before they wait for the device; they owe a
-    `check_finite`. A single infinite score leaves no number in its row, so none is missed.
+    For callers that collect many batches before they wait for the device; they must call
+    `check_finite`. A single infinite score makes its whole row NaN, so none is missed.
     """
     wide = scores if scores.dtype is torch.float64 else scores.float()
     return wide.softmax(-1)

@@ -1,4 +1,4 @@
-"""The machine: device, precision, threads, random numbers; alone in setting torch-global state."""
+"""Device, precision, threads, random numbers; the only module that sets torch-global state."""
 
 import ctypes
 import hashlib
@@ -13,11 +13,9 @@ import torch
 
 from cnnlab.errors import ResourceError, UsageError
 
-PRECISIONS = ("fp32", "tf32", "bf16")
-
 
 def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
-    """Return 64 bits that depend on nothing but (seed, purpose, index).
+    """Return a 64-bit seed that depends on nothing but (seed, purpose, index).
 
     The first eight bytes of SHA-256 of "seed/purpose/index". torch's CPU generator uses 32 of
     them. Purposes in use: init, order, augment, dropout, split.
@@ -31,10 +29,13 @@ def make_generator(seed: int, purpose: str, index: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(seed, purpose, index))
 
 
-def dropout_seeder(seed: int, device: torch.device) -> Callable[[int], None]:
-    """Return index -> None, which seeds the generator that dropout on `device` draws from.
+def dropout_seeder(
+    seed: int, device: torch.device, rank: int = 0, world_size: int = 1
+) -> Callable[[int], None]:
+    """Return pass_number -> None, which seeds the generator that dropout on `device` draws from.
 
-    It is called before every forward pass of training and so seeds one generator, in a few
+    pass_number: the forward pass since the start of training. Every rank gets masks of its own.
+    It is called before each forward pass of training and so seeds one generator, in a few
     microseconds, not all of them as torch.manual_seed does.
     """
     if device.type == "cuda":
@@ -44,36 +45,38 @@ def dropout_seeder(seed: int, device: torch.device) -> Callable[[int], None]:
     else:
         generator = torch.default_generator
 
-    def seed_dropout(index: int) -> None:
+    def seed_dropout(pass_number: int) -> None:
+        index = pass_number * world_size + rank
         generator.manual_seed(derive_seed(seed, "dropout", index))
 
     return seed_dropout
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device called auto, cpu, cuda or cuda:N; auto prefers CUDA where it works.
+    """Return the device called auto, cpu, cuda or cuda:N; auto is CUDA where it is available.
 
-    Raises ResourceError for a CUDA device that is not there, UsageError for another word.
+    Raises ResourceError for a CUDA device that does not exist, UsageError for any other name.
     """
-    kind, _, number = name.partition(":")
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
+
+    kind, _, number = name.partition(":")
     if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
         raise UsageError(f"runtime.device must be auto, cpu, cuda or cuda:N, got {name!r}")
+
     index = int(number or 0)
     if not torch.cuda.is_available():
         why = "torch has no CUDA support" if torch.version.cuda is None else "torch finds no GPU"
         raise ResourceError(f"runtime.device={name}, but {why}", hint="runtime.device=cpu works")
-    if index >= torch.cuda.device_count():
-        there = torch.cuda.device_count()
-        raise ResourceError(f"runtime.device={name}, but this machine has {there} CUDA device(s)")
+    if index >= (count := torch.cuda.device_count()):
+        raise ResourceError(f"runtime.device={name}, but this machine has {count} CUDA device(s)")
     return torch.device("cuda", index)
 
 
 def describe_device(device: torch.device) -> str:
-    """Name the device in words: 'cpu (AMD EPYC, 2 threads)', 'cuda:0 (NVIDIA H200, 139 GiB)'."""
+    """Return e.g. 'cpu (AMD EPYC, 2 threads)' or 'cuda:0 (NVIDIA H200, 139 GiB)'."""
     if device.type == "cuda":
         facts = torch.cuda.get_device_properties(device)
         return f"{device} ({facts.name}, {facts.total_memory / 2**30:.0f} GiB)"
@@ -83,7 +86,7 @@ def describe_device(device: torch.device) -> str:
 
 @cache
 def processor_name() -> str:
-    """Return the processor's name as the system gives it."""
+    """Return the processor's name as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -103,21 +106,24 @@ def configure(
     """Set every torch-global switch that a run depends on, so that no run inherits another's.
 
     fp32 means float32 throughout: torch itself would let cuDNN convolutions use TF32.
-    num_threads: null gives what torch chose when the process began. deterministic: CUDA kernels
-    that repeat bit for bit, and an error for those that cannot; a CPU always repeats.
+    num_threads: None is what torch chose when the process started. deterministic: CUDA kernels that
+    repeat bit for bit, and an error for those that cannot; a CPU always repeats.
     """
     keep_freed_memory()
     torch.set_num_threads(num_threads or _first_num_threads())
+
     tf32 = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = tf32
     torch.backends.cudnn.conv.fp32_precision = tf32  # type: ignore[attr-defined]
     torch.backends.cudnn.rnn.fp32_precision = tf32  # type: ignore[attr-defined]
+
     strict = deterministic and device.type == "cuda"
     if strict:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _use_deterministic_algorithms(strict)
     torch.backends.cudnn.deterministic = strict
     torch.backends.cudnn.benchmark = not strict
+
     torch.set_grad_enabled(True)
     torch.set_default_dtype(torch.float32)
     if device.type == "cuda":
@@ -125,7 +131,7 @@ def configure(
 
 
 def _use_deterministic_algorithms(strict: bool) -> None:
-    """Set torch's switch where it is not set so: touching it imports the compiler, for a second."""
+    """Set torch's switch if it differs: setting it imports the compiler, which takes a second."""
     now = torch.are_deterministic_algorithms_enabled()
     if now != strict or torch.is_deterministic_algorithms_warn_only_enabled():
         torch.use_deterministic_algorithms(strict)
@@ -133,11 +139,11 @@ def _use_deterministic_algorithms(strict: bool) -> None:
 
 @cache
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory for the next batch; say whether it agreed.
+    """Let glibc keep freed memory for the next batch; return whether it accepted.
 
-    Its default gives activations back to the system after each batch and faults every page in
-    again with the next: 2,500 faults and 8 ms a batch of 256 for LeNet, whose forward pass takes
-    12. Other C libraries are left alone. Up to 256 MB stay with the process.
+    By default it returns activations to the system after each batch and faults every page in again
+    for the next: 2,500 faults and 8 ms per batch of 256 for LeNet, whose forward pass takes 12.
+    Other C libraries are left alone. The process keeps up to 256 MB.
     """
     try:
         adjust = ctypes.CDLL(None).mallopt
@@ -153,21 +159,21 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 @cache
 def _first_num_threads() -> int:
-    """Return the thread count in force at the first call: before anything here changed it."""
+    """Return the thread count at the first call: before anything here changed it."""
     return torch.get_num_threads()
 
 
 def forward_precision(
     precision: str, device: torch.device
 ) -> Callable[[], AbstractContextManager[object]]:
-    """Return what makes the context of a forward pass; weights and updates stay float32."""
+    """Return a factory for the context of a forward pass; weights and updates stay float32."""
     if precision == "bf16":
         return partial(torch.autocast, device.type, dtype=torch.bfloat16)
     return nullcontext
 
 
 def precision_warning(precision: str, device: torch.device) -> str | None:
-    """Say in one line why `precision` gains nothing on `device`, or return None."""
+    """Return in one line why `precision` gains nothing on `device`, or None."""
     if precision == "tf32" and (device.type != "cuda" or _capability(device) < (8, 0)):
         return f"precision=tf32 has no effect on {device}: it computes in fp32"
     if precision == "bf16" and device.type == "cpu" and not _cpu_has_bf16():

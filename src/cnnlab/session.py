@@ -1,4 +1,4 @@
-"""How every command begins: device, precision, threads, requests to stop, and other processes.
+"""How every command begins and ends: device, precision, threads, Ctrl-C, processes, bad files.
 
 The one place that reads a command's `runtime` section, so that no command can forget a part of it.
 """
@@ -6,13 +6,15 @@ The one place that reads a command's `runtime` section, so that no command can f
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from cnnlab import distributed, interrupts
-from cnnlab.config.surroundings import RuntimeConfig
+from cnnlab.config import Launch
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
+from cnnlab.errors import BadFilesError
 from cnnlab.printable import say
 from cnnlab.runtime import configure, forward_precision, precision_warning, select_device
 
@@ -32,13 +34,11 @@ class Session:
         return forward_precision(self.precision, self.device)
 
 
-def begin(
-    runtime: RuntimeConfig, peers: Peers = ALONE, warn: Callable[[str], object] = say
-) -> Session:
+def begin(runtime: RuntimeConfig, warn: Callable[[str], object] = say) -> Session:
     """Choose the device and set every torch-global switch as `runtime` asks.
 
-    warn: told where the precision gains nothing. Raises ResourceError for a device that is not
-    there, UsageError for a word that is none.
+    warn: told where the precision gains nothing. Raises ResourceError for a missing device,
+    UsageError for an unknown one.
     """
     device = select_device(distributed.device_name(runtime.device))
     configure(
@@ -50,21 +50,43 @@ def begin(
 
     if warning := precision_warning(runtime.precision, device):
         warn(warning)
-    return Session(device, runtime.precision, runtime.channels_last, peers)
+    return Session(device, runtime.precision, runtime.channels_last)
+
+
+def begin_in_python(device: str) -> Session:
+    """Choose the device for `cnnlab.load`; torch's global switches belong to the caller."""
+    return Session(select_device(device), precision="fp32", channels_last=True)
 
 
 @contextlib.contextmanager
 def shared(
     runtime: RuntimeConfig, timeout_seconds: float, warn: Callable[[str], object] = say
 ) -> Iterator[Session]:
-    """Begin a command that several processes may work on, and that asks for requests to stop.
+    """Begin a command that several processes may share, and that asks for requests to stop.
 
     Inside the block Ctrl-C and SIGTERM only set the flag of `interrupts.requested`.
-    timeout_seconds: how long the processes may stand still.
+    timeout_seconds: after so long without progress of any process the job is ended.
     """
     warnings: list[str] = []
     alone = begin(runtime, warn=warnings.append)
+
     with interrupts.watching(), distributed.joined(alone.device, timeout_seconds) as peers:
         for warning in warnings if peers.is_first else ():  # the others found the same
             warn(warning)
-        yield Session(alone.device, alone.precision, alone.channels_last, peers)
+        yield replace(alone, peers=peers)
+
+
+@contextlib.contextmanager
+def skip_hint(launch: Launch, *, resumes: bool = False) -> Iterator[None]:
+    """Give a BadFilesError of the block the command that leaves the bad files out as its hint.
+
+    resumes: the command continues a run, which records its images.
+    """
+    try:
+        yield
+    except BadFilesError as error:
+        words = ["dataset.on_bad=skip"]
+        if resumes:
+            words.append("allow_changes=[dataset.on_bad,data_digest]")
+        hint = f"repair or remove them, or leave them out: {' '.join([launch.command, *words])}"
+        raise BadFilesError(error.what, error.where, hint) from error

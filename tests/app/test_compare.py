@@ -4,7 +4,7 @@ import pytest
 
 from cnnlab.app import compare as verb
 from cnnlab.config import Launch
-from cnnlab.config.verbs import CompareConfig
+from cnnlab.config.verbs.compare import CompareConfig
 from cnnlab.errors import UsageError
 from cnnlab.run_folder import claim, find_run
 

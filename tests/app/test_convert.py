@@ -10,28 +10,29 @@ import torchvision
 from cnnlab import checkpoint
 from cnnlab.app import convert
 from cnnlab.config import Launch, choices
-from cnnlab.config.convert import ConvertConfig
-from cnnlab.config.data import AUGMENTS, DATASETS
-from cnnlab.config.models import MODELS
+from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
+from cnnlab.config.verbs.convert import ConvertConfig
 from cnnlab.conversion import foreign_weights
+from cnnlab.conversion.export import write_for_torchvision
 from cnnlab.errors import BusyError, CheckpointError, DataError, UsageError
 from cnnlab.inference.network import open_network
 
 CPU = torch.device("cpu")
 
 
-def choice(table, group, name):
-    return parse(table[name], choices.alone(group, name))
+def choice(section_class, group, name):
+    return parse(section_class, choices.alone(group, name))
 
 
 def settings(source, output, model="alexnet_2014", class_names=None):
     return ConvertConfig(
         source=str(source),
         output=str(output),
-        model=choice(MODELS, "model", model),
-        dataset=choice(DATASETS, "dataset", "imagenet"),
-        augment=choice(AUGMENTS, "augment", "none"),
+        model=choice(ModelConfig, "model", model),
+        dataset=choice(DatasetConfig, "dataset", "imagenet"),
+        augment=choice(AugmentConfig, "augment", "none"),
         class_names=class_names,
         plugins=[],
     )
@@ -129,7 +130,7 @@ def test_another_width_than_torchvisions_is_refused_both_ways(weights, converted
     stored = open_network(converted, CPU)
     stored.config["model"]["width"] = 0.5
     with pytest.raises(UsageError, match=r"full width only, not at model\.width=0\.5"):
-        convert.give_out(stored, tmp_path / "narrow.pth")
+        write_for_torchvision(stored, tmp_path / "narrow.pth")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -4,21 +4,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnlab import checkpoint, data, models, run_folder
+from cnnlab import checkpoint, data, models, run_folder, session
 from cnnlab.app import evaluate as verb
 from cnnlab.config import (
-    VARIANTS,
     DatasetConfig,
     EvaluateConfig,
     Launch,
     StoredDatasetConfig,
     choices,
 )
+from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.models import ModelConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.surroundings import EvaluationConfig, RuntimeConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.errors import CheckpointError, DataError, UsageError
+from cnnlab.inference.evaluation import measure
+from cnnlab.inference.result import EvaluationResult
 
 
 def choice(group: str, name: str) -> dict:
@@ -32,12 +34,12 @@ def write_checkpoint(path: Path, *, network: str = "linear", seed: int = 0, orde
         "dataset": choice("dataset", "mnist5k"),
         "augment": choice("augment", "crop"),
     }
-    dataset = parse(DatasetConfig, plain["dataset"], "dataset", VARIANTS)
+    dataset = parse(DatasetConfig, plain["dataset"], "dataset")
     store = data.build(dataset).train
     preprocessing = preprocessing_for(store, dataset, 1)
     sizes = {"in_channels": 1, "input_size_pixels": preprocessing.image_size_pixels}
     built = models.build(
-        parse(ModelConfig, plain["model"], "model", VARIANTS), **sizes, num_classes=10, seed=seed
+        parse(ModelConfig, plain["model"], "model"), **sizes, num_classes=10, seed=seed
     )
     tensors, described = preprocessing.state()
     weights = dict(built.state_dict())
@@ -77,7 +79,11 @@ def config_for(*paths: object, **changes: object) -> EvaluateConfig:
 
 
 def views(name: str, **changes: object) -> EvaluationConfig:
-    return parse(EvaluationConfig, choice("evaluation", name) | changes, "evaluation", VARIANTS)
+    return parse(EvaluationConfig, choice("evaluation", name) | changes, "evaluation")
+
+
+def measured(config: EvaluateConfig) -> EvaluationResult:
+    return measure(config, session.begin(config.runtime))
 
 
 def answer_of(config: EvaluateConfig, capsys: pytest.CaptureFixture) -> dict:

@@ -7,13 +7,12 @@ import pytest
 import torch
 
 from cnnlab import checkpoint, models
-from cnnlab.app import evaluate as verb
 from cnnlab.app import prepare
-from cnnlab.config import VARIANTS, DatasetConfig, Launch, to_plain
+from cnnlab.config import DatasetConfig, Launch, to_plain
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.preprocessing import Preprocessing
-from tests.app.test_evaluate import choice, config_for, views
+from tests.app.test_evaluate import choice, config_for, measured, views
 from tests.data.disk_formats import CIFAR10_NAMES, cifar_batch, write_cifar10
 from tests.data.pictures import SYNSETS, write_imagenet
 from tests.data.settings import dataset_config, prepare_config
@@ -27,7 +26,7 @@ def write_linear(path: Path, dataset: DatasetConfig, names, weight, bias) -> Pat
     size = dataset.image_size_pixels
     sizes = {"in_channels": 3, "input_size_pixels": size, "num_classes": len(names)}
     model = choice("model", "linear")
-    network = models.build(parse(ModelConfig, model, "model", VARIANTS), **sizes, seed=0)
+    network = models.build(parse(ModelConfig, model, "model"), **sizes, seed=0)
     tensors = dict(network.state_dict())
     weight_name, bias_name = tensors
     assert tensors[weight_name].shape == weight.shape
@@ -87,7 +86,7 @@ def test_cifar10_gives_the_counts_known_beforehand(cifar10, tmp_path, form):
     if form == "prepared":
         root = prepared(dataset, tmp_path / "store")
         dataset = dataset_config("cifar10", root=root, num_validation=10)
-    answer = verb.measure(config_for(path, dataset=dataset, split="test", batch_size=7))
+    answer = measured(config_for(path, dataset=dataset, split="test", batch_size=7))
     assert answer.tally.confusion.tolist() == table.tolist()
     assert answer.tally.num_images == 20
 
@@ -106,7 +105,7 @@ def test_imagenet_gives_the_counts_known_beforehand(tmp_path, form, name):
         dataset = dataset_config("imagenet", root=root, **sizes)
     chosen = views(name, **({"padding_pixels": 4} if name == "ten_view" else {}))
     config = config_for(path, dataset=dataset, split="test", evaluation=chosen, batch_size=3)
-    tally = verb.measure(config).tally
+    tally = measured(config).tally
     assert (tally.num_images, tally.top1_errors, tally.top5_errors) == (8, 6, 0)
     assert tally.confusion[:, 1].tolist() == [2, 2, 2, 2]
     expected = -torch.log_softmax(bias, 0).mean()

@@ -115,6 +115,6 @@ def test_paths_of_other_bytes_are_refused_before_a_training(tmp_path: Path, key:
     run = folder / "run" if key == "hydra.run.dir" else tmp_path / "run"
     outcome = call(*WORDS, f"dataset.root={root}", f"hydra.run.dir={run}")
     assert outcome.code == 2, outcome.errors
-    assert f"{key} holds bytes that are not UTF-8" in outcome.errors
+    assert f"{key} is not valid UTF-8" in outcome.errors
     assert "R\\xe9sum\\xe9" in outcome.errors
     assert not run.exists()

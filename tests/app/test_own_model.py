@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab import models
 from cnnlab.cli import main
-from cnnlab.config import models as settings
+from cnnlab.config.models import MODELS
 
 MODULE = """
 from dataclasses import dataclass
@@ -49,8 +48,7 @@ def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "tiny.yaml").write_text("name: tiny\nwidth: 3\n")
     yield ["--config-dir", str(tmp_path), "model=tiny", "plugins=[my_tiny_models]"]
-    for table in (models.MODELS, models.USUAL_INPUT, settings.MODELS):
-        table.pop("tiny", None)
+    MODELS.pop("tiny", None)
     sys.modules.pop("my_tiny_models", None)
 
 
@@ -71,4 +69,4 @@ def test_an_own_model_is_summed_up_trained_and_evaluated(own_model, tmp_path, ca
 
 def test_its_settings_are_checked_like_the_others(own_model, capsys):
     assert main(["summary", *own_model, "model.width=0"]) == 2
-    assert "model.width must be a whole number at least 1" in capsys.readouterr().err
+    assert "model.width must be an integer at least 1" in capsys.readouterr().err

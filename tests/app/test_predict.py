@@ -12,12 +12,13 @@ import cnnlab
 from cnnlab import checkpoint as files
 from cnnlab import data
 from cnnlab.app import predict as verb
-from cnnlab.config import VARIANTS, DatasetConfig, Launch
+from cnnlab.config import DatasetConfig, Launch
 from cnnlab.config.data import AUGMENTS, DATASETS
+from cnnlab.config.evaluation import CroppedEvaluationConfig, EvaluationConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig, RuntimeConfig
-from cnnlab.config.verbs import PredictConfig
-from cnnlab.data import idx, reflection
+from cnnlab.config.verbs.predict import PredictConfig
+from cnnlab.data import idx
 from cnnlab.data.digits import like_mnist
 from cnnlab.errors import DataError, UsageError
 from cnnlab.inference.predictor import as_images, load
@@ -34,7 +35,7 @@ def templates() -> torch.Tensor:
 
 
 def mnist5k():
-    return data.build(parse(DatasetConfig, choice("dataset", "mnist5k"), "dataset", VARIANTS))
+    return data.build(parse(DatasetConfig, choice("dataset", "mnist5k"), "dataset"))
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,14 @@ def checkpoint(tmp_path_factory) -> Path:
     """A linear network whose weights are the digits' mean pictures: right four times in five."""
     path = tmp_path_factory.mktemp("linear") / "a.safetensors"
     write_checkpoint(path)
-    held = files.read(path)
+    loaded = files.read(path)
     means = templates() / 255
-    side = held.document["model"]["input_size_pixels"]
+    side = loaded.document["model"]["input_size_pixels"]
     border = (side - 28) // 2
     weight = torch.nn.functional.pad(means, (border,) * 4).flatten(1)
-    names = [name for name in held.tensors if name.startswith("model.")]
-    weights = {name: tensor.clone() for name, tensor in held.tensors.items()}
-    mean, std = held.tensors["input.mean"], held.tensors["input.std"]
+    names = [name for name in loaded.tensors if name.startswith("model.")]
+    weights = {name: tensor.clone() for name, tensor in loaded.tensors.items()}
+    mean, std = loaded.tensors["input.mean"], loaded.tensors["input.std"]
     # scores = (2 m.x - m.m) / 8 on pixels x = (std * input + mean) / 255
     scale = float(std[0]) / 255
     for name in names:
@@ -58,7 +59,7 @@ def checkpoint(tmp_path_factory) -> Path:
         else:
             offset = 2 * weight.sum(1) * float(mean.mean()) / 255 - (weight**2).sum(1)
             weights[name] = offset / 8
-    files.write(path, weights, dict(held.document))
+    files.write(path, weights, dict(loaded.document))
     return path
 
 
@@ -262,9 +263,8 @@ def test_ten_views_depend_on_the_set_and_not_on_a_word(dataset, changes, allowed
 
 
 def test_what_a_set_says_of_reflection_is_known_without_its_images():
-    assert reflection.SURVIVE.keys() | {"folder", "store"} == DATASETS.keys()
     for name in ("mnist5k", "synthetic"):
-        config = parse(DatasetConfig, choice("dataset", name), "dataset", VARIANTS)
-        assert data.build(config).test.mirror_allowed == reflection.SURVIVE[name]
+        config = parse(DatasetConfig, choice("dataset", name), "dataset")
+        assert data.build(config).test.mirror_allowed is DATASETS[name].mirror_allowed
     for known in (idx.MNIST, idx.FASHION_MNIST):
-        assert known.mirror_allowed == reflection.SURVIVE[known.name]
+        assert known.mirror_allowed is DATASETS[known.name].mirror_allowed

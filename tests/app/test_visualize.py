@@ -8,10 +8,11 @@ import yaml
 from cnnlab import checkpoint, data, models
 from cnnlab.app import visualize as verb
 from cnnlab.cli import main
-from cnnlab.config import STORED_VARIANTS, VARIANTS, DatasetConfig, Launch, choices
+from cnnlab.config import DatasetConfig, Launch, choices
 from cnnlab.config.models import ModelConfig
+from cnnlab.config.pictures import PICTURES
 from cnnlab.config.schema import parse
-from cnnlab.config.visualization import PICTURE_NAMES, VisualizeConfig
+from cnnlab.config.verbs.visualize import VisualizeConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.store import ArrayStore
 from cnnlab.errors import CheckpointError, DataError, UsageError
@@ -31,7 +32,7 @@ def write_run(folder: Path, model: str = "lenet5", steps: tuple[int, ...] = (10,
         "dataset": choice("dataset", "mnist5k"),
         "augment": choice("augment", "crop"),
     }
-    dataset = parse(DatasetConfig, plain["dataset"], "dataset", VARIANTS)
+    dataset = parse(DatasetConfig, plain["dataset"], "dataset")
     store = data.build(dataset).train
     preprocessing = preprocessing_for(store, dataset, 1)
     sizes = {"in_channels": 1, "input_size_pixels": preprocessing.image_size_pixels}
@@ -39,7 +40,7 @@ def write_run(folder: Path, model: str = "lenet5", steps: tuple[int, ...] = (10,
     (folder / "checkpoints").mkdir(parents=True)
     for step in steps:
         network = models.build(
-            parse(ModelConfig, plain["model"], "model", VARIANTS),
+            parse(ModelConfig, plain["model"], "model"),
             **sizes,
             num_classes=10,
             seed=step,
@@ -72,7 +73,7 @@ def config_for(run: Path, **changes: object) -> VisualizeConfig:
         "search_images": 60,
         "formats": ["png"],
     }
-    return parse(VisualizeConfig, plain | changes, variants=STORED_VARIANTS)
+    return parse(VisualizeConfig, plain | changes)
 
 
 def draw(config: VisualizeConfig) -> int:
@@ -87,7 +88,7 @@ def run(tmp_path_factory):
 def test_all_pictures_land_in_the_run_folder_and_on_one_page(run, capsys):
     assert draw(config_for(run, what=["all"])) == 0
     names = {path.stem for path in (run / "pictures").glob("*.png")}
-    single = {name for name in PICTURE_NAMES if name != "activations"}
+    single = {name for name in PICTURES if name != "activations"}
     assert names == single | {f"activations_{n}" for n in (1, 2)}
     page = (run / "pictures" / "pictures.html").read_text()
     assert page.count("data:image/png;base64,") == len(names)
@@ -112,7 +113,7 @@ def test_what_a_network_cannot_give_is_passed_over_with_a_line(tmp_path, capsys)
     assert draw(config_for(run, what=["all"])) == 0
     printed = capsys.readouterr().out
     assert "no equivariance: the network has no maps" in printed
-    assert "no neighbours: the network has no hidden layer" in printed
+    assert "no neighbors: the network has no hidden layer" in printed
     assert "no evolution: evolution needs the checkpoints" in printed
     assert (run / "pictures" / "filters.png").exists()
 
@@ -120,7 +121,7 @@ def test_what_a_network_cannot_give_is_passed_over_with_a_line(tmp_path, capsys)
 def test_what_is_asked_for_by_name_is_an_error_when_it_cannot_be_given(tmp_path):
     run = write_run(tmp_path / "linear", model="linear", steps=(10,))
     with pytest.raises(UsageError, match="no hidden layer"):
-        draw(config_for(run, what=["neighbours"]))
+        draw(config_for(run, what=["neighbors"]))
 
 
 def test_layers_and_units_that_do_not_exist_list_those_that_do(run):
@@ -145,7 +146,7 @@ def test_a_missing_checkpoint_is_said(tmp_path):
 def test_own_pictures_are_looked_at_and_bad_ones_named(run, tmp_path, capsys):
     from PIL import Image
 
-    Image.new("L", (40, 30), 200).save(tmp_path / "grey.png")
+    Image.new("L", (40, 30), 200).save(tmp_path / "gray.png")
     Image.new("RGB", (28, 28), (255, 0, 0)).save(tmp_path / "red.jpg")
     config = config_for(run, what=["predictions"], images=[str(tmp_path)])
     assert draw(config) == 0
@@ -167,7 +168,7 @@ def test_an_empty_list_draws_nothing_and_is_refused(run, key, capsys):
 
 def test_pictures_in_bf16_are_refused(run, capsys):
     assert main(["visualize", f"checkpoint={run}", "runtime.precision=bf16"]) == 2
-    assert "runtime.precision=bf16 is not for pictures" in capsys.readouterr().err
+    assert "visualize does not support runtime.precision=bf16" in capsys.readouterr().err
 
 
 def test_images_are_chosen_class_by_class():

@@ -1,26 +1,37 @@
 """Tasks that end in every way a task can end; the command line runs them in place of `list`."""
 
+import contextlib
 import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cnnlab import run_folder
-from cnnlab.config import Launch
-from cnnlab.errors import DataError, Interrupted, NumericsError
+from cnnlab.config import Launch, Outcome
+from cnnlab.errors import DataError, Interrupted, NumericsError, RunError
 from cnnlab.files import atomic
 
 
 def remember(config: Any, launch: Launch) -> int:
-    """Leave what arrived, a file a job."""
+    """Leave what arrived, one file per job."""
     facts = {"config": vars(config), "launch": vars(launch)}
     Path(f"arrived_{launch.job or 0}.json").write_text(json.dumps(facts, default=str))
     return 0
 
 
+@contextlib.contextmanager
+def owning_this_folder() -> Iterator[None]:
+    """Fail as a training does whose run folder is the current one."""
+    try:
+        yield
+    except Exception as error:
+        raise RunError(".", error) from error
+
+
 def lack_data(config: Any, launch: Launch) -> int:
-    launch.log = "train.log"
-    raise DataError("no images", "data/", "get some")
+    with owning_this_folder():
+        raise DataError("no images", "data/", "get some")
 
 
 def interrupted(config: Any, launch: Launch) -> int:
@@ -32,25 +43,24 @@ def bug_without_log(config: Any, launch: Launch) -> int:
 
 
 def bug_with_log(config: Any, launch: Launch) -> int:
-    launch.log = "train.log"
-    raise RuntimeError("inner workings")
+    with owning_this_folder():
+        raise RuntimeError("inner workings")
 
 
 def out_of_memory(config: Any, launch: Launch) -> int:
     raise MemoryError
 
 
-def fail_in_job_1(config: Any, launch: Launch) -> int:
+def fail_in_job_1(config: Any, launch: Launch) -> Outcome:
     """Own a run folder of no particular name, but in job 1, which fails before it has one."""
     if launch.job == 1:
         raise NumericsError("loss is not finite")
     folder = run_folder.claim("", exact=Path(launch.sweep_folder or "") / f"any_{config.what}")
-    launch.run = str(folder.path)
     errors = {"models": (0.25, 0.125), "datasets": (0.5, 0.375)}
     validation, test = errors[config.what]
     folder.update_status(status="done", best_validation_error=validation, test_error=test)
     folder.release()
-    return 0
+    return Outcome(run=str(folder.path))
 
 
 def disk_full(config: Any, launch: Launch) -> int:

@@ -49,12 +49,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "read_only",
             6,
             "cnnlab: not permitted (Read-only file system)\n  a.txt\n"
-            "  use a place of your own: hydra.run.dir=X\n",
+            "  write to a folder of your own: hydra.run.dir=X\n",
         ),
         (
             "no_thread",
             6,
-            "cnnlab: the system gives no further thread\n  decode with fewer: "
+            "cnnlab: the system refuses another thread\n  decode with fewer: "
             "dataset.num_decode_threads=1; or raise the limit: ulimit -u\n",
         ),
     ],
@@ -135,7 +135,7 @@ def test_a_hint_about_memory_names_a_setting_that_the_command_has() -> None:
         values, _ = composing.preview(line.read(name, []))
         needed = {"checkpoint": ["x"], "images": ["y"], "runs": ["a", "b"]}
         values |= {key: given for key, given in needed.items() if values.get(key) == []}
-        keys = {key.name for key in walk(verb.config_class, verb.variants)}
+        keys = {key.name for key in walk(verb.config_class)}
         hint = memory_hint(verb.parse(values)).partition("\n  ")[2]
         key = hint.partition("=")[0]
         assert key in keys | {""}, name

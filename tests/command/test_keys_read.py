@@ -132,7 +132,7 @@ def test_a_typed_key_without_effect_is_refused_and_not_in_help(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     verb = VERBS[name]
-    keys = [key.name for key in walk(verb.config_class, verb.variants)]
+    keys = [key.name for key in walk(verb.config_class)]
     unused = [key for key in keys if not verb.uses(key)]
     assert {section for key in unused for section in (key, key.split(".")[0])} >= set(verb.unused)
     main([name, "--help"])
@@ -164,7 +164,7 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
     import dataclasses
 
     from cnnlab.config import to_plain
-    from cnnlab.config.surroundings import RuntimeConfig
+    from cnnlab.config.runtime import RuntimeConfig
 
     read: set[str] = set()
     plain = {"device": "cpu", "precision": "fp32", "num_threads": 1, "deterministic": False}

@@ -7,10 +7,9 @@ import torch
 from torch import nn
 
 from cnnlab import models
-from cnnlab.config import VARIANTS, choices
+from cnnlab.config import choices
 from cnnlab.config.data import AUGMENTS, AugmentConfig
-from cnnlab.config.models import MODELS as MODEL_CONFIGS
-from cnnlab.config.models import ModelConfig
+from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from cnnlab.data.augment import build_augment
@@ -21,7 +20,7 @@ from tests.command.recording import keys_of, record
 
 
 def recorded(shape: type, group: str, name: str, **changes: Any) -> tuple[Any, set[str]]:
-    config = parse(shape, choices.alone(group, name) | changes, group, VARIANTS)
+    config = parse(shape, choices.alone(group, name) | changes, group)
     read: set[str] = set()
     return record(config, read), read
 
@@ -30,11 +29,11 @@ def unread(config: Any, read: set[str]) -> set[str]:
     return keys_of(config) - read - {"name"}
 
 
-@pytest.mark.parametrize("name", MODEL_CONFIGS)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_setting_of_a_model_is_read(name: str) -> None:
     changes = {"devices": ["cpu", "cpu"]} if name == "alexnet_two_gpu" else {}
     config, read = recorded(ModelConfig, "model", name, **changes)
-    channels, size, classes = models.USUAL_INPUT[name]
+    channels, size, classes = MODELS[name].usual_input
     task = {"in_channels": channels, "input_size_pixels": min(size, 64)}
     models.build(config, **task, num_classes=min(classes, 10), seed=0)
     loss_of(config)

@@ -8,9 +8,9 @@ import pytest
 
 from cnnlab import config
 from cnnlab.config.earlier import completed
-from cnnlab.config.models import MODELS, ModelConfig
+from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import setting
-from cnnlab.config.surroundings import RuntimeConfig
 from tests.test_config import composed
 
 
@@ -24,7 +24,7 @@ def younger(section_class) -> dict:
 def test_a_run_older_than_any_setting_of_its_model_can_be_continued(model: str) -> None:
     now = composed("train", f"model={model}")
     before = copy.deepcopy(now)
-    of_model = younger(MODELS[model]) | younger(config.FineTuningConfig)
+    of_model = younger(MODELS[model].config_class) | younger(config.FineTuningConfig)
     for section, settings in (("model", of_model), ("runtime", younger(RuntimeConfig))):
         for name, value in settings.items():
             del before[section][name]
@@ -42,7 +42,7 @@ def test_what_a_run_did_say_stays_as_said() -> None:
 
 @pytest.mark.parametrize("model", ["linear", "mlp", "cifar_13pct", "lenet5_1998"])
 def test_a_key_of_other_models_is_not_added(model: str) -> None:
-    assert "width" in younger(MODELS["lenet5"])
+    assert "width" in younger(MODELS["lenet5"].config_class)
     assert "width" not in config.of_earlier_run({"model": {"name": model}})["model"]
 
 
@@ -54,12 +54,12 @@ def test_what_is_no_section_is_left_for_the_parser_to_refuse(plain: dict) -> Non
     assert "width" not in str(found)
 
 
-def test_an_own_model_says_what_its_earlier_runs_did() -> None:
+def test_an_own_model_says_what_its_earlier_runs_did(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(kw_only=True)
     class Own(ModelConfig):
         depth: int = setting("of it", earlier=3)
 
-    table = {ModelConfig: {"own": Own}}
+    monkeypatch.setitem(MODELS, "own", ModelChoice(Own, "", (1, 8, 2)))
 
-    assert completed(ModelConfig, {"name": "own"}, table) == {"name": "own", "depth": 3}
-    assert completed(ModelConfig, {"name": "own", "depth": 9}, table)["depth"] == 9
+    assert completed(ModelConfig, {"name": "own"}) == {"name": "own", "depth": 3}
+    assert completed(ModelConfig, {"name": "own", "depth": 9})["depth"] == 9

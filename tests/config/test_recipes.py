@@ -142,10 +142,12 @@ def test_a_wrong_activation_is_refused_as_such() -> None:
 
 
 def test_no_word_names_rows_of_two_kinds() -> None:
-    fields = [field for shape in config.MODELS.values() for field in shape.__dataclass_fields__]
+    fields = [
+        field for row in config.MODELS.values() for field in row.config_class.__dataclass_fields__
+    ]
     assert {"activation", "geometry"} <= set(fields)
     rows: dict[str, set[str]] = {"optimizer": set(config.OPTIMIZERS)}
-    for shape in config.MODELS.values():
+    for shape in (row.config_class for row in config.MODELS.values()):
         for name, field in shape.__dataclass_fields__.items():
             if name in ("activation", "geometry"):
                 rows.setdefault(name, set()).update(field.metadata["choices"])
@@ -194,9 +196,12 @@ def test_a_model_of_ones_own_may_have_a_recipe(
 @pytest.mark.parametrize(
     ("recipe", "complaint"),
     [
-        ("{learning_rates: 0.1}", "'model.recipe.learning_rates' is read by nothing"),
-        ("{learning_rate: {sdg: 0.1}}", "'model.recipe.learning_rate.sdg' is read by nothing"),
-        ("{initialization: {224_ceil: torch}}", "'model.recipe.initialization.224_ceil' is read"),
+        ("{learning_rates: 0.1}", "'model.recipe.learning_rates' is not used anywhere"),
+        ("{learning_rate: {sdg: 0.1}}", "'model.recipe.learning_rate.sdg' is not used anywhere"),
+        (
+            "{initialization: {224_ceil: torch}}",
+            "'model.recipe.initialization.224_ceil' is not used",
+        ),
         ("0.1", "model.recipe must be a mapping"),
         ("{learning_rate: fast}", "optimizer.learning_rate must be a number"),
     ],

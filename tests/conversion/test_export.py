@@ -33,7 +33,7 @@ def test_an_onnx_file_gives_the_networks_answers_for_any_batch(lenet, tmp_path):
 
     path = tmp_path / "lenet.onnx"
     said = exporting.export(lenet, path)
-    assert "the same answers on 16 test images of mnist5k" in said
+    assert "the same predictions on 16 test images of mnist5k" in said
     session = onnxruntime.InferenceSession(str(path))
     pixels = torch.rand(5, 1, 32, 32) * 255
     (scores,) = session.run(None, {"images": pixels.numpy()})
@@ -61,7 +61,7 @@ def test_a_trained_alexnet_answers_the_same_in_onnxruntime(width, tmp_path, monk
     words = ["model=alexnet", f"model.width={width}", "dataset.image_size_pixels=64", *few, *lean]
     cnnlab("train", *words, "hydra.run.dir=run")
     said = cnnlab("convert", "source=run", "output=alexnet.onnx")
-    assert "the same answers on 16 test images of mnist5k" in said
+    assert "the same predictions on 16 test images of mnist5k" in said
     stored = open_network(tmp_path / "run" / "checkpoints" / "best.safetensors", CPU)
     pixels = torch.rand(3, 1, 64, 64) * 255
     session = onnxruntime.InferenceSession("alexnet.onnx")
@@ -90,7 +90,7 @@ def test_plain_safetensors_hold_the_weights_and_the_class_names(lenet, tmp_path)
 def test_other_answers_are_refused_and_leave_no_file(lenet, tmp_path, monkeypatch):
     wrong = {".safetensors": lambda stored, path, images: torch.randn(len(images), 10)}
     monkeypatch.setattr(exporting, "WRITERS", wrong)
-    with pytest.raises(NumericsError, match="answers differently"):
+    with pytest.raises(NumericsError, match="predicts otherwise"):
         exporting.export(lenet, tmp_path / "a.safetensors")
     assert list(tmp_path.iterdir()) == []
 
@@ -128,12 +128,12 @@ def test_a_plain_file_without_all_that_is_needed_is_refused(change, lenet, tmp_p
     exporting.export(lenet, tmp_path / "plain.safetensors")
     with safe_open(tmp_path / "plain.safetensors", framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        held = file.metadata()
+        metadata = file.metadata()
     if change == "nonsense":
-        held["cnnlab.class_names"] = "7"
+        metadata["cnnlab.class_names"] = "7"
     else:
-        del held[f"cnnlab.{change}"]
-    save_file(tensors, tmp_path / "less.safetensors", held)
+        del metadata[f"cnnlab.{change}"]
+    save_file(tensors, tmp_path / "less.safetensors", metadata)
 
     words = [f"source={tmp_path / 'less.safetensors'}", f"output={tmp_path / 'o.safetensors'}"]
     assert main(["convert", *words]) == 4

@@ -6,21 +6,21 @@ from typing import Any
 import yaml
 
 from cnnlab.config import DatasetConfig, choices
-from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig
-from cnnlab.config.prepare import PrepareConfig
+from cnnlab.config.data import AugmentConfig
 from cnnlab.config.schema import parse
+from cnnlab.config.verbs.prepare import PrepareConfig
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def dataset_config(name: str, **changes: Any) -> DatasetConfig:
     plain = choices.alone("dataset", name)
-    return parse(DATASETS[name], {**plain, **changes})
+    return parse(DatasetConfig, {**plain, **changes})
 
 
 def augment_config(name: str, **changes: Any) -> AugmentConfig:
     plain = choices.alone("augment", name)
-    return parse(AUGMENTS[name], {**plain, **changes})
+    return parse(AugmentConfig, {**plain, **changes})
 
 
 def prepare_config(dataset: DatasetConfig, **changes: Any) -> PrepareConfig:

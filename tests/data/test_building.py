@@ -15,7 +15,7 @@ import torch
 
 from cnnlab import data
 from cnnlab.app.prepare import recipe_for, sources_for
-from cnnlab.config.prepare import PrepareConfig
+from cnnlab.config.verbs.prepare import PrepareConfig
 from cnnlab.data import manifest
 from cnnlab.data.building import Builder, Recipe, Tolerance
 from cnnlab.data.prepared import open_splits

@@ -2,8 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from cnnlab.config.data import AUGMENTS
 from cnnlab.data import inputs as module
-from cnnlab.data.augment import AUGMENTATIONS, build_augment
+from cnnlab.data.augment import build_augment
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.store import StoredStatistics
 from cnnlab.data.stream import Batch
@@ -48,7 +49,7 @@ def batch_of(images: Tensor, rank_slice: RankSlice | None = None) -> Batch:
 
 @pytest.mark.parametrize("rank_slice", [None, RankSlice(4, 27, total=30)])
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
+@pytest.mark.parametrize("name", sorted(AUGMENTS))
 def test_chunks_give_the_same_numbers_as_the_whole_batch(
     monkeypatch: pytest.MonkeyPatch, name: str, channels: int, rank_slice: RankSlice | None
 ) -> None:

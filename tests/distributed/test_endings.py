@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from cnnlab.distributed.watch import DEAD_AFTER_SECONDS
+from cnnlab.distributed.failure_detector import DEAD_AFTER_SECONDS
 from tests.distributed.launching import environment
 
 LAUNCHER = """
@@ -67,11 +67,11 @@ def test_an_answer_of_the_launcher_that_comes_late_does_not_abort_a_process_at_i
         assert [line_of(worker) for worker in workers] == ["inside", "inside"]
 
         holder.send_signal(signal.SIGSTOP)
-        time.sleep(1)  # more than a beat: both watches wait for an answer
+        time.sleep(1)  # more than a beat: both detectors wait for an answer
         for worker in workers:
             assert worker.stdin is not None
             print("leave", file=worker.stdin, flush=True)
-        time.sleep(1)  # a process that does not wait for its watch finalizes by now
+        time.sleep(1)  # a process that does not wait for its detector finalizes by now
         holder.send_signal(signal.SIGCONT)
         errors = [worker.communicate()[1] for worker in workers]
 

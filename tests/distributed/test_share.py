@@ -1,4 +1,4 @@
-"""Shares are disjoint, complete and even; what processes draw together is what one draws."""
+"""Shares are disjoint, complete and even; several processes see what one process sees."""
 
 from itertools import islice
 
@@ -34,7 +34,7 @@ def shown(share: Share, num_steps: int) -> list[Batch]:
     return list(islice(stream.batches(), num_steps))
 
 
-def test_processes_see_together_what_one_sees() -> None:
+def test_the_processes_of_a_job_see_what_one_process_sees() -> None:
     augment = build_augment(augment_config("crop_mirror"), mirror_allowed=True)
 
     def pictures(batch: Batch) -> torch.Tensor:

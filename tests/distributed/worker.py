@@ -1,4 +1,4 @@
-"""One of the processes that tests start with torchrun: trains and evaluates, alone and together.
+"""One of the processes that tests start with torchrun: trains alone and with the others.
 
     worker.py FILE [commands] CASE ...
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import data, distributed, models
-from cnnlab.config import MODELS, choices
+from cnnlab.config import ModelConfig, choices
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import build_augment
 from cnnlab.data.inputs import Inputs
@@ -24,9 +24,10 @@ from cnnlab.data.stream import Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
-from cnnlab.training import steps
-from cnnlab.training.latch import Latch
 from cnnlab.training.loop import TrainState, fit
+from cnnlab.training.losses import cross_entropy, of_network
+from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.steps import DataParallel, TrainStep
 from tests.data.settings import augment_config, dataset_config
 from tests.distributed import commands
 
@@ -42,7 +43,7 @@ SMALL = {"head": "single", "dropout": 0.0}
 def network(name: str, side: int) -> models.Network:
     plain = choices.alone("model", name)
     changes = SMALL if name == "alexnet" else {}
-    config = parse(MODELS[name], {**plain, **changes})
+    config = parse(ModelConfig, {**plain, **changes})
     return models.build(config, in_channels=3, input_size_pixels=side, num_classes=10, seed=SEED)
 
 
@@ -67,22 +68,17 @@ def trained(case: str, peers: Peers) -> Tensor:
         for batch in stream.batches():
             yield inputs(batch).double(), batch.labels
 
-    combine = GradientSum(peers)
-    if settings["parts"] == 1 and peers.size > 1:
-        combine.attach(model)
-    recipe = steps.Recipe(
-        loss=steps_loss,
-        precision=torch.enable_grad,
-        seed_dropout=lambda index: None,
-        parts=settings["parts"],
-        num_images=lambda step, labels: stream.num_images_at(step),
+    overlap_with = model if settings["parts"] == 1 else None
+    processes = DataParallel(
+        peers.share, GradientSum(peers, overlap_with=overlap_with), stream.num_images_at
     )
-    step = steps.build(
-        "plain" if settings["parts"] == 1 else "accumulating",
-        recipe,
-        latch=Latch(CPU),
+    step = TrainStep(
+        of_network(cross_entropy),
+        NonFiniteGuard(CPU),
+        seed_dropout=lambda pass_number: None,
+        num_parts=settings["parts"],
         clip_gradient_norm=1.0,
-        combine=combine,
+        processes=processes if peers.size > 1 else None,
     )
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     for group in optimizer.param_groups:
@@ -100,21 +96,16 @@ def trained(case: str, peers: Peers) -> Tensor:
     return torch.cat([*weights_of(model), torch.tensor(losses, dtype=torch.float64)])
 
 
-def steps_loss(scores: Tensor, labels: Tensor) -> Tensor:
-    return torch.nn.functional.cross_entropy(scores, labels, reduction="sum")
-
-
 def gradient_of(peers: Peers, compression: str) -> tuple[Tensor, int]:
     """Return the gradient of a batch of all processes, and the bytes that this one sent for it."""
     model = network("lenet5", 32)
-    combine = GradientSum(peers, compression)
-    combine.attach(model)
+    gradient_sum = GradientSum(peers, compression, overlap_with=model)
     images = torch.rand(4, 3, 32, 32, generator=make_generator(SEED, "images"))
     loss = model(images[peers.share.slice_of(4).rows]).square().sum()
     loss.backward()
-    combine(list(model.parameters()), loss.detach())
+    gradient_sum(list(model.parameters()), loss.detach())
     gradients = [p.grad for p in model.parameters()]
-    return torch.cat([g.flatten() for g in gradients if g is not None]), combine.num_bytes
+    return torch.cat([g.flatten() for g in gradients if g is not None]), gradient_sum.num_bytes
 
 
 def compressed(peers: Peers) -> dict[str, Any]:
@@ -155,11 +146,11 @@ def main() -> None:
     found: dict[str, Any] = {}
     with distributed.joined(CPU, timeout_seconds=60) as peers:
         for case in [name for name in CASES if name in asked]:
-            together = trained(case, peers)
-            assert all(torch.equal(together, other) for other in peers.gather(together))
+            in_job = trained(case, peers)
+            assert all(torch.equal(in_job, other) for other in peers.gather(in_job))
             if peers.is_first:
                 alone = trained(case, ALONE)
-                found[case] = apart(together, alone)
+                found[case] = apart(in_job, alone)
                 found[f"{case} moved"] = moved(case, alone)
         found["gradients"] = compressed(peers)
         found["listening"] = peers.gather(listening(os.getpid()))

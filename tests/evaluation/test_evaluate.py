@@ -6,7 +6,7 @@ from cnnlab.errors import DataError, NumericsError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import EvaluationStopped, Member, evaluate
 from cnnlab.preprocessing import Preprocessing
-from tests.reference.evaluation import ensemble_chances
+from tests.reference.evaluation import ensemble_probabilities
 
 
 def preprocessing(side: int = 12, channels: int = 1) -> Preprocessing:
@@ -75,7 +75,7 @@ def test_an_ensemble_of_one_is_the_network():
     assert torch.equal(kept[0][:, 0, 0], alone)
 
 
-def test_members_with_other_sizes_and_class_orders_give_the_answer_computed_by_hand():
+def test_members_with_other_sizes_and_class_orders_give_the_result_computed_by_hand():
     images, labels = digits(9)
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     first = member(10, "ten_view")
@@ -100,13 +100,13 @@ def test_members_with_other_sizes_and_class_orders_give_the_answer_computed_by_h
                 scores.append(
                     [one.model(one.preprocessing.normalize(c[None]))[0][classes] for c in crops]
                 )
-        expected.append(ensemble_chances(scores))
-    expected_chances = torch.stack(expected)
-    assert torch.allclose(torch.cat(kept), expected_chances, atol=1e-6)
-    assert tally.top1_errors == int((expected_chances.argmax(1) != labels).sum())
+        expected.append(ensemble_probabilities(scores))
+    expected_probabilities = torch.stack(expected)
+    assert torch.allclose(torch.cat(kept), expected_probabilities, atol=1e-6)
+    assert tally.top1_errors == int((expected_probabilities.argmax(1) != labels).sum())
 
 
-def test_weights_favour_a_member():
+def test_weights_favor_a_member():
     data = digits()
     first, second = member(), member(model=small_network(12, seed=1))
     alone = evaluate([first], [data], num_classes=7)
@@ -139,7 +139,7 @@ def test_each_modules_own_mode_is_restored():
     assert one.model.training
 
 
-def test_a_request_to_stop_is_heard_between_batches():
+def test_a_request_to_stop_is_followed_between_batches():
     data, answers = digits(), []
     with pytest.raises(EvaluationStopped):
         evaluate(
@@ -152,14 +152,14 @@ def test_a_request_to_stop_is_heard_between_batches():
     assert answers == [20, 20]
 
 
-def test_no_images_are_an_error_not_a_figure():
+def test_no_images_are_an_error_not_a_metric():
     with pytest.raises(DataError, match="no images"):
         evaluate([member()], [], num_classes=7)
     with pytest.raises(DataError, match="no images"):
         evaluate([member()], [digits(0)], num_classes=7)
 
 
-def test_training_can_go_on_after_an_evaluation():
+def test_training_can_continue_after_an_evaluation():
     one = member()
     evaluate([one], [digits()], num_classes=7)
     loss = one.model(torch.zeros(2, 1, 12, 12)).sum()

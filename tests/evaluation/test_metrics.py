@@ -9,21 +9,21 @@ from sklearn.metrics import confusion_matrix, log_loss, top_k_accuracy_score
 
 from cnnlab.errors import DataError, NumericsError
 from cnnlab.evaluation.metrics import (
-    JUDGED_AT_ONCE,
     MOST_CONFUSED_CLASSES,
     NUM_BINS,
-    Jury,
+    SCORED_AT_ONCE,
+    PredictionBuffer,
     Tally,
+    concatenate,
     count,
-    join,
-    judge,
+    score,
     wilson_interval,
 )
 from tests.reference import evaluation as reference
 
 
-def tally(chances: torch.Tensor, labels: torch.Tensor) -> Tally:
-    return count(join([judge(chances, labels)]), chances.shape[1])
+def tally(probabilities: torch.Tensor, labels: torch.Tensor) -> Tally:
+    return count(concatenate([score(probabilities, labels)]), probabilities.shape[1])
 
 
 def random_case(num: int, classes: int, seed: int, *, ties: bool = False):
@@ -38,17 +38,17 @@ def random_case(num: int, classes: int, seed: int, *, ties: bool = False):
 @pytest.mark.parametrize("classes", [2, 3, 6, 10, 40])
 @pytest.mark.parametrize("ties", [False, True])
 def test_errors_and_confusion_agree_with_scikit_learn(classes, ties):
-    chances, labels = random_case(500, classes, classes, ties=ties)
-    ours = tally(chances, labels)
+    probabilities, labels = random_case(500, classes, classes, ties=ties)
+    ours = tally(probabilities, labels)
     every = list(range(classes))
     for k, errors in ((1, ours.top1_errors), (5, ours.top5_errors)):
         if classes == 2 or k >= classes:
             continue
-        # scikit-learn places the later of two equal classes first, we the earlier: turn it round
-        flipped, turned = chances.flip(1).numpy(), (classes - 1 - labels).numpy()
+        # scikit-learn places the later of two equal classes first, we the earlier: reverse it
+        flipped, turned = probabilities.flip(1).numpy(), (classes - 1 - labels).numpy()
         hits = top_k_accuracy_score(turned, flipped, k=k, labels=every, normalize=False)
         assert errors == 500 - hits
-    theirs = confusion_matrix(labels, chances.argmax(1), labels=every)
+    theirs = confusion_matrix(labels, probabilities.argmax(1), labels=every)
     assert ours.confusion.tolist() == theirs.tolist()
     recalls = [t[i] / sum(t) for i, t in enumerate(theirs.tolist())]
     assert ours.class_accuracies == pytest.approx(recalls)
@@ -56,17 +56,17 @@ def test_errors_and_confusion_agree_with_scikit_learn(classes, ties):
 
 @pytest.mark.parametrize("classes", [2, 10])
 def test_cross_entropy_agrees_with_scikit_learn(classes):
-    chances, labels = random_case(300, classes, 1)
-    double = chances.double() / chances.double().sum(1, keepdim=True)
+    probabilities, labels = random_case(300, classes, 1)
+    double = probabilities.double() / probabilities.double().sum(1, keepdim=True)
     theirs = log_loss(labels, double.numpy(), labels=list(range(classes)))
-    assert tally(chances, labels).cross_entropy == pytest.approx(theirs, rel=1e-6)
+    assert tally(probabilities, labels).cross_entropy == pytest.approx(theirs, rel=1e-6)
 
 
 def test_reliability_agrees_with_scikit_learn():
-    chances, labels = random_case(2000, 4, 2)
-    chances = (chances**3) / (chances**3).sum(1, keepdim=True)
-    ours = tally(chances, labels)
-    confidences, predicted = chances.double().max(1)
+    probabilities, labels = random_case(2000, 4, 2)
+    probabilities = (probabilities**3) / (probabilities**3).sum(1, keepdim=True)
+    ours = tally(probabilities, labels)
+    confidences, predicted = probabilities.double().max(1)
     accuracy, mean_confidence = calibration_curve(
         (predicted == labels).int().numpy(), confidences.numpy(), n_bins=NUM_BINS
     )
@@ -79,15 +79,17 @@ def test_reliability_agrees_with_scikit_learn():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 10**6), st.booleans())
 def test_counts_equal_the_obvious_ones(num, classes, seed, ties):
-    chances, labels = random_case(num, classes, seed, ties=ties)
-    ours = tally(chances, labels)
-    rows, truth = chances.tolist(), labels.tolist()
+    probabilities, labels = random_case(num, classes, seed, ties=ties)
+    ours = tally(probabilities, labels)
+    rows, truth = probabilities.tolist(), labels.tolist()
     ranks = [reference.rank(row, label) for row, label in zip(rows, truth, strict=True)]
     assert ours.top1_errors == sum(rank >= 1 for rank in ranks)
     assert ours.top5_errors == sum(rank >= 5 for rank in ranks)
     predicted = [row.index(max(row)) for row in rows]
     assert ours.confusion.tolist() == reference.confusion(truth, predicted, classes)
-    assert ours.cross_entropy == pytest.approx(reference.cross_entropy(chances, truth), abs=1e-6)
+    assert ours.cross_entropy == pytest.approx(
+        reference.cross_entropy(probabilities, truth), abs=1e-6
+    )
     hits = [rank == 0 for rank in ranks]
     expected = reference.calibration_error([max(row) for row in rows], hits, NUM_BINS)
     assert ours.calibration_error == pytest.approx(expected, abs=1e-9)
@@ -96,9 +98,9 @@ def test_counts_equal_the_obvious_ones(num, classes, seed, ties):
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6), st.integers(0, 10**6))
 def test_the_tally_of_the_whole_is_the_sum_of_its_parts(sizes, seed):
-    chances, labels = random_case(sum(sizes), 5, seed, ties=True)
-    parts = [tally(*p) for p in zip(chances.split(sizes), labels.split(sizes), strict=True)]
-    total, whole = parts[0], tally(chances, labels)
+    probabilities, labels = random_case(sum(sizes), 5, seed, ties=True)
+    parts = [tally(*p) for p in zip(probabilities.split(sizes), labels.split(sizes), strict=True)]
+    total, whole = parts[0], tally(probabilities, labels)
     for part in parts[1:]:
         total = total + part
     assert total.num_images == whole.num_images
@@ -109,8 +111,8 @@ def test_the_tally_of_the_whole_is_the_sum_of_its_parts(sizes, seed):
 
 
 def test_equal_probabilities_place_the_lower_class_first():
-    chances = torch.full((4, 4), 0.25)
-    ours = tally(chances, torch.tensor([0, 1, 2, 3]))
+    probabilities = torch.full((4, 4), 0.25)
+    ours = tally(probabilities, torch.tensor([0, 1, 2, 3]))
     assert ours.top1_errors == 3
     assert ours.confusion[:, 0].tolist() == [1, 1, 1, 1]
 
@@ -124,18 +126,18 @@ def test_one_class_and_absent_classes_are_defined():
 
 
 def test_the_true_class_on_sixth_place_is_a_top5_error():
-    chances = torch.tensor([[0.3, 0.2, 0.15, 0.13, 0.12, 0.1]]).repeat(2, 1)
-    ours = tally(chances, torch.tensor([4, 5]))
+    probabilities = torch.tensor([[0.3, 0.2, 0.15, 0.13, 0.12, 0.1]]).repeat(2, 1)
+    ours = tally(probabilities, torch.tensor([4, 5]))
     assert (ours.top1_errors, ours.top5_errors) == (2, 1)
 
 
-def test_a_certain_wrong_answer_costs_a_finite_amount():
+def test_a_certain_wrong_prediction_has_a_finite_loss():
     ours = tally(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     assert ours.cross_entropy == pytest.approx(-math.log(torch.finfo(torch.float32).tiny))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_answers_that_are_not_finite_never_become_a_figure(bad):
+def test_probabilities_that_are_not_finite_never_become_a_metric(bad):
     with pytest.raises(NumericsError, match="not finite"):
         tally(torch.tensor([[bad, 0.5], [0.1, 0.9]]), torch.tensor([0, 1]))
 
@@ -157,34 +159,34 @@ def test_wilson_interval_has_the_published_values_and_stays_inside_0_and_1():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 61])
-def test_a_jury_says_what_a_judge_of_each_batch_says(batch):
+def test_buffered_predictions_are_scored_as_the_whole_is(batch):
     generator = torch.Generator().manual_seed(0)
-    num_images = 3 * JUDGED_AT_ONCE // 1000 + 61 if batch == 61 else 61
-    chances = torch.rand(num_images, 1000, generator=generator).softmax(1)
+    num_images = 3 * SCORED_AT_ONCE // 1000 + 61 if batch == 61 else 61
+    probabilities = torch.rand(num_images, 1000, generator=generator).softmax(1)
     labels = torch.randint(0, 1000, (num_images,), generator=generator)
-    jury = Jury()
-    for some_chances, some_labels in zip(chances.split(batch), labels.split(batch), strict=True):
-        jury.hear(some_chances, some_labels)
-    verdicts, expected = jury.verdicts(), judge(chances, labels)
-    assert verdicts is not None
-    for name in ("labels", "predicted", "ranks", "confidences", "label_chances"):
-        assert torch.equal(getattr(verdicts, name), getattr(expected, name))
+    buffer = PredictionBuffer()
+    for part in zip(probabilities.split(batch), labels.split(batch), strict=True):
+        buffer.update(*part)
+    results, expected = buffer.results(), score(probabilities, labels)
+    assert results is not None
+    for name in ("labels", "predicted", "ranks", "confidences", "label_probabilities"):
+        assert torch.equal(getattr(results, name), getattr(expected, name))
 
 
-def test_a_jury_that_heard_nothing_has_no_verdicts():
-    jury = Jury()
-    jury.hear(torch.empty(0, 10), torch.empty(0, dtype=torch.int64))
-    assert jury.verdicts() is None
+def test_a_buffer_without_images_has_no_results():
+    buffer = PredictionBuffer()
+    buffer.update(torch.empty(0, 10), torch.empty(0, dtype=torch.int64))
+    assert buffer.results() is None
 
 
-def test_of_65536_classes_every_figure_is_counted_without_a_matrix_of_them():
+def test_of_65536_classes_every_metric_is_counted_without_a_matrix_of_them():
     num_classes = 65_536
     labels = torch.tensor([0, 7, 65_535, 7])
-    chances = torch.full((4, num_classes), 1e-6)
-    chances[range(4), [0, 7, 65_535, 9]] = 0.9
+    probabilities = torch.full((4, num_classes), 1e-6)
+    probabilities[range(4), [0, 7, 65_535, 9]] = 0.9
 
-    found = tally(chances, labels)
-    whole = tally(chances[:2], labels[:2]) + tally(chances[2:], labels[2:])
+    found = tally(probabilities, labels)
+    whole = tally(probabilities[:2], labels[:2]) + tally(probabilities[2:], labels[2:])
 
     assert found.confusion is None
     assert whole.confusion is None
@@ -196,10 +198,10 @@ def test_of_65536_classes_every_figure_is_counted_without_a_matrix_of_them():
 @pytest.mark.parametrize("num_classes", [MOST_CONFUSED_CLASSES, MOST_CONFUSED_CLASSES + 1])
 def test_the_matrix_ends_at_its_bound(num_classes):
     labels = torch.tensor([0, 2])
-    chances = torch.zeros(2, num_classes)
-    chances[:, 2] = 1.0
+    probabilities = torch.zeros(2, num_classes)
+    probabilities[:, 2] = 1.0
 
-    found = tally(chances, labels)
+    found = tally(probabilities, labels)
 
     assert (found.confusion is None) == (num_classes > MOST_CONFUSED_CLASSES)
     assert found.class_hits[:3].tolist() == [0, 0, 1]

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from cnnlab import data, models, training
 from cnnlab.config import choices
-from cnnlab.config.data import AUGMENTS, DATASETS
-from cnnlab.config.models import MODELS
+from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.training import OPTIMIZERS, SCHEDULES, TrainerConfig
+from cnnlab.config.training import OptimizerConfig, ScheduleConfig, TrainerConfig
 from cnnlab.data.augment import build_augment
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.sampler import BatchSampler
@@ -48,9 +48,9 @@ CASES = {
 """Name -> (model, update rule, parts of a batch)."""
 
 
-def section(table: dict[str, Any], group: str, name: str) -> Any:
+def section(section_class: type[Any], group: str, name: str) -> Any:
     """Read one choice of a config group with its default values."""
-    return parse(table[name], choices.alone(group, name))
+    return parse(section_class, choices.alone(group, name))
 
 
 def trace(case: str) -> list[float]:
@@ -64,26 +64,24 @@ def trace(case: str) -> list[float]:
 
 
 def _trace(model_name: str, rule: str, parts: int) -> list[float]:
-    dataset = section(DATASETS, "dataset", "mnist5k")
+    dataset = section(DatasetConfig, "dataset", "mnist5k")
     store = data.build(dataset).train
     preprocessing = preprocessing_for(store, dataset, 1)
-    augment = build_augment(section(AUGMENTS, "augment", "crop"), mirror_allowed=False)
+    augment = build_augment(section(AugmentConfig, "augment", "crop"), mirror_allowed=False)
     prepare = preprocessing.prepare
     stream = Stream(store, BatchSampler(len(store), 64, SEED), device=CPU, prepare=prepare)
     model = models.build(
-        section(MODELS, "model", model_name),
+        section(ModelConfig, "model", model_name),
         in_channels=1,
         input_size_pixels=augment.output_size(dataset.image_size_pixels),
         num_classes=10,
         seed=SEED,
     )
-    config = parse(OPTIMIZERS[rule], {"name": rule, **SHARED, **RULES[rule]})
+    config = parse(OptimizerConfig, {"name": rule, **SHARED, **RULES[rule]})
     state = TrainState(model, optimizers.build(config, model))
     cosine = {"name": "cosine", "warmup_epochs": 0.1, "final_fraction": 0.1}
-    schedule = schedules.build(
-        parse(SCHEDULES["cosine"], cosine), stream.steps_per_epoch, 2 * NUM_STEPS
-    )
-    step, _ = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
+    schedule = schedules.build(parse(ScheduleConfig, cosine), stream.steps_per_epoch, 2 * NUM_STEPS)
+    step = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
 
     inputs = Inputs(augment, preprocessing, SEED)
 

@@ -44,7 +44,7 @@ def test_an_older_checkpoint_is_exported_with_what_it_was(older, tmp_path: Path)
     stored = open_network(older[0], CPU)
     said = export.export(stored, tmp_path / "weights.safetensors")
 
-    assert "the same answers" in said
+    assert "the same predictions" in said
     assert '"width": 1.0' in export.metadata(stored)["cnnlab.model"]
 
 

@@ -15,7 +15,7 @@ from cnnlab.models import Network
 def config_of(name: str, **changes: Any) -> ModelConfig:
     """Return the shipped settings of a model with some changed."""
     plain = choices.alone("model", name)
-    return parse(MODELS[name], plain | changes, "model")
+    return parse(ModelConfig, plain | changes, "model")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def build() -> Callable[..., Network]:
         given = (channels, size, classes)
         channels, size, classes = (
             own if value is None else value
-            for value, own in zip(given, models.USUAL_INPUT[name], strict=True)
+            for value, own in zip(given, MODELS[name].usual_input, strict=True)
         )
         return models.build(
             config_of(name, **changes),

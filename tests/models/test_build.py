@@ -7,23 +7,15 @@ import torch
 from torch import nn
 
 from cnnlab import models
-from cnnlab.config import models as settings
-from cnnlab.config.models import ModelConfig
+from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.errors import UsageError
 from cnnlab.models import Layer, Network
 
-SMALL = {
-    name: {"size": 64, "classes": 10} if name.startswith("alexnet") else {}
-    for name in models.MODELS
-}
+SMALL = {name: {"size": 64, "classes": 10} if name.startswith("alexnet") else {} for name in MODELS}
 SMALL["alexnet_two_gpu"]["devices"] = ["cpu", "cpu"]
 
 
-def test_every_model_has_settings_and_a_usual_input():
-    assert models.MODELS.keys() == settings.MODELS.keys() == models.USUAL_INPUT.keys()
-
-
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_one_step_runs_and_moves_every_weight(build, name):
     network = build(name, **SMALL[name])
     images = torch.randn(4, network.in_channels, *[network.input_size_pixels] * 2)
@@ -40,7 +32,7 @@ def test_one_step_runs_and_moves_every_weight(build, name):
     assert still == [key for key in fixed if key in after]
 
 
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_layers_one_after_another_are_the_network_and_name_the_weights(build, name):
     network = build(name, **SMALL[name]).eval()
     images = torch.randn(2, network.in_channels, *[network.input_size_pixels] * 2)
@@ -110,8 +102,7 @@ def test_a_model_of_your_own_is_built_by_name_and_seeded():
         one, two = (models.build(config, seed=5, **shape) for _ in range(2))
         assert torch.equal(one.fc1.weight, two.fc1.weight)
         assert one(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
-        with pytest.raises(UsageError, match="built-in"):
+        with pytest.raises(UsageError, match="is built in"):
             models.register("lenet5", wide, WideConfig)
     finally:
-        for name_table in (models.MODELS, settings.MODELS, models.USUAL_INPUT):
-            del name_table["wide"]
+        del MODELS["wide"]

@@ -3,13 +3,13 @@
 import pytest
 import torch
 
-from cnnlab import models
 from cnnlab.compiling import check, compiled
+from cnnlab.config.models import MODELS
 from cnnlab.training import losses
 from tests.compilers import needs_compiler
 
 SMALLEST = {"alexnet": 64, "alexnet_two_tower": 64, "alexnet_two_gpu": 64, "alexnet_2014": 64}
-NETWORKS = sorted(models.USUAL_INPUT)
+NETWORKS = sorted(MODELS)
 QUICK = ("alexnet_two_tower", "cifar_11pct", "lenet5", "lenet5_1998")
 """Normalization over and within maps, layers computed together, layers of 1998."""
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnlab import models
+from cnnlab.config.models import MODELS
 
 pytestmark = pytest.mark.gpu
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("name", models.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_forward_backward_and_one_step_run(build, name, dtype):
     changes = {"size": 64, "classes": 10} if name.startswith("alexnet") else {}
     if name == "alexnet_two_gpu":

@@ -11,7 +11,9 @@ from cnnlab.models.widths import scaled
 
 SMALL = {"channels": 1, "size": 64, "classes": 10}
 CPUS = {"devices": ["cpu", "cpu"]}
-SCALABLE = sorted(name for name, shape in MODELS.items() if issubclass(shape, ScalableConfig))
+SCALABLE = sorted(
+    name for name, row in MODELS.items() if issubclass(row.config_class, ScalableConfig)
+)
 
 
 def options(name):

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 
-def rank(chances: list[float], label: int) -> int:
+def rank(probabilities: list[float], label: int) -> int:
     """Place of the true class after a stable sort by falling probability."""
-    order = sorted(range(len(chances)), key=lambda k: -chances[k])
+    order = sorted(range(len(probabilities)), key=lambda k: -probabilities[k])
     return order.index(label)
 
 
@@ -19,10 +19,10 @@ def confusion(labels: list[int], predicted: list[int], num_classes: int) -> list
     return table
 
 
-def cross_entropy(chances: Tensor, labels: list[int]) -> float:
-    return -sum(math.log(float(row[k])) for row, k in zip(chances, labels, strict=True)) / len(
-        labels
-    )
+def cross_entropy(probabilities: Tensor, labels: list[int]) -> float:
+    return -sum(
+        math.log(float(row[k])) for row, k in zip(probabilities, labels, strict=True)
+    ) / len(labels)
 
 
 def calibration_error(confidences: list[float], hits: list[bool], num_bins: int) -> float:
@@ -38,7 +38,7 @@ def calibration_error(confidences: list[float], hits: list[bool], num_bins: int)
 
 
 def five_crops(image: Tensor, size: int) -> list[Tensor]:
-    """Corners and centre of [C,H,W] by hand."""
+    """Corners and center of [C,H,W] by hand."""
     height, width = image.shape[-2:]
     middle_row, middle_column = round((height - size) / 2), round((width - size) / 2)
     corners = [
@@ -51,7 +51,7 @@ def five_crops(image: Tensor, size: int) -> list[Tensor]:
     return [image[:, r : r + size, c : c + size] for r, c in corners]
 
 
-def ensemble_chances(scores: list[list[Tensor]]) -> Tensor:
+def ensemble_probabilities(scores: list[list[Tensor]]) -> Tensor:
     """Average the softmax of scores[member][view] ([K] each) over views, then members."""
     members = []
     for views in scores:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cnnlab import models
 from cnnlab.config import choices
-from cnnlab.config.models import MODELS
+from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.models.network import Network
 from cnnlab.visualization.probe import ImageSet, Probe
@@ -22,7 +22,7 @@ LIGHT_HEAD = {"without_layers": ["fc6", "fc7"], "dropout": 0.0}
 def network(name: str, *, channels: int, size: int, classes: int = 10, **changes: Any) -> Network:
     """Build a model of the table, float64 and in eval mode, with some settings changed."""
     plain = choices.alone("model", name) | changes
-    config = parse(MODELS[plain["name"]], plain)
+    config = parse(ModelConfig, plain)
     built = models.build(
         config, in_channels=channels, input_size_pixels=size, num_classes=classes, seed=3
     )

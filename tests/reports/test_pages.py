@@ -8,7 +8,7 @@ import torch
 from cnnlab.app import evaluate as verb
 from cnnlab.config import Launch
 from cnnlab.data.store import ArrayStore
-from cnnlab.evaluation.metrics import count, judge
+from cnnlab.evaluation.metrics import count, score
 from cnnlab.evaluation.observers import Miss
 from cnnlab.inference.network import open_network
 from cnnlab.models import Network
@@ -30,7 +30,7 @@ def store_of(names: list[str], num: int = 40) -> ArrayStore:
 def tally_of(store: ArrayStore):
     generator = torch.Generator().manual_seed(1)
     chances = torch.rand(len(store), len(store.class_names), generator=generator).softmax(1)
-    return count(judge(chances, store.labels), len(store.class_names))
+    return count(score(chances, store.labels), len(store.class_names))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_page_of_very_many_classes_says_that_it_has_no_matrix():
 
 def test_a_faultless_network_has_no_misses_and_no_pairs():
     store = store_of(["a", "b"])
-    perfect = count(judge(torch.eye(2)[store.labels], store.labels), 2)
+    perfect = count(score(torch.eye(2)[store.labels], store.labels), 2)
     assert len(sections.confusion(perfect, store.class_names).parts) == 1
     (said,) = sections.misses([], store).parts
     assert said.text == "No image was misjudged."

@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from cnnlab import checkpoint
-from cnnlab.app import evaluate
 from cnnlab.cli import main
-from cnnlab.trainer.ensemble import Crew, epochs_of, failure, member_overrides
-from tests.app.test_evaluate import config_for
+from cnnlab.trainer.ensemble import member_overrides
+from cnnlab.trainer.member_processes import MemberProcesses, epochs_of, failure
+from tests.app.test_evaluate import config_for, measured
 
 LEAN = ["logging.report=false", "logging.tensorboard=false", "runtime.device=cpu"]
 SHORT = [*LEAN, "trainer.epochs=2", "trainer.limit_train_batches=3"]
@@ -91,8 +91,8 @@ def test_the_ensemble_ends_with_its_members_and_subsets(ensemble):
 
 
 def test_a_finished_ensemble_is_evaluated_by_its_folder(ensemble):
-    answer = evaluate.measure(config_for(ensemble))
-    assert [member.name.split("/")[-3] for member in answer.members] == ["00_seed0", "01_seed1"]
+    members = measured(config_for(ensemble)).members
+    assert [member.checkpoint.split("/")[-3] for member in members] == ["00_seed0", "01_seed1"]
 
 
 @pytest.mark.slow
@@ -134,9 +134,9 @@ def test_a_member_that_fails_ends_the_ensemble_with_its_code(tmp_path):
 )
 def test_the_last_members_share_the_cores(tmp_path, members, left, asked, expected):
     config = SimpleNamespace(ensemble=SimpleNamespace(at_once=asked))
-    crew = Crew([tmp_path] * members, config, None, [])
-    crew.waiting = crew.waiting[:left]
-    assert crew._room(2) == expected
+    processes = MemberProcesses([tmp_path] * members, config, None, [])
+    processes.waiting = processes.waiting[:left]
+    assert processes._room(2) == expected
 
 
 def test_what_a_resuming_command_changes_reaches_the_members():

@@ -160,7 +160,7 @@ def test_files_that_are_no_checkpoints_are_refused(home, tmp_path, capsys, name,
 def test_keys_without_an_effect_are_refused(tmp_path, capsys):
     for words, said in (
         ([NEW_HEAD], "no effect without model.weights"),
-        (["dataset.normalize=checkpoint"], "needs the checkpoint"),
+        (["dataset.normalize=checkpoint"], "needs a checkpoint"),
         (["model.train_layers=tail"], "all, head or from:LAYER"),
     ):
         assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}"]) == 2

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cnnlab.cli import main
+from cnnlab.config import EVALUATIONS
 from cnnlab.evaluation import views
 
 FAST = [
@@ -63,7 +64,7 @@ def test_views_are_admitted_exactly_where_they_are_not_refused() -> None:
 
     for side, crop, border, mirror in [(28, 28, 0, True), (28, 28, 2, False), (32, 24, 0, True)]:
         found = views.admitted(side, crop, padding_pixels=border, mirror_allowed=mirror)
-        for name in views.POSITIONS:
+        for name in EVALUATIONS:
             given = {"padding_pixels": 0 if name == "center" else border}
             try:
                 cut = views.build(name, crop_pixels=crop, mirror_allowed=mirror, **given)

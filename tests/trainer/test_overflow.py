@@ -12,13 +12,14 @@ from PIL import Image
 
 import cnnlab
 from cnnlab import checkpoint as files
-from cnnlab.app.visualize import probe_of
 from cnnlab.cli import main
+from cnnlab.config import PICTURES
 from cnnlab.errors import NumericsError
 from cnnlab.inference.network import open_network
+from cnnlab.inference.probing import probe_of
 from cnnlab.models.init_report import report_start
 from cnnlab.plain_json import json_text
-from cnnlab.visualization import PICTURES
+from cnnlab.visualization import draw
 from tests.app.test_evaluate import write_checkpoint
 from tests.app.test_visualize import config_for, write_run
 
@@ -94,13 +95,13 @@ def test_every_picture_that_needs_the_network_is_refused(tmp_path, capsys):
     for path in (run / "checkpoints").iterdir():
         enlarge(path)
     stored = open_network(run / "checkpoints" / "best.safetensors", CPU)
-    probe = probe_of(config_for(run, search_images=20), stored, CPU)
-    for name, draw in PICTURES.items():
+    probe = probe_of(config_for(run, search_images=20), stored)
+    for name in PICTURES:
         if name in ("filters", "filter_evolution"):  # kernels alone, which are finite
-            assert draw(stored.network, probe)
+            assert draw(name, stored.network, probe)
         else:
             with pytest.raises(NumericsError, match="not finite"):
-                draw(stored.network, probe)
+                draw(name, stored.network, probe)
     words = [f"checkpoint={run}", "what=[predictions]", "num_images=2"]
     assert main(["visualize", *words, *QUICK]) == 5
     assert "scores are not finite" in capsys.readouterr().err
@@ -121,7 +122,7 @@ RULES = {
 
 
 def test_every_update_rule_is_tried():
-    from cnnlab.training.optimizers import OPTIMIZERS
+    from cnnlab.config.training import OPTIMIZERS
 
     assert RULES.keys() == OPTIMIZERS.keys()
 

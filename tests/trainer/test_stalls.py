@@ -15,8 +15,8 @@ from cnnlab.models.init_report import report_start
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import stalls
 from cnnlab.trainer.assemble import assemble
-from cnnlab.trainer.ensemble import Crew
-from cnnlab.trainer.stalls import StallWatch, error_of_guessing, loss_of_guessing
+from cnnlab.trainer.member_processes import MemberProcesses
+from cnnlab.trainer.stalls import StallWatch, chance_error, chance_loss
 from tests.test_config import composed
 
 LEAN = (
@@ -65,7 +65,7 @@ def test_a_start_that_stalls_is_told_with_what_to_change(tmp_path: Path, capsys)
 
     shown = [line for line in capsys.readouterr().out.splitlines() if "likely to stall" in line]
     assert shown == [facts["warnings"]["start"]]
-    assert "model.initialization=kaiming has" in shown[0]
+    assert "with model.initialization=kaiming: " in shown[0]
     assert facts["start"]["score_share"] < 0.001
     assert shown[0] in (tmp_path / "run" / "train.log").read_text()
 
@@ -143,7 +143,7 @@ def test_a_resumed_run_is_not_looked_at_again(tmp_path: Path) -> None:
     assert (run / "train.log").read_text().count("likely to stall") == 1
 
 
-def test_an_epoch_at_the_error_of_guessing_is_told_once(watched, capsys) -> None:
+def test_an_epoch_at_chance_level_is_told_once(watched, capsys) -> None:
     _, watch, folder = watched("model=lenet5")
     watch.after_epoch(50, 1, {"train/loss": 2.3, "validation/top1_error": 0.9})
     assert "warnings" not in folder.status()  # too soon to tell
@@ -151,9 +151,9 @@ def test_an_epoch_at_the_error_of_guessing_is_told_once(watched, capsys) -> None
     for epoch in (2, 3):
         watch.after_epoch(100, epoch, {"train/loss": 2.3, "validation/top1_error": 0.895})
     said = folder.status()["warnings"]["chance"]
-    assert "after epoch 2 the validation error, 89.5%, is that of guessing" in said
+    assert "after epoch 2 the validation error (89.5%) is at chance level" in said
     assert "optimizer.learning_rate=0.01" in said
-    assert capsys.readouterr().out.count("guessing") == 1
+    assert capsys.readouterr().out.count("chance level") == 1
 
 
 def test_an_epoch_that_learned_is_not_told(watched) -> None:
@@ -191,10 +191,10 @@ def test_one_batch_that_is_shown_for_ever_is_no_stall(watched) -> None:
     assert "warnings" not in folder.status()
 
 
-def test_guessing_is_answering_the_commonest_class() -> None:
+def test_chance_is_predicting_the_most_frequent_class() -> None:
     store = assembled("model=linear").splits.validation
-    assert error_of_guessing(store) == pytest.approx(0.9 - 2 * (0.09 / 500) ** 0.5)
-    assert loss_of_guessing(store) == pytest.approx(2.302585)
+    assert chance_error(store) == pytest.approx(0.9 - 2 * (0.09 / 500) ** 0.5)
+    assert chance_loss(store) == pytest.approx(2.302585)
 
 
 def test_an_ensemble_tells_of_its_members_once(tmp_path: Path, capsys) -> None:
@@ -203,9 +203,9 @@ def test_an_ensemble_tells_of_its_members_once(tmp_path: Path, capsys) -> None:
     for seed, path in enumerate(members):
         path.mkdir()
         RunFolder(path).update_status(warnings={"start": f"warning: {seed} % of the scores"})
-    crew = Crew(members, config, Console(progress=False), [])
+    processes = MemberProcesses(members, config, Console(progress=False), [])
     for path in members * 2:
-        crew._pass_on_warnings(path)
+        processes._pass_on_warnings(path)
 
     shown = capsys.readouterr().out.splitlines()
     assert shown == ["00_seed0: warning: 0 % of the scores"]

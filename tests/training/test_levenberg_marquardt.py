@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from cnnlab.errors import NumericsError
-from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt, with_curvature
+from cnnlab.training.levenberg_marquardt import CurvatureStep, DiagonalLevenbergMarquardt
 from cnnlab.training.loop import StepReport, TrainState
 
 
@@ -64,7 +64,7 @@ def test_curvature_is_estimated_before_the_first_step_of_each_pass():
         return StepReport(torch.zeros(()), torch.zeros(()), 1)
 
     state = TrainState(model, rule)
-    curved = with_curvature(step, estimate, every_steps=3)
+    curved = CurvatureStep(step, estimate, every_steps=3)
     for state.step in range(7):
         curved(state, torch.zeros(1), torch.zeros(1))
     assert asked == [0, 3, 6]
@@ -81,7 +81,7 @@ def test_a_curvature_that_is_not_finite_stops_the_run_before_any_weight_moves():
     def estimate(model, step):
         return {"weight": torch.tensor([1.0, float("nan"), 1.0])}
 
-    curved = with_curvature(lambda *_: pytest.fail("the step was made"), estimate, every_steps=3)
+    curved = CurvatureStep(lambda *_: pytest.fail("the step was made"), estimate, every_steps=3)
     with pytest.raises(NumericsError, match="curvature of weight is not finite at step 0"):
         curved(state, torch.zeros(1), torch.zeros(1))
     assert torch.equal(rule.state[weight]["curvature"], torch.ones(3))

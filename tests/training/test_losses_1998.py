@@ -56,5 +56,5 @@ def test_table_gives_the_rates_of_the_paper_pass_by_pass():
 def test_a_table_whose_rows_do_not_pair_up_is_refused():
     with pytest.raises(UsageError, match="has 2 entries, expected 3"):
         TableScheduleConfig(name="table", at_epochs=[1, 2], fractions=[1.0, 0.1])
-    with pytest.raises(UsageError, match="must rise"):
+    with pytest.raises(UsageError, match="must be ascending"):
         TableScheduleConfig(name="table", at_epochs=[2, 1], fractions=[1.0, 0.1, 0.01])

@@ -203,7 +203,7 @@ def test_state_of_another_rule_is_refused() -> None:
     model = small_network()
     optimizer = optimizers.build(adamw_config(), model)
     other = optimizers.build(sgd_config(), model)
-    with pytest.raises(CheckpointError, match="another update rule"):
+    with pytest.raises(CheckpointError, match="another optimizer or model"):
         optimizers.load_optimizer_tensors(
             optimizer, model, optimizers.optimizer_tensors(other, model)
         )

@@ -16,17 +16,18 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cnnlab.config.training import ScheduleConfig, SgdConfig
-from cnnlab.runtime import dropout_seeder, forward_precision
-from cnnlab.training import losses, optimizers, schedules, steps
+from cnnlab.runtime import dropout_seeder
+from cnnlab.training import losses, optimizers, schedules
 from cnnlab.training.hooks import Every, RunningLoss
-from cnnlab.training.latch import Latch
 from cnnlab.training.loop import Batches, TrainState, fit
+from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.steps import TrainStep
 
 CPU = torch.device("cpu")
 NUM_STEPS = 5
 
 MAX_EXTRA_OPERATORS = 10
-"""The gradient's norm (3), the latch (3), sum over count forward and backward (2), the report (1)
+"""The gradient's norm (3), the guard (3), sum over count forward and backward (2), the report (1)
 and the running loss (1): single numbers all but the norm, whatever the network."""
 
 MAX_PYTHON_CALLS = 18
@@ -86,13 +87,10 @@ def bare_loop() -> Callable[[], None]:
 def our_loop() -> Callable[[], None]:
     model = network()
     state = TrainState(model, optimizers.build(config(), model))
-    recipe = steps.Recipe(
-        losses.cross_entropy, forward_precision("fp32", CPU), dropout_seeder(0, CPU)
-    )
-    latch = Latch(CPU)
-    step = steps.build("plain", recipe, latch=latch)
+    guard = NonFiniteGuard(CPU)
+    step = TrainStep(losses.of_network(losses.cross_entropy), guard, dropout_seeder(0, CPU))
     schedule = schedules.build(ScheduleConfig(name="constant"), NUM_STEPS, NUM_STEPS)
-    hooks = [RunningLoss(CPU), Every(1000, lambda state, report: latch.check(state))]
+    hooks = [RunningLoss(CPU), Every(1000, lambda state, report: guard.check(state))]
     source: Batches = batches()
 
     def run() -> None:
@@ -124,12 +122,12 @@ def test_no_step_waits_for_the_device(waiting: str) -> None:
 
 
 def test_a_check_waits_once_when_all_is_well() -> None:
-    latch = Latch(CPU)
+    guard = NonFiniteGuard(CPU)
     state = TrainState(network(), torch.optim.SGD(network().parameters(), lr=0.1))
-    latch.watch(torch.tensor(1.0), torch.tensor(1.0), state.optimizer)
+    guard.watch(torch.tensor(1.0), torch.tensor(1.0), state.optimizer)
     state.step = 1
     with Operators() as counted:
-        latch.check(state)
+        guard.check(state)
     assert counted.counts["aten._local_scalar_dense.default"] == 1
 
 

@@ -15,11 +15,12 @@ from cnnlab.config.training import (
     PlateauScheduleConfig,
     SgdConfig,
 )
-from cnnlab.runtime import dropout_seeder, forward_precision, make_generator
-from cnnlab.training import losses, optimizers, schedules, steps
+from cnnlab.runtime import dropout_seeder, make_generator
+from cnnlab.training import losses, optimizers, schedules
 from cnnlab.training.hooks import Best, Every, Validate, drop_rate
-from cnnlab.training.latch import Latch
 from cnnlab.training.loop import TrainState, fit
+from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.steps import TrainStep
 
 CPU = torch.device("cpu")
 TOTAL_STEPS, STEPS_PER_EPOCH = 12, 3
@@ -64,11 +65,13 @@ class Run:
     trace: list[float]
 
     def go_on(self, total_steps: int, parts: int) -> None:
-        recipe = steps.Recipe(
-            losses.cross_entropy, forward_precision("fp32", CPU), dropout_seeder(0, CPU), parts
+        step = TrainStep(
+            losses.of_network(losses.cross_entropy),
+            NonFiniteGuard(CPU),
+            dropout_seeder(0, CPU),
+            num_parts=parts,
+            clip_gradient_norm=1.0,
         )
-        name = "plain" if parts == 1 else "accumulating"
-        step = steps.build(name, recipe, latch=Latch(CPU), clip_gradient_norm=1.0)
         validate = Validate(self.measure, [self.best, drop_rate(self.schedule)])
         hooks = [
             lambda state, report: self.trace.append(report.loss.item()),

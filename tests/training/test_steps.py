@@ -8,10 +8,7 @@ from torch import Tensor, nn
 
 from cnnlab import training
 from cnnlab.config.training import SgdConfig, TrainerConfig
-from cnnlab.errors import UsageError
-from cnnlab.runtime import dropout_seeder, forward_precision
-from cnnlab.training import losses, optimizers, steps
-from cnnlab.training.latch import Latch
+from cnnlab.training import optimizers
 from cnnlab.training.loop import Step, TrainState
 
 CPU = torch.device("cpu")
@@ -59,7 +56,7 @@ def make_step(
         overfit_one_batch=False,
         log_every_steps=1,
     )
-    return training.build_step(trainer, device=CPU, precision=precision, seed=seed)[0]
+    return training.build_step(trainer, device=CPU, precision=precision, seed=seed)
 
 
 @pytest.mark.parametrize("num_images", [12, 11, 5, 2, 1])
@@ -173,14 +170,6 @@ def test_clipping_works_when_parameters_stay_without_gradient() -> None:
     state.optimizer.param_groups[0]["params"].append(state.model.spare)
     make_step(clip=1.0)(state, images, labels)
     assert torch.equal(state.model.spare, torch.ones(2, dtype=torch.float64))
-
-
-def test_unknown_step_names_the_known() -> None:
-    recipe = steps.Recipe(
-        losses.cross_entropy, forward_precision("fp32", CPU), dropout_seeder(0, CPU)
-    )
-    with pytest.raises(UsageError, match="plain, accumulating"):
-        steps.build("sideways", recipe, latch=Latch(CPU))
 
 
 @pytest.mark.parametrize("parts", [1, 2])

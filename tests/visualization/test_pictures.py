@@ -3,9 +3,9 @@ import io
 import pytest
 import torch
 
-from cnnlab.config.visualization import PICTURE_NAMES
+from cnnlab.config.pictures import PICTURES
 from cnnlab.errors import UsageError
-from cnnlab.visualization import PICTURES
+from cnnlab.visualization import draw
 from cnnlab.visualization.figures import LARGEST_SIDE_PIXELS, render, save, to_pixels
 from cnnlab.visualization.hook import PictureHook
 from cnnlab.visualization.probe import evaluating
@@ -30,14 +30,10 @@ def size_of(png):
     return imread(io.BytesIO(png)).shape[:2]
 
 
-def test_the_settings_and_the_table_know_the_same_names():
-    assert tuple(PICTURES) == PICTURE_NAMES
-
-
-@pytest.mark.parametrize("name", PICTURE_NAMES)
+@pytest.mark.parametrize("name", PICTURES)
 def test_every_picture_of_lenet_is_drawn_bounded_and_titled(lenet, name):
     few = {"activations": 1, "occlusion": 2}.get(name, 12)
-    pictures = PICTURES[name](lenet, probe_with_checkpoints(lenet, num_images=few))
+    pictures = draw(name, lenet, probe_with_checkpoints(lenet, num_images=few))
     assert pictures
     for picture in pictures:
         png, svg = render(picture, "png"), render(picture, "svg")
@@ -55,14 +51,14 @@ def test_pictures_of_alexnet_are_bounded(name):
     probe = probe_with_checkpoints(
         net.float(), num_images=1 if name == "activations" else 5, num_units=16
     )
-    for picture in PICTURES[name](net, probe):
+    for picture in draw(name, net, probe):
         png, svg = render(picture, "png"), render(picture, "svg")
         assert max(size_of(png)) <= LARGEST_SIDE_PIXELS
         assert max(len(png), len(svg)) < LARGEST_FILE_BYTES
 
 
 def test_the_title_says_layer_and_signal_and_the_units_are_labelled(lenet):
-    (picture,) = PICTURES["top9"](lenet, probe_for(lenet, units=(3, 7), signal="guided"))
+    (picture,) = draw("top9", lenet, probe_for(lenet, units=(3, 7), signal="guided"))
     assert "layer c3" in picture.title
     assert "guided" in picture.title
     labels = [axes.get_title() for axes in picture.figure.axes]
@@ -85,7 +81,7 @@ def test_a_picture_stands_the_right_way_up_with_its_own_colours(lenet):
 
 def test_the_same_picture_gives_the_same_files(lenet, tmp_path):
     for folder in ("a", "b"):
-        (picture,) = PICTURES["filters"](lenet, probe_for(lenet))
+        (picture,) = draw("filters", lenet, probe_for(lenet))
         paths = save(picture, tmp_path / folder)
         assert [path.name for path in paths] == ["filters.png", "filters.svg"]
     for name in ("filters.png", "filters.svg"):
@@ -121,24 +117,24 @@ def test_the_modes_come_back_after_an_error(lenet):
     assert not net.get_submodule("c1").training
 
 
-@pytest.mark.parametrize("name", ["activations", "deconvnet", "top9", "equivariance", "neighbours"])
+@pytest.mark.parametrize("name", ["activations", "deconvnet", "top9", "equivariance", "neighbors"])
 def test_a_layer_that_is_not_there_lists_those_that_are(lenet, name):
     with pytest.raises(UsageError, match="no layer 'conv9'") as caught:
-        PICTURES[name](lenet, probe_for(lenet, layer="conv9"))
+        draw(name, lenet, probe_for(lenet, layer="conv9"))
     assert "c1, s2" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["deconvnet", "top9", "evolution"])
 def test_a_unit_that_is_not_there_names_the_range(lenet, name):
     with pytest.raises(UsageError, match="layer c3 has no unit 99") as caught:
-        PICTURES[name](lenet, probe_with_checkpoints(lenet, layer="c3", units=(99,)))
+        draw(name, lenet, probe_with_checkpoints(lenet, layer="c3", units=(99,)))
     assert caught.value.hint == "its units are 0 to 15"
 
 
 def test_evolution_without_checkpoints_says_what_it_needs(lenet):
     for name in ("evolution", "filter_evolution"):
         with pytest.raises(UsageError, match="needs the checkpoints"):
-            PICTURES[name](lenet, probe_for(lenet))
+            draw(name, lenet, probe_for(lenet))
 
 
 def test_no_images_are_refused(lenet):
@@ -150,4 +146,4 @@ def test_a_model_that_lists_no_layers_is_refused():
     net = torch.nn.Linear(4, 2)
     lenet = network("lenet5", channels=1, size=32)
     with pytest.raises(UsageError, match="Linear does not list its layers"):
-        PICTURES["activations"](net, probe_for(lenet))
+        draw("activations", net, probe_for(lenet))

@@ -3,15 +3,14 @@ import dataclasses
 import pytest
 import torch
 
-from cnnlab.config.models import MODELS as CONFIGS
-from cnnlab.models import MODELS, USUAL_INPUT
+from cnnlab.config.models import MODELS
 from cnnlab.models.towers import SplitNetwork
 from tests.reference.visualization import LIGHT_HEAD, field_by_gradient, network
 
 
 def light(name):
     """Return settings that leave out AlexNet's hidden layers and let the rest see signals."""
-    has = {field.name for field in dataclasses.fields(CONFIGS[name])}
+    has = {field.name for field in dataclasses.fields(MODELS[name].config_class)}
     wanted = LIGHT_HEAD | {"devices": ["cpu", "cpu"]}
     return {key: value for key, value in wanted.items() if key in has}
 
@@ -20,7 +19,10 @@ SMALLER = {"alexnet_two_tower": 131, "alexnet_two_gpu": 131, "alexnet_2014": 127
 """Sides that the windows cover to the last pixel, as they do 224, and that take less time."""
 
 CASES = [
-    *((name, USUAL_INPUT[name][0], SMALLER.get(name, USUAL_INPUT[name][1]), {}) for name in MODELS),
+    *(
+        (name, row.usual_input[0], SMALLER.get(name, row.usual_input[1]), {})
+        for name, row in MODELS.items()
+    ),
     ("lenet5", 1, 36, {"pooling": "average"}),
     ("alexnet", 3, 131, {"geometry": "227"}),
     ("alexnet", 3, 127, {"geometry": "224_pad2"}),

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from cnnlab import session
-from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
 from cnnlab.data.inputs import Inputs
@@ -51,9 +50,9 @@ class Part:
 def run(config: BenchmarkConfig, launch: Launch) -> int:
     """Measure and print; nothing is written anywhere. Return 0."""
     device = session.begin(config.runtime).device
-    config, origin = starting_weights.begin(config, launch.overrides, ALONE)
-    with way_out_told(launch):
-        assembly = assemble(config, device, held=origin.held if origin else None)
+    config, weights = starting_weights.resolve(config, launch.overrides, ALONE)
+    with session.skip_hint(launch):
+        assembly = assemble(config, device, checkpoint=weights.checkpoint if weights else None)
     bench = Bench(assembly, config.seconds_per_part)
     parts = bench.parts()
     if config.format == "json":
@@ -121,7 +120,7 @@ class Bench:
         parts, batches = self.assembly, self.assembly.batches()
         hooks: list[Hook] = [
             RunningLoss(self.device),
-            Every(10, lambda state, _: parts.latch.check(state)),
+            Every(10, lambda state, _: parts.guard.check(state)),
         ]
 
         def advance() -> None:

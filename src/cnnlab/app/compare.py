@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config import Launch
-from cnnlab.config.verbs import CompareConfig
+from cnnlab.config import CompareConfig, Launch
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.percentages import percent

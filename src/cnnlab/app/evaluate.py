@@ -3,46 +3,49 @@
 from pathlib import Path
 
 from cnnlab import session
-from cnnlab.app.bad_files import way_out_told
 from cnnlab.config import EvaluateConfig, Launch
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
-from cnnlab.inference.answer import Answer, document, show
 from cnnlab.inference.evaluation import measure
 from cnnlab.inference.members import output_folder
+from cnnlab.inference.result import EvaluationResult, document, show
 from cnnlab.plain_json import json_text
 from cnnlab.printable import write_out
 from cnnlab.reports.evaluation_page import write
 
-STANDSTILL_SECONDS = 600.0
-"""Of several processes: how long none of them may finish a batch before the job ends."""
+STALL_SECONDS = 600.0
+"""Of several processes: after so long without a finished batch in any of them the job ends."""
 
 
 def run(config: EvaluateConfig, launch: Launch) -> int:
-    """Evaluate the checkpoints on the chosen split, print the answer, return 0.
+    """Evaluate the checkpoints on the chosen split, print the result, return 0.
 
-    Several processes judge a share of the images each; the first one prints and writes.
+    Several processes score a share of the images each; the first one prints and writes.
     """
     folder = output_folder(config.checkpoint, config.output)
     if config.save_probabilities and folder is None:
         raise UsageError(
-            "save_probabilities needs a folder: these checkpoints lie in no one run folder",
+            "save_probabilities needs a folder: the checkpoints are from different run folders",
             hint="name one: output=FOLDER",
         )
-    with session.shared(config.runtime, STANDSTILL_SECONDS) as here, way_out_told(launch):
-        answer = measure(config, folder, here)
-    return tell(answer, folder, launch) if here.peers.is_first else 0
 
+    with session.shared(config.runtime, STALL_SECONDS) as here, session.skip_hint(launch):
+        result = measure(config, here, folder)
 
-def tell(answer: Answer, folder: Path | None, launch: Launch) -> int:
-    """Print the answer, write its report into `folder`, return 0."""
-    config = answer.config
-    if config.format == "json":
-        write_out(json_text(document(answer)))
-    else:
-        show(Console(), answer)
-    if folder is not None:
-        page = write(answer, folder, launch.command)
-        if config.format == "text":
-            Console().line(f"report: {page}")
+    if here.peers.is_first:
+        tell(result, folder, launch)
     return 0
+
+
+def tell(result: EvaluationResult, folder: Path | None, launch: Launch) -> None:
+    """Print the result, and write its report into `folder`."""
+    is_text = result.config.format == "text"
+    if is_text:
+        show(Console(), result)
+    else:
+        write_out(json_text(document(result)))
+
+    if folder is not None:
+        page = write(result, folder, launch.command)
+        if is_text:
+            Console().line(f"report: {page}")

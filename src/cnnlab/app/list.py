@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from cnnlab.config import Launch, ListConfig, choices
+from cnnlab.config import DATASETS, Launch, ListConfig, choices, parse_dataset
 from cnnlab.console import Console
 from cnnlab.plain_json import json_text
 from cnnlab.printable import write_out
@@ -37,13 +37,10 @@ def models() -> Rows:
 
 def datasets() -> Rows:
     """Return each set that can be trained on, and what is there of it on this machine."""
-    from cnnlab.config.data import DATASETS, DatasetConfig  # here: `list models` needs no torch
-    from cnnlab.config.schema import parse
-    from cnnlab.data.inventory import look
+    from cnnlab.data.inventory import look  # here: `list models` needs no torch
 
     def facts(name: str) -> dict[str, Any]:
-        config: DatasetConfig = parse(DATASETS[name], choices.alone("dataset", name))
-        return look(config)
+        return look(parse_dataset(choices.alone("dataset", name)))
 
     return [{**row, **facts(row["name"])} for row in _group("dataset") if row["name"] in DATASETS]
 

@@ -1,4 +1,4 @@
-"""`cnnlab predict`: name what is in picture files and folders."""
+"""`cnnlab predict`: classify picture files and folders."""
 
 import csv
 import sys
@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab import session
-from cnnlab.config import Launch
-from cnnlab.config.verbs import PredictConfig
+from cnnlab.config import Launch, PredictConfig
 from cnnlab.console import Console
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
@@ -17,48 +16,50 @@ from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
 from cnnlab.printable import csv_cell, printable, say, write_out
 
-CHUNK_PICTURES = 64
-"""Pictures read before they are answered, which bounds memory."""
-
 Top = list[tuple[str, float]]
-"""(class name, probability), the likeliest first."""
+"""(class name, probability), the most probable first."""
+
+Named = list[tuple[Path, Top]]
 
 
 def run(config: PredictConfig, launch: Launch) -> int:
-    """Predict every readable picture, report the others; return 0, or 3 where one was bad."""
+    """Classify every readable picture, report the others; return 0, or 3 where one was bad."""
     files, left_out = picture_files(config.images)
     if left_out.counts:
         say(str(left_out))
-    predictor = open_predictor(config.checkpoint, config.evaluation, session.begin(config.runtime))
-    found: list[tuple[Path, Top]] = []
+
+    here = session.begin(config.runtime)
+    predictor = open_predictor(config.checkpoint, config.evaluation, here)
+
+    named: Named = []
     bad: list[BadImage] = []
-    for start in range(0, len(files), CHUNK_PICTURES):
-        _predict(files[start : start + CHUNK_PICTURES], predictor, config, found, bad)
+    for path in files:
+        found = predict_file(path, predictor, config)
+        if isinstance(found, BadImage):
+            bad.append(found)
+        else:
+            named.append((path, found))
+
     for problem in bad:
         say(str(problem))
-    WRITERS[config.format](config, found, bad)
+    WRITERS[config.format](config, named, bad)
     return DataError.exit_code if bad else 0
 
 
-def _predict(
-    files: list[Path],
-    predictor: Predictor,
-    config: PredictConfig,
-    found: list[tuple[Path, Top]],
-    bad: list[BadImage],
-) -> None:
-    for path, picture in read_pictures(files, predictor.channels):
-        if isinstance(picture, BadImage):
-            bad.append(picture)
-            continue
-        try:
-            answer = predictor.predict([picture], as_is=config.pictures == "as_is")
-        except NumericsError as error:
-            raise NumericsError(error.what, printable(str(path)), error.hint) from error
-        found.append((path, answer.top(config.top)[0]))
+def predict_file(path: Path, predictor: Predictor, config: PredictConfig) -> Top | BadImage:
+    """Return the most probable classes of a picture, or why it cannot be read."""
+    ((_, picture),) = read_pictures([path], predictor.channels)
+    if isinstance(picture, BadImage):
+        return picture
+
+    try:
+        predictions = predictor.predict([picture], as_is=config.pictures == "as_is")
+    except NumericsError as error:
+        raise NumericsError(error.what, printable(str(path)), error.hint) from error
+    return predictions.top(config.top)[0]
 
 
-def _as_json(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:
+def _as_json(config: PredictConfig, named: Named, bad: list[BadImage]) -> None:
     document: dict[str, Any] = {
         "checkpoints": config.checkpoint,
         "images": [
@@ -66,29 +67,29 @@ def _as_json(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[Bad
                 "path": str(path),
                 "predictions": [{"class": name, "probability": p} for name, p in top],
             }
-            for path, top in found
+            for path, top in named
         ],
         "failed": [{"path": str(b.path), "reason": b.reason} for b in bad],
     }
     write_out(json_text(document))
 
 
-def _as_csv(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:
+def _as_csv(config: PredictConfig, named: Named, bad: list[BadImage]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(["path", "rank", "class", "probability"])
-    for path, top in found:
+    for path, top in named:
         for rank, (name, probability) in enumerate(top, start=1):
             cells = [csv_cell(str(path)), rank, csv_cell(name), f"{probability:.6f}"]
             writer.writerow(cells)
 
 
-def _as_table(config: PredictConfig, found: list[tuple[Path, Top]], bad: list[BadImage]) -> None:
+def _as_table(config: PredictConfig, named: Named, bad: list[BadImage]) -> None:
     console = Console(progress=False)
-    for path, top in found:
+    for path, top in named:
         console.line(str(path))
         console.table(["class", "probability"], [[name, percent(p)] for name, p in top])
     if bad:
-        console.line(f"{len(found)} pictures named, {len(bad)} could not be read (see above)")
+        console.line(f"{len(named)} pictures classified, {len(bad)} could not be read (see above)")
 
 
 WRITERS = {"json": _as_json, "csv": _as_csv, "text": _as_table}

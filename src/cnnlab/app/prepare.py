@@ -6,8 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cnnlab import data, interrupts
-from cnnlab.config import Launch
-from cnnlab.config.prepare import PrepareConfig
+from cnnlab.config import Launch, PrepareConfig
 from cnnlab.console import Console
 from cnnlab.data import decode, manifest
 from cnnlab.data.building import Builder, Recipe, Tolerance

@@ -5,12 +5,10 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from cnnlab import data, models
-from cnnlab.app.bad_files import way_out_told
-from cnnlab.config import Launch, SummaryConfig
+from cnnlab import data, models, session
+from cnnlab.config import MODELS, Launch, SummaryConfig
 from cnnlab.console import Console
 from cnnlab.data.stats import preprocessing_for
-from cnnlab.inference.network import import_plugins
 from cnnlab.models import Network
 from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize
@@ -27,8 +25,7 @@ def run(config: SummaryConfig, launch: Launch) -> int:
 
     A network of two devices is built on one: the same layers.
     """
-    import_plugins(config.plugins)
-    usual = models.USUAL_INPUT[config.model.name]
+    usual = MODELS[config.model.name].usual_input
     chosen = (config.in_channels, config.input_size_pixels, config.num_classes)
     channels, size, classes = (
         own if given is None else given for given, own in zip(chosen, usual, strict=True)
@@ -43,7 +40,7 @@ def run(config: SummaryConfig, launch: Launch) -> int:
     summary = summarize(network, config.model.name)
     start = None
     if config.init_report:
-        with way_out_told(launch):
+        with session.skip_hint(launch):
             start = report_start(network, _real_images(config, network))
     if config.format == "json":
         document = summary.as_document()

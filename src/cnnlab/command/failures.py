@@ -1,4 +1,4 @@
-"""What a command that fails shows: up to three lines; the traceback goes to the run's log."""
+"""Error messages of a failed command: up to three lines; the traceback goes to the run's log."""
 
 import contextlib
 import errno
@@ -9,30 +9,34 @@ import time
 import traceback
 from typing import Any
 
+from cnnlab.errors import Interrupted
 from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED
 from cnnlab.printable import printable_lines, say
+from cnnlab.starting import INTERRUPTED
 
 BUG = 1
 WAIT_SECONDS = 2.0
 MOST_SHOWN = 100
-"""Characters of a path that no file can have."""
+"""Characters shown of a path that is too long for any file system."""
 
 SHOW_VARIABLE = "CNNLAB_TRACEBACK"
 
 
-def report(error: BaseException, message: str, code: int, log: str | None) -> int:
+def report(error: BaseException, message: str | None, code: int, log: str | None) -> int:
     """Write the message on stderr and the traceback into the log, if there is one; return `code`.
 
-    With CNNLAB_TRACEBACK set the traceback is shown too.
+    message: None where another process of the job has shown it. With CNNLAB_TRACEBACK set the
+    traceback is shown too.
     """
     trace = printable_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
             file.write(trace)
+
     if os.environ.get(SHOW_VARIABLE):
         say(trace)
-    if not getattr(error, "is_told", False):
+    if message is not None:
         complain(message)
     return code
 
@@ -45,9 +49,9 @@ def complain(message: str) -> None:
 
 
 def complain_once(message: str) -> None:
-    """Write what all processes of a job have found alike: the first speaks, the others wait.
+    """Write, from the first process alone, a message that every process of a job has found.
 
-    The launcher ends all of them as soon as one is gone.
+    The others wait: the launcher ends all of them as soon as one is gone.
     """
     if os.environ.get("RANK", "0") == "0":
         complain(message)
@@ -55,16 +59,15 @@ def complain_once(message: str) -> None:
         time.sleep(WAIT_SECONDS)
 
 
-def report_bug(error: BaseException, log: str | None) -> int:
-    """Say that cnnlab is at fault, and where the traceback is."""
+def describe_bug(error: BaseException, log: str | None) -> str:
+    """Return the message of an error that is cnnlab's fault: what it is, where its traceback is."""
     first_line = (str(error).splitlines() or [""])[0][:200]
     seen = f"in {log}" if log else f"shown with {SHOW_VARIABLE}=1"
-    message = f"bug: {type(error).__name__}: {first_line}\n  traceback {seen}"
-    return report(error, message, BUG, log)
+    return f"bug: {type(error).__name__}: {first_line}\n  traceback {seen}"
 
 
 def is_interrupt(error: BaseException | None) -> bool:
-    """Say whether a Ctrl-C lies behind an exception: libraries wrap it while they are imported."""
+    """Return whether a Ctrl-C is the cause of an exception: libraries wrap it while imported."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -72,8 +75,13 @@ def is_interrupt(error: BaseException | None) -> bool:
     return False
 
 
+def code_of(interruption: KeyboardInterrupt) -> int:
+    """Return the exit code of an interrupt: 130, or what a task that has saved its state says."""
+    return interruption.exit_code if isinstance(interruption, Interrupted) else INTERRUPTED
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """Say whether the machine or the device had no memory left; torch need not be loaded."""
+    """Return whether the host or the device ran out of memory; torch need not be imported."""
     torch: Any = sys.modules.get("torch")
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
@@ -84,33 +92,34 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def shortage(error: BaseException, places: str) -> str | None:
-    """Name what the system ran out of, and what to do; None if that is not what happened.
+    """Return what the system lacks and what to do; None for an error of another kind.
 
-    For what no place nearer to it has turned into a message of its own: it is no bug of ours.
-    places: the settings with which this command chooses where it writes, "" if it has none.
+    For system errors that nothing has caught closer to their cause: they are no bug of cnnlab.
+    places: the settings that say where this command writes, "" if it has none.
     """
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         hint = "decode with fewer: dataset.num_decode_threads=1; or raise the limit: ulimit -u"
-        return f"the system gives no further thread\n  {hint}"
+        return f"the system refuses another thread\n  {hint}"
     if not isinstance(error, OSError):
         return None
+
     name = f"\n  {error.filename}" if error.filename else ""
     if error.errno in NO_HANDLES:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return f"too many open files: this process may have {limit}{name}\n  ulimit -n 4096"
+        return f"too many open files: the limit is {limit}{name}\n  raise it: ulimit -n 4096"
     if error.errno in NO_SPACE:
         other = f", or use another disk: {places}" if places else ""
         return f"disk full or quota{name}\n  free space{other}"
     if error.errno in NOT_ALLOWED:
-        other = f"\n  use a place of your own: {places}" if places else ""
+        other = f"\n  write to a folder of your own: {places}" if places else ""
         return f"not permitted ({os.strerror(error.errno)}){name}{other}"
     return None
 
 
 def unusable_path(error: BaseException) -> str | None:
-    """Say that a name is longer than any file may have; None if that is not what happened.
+    """Return the message for a path that is too long; None for an error of another kind.
 
-    Wherever it is first looked at: on the command line, in a YAML file, in a checkpoint.
+    The path may be on the command line, in a YAML file or in a checkpoint.
     """
     if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
         return None
@@ -120,7 +129,7 @@ def unusable_path(error: BaseException) -> str | None:
 
 
 def memory_hint(config: Any) -> str:
-    """Name the setting that lowers the memory of this command, where it has one."""
+    """Return the message for a lack of memory, with the setting that lowers it, if there is one."""
     trainer = getattr(config, "trainer", None)
     if trainer is not None:
         found = f"out of memory at trainer.batch_size={trainer.batch_size}"
@@ -128,6 +137,7 @@ def memory_hint(config: Any) -> str:
         if parts > trainer.batch_size:
             return f"{found}\n  smaller images or a smaller model need less"
         return f"{found}\n  trainer.accumulate={parts} computes the same batch in smaller parts"
+
     batch_size = getattr(config, "batch_size", None)
     if batch_size is None:
         return "out of memory"
@@ -136,5 +146,5 @@ def memory_hint(config: Any) -> str:
 
 
 def silence_output() -> None:
-    """Send what is still to be written on stdout nowhere."""
+    """Discard what is still to be written to stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,68 +1,166 @@
-"""One job of a command: typed config in, exit code out; no exception but an interrupt leaves."""
+"""Run the task of one job: config in, exit code out; no exception but an interrupt gets out."""
 
 import signal
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
 
 from cnnlab import starting
 from cnnlab.command import failures, folders, sweeps
-from cnnlab.command.composing import parse
-from cnnlab.command.verbs import VERBS, Task, load_task
-from cnnlab.config import Launch
-from cnnlab.errors import CnnlabError, ResourceError, UnwritableError, UsageError
+from cnnlab.command.composing import Job, parse
+from cnnlab.command.folders import Places
+from cnnlab.command.line import Request
+from cnnlab.command.verbs import VERBS, Task, Verb, load_task
+from cnnlab.config import Launch, Outcome
+from cnnlab.errors import (
+    CnnlabError,
+    ResourceError,
+    RunError,
+    ShownError,
+    UnwritableError,
+    UsageError,
+)
+from cnnlab.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    from cnnlab.command.line import Request
 
-BUG = 1
+def run_checked(request: Request, job: Job) -> int:
+    """Run the task of a single job, and report its error in one to three lines.
 
-
-def run(request: "Request", composed: Any) -> int:
-    """Run the task on one composed config; complain in one to three lines where it fails.
-
-    Raises KeyboardInterrupt, so that a sweep ends instead of going on to its next job.
+    Raises KeyboardInterrupt.
     """
-    launch = _launch(request, composed)
-    code = BUG
+    overrides = list(job.composed.hydra.overrides.task)
+    launch = Launch(command=request.command, overrides=_as_typed(overrides), folder=job.places.run)
+    return _run(VERBS[request.verb], launch, lambda: job.config)
+
+
+def run_composed(request: Request, places: Places, composed: DictConfig) -> int:
+    """Run the task of a job that hydra.main has composed; `composed` is without `hydra`.
+
+    Raises KeyboardInterrupt, so that a sweep ends instead of starting its next job.
+    """
+    hydra = HydraConfig.get()
+    overrides, verb = list(hydra.overrides.task), VERBS[request.verb]
+    launch = Launch(
+        command=request.command,
+        overrides=_as_typed(overrides),
+        folder=folders.of_job(places, composed),
+        sweep=request.sweep if request.is_sweep else None,
+        sweep_folder=places.sweep,
+        job=int(hydra.job.num) if request.is_sweep else None,
+    )
+    return _run(verb, launch, lambda: parse(verb, composed, overrides))
+
+
+def _as_typed(overrides: list[str]) -> list[str]:
+    return [word.removeprefix("++") for word in overrides]
+
+
+def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> int:
+    """Run one job, record it where it is one of a sweep, and return its exit code."""
+    outcome, interruption = Outcome(failures.BUG), None
     try:
         if launch.sweep_folder is not None:
             starting.raise_on_interrupt()  # a job that has begun gets its row, however it ends
-        code = _attempt(request.verb, composed, launch)
-    except KeyboardInterrupt as interruption:
-        code = int(getattr(interruption, "exit_code", 130))
-        raise
+        outcome, interruption = _attempt(verb, launch, parsed)
     finally:
         if launch.sweep_folder is not None:
-            sweeps.record(launch, code)
-    return code
+            sweeps.record(launch, outcome)
+
+    if interruption is not None:
+        raise interruption
+    return outcome.exit_code
 
 
-def _launch(request: "Request", composed: Any) -> Launch:
-    hydra = HydraConfig.get()
-    overrides = [word.removeprefix("++") for word in hydra.overrides.task]
-    folder = folders.of_job(request, composed)
-    launch = Launch(command=request.command, overrides=overrides, folder=folder)
-    if request.is_sweep:
-        launch.sweep, launch.sweep_folder = request.sweep, request.shared_folder
-        launch.job = int(hydra.job.num)
-    return launch
+def _attempt(
+    verb: Verb, launch: Launch, parsed: Callable[[], Any]
+) -> tuple[Outcome, KeyboardInterrupt | None]:
+    """Run the task; return how it ended, and the interrupt if one ended it."""
+    config, run = None, None
+    try:
+        config = parsed()
+        done = _import_task(verb)(config, launch)
+        return (done if isinstance(done, Outcome) else Outcome(done)), None
+    except RunError as failure:
+        run, error = failure.run, failure.error
+    except (Exception, KeyboardInterrupt) as raised:
+        error = raised
+
+    if (interruption := _interruption_of(error)) is not None:
+        return Outcome(failures.code_of(interruption), run), interruption
+    assert isinstance(error, Exception)
+    return Outcome(_report(error, run, _Failed(verb, config, launch)), run), None
 
 
-def _import_task(name: str) -> Task:
-    """Import a command's task; a Ctrl-C that a library swallows on the way is raised afterwards."""
+def _interruption_of(error: BaseException) -> KeyboardInterrupt | None:
+    """Return the interrupt behind an error: libraries wrap a Ctrl-C while they are imported."""
+    if isinstance(error, KeyboardInterrupt):
+        return error
+    if isinstance(error, CnnlabError | ShownError) or not failures.is_interrupt(error):
+        return None
+    return KeyboardInterrupt()
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """What a message says of a failed job. config: None where it could not be parsed."""
+
+    verb: Verb
+    config: Any
+    launch: Launch
+
+    @property
+    def places(self) -> str:
+        """Return the settings that say where this job writes, as a message lists them."""
+        resumes = getattr(self.config, "resume", None) is not None
+        is_sweep = self.launch.sweep_folder is not None
+        return self.verb.places(is_sweep=is_sweep, resumes=resumes)
+
+
+def _report(error: Exception, run: str | None, failed: _Failed) -> int:
+    """Show an error's message, append its traceback to the run's log, return the exit code."""
+    if isinstance(error, BrokenPipeError):
+        failures.silence_output()  # whoever read our output went away: no error of ours
+        return 0
+
+    log = None if run is None else str(RunFolder(run).log_file)
+    if isinstance(error, ShownError):
+        return failures.report(error.error, None, error.error.exit_code, log)
+    code, message = _verdict(error, failed) or (failures.BUG, failures.describe_bug(error, log))
+    return failures.report(error, message, code, log)
+
+
+def _verdict(error: Exception, failed: _Failed) -> tuple[int, str] | None:
+    """Return exit code and message of an error that is no bug of ours; None: it is one."""
+    if isinstance(error, UnwritableError):
+        return error.exit_code, str(error.with_places(failed.places))
+    if isinstance(error, CnnlabError):
+        return error.exit_code, str(error)
+    if (path := failures.unusable_path(error)) is not None:
+        return UsageError.exit_code, path
+    if failures.is_out_of_memory(error):
+        return ResourceError.exit_code, failures.memory_hint(failed.config)
+    if (missing := failures.shortage(error, failed.places)) is not None:
+        return ResourceError.exit_code, missing
+    return None
+
+
+def _import_task(verb: Verb) -> Task:
+    """Import a command's task; a Ctrl-C that a library swallows meanwhile is raised afterwards."""
     if threading.current_thread() is not threading.main_thread():
-        return load_task(VERBS[name])
-    if starting.is_answering():  # a Ctrl-C ends the process: there is nothing to raise afterwards
-        task = load_task(VERBS[name])
+        return load_task(verb)
+    if starting.exits_on_interrupt():  # Ctrl-C ends the process: nothing to raise afterwards
+        task = load_task(verb)
         starting.raise_on_interrupt()
         return task
-    return _import_uninterrupted(name)
+    return _import_uninterrupted(verb)
 
 
-def _import_uninterrupted(name: str) -> Task:
+def _import_uninterrupted(verb: Verb) -> Task:
     presses: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -71,41 +169,9 @@ def _import_uninterrupted(name: str) -> Task:
 
     before = signal.signal(signal.SIGINT, note)
     try:
-        task = load_task(VERBS[name])
+        task = load_task(verb)
     finally:
         signal.signal(signal.SIGINT, before)
     if presses:
         raise KeyboardInterrupt
     return task
-
-
-def _attempt(name: str, composed: Any, launch: Launch) -> int:
-    config = None
-    try:
-        config = parse(VERBS[name], composed, list(HydraConfig.get().overrides.task))
-        return _import_task(name)(config, launch)
-    except BrokenPipeError:
-        failures.silence_output()  # whoever read our output went away: no error of ours
-        return 0
-    except UnwritableError as error:
-        message = str(error.with_places(_places(name, config, launch)))
-        return failures.report(error, message, error.exit_code, launch.log)
-    except CnnlabError as error:
-        return failures.report(error, str(error), error.exit_code, launch.log)
-    except Exception as error:
-        if failures.is_interrupt(error):
-            raise KeyboardInterrupt from error
-        if (path := failures.unusable_path(error)) is not None:
-            return failures.report(error, path, UsageError.exit_code, launch.log)
-        if failures.is_out_of_memory(error):
-            hint = failures.memory_hint(config)
-            return failures.report(error, hint, ResourceError.exit_code, launch.log)
-        if (missing := failures.shortage(error, _places(name, config, launch))) is not None:
-            return failures.report(error, missing, ResourceError.exit_code, launch.log)
-        return failures.report_bug(error, launch.log)
-
-
-def _places(name: str, config: Any, launch: Launch) -> str:
-    """Return the settings with which this very job could have been sent elsewhere."""
-    resumes = getattr(config, "resume", None) is not None
-    return VERBS[name].places(is_sweep=launch.sweep_folder is not None, resumes=resumes)

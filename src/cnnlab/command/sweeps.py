@@ -1,8 +1,8 @@
-"""What a sweep leaves: one line per job as it ends, then a table and results.csv.
+"""Results of a sweep: one line per job in jobs.jsonl, then a table and results.csv.
 
-Each job writes down itself which run folder it owned and what came of it, so that a folder that is
-used twice never lends its figures. The jobs may run in other processes (Hydra's joblib and submitit
-launchers), so all of it travels through the sweep folder and not through memory.
+Each job itself records its run folder and its result, so that a sweep folder that is used twice
+never shows an earlier result. The jobs may run in other processes (Hydra's joblib and submitit
+launchers), so results are passed through the sweep folder and not through memory.
 """
 
 import csv
@@ -10,41 +10,39 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cnnlab.config import Launch
+from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
 from cnnlab.errors import UnwritableError
 from cnnlab.files import atomic
 from cnnlab.printable import csv_cell
 from cnnlab.run_folder import RunFolder
 
-if TYPE_CHECKING:
-    from cnnlab.command.line import Request
-
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
 PLACE = "hydra.sweep.dir=X"
-"""The setting that says where both are, of every command."""
+"""The setting that says where both files are."""
 
 
-def record(launch: Launch, code: int) -> None:
-    """Append one finished job, with what its own run folder says, to the sweep folder.
+def record(launch: Launch, outcome: Outcome) -> None:
+    """Append one finished job, with the figures of its run folder, to jobs.jsonl.
 
     Raises ResourceError where that cannot be written.
     """
     assert launch.sweep_folder is not None
-    run = {} if launch.run is None else RunFolder(launch.run).status()
+    run = {} if outcome.run is None else RunFolder(outcome.run).status()
     facts = {
         "sweep": launch.sweep,
         "job": launch.job,
         "overrides": launch.overrides,
-        "status": run.get("status", "failed" if code else "done"),
-        "exit_code": code,
+        "status": run.get("status", "failed" if outcome.exit_code else "done"),
+        "exit_code": outcome.exit_code,
         "validation_error": run.get("best_validation_error"),
         "test_error": run.get("test_error"),
-        "run": launch.run,
+        "run": outcome.run,
     }
+
     path = Path(launch.sweep_folder) / JOBS
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,13 +52,13 @@ def record(launch: Launch, code: int) -> None:
         raise atomic.unwritable(path, error).with_places(PLACE) from error
 
 
-def close(request: "Request") -> list[int]:
-    """Write results.csv and print the table of the jobs of this sweep; return their exit codes.
+def close(sweep: str, sweep_folder: str) -> list[int]:
+    """Write results.csv and print the table of the jobs of a sweep; return their exit codes.
 
     The table goes to stderr, so that stdout stays the jobs' own.
     """
-    folder = Path(str(request.shared_folder))
-    jobs = _jobs_of(request.sweep, folder / JOBS)
+    folder = Path(sweep_folder)
+    jobs = _jobs_of(sweep, folder / JOBS)
     if jobs:
         _write_csv(folder / RESULTS, jobs)
         console = Console(progress=False, stream=sys.stderr)
@@ -71,7 +69,7 @@ def close(request: "Request") -> list[int]:
 
 
 def _jobs_of(sweep: str, path: Path) -> list[dict[str, Any]]:
-    """Return what the jobs of one sweep recorded; those of earlier sweeps stay in the file."""
+    """Return the jobs of one sweep in order; the file may hold earlier sweeps too."""
     if not path.is_file():
         return []
     jobs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,60 +1,72 @@
-"""Every setting of cnnlab: one dataclass a config group choice, one a verb, and their cross-checks.
+"""Every setting of cnnlab: one dataclass per choice of a config group, and one per command.
 
 Values live in configs/; types, units, ranges and what fits with what live here. A group with
-several shapes (model, dataset, augment, optimizer, schedule, evaluation) is a table from its
-`name` to a dataclass, so a key that has no effect in a choice does not exist there.
+several choices (model, dataset, augment, optimizer, schedule, evaluation) has a table with a row
+per name, so a key that has no effect in a choice does not exist there.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import fields
 from typing import Any
 
-from cnnlab.config.checks import (
-    check_dataset,
-    check_pictures,
-    check_runtime,
-    check_training,
+from cnnlab.config.data import (
+    AUGMENTS,
+    DATASETS,
+    AugmentConfig,
+    DatasetChoice,
+    DatasetConfig,
+    StoredDatasetConfig,
 )
-from cnnlab.config.convert import ConvertConfig
-from cnnlab.config.data import AUGMENTS, DATASETS, AugmentConfig, DatasetConfig
-from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.earlier import completed
-from cnnlab.config.models import MODELS, FineTuningConfig, ModelConfig
-from cnnlab.config.prepare import PrepareConfig
-from cnnlab.config.schema import Variants, parse, setting, settings_within, to_plain
-from cnnlab.config.summary import SummaryConfig
-from cnnlab.config.surroundings import (
-    EVALUATIONS,
-    EnsembleConfig,
-    EvaluationConfig,
-    LoggingConfig,
-    RuntimeConfig,
-)
-from cnnlab.config.training import (
-    OPTIMIZERS,
-    SCHEDULES,
-    OptimizerConfig,
-    SavingConfig,
-    ScheduleConfig,
-    TrainerConfig,
-)
-from cnnlab.config.verbs import CompareConfig, EvaluateConfig, PredictConfig, StoredDatasetConfig
-from cnnlab.config.visualization import VisualizeConfig
-from cnnlab.errors import UsageError
+from cnnlab.config.evaluation import EVALUATIONS, EvaluationConfig, ViewsChoice
+from cnnlab.config.launch import Launch, Outcome
+from cnnlab.config.models import MODELS, FineTuningConfig, ModelChoice, ModelConfig
+from cnnlab.config.pictures import PICTURES
+from cnnlab.config.schema import parse, to_plain
+from cnnlab.config.tables import Choice
+from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
+from cnnlab.config.verbs.benchmark import BenchmarkConfig, parse_benchmark
+from cnnlab.config.verbs.compare import CompareConfig, parse_compare
+from cnnlab.config.verbs.convert import ConvertConfig, parse_convert
+from cnnlab.config.verbs.evaluate import EvaluateConfig, parse_evaluate
+from cnnlab.config.verbs.list import ListConfig, parse_list
+from cnnlab.config.verbs.predict import PredictConfig, parse_predict
+from cnnlab.config.verbs.prepare import PrepareConfig, parse_prepare
+from cnnlab.config.verbs.summary import SummaryConfig, parse_summary
+from cnnlab.config.verbs.train import TrainConfig, check_training, parse_train
+from cnnlab.config.verbs.visualize import VisualizeConfig, parse_visualize
 
 __all__ = [
-    "VARIANTS",
+    "AUGMENTS",
+    "DATASETS",
+    "EVALUATIONS",
+    "MODELS",
+    "OPTIMIZERS",
+    "PICTURES",
+    "SCHEDULES",
+    "AugmentConfig",
     "BenchmarkConfig",
+    "Choice",
     "CompareConfig",
     "ConvertConfig",
+    "DatasetChoice",
+    "DatasetConfig",
     "EvaluateConfig",
+    "EvaluationConfig",
     "Launch",
     "ListConfig",
+    "ModelChoice",
+    "ModelConfig",
+    "OptimizerConfig",
+    "Outcome",
     "PredictConfig",
     "PrepareConfig",
+    "ScheduleConfig",
+    "StoredDatasetConfig",
     "SummaryConfig",
     "TrainConfig",
+    "ViewsChoice",
     "VisualizeConfig",
+    "check_training",
     "of_earlier_run",
     "parse_benchmark",
     "parse_compare",
@@ -71,96 +83,10 @@ __all__ = [
     "to_plain",
 ]
 
-VARIANTS: Variants = {
-    ModelConfig: MODELS,
-    DatasetConfig: DATASETS,
-    AugmentConfig: AUGMENTS,
-    OptimizerConfig: OPTIMIZERS,
-    ScheduleConfig: SCHEDULES,
-    EvaluationConfig: EVALUATIONS,
-}
-"""The groups whose shape depends on their `name`."""
-
-STORED_VARIANTS: Variants = {
-    **VARIANTS,
-    DatasetConfig: {**DATASETS, "checkpoint": StoredDatasetConfig},
-}
-"""The same for commands that read a checkpoint: `dataset=checkpoint` is the set it names."""
-
-
-@dataclass(kw_only=True)
-class Launch:
-    """How a command was started; the second argument of every task.
-
-    command: the line as typed, quoted for a shell. overrides: its key=value words. folder: the
-    run folder that must be claimed exactly (hydra.run.dir, hydra.sweep.subdir), or None.
-    sweep, sweep_folder and job: which sweep this is a job of, where its runs live, and which job.
-    run and log: set by the task as soon as it owns a run folder and has a log file; a sweep reads
-    what came of the job there, and tracebacks are appended here.
-    """
-
-    command: str
-    overrides: list[str] = field(default_factory=list)
-    folder: str | None = None
-    sweep: str | None = None
-    sweep_folder: str | None = None
-    job: int | None = None
-    run: str | None = None
-    log: str | None = None
-
-
-@dataclass(kw_only=True)
-class TrainConfig:
-    """`cnnlab train`."""
-
-    seed: int = setting("of initialization, order, augmentation and dropout", at_least=0)
-    model: ModelConfig
-    fine_tuning: FineTuningConfig = settings_within("model")
-    dataset: DatasetConfig
-    augment: AugmentConfig
-    optimizer: OptimizerConfig
-    schedule: ScheduleConfig
-    trainer: TrainerConfig
-    evaluation: EvaluationConfig
-    ensemble: EnsembleConfig
-    runtime: RuntimeConfig
-    distributed: DistributedConfig
-    saving: SavingConfig
-    logging: LoggingConfig
-    resume: str | None = setting("run folder or checkpoint to continue, or latest")
-    allow_changes: list[str] = setting("settings that may differ from the run resumed")
-    plugins: list[str] = setting("Python modules that register models of your own")
-
-
-@dataclass(kw_only=True)
-class BenchmarkConfig(TrainConfig):
-    """`cnnlab benchmark`: the training that is measured, and how long to look."""
-
-    seconds_per_part: float = setting("time spent on each part", above=0)
-    format: str = setting("of the answer", choices=("text", "json"))
-
-
-@dataclass(kw_only=True)
-class ListConfig:
-    """`cnnlab list`."""
-
-    what: str = setting("to list", choices=("models", "datasets", "experiments", "runs"))
-    format: str = setting("of the answer", choices=("text", "json"))
-
-
-def parse_train(plain: dict[str, Any]) -> TrainConfig:
-    """Check and type what `cnnlab train` was given."""
-    stored = isinstance(plain.get("dataset"), dict) and plain["dataset"].get("name") == "checkpoint"
-    if stored:
-        raise UsageError("dataset=checkpoint is for evaluating", hint="name the set to train on")
-    config = parse(TrainConfig, plain, variants=VARIANTS)
-    check_training(config)
-    return config
-
 
 def of_earlier_run(plain: dict[str, Any]) -> dict[str, Any]:
     """Return a run's config with the keys that are younger than it, at what the run did."""
-    known = completed(TrainConfig, plain, VARIANTS)
+    known = completed(TrainConfig, plain)
     assert isinstance(known, dict)
     return known
 
@@ -170,84 +96,9 @@ def parse_model(plain: Any) -> ModelConfig:
     own = {field.name for field in fields(FineTuningConfig)}
     if isinstance(plain, dict):
         plain = {key: value for key, value in plain.items() if key not in own}
-    return parse(ModelConfig, completed(ModelConfig, plain, VARIANTS), "model", VARIANTS)
+    return parse(ModelConfig, completed(ModelConfig, plain), "model")
 
 
 def parse_dataset(plain: Any) -> DatasetConfig:
     """Type the `dataset` section of a stored config."""
-    return parse(DatasetConfig, completed(DatasetConfig, plain, VARIANTS), "dataset", VARIANTS)
-
-
-def parse_benchmark(plain: dict[str, Any]) -> BenchmarkConfig:
-    """Check and type what `cnnlab benchmark` was given."""
-    config = parse(BenchmarkConfig, plain, variants=VARIANTS)
-    check_runtime(config.runtime, refused=["profile"])
-    check_training(config)
-    return config
-
-
-def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:
-    """Check and type what `cnnlab evaluate` was given."""
-    config = parse(EvaluateConfig, plain, variants=STORED_VARIANTS)
-    check_runtime(config.runtime)
-    _refuse_none(config.checkpoint, "checkpoint", "checkpoint=PATH, a run folder, or latest")
-    if isinstance(config.dataset, DatasetConfig):
-        check_dataset(config.dataset)
-    return config
-
-
-def _refuse_none(given: Sequence[object], key: str, hint: str) -> None:
-    if not given:
-        raise UsageError(f"{key} is missing", hint=hint)
-
-
-def parse_predict(plain: dict[str, Any]) -> PredictConfig:
-    """Check and type what `cnnlab predict` was given."""
-    config = parse(PredictConfig, plain, variants=VARIANTS)
-    check_runtime(config.runtime)
-    _refuse_none(config.checkpoint, "checkpoint", "checkpoint=PATH, a run folder, or latest")
-    _refuse_none(config.images, "images", "images=FILE, images=FOLDER or several: images=[A,B]")
-    return config
-
-
-def parse_compare(plain: dict[str, Any]) -> CompareConfig:
-    """Check and type what `cnnlab compare` was given."""
-    config = parse(CompareConfig, plain)
-    _refuse_none(config.runs, "runs", "runs=[FOLDER,FOLDER]; cnnlab list runs shows them")
-    return config
-
-
-def parse_convert(plain: dict[str, Any]) -> ConvertConfig:
-    """Check and type what `cnnlab convert` was given."""
-    return parse(ConvertConfig, plain, variants=VARIANTS)
-
-
-def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
-    """Check and type what `cnnlab visualize` was given."""
-    config = parse(VisualizeConfig, plain, variants=STORED_VARIANTS)
-    check_runtime(config.runtime)
-    check_pictures(config.runtime)
-    _refuse_none(config.what, "what", "what=filters, what=[filters,top9] or what=all")
-    _refuse_none(config.formats, "formats", "formats=png, formats=svg or both: formats=[png,svg]")
-    if config.indices is not None:
-        _refuse_none(config.indices, "indices", "indices=[0,5], or null for some of each class")
-    if config.units is not None:
-        _refuse_none(config.units, "units", "units=[0,5], or null for the strongest")
-    return config
-
-
-def parse_summary(plain: dict[str, Any]) -> SummaryConfig:
-    """Check and type what `cnnlab summary` was given."""
-    return parse(SummaryConfig, plain, variants=VARIANTS)
-
-
-def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:
-    """Check and type what `cnnlab prepare` was given."""
-    config = parse(PrepareConfig, plain, variants=VARIANTS)
-    check_dataset(config.dataset)
-    return config
-
-
-def parse_list(plain: dict[str, Any]) -> ListConfig:
-    """Check and type what `cnnlab list` was given."""
-    return parse(ListConfig, plain)
+    return parse(DatasetConfig, completed(DatasetConfig, plain), "dataset")

@@ -1,6 +1,6 @@
-"""What fits with what: checks over several settings that no single range can say."""
+"""Checks that several commands share, over settings that no single range can check."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from cnnlab.config.data import (
@@ -9,13 +9,12 @@ from cnnlab.config.data import (
     CropConfig,
     DatasetConfig,
 )
-from cnnlab.config.schema import to_plain
-from cnnlab.config.training import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.errors import UsageError
 
 
 def check_dataset(dataset: DatasetConfig) -> None:
-    """Raise UsageError where the border leaves no room for a picture."""
+    """Raise UsageError if the border leaves no room for an image."""
     border, side = 2 * dataset.pad_pixels, dataset.image_size_pixels
     if border >= side:
         raise UsageError(
@@ -26,7 +25,7 @@ def check_dataset(dataset: DatasetConfig) -> None:
 
 
 def is_unicode(text: str) -> bool:
-    """Return whether a text can be written as UTF-8: a file name of other bytes cannot."""
+    """Return whether a text can be encoded as UTF-8; names of files need not be."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -35,7 +34,7 @@ def is_unicode(text: str) -> bool:
 
 
 def check_unicode(value: Any, key: str = "") -> None:
-    """Raise UsageError where a path or another text in `value` holds bytes that are not UTF-8.
+    """Raise UsageError if a path or another text in `value` is not valid UTF-8.
 
     Such a run could be trained, but its checkpoints could not be read again.
     """
@@ -47,16 +46,17 @@ def check_unicode(value: Any, key: str = "") -> None:
             check_unicode(item, key)
     elif isinstance(value, str) and not is_unicode(value):
         raise UsageError(
-            f"{key} holds bytes that are not UTF-8",
+            f"{key} is not valid UTF-8",
             value,
-            "rename the folder, or name it by a link: ln -s FOLDER LINK",
+            "rename the folder, or use a symbolic link: ln -s FOLDER LINK",
         )
 
 
 def check_augment(augment: AugmentConfig, dataset: DatasetConfig) -> None:
-    """Raise UsageError where a crop is larger than what it is cut from, or lacks its mean."""
+    """Raise UsageError if a crop is larger than its image, or lacks the mean image it needs."""
     if isinstance(augment, AlexnetAugmentConfig):
         _check_mean(augment, dataset)
+
     if not isinstance(augment, CropConfig) or augment.crop_pixels is None:
         return
     room = dataset.image_size_pixels + 2 * augment.padding_pixels
@@ -72,10 +72,11 @@ def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
         f"augment.{key}"
         for key, asked in (
             ("mean_position=cropped", augment.mean_position == "cropped"),
-            ("colour_divides=true", augment.colour_divides),
+            ("color_divides=true", augment.color_divides),
         )
         if asked
     ]
+
     if wanted and dataset.normalize != "pixel":
         raise UsageError(
             f"{wanted[0]} needs the mean image",
@@ -88,11 +89,11 @@ TRAINING_ONLY = {
     "profile": "traces steps of training",
     "compile": "compiles the step of training",
 }
-"""Switches of the machine without effect on a command that only applies a network."""
+"""Settings of `runtime` without effect on commands that do not train."""
 
 
-def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY)) -> None:
-    """Raise UsageError where a command is asked for one of the switches that it has no use for."""
+def check_runtime(runtime: RuntimeConfig, refused: Collection[str] = tuple(TRAINING_ONLY)) -> None:
+    """Raise UsageError for a setting of `runtime` that has no effect on a command."""
     for name in refused:
         if getattr(runtime, name):
             raise UsageError(
@@ -101,72 +102,7 @@ def check_runtime(runtime: Any, refused: Collection[str] = tuple(TRAINING_ONLY))
             )
 
 
-def check_pictures(runtime: Any) -> None:
-    """Raise UsageError for a precision that pictures are not drawn in."""
-    if runtime.precision == "bf16":
-        raise UsageError(
-            "runtime.precision=bf16 is not for pictures: they are projected back in float32",
-            hint="runtime.precision=fp32, or tf32 on a GPU",
-        )
-
-
-def check_training(config: Any) -> None:
-    """Raise UsageError where parts of a TrainConfig contradict each other or have no effect."""
-    check_unicode(to_plain(config))
-    check_dataset(config.dataset)
-    check_normalization(config)
-    check_augment(config.augment, config.dataset)
-    check_trainer(config.trainer)
-    check_schedule(config.schedule, config.trainer.epochs)
-    check_validation(config)
-
-
-def check_normalization(config: Any) -> None:
-    """Raise UsageError where the checkpoint's normalization is asked for, and there is none."""
-    if config.dataset.normalize == "checkpoint" and config.fine_tuning.weights is None:
-        raise UsageError(
-            "dataset.normalize=checkpoint needs the checkpoint",
-            hint="model.weights=FILE, or dataset.normalize=channel",
-        )
-
-
-def check_trainer(trainer: Any) -> None:
-    """Raise UsageError where a batch cannot be computed in that many parts."""
-    if trainer.accumulate > trainer.batch_size:
-        raise UsageError(
-            f"trainer.accumulate={trainer.accumulate} parts of a batch of {trainer.batch_size} "
-            "images",
-            hint="keep trainer.accumulate at most trainer.batch_size",
-        )
-
-
-def check_schedule(schedule: ScheduleConfig, epochs: int) -> None:
-    """Raise UsageError where the warm-up lasts as long as the run."""
-    warmup = getattr(schedule, "warmup_epochs", 0)
-    if warmup and warmup >= epochs:
-        raise UsageError(
-            f"schedule.warmup_epochs={warmup:g} leaves nothing of trainer.epochs={epochs}",
-            hint="shorten the warm-up or train longer",
-        )
-    if isinstance(schedule, OneCycleScheduleConfig) and (
-        schedule.final_fraction > schedule.start_fraction
-    ):
-        raise UsageError(
-            f"schedule.final_fraction={schedule.final_fraction:g} is above "
-            f"schedule.start_fraction={schedule.start_fraction:g}",
-            hint="one cycle ends at or below the rate it starts with",
-        )
-
-
-def check_validation(config: Any) -> None:
-    """Raise UsageError where something waits for a validation error that is never measured."""
-    if config.dataset.num_validation > 0:
-        return
-    waiting = "trainer.early_stop_epochs" if config.trainer.early_stop_epochs else ""
-    if isinstance(config.schedule, PlateauScheduleConfig):
-        waiting = f"schedule={config.schedule.name}"
-    if waiting:
-        raise UsageError(
-            f"{waiting} needs a validation error, and dataset.num_validation is 0",
-            hint="hold images out with dataset.num_validation=500, for example",
-        )
+def refuse_empty(given: Sequence[object], key: str, hint: str) -> None:
+    """Raise UsageError if a required list is empty."""
+    if not given:
+        raise UsageError(f"{key} is missing", hint=hint)

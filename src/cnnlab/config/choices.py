@@ -1,4 +1,4 @@
-"""The YAML side of the settings, read without Hydra: groups, their choices, defaults, headers."""
+"""The YAML files of the settings, read without Hydra: groups, choices, defaults, headers."""
 
 import re
 from collections.abc import Iterable
@@ -11,14 +11,14 @@ import cnnlab
 
 
 def configs_folder() -> Path:
-    """Return the folder of the YAML files: inside an installed package, else the repository's."""
+    """Return the folder of the YAML files: in the installed package, else in the repository."""
     package = Path(cnnlab.__file__).resolve().parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parents[1] / "configs"
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return what a YAML file of ours holds."""
+    """Return the content of one of our YAML files."""
     document = yaml.safe_load(path.read_text(encoding="utf-8"))
     return document if isinstance(document, dict) else {}
 
@@ -34,13 +34,13 @@ def groups(verb: str) -> dict[str, str | None]:
 
 
 def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
-    """Return the names that a group can be set to; folders: the user's own beside ours."""
+    """Return the names of a group's choices; folders: the user's own, besides ours."""
     places = [configs_folder(), *(Path(folder) for folder in folders)]
     return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
 
 
 def alone(group: str, name: str) -> dict[str, Any]:
-    """Return the settings of a choice where no model's recipe has a say.
+    """Return the settings of a choice without the recipe of any model.
 
     `${recipe:KEY,VALUE}` is VALUE, `${at_least:32,0}` is 32, and a recipe is left out.
     """

@@ -1,62 +1,67 @@
-"""Settings of the data sets and of augmentation, a dataclass a name."""
+"""Settings of the data sets and augmentations, and the tables of both."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from cnnlab.config.schema import setting
+from cnnlab.config.tables import Choice, Table
+from cnnlab.errors import UsageError
 
 
 @dataclass(kw_only=True)
 class DatasetConfig:
-    """A labelled image set, its split and how its images reach the network's size."""
+    """A labeled image set, its split, and how its images reach the input size of the network."""
 
-    name: str = setting("name in the table of data sets")
-    image_size_pixels: int = setting("side of the images that augmentation sees", at_least=1)
-    pad_pixels: int = setting("of them, how many are a border of background", at_least=0)
-    num_validation: int = setting(
-        "training images held out for choosing; never test images", at_least=0
+    name: str = setting("name of the data set")
+    image_size_pixels: int = setting("image side before augmentation, border included", at_least=1)
+    pad_pixels: int = setting(
+        "border of background on each side, part of image_size_pixels", at_least=0
     )
-    split_seed: int = setting("seed of that split, apart from `seed`", at_least=0)
-    channels: int | None = setting("planes the network sees, 1 or 3; null: as stored", at_least=1)
+    num_validation: int = setting("training images held out for validation", at_least=0)
+    split_seed: int = setting("seed of the validation split, independent of `seed`", at_least=0)
+    channels: int | None = setting(
+        "input channels of the network, 1 or 3; null: as stored", at_least=1
+    )
     normalize: str = setting(
-        "channel: mean and deviation a channel; pixel: the mean image of 2012, no division; "
-        "lenet5_1998: background -0.1, ink 1.175; checkpoint: as model.weights saw its images",
+        "channel: per-channel mean and standard deviation; pixel: only subtract the mean image; "
+        "lenet5_1998: background -0.1, ink 1.175; checkpoint: as stored with model.weights",
         choices=("channel", "pixel", "lenet5_1998", "checkpoint"),
     )
     permutation_seed: int | None = setting(
-        "shuffle the pixels of every image in one fixed way; null: leave them", at_least=0
+        "seed of one fixed permutation of the pixels of every image; null: none", at_least=0
     )
     residency: str = setting(
-        "where the pixels stay while training", choices=("auto", "device", "host", "mapped")
+        "memory that holds the pixels while training", choices=("auto", "device", "host", "mapped")
     )
 
 
 @dataclass(kw_only=True)
 class FilesConfig(DatasetConfig):
-    """A set read from files that its owner keeps, or from a Store prepared from them."""
+    """A data set read from files on this machine, or from a Store prepared from them."""
 
-    root: str | None = setting("folder that holds the files, or a prepared Store of the set")
+    root: str | None = setting("folder with the files, or a prepared Store of the data set")
 
 
 @dataclass(kw_only=True)
 class DownloadConfig(FilesConfig):
-    """A set whose public home hands it out without an account."""
+    """A data set that can be downloaded without an account."""
 
-    download: bool = setting("fetch missing files from the set's public home into root")
+    download: bool = setting("download missing files from their public home into root")
 
 
 @dataclass(kw_only=True)
 class DecodedConfig(FilesConfig):
-    """A set whose images may have to be decoded whenever they are read."""
+    """A data set whose images may have to be decoded each time they are read."""
 
-    num_decode_threads: int | None = setting("that decode; null: all cores", at_least=1)
+    num_decode_threads: int | None = setting("decoding threads; null: one per core", at_least=1)
 
 
 @dataclass(kw_only=True)
 class EncodedConfig(DecodedConfig):
-    """A set of image files, decoded when they are read unless they were prepared."""
+    """A data set of image files, decoded when they are read unless they were prepared."""
 
     on_bad: str = setting(
-        "files that hold no image; fail: end and name them all; skip: leave them out, recorded",
+        "files without a usable image: list them all and stop (fail), or skip and record them",
         choices=("fail", "skip"),
         earlier="fail",
     )
@@ -64,42 +69,91 @@ class EncodedConfig(DecodedConfig):
 
 @dataclass(kw_only=True)
 class FolderConfig(EncodedConfig):
-    """Your own images: a folder a class."""
+    """Your own images: one folder per class."""
 
-    num_test: int = setting("held out for testing where there is no folder test/", at_least=0)
-    mirror_allowed: bool = setting("whether a reflected image keeps its class")
+    num_test: int = setting("images held out for testing if there is no folder test/", at_least=0)
+    mirror_allowed: bool = setting("reflected images keep their class")
 
 
 @dataclass(kw_only=True)
 class SyntheticConfig(DatasetConfig):
-    """Made-up images that can be learned; nothing is read."""
+    """Generated images that can be learned; no file is read."""
 
-    num_train: int = setting("training images, validation included", at_least=1)
+    num_train: int = setting("training images, including validation", at_least=1)
     num_test: int = setting("test images", at_least=1)
-    num_classes: int = setting("classes", at_least=2)
-    noise_levels: float = setting("deviation of the noise, of 255", at_least=0)
+    num_classes: int = setting("number of classes", at_least=2)
+    noise_levels: float = setting("noise standard deviation in pixel levels (0 to 255)", at_least=0)
 
 
-DATASETS: dict[str, type[DatasetConfig]] = {
-    "mnist5k": DatasetConfig,
-    "mnist": DownloadConfig,
-    "fashion_mnist": DownloadConfig,
-    "cifar10": DownloadConfig,
-    "cifar100": DownloadConfig,
-    "gtsrb": EncodedConfig,
-    "imagenet": EncodedConfig,
-    "imagenet_2010": EncodedConfig,
-    "folder": FolderConfig,
-    "store": DecodedConfig,
-    "synthetic": SyntheticConfig,
-}
+@dataclass(kw_only=True)
+class StoredDatasetConfig:
+    """The data set that the checkpoint was trained on; what is not null replaces a stored value."""
+
+    name: str = setting("checkpoint: the data set named in the checkpoint", choices=("checkpoint",))
+    root: str | None = setting("folder with the files")
+    download: bool | None = setting("download missing files from their public home into root")
+    residency: str | None = setting(
+        "memory that holds the pixels", choices=("auto", "device", "host", "mapped")
+    )
+    on_bad: str | None = setting("files without a usable image", choices=("fail", "skip"))
+
+    def applied_to(self, stored: DatasetConfig) -> DatasetConfig:
+        """Return the data set of a checkpoint with the values of this command.
+
+        Raises UsageError for a setting that the stored data set does not have.
+        """
+        asked: dict[str, Any] = {
+            "root": self.root,
+            "download": self.download,
+            "residency": self.residency,
+            "on_bad": self.on_bad,
+        }
+        given = {key: value for key, value in asked.items() if value is not None}
+
+        # `download: false` and the like change nothing where the data set has no such setting
+        unknown = [key for key, value in given.items() if value and not hasattr(stored, key)]
+        if unknown:
+            raise UsageError(
+                f"dataset '{stored.name}', which the checkpoint names, has no setting "
+                f"'{unknown[0]}'",
+                hint="leave it out, or name another data set to test on: dataset=NAME",
+            )
+
+        return replace(stored, **{key: given[key] for key in given if hasattr(stored, key)})
+
+
+@dataclass(frozen=True)
+class DatasetChoice(Choice):
+    """A data set. mirror_allowed: whether a reflected image keeps its class; None: ask the set."""
+
+    mirror_allowed: bool | None = None
+
+
+DATASETS = Table(
+    "dataset",
+    DatasetConfig,
+    {
+        "mnist5k": DatasetChoice(DatasetConfig, "cnnlab.data.mnist5k:load", False),
+        "mnist": DatasetChoice(DownloadConfig, "cnnlab.data.idx:load_mnist", False),
+        "fashion_mnist": DatasetChoice(DownloadConfig, "cnnlab.data.idx:load_fashion_mnist", True),
+        "cifar10": DatasetChoice(DownloadConfig, "cnnlab.data.cifar:load_cifar10", True),
+        "cifar100": DatasetChoice(DownloadConfig, "cnnlab.data.cifar:load_cifar100", True),
+        "gtsrb": DatasetChoice(EncodedConfig, "cnnlab.data.gtsrb:load", False),
+        "imagenet": DatasetChoice(EncodedConfig, "cnnlab.data.imagenet:load_2012", True),
+        "imagenet_2010": DatasetChoice(EncodedConfig, "cnnlab.data.imagenet:load_2010", True),
+        "folder": DatasetChoice(FolderConfig, "cnnlab.data.folder:load", None),
+        "store": DatasetChoice(DecodedConfig, "cnnlab.data:load_store", None),
+        "synthetic": DatasetChoice(SyntheticConfig, "cnnlab.data.synthetic:load", True),
+    },
+)
+"""Builders: (settings) -> Splits, as the publishers split the set."""
 
 
 @dataclass(kw_only=True)
 class AugmentConfig:
-    """No augmentation: every epoch sees the same pictures."""
+    """No augmentation: the same images in every epoch."""
 
-    name: str = setting("name in the table of augmentations")
+    name: str = setting("name of the augmentation")
 
 
 @dataclass(kw_only=True)
@@ -107,61 +161,72 @@ class CropConfig(AugmentConfig):
     """Random crops, of the image itself or of the image with a border around it."""
 
     padding_pixels: int = setting("black border added before cropping", at_least=0)
-    crop_pixels: int | None = setting("side of the crop; null keeps the image's side", at_least=1)
+    crop_pixels: int | None = setting("side of the crop; null: the side of the image", at_least=1)
 
 
 @dataclass(kw_only=True)
 class CropMirrorConfig(CropConfig):
     """Random crops and horizontal reflection with probability one half."""
 
-    force_mirror: bool = setting("mirror although the set's classes are not symmetric")
+    force_mirror: bool = setting("reflect even if that changes classes (digits, signs)")
 
 
 @dataclass(kw_only=True)
 class AffineConfig(AugmentConfig):
     """The planar affine distortions of LeNet-5 (1998): shift, scale, squeeze, horizontal shear."""
 
-    shift_fraction: float = setting("largest shift, of the side", at_least=0, below=1)
-    scale_fraction: float = setting("largest change of size", at_least=0, below=1)
-    squeeze_fraction: float = setting("largest widening that flattens as much", at_least=0, below=1)
-    shear: float = setting("largest sideways slant, of the height", at_least=0, below=1)
+    shift_fraction: float = setting("largest shift, as a fraction of the side", at_least=0, below=1)
+    scale_fraction: float = setting("largest relative change of size", at_least=0, below=1)
+    squeeze_fraction: float = setting(
+        "largest relative widening; the height shrinks as much", at_least=0, below=1
+    )
+    shear: float = setting(
+        "largest horizontal shear, as a fraction of the height", at_least=0, below=1
+    )
 
 
 @dataclass(kw_only=True)
 class AlexnetAugmentConfig(AugmentConfig):
-    """Random crops, reflection and colour shifts along the set's principal components (2012)."""
+    """Random crops, reflection and color shifts along the principal components (2012)."""
 
     crop_pixels: int = setting("side of the crop", at_least=1)
-    force_mirror: bool = setting("mirror although the set's classes are not symmetric")
-    colour_scale: str = setting(
-        "a component's shift is strength times its deviation, or its eigenvalue at [0,1]",
+    force_mirror: bool = setting("reflect even if that changes classes (digits, signs)")
+    color_scale: str = setting(
+        "color shift per component: strength times its standard deviation, or times its eigenvalue",
         choices=("stdev", "eigenvalue", "none"),
     )
-    colour_strength: float = setting("deviation of the drawn factors", at_least=0)
-    colour_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
+    color_strength: float = setting("standard deviation of the random factors", at_least=0)
+    color_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
     mean_position: str = setting(
-        "the mean image's part under a crop: its centre, as the 2012 source, or where the crop is",
+        "part of the mean image to subtract: its center (2012 source), or the place of the crop",
         choices=("central", "cropped"),
     )
     images_per_draw: int = setting(
-        "neighbours in a batch that share crop and reflection; the 2012 source: 32", at_least=1
+        "consecutive images with the same crop and reflection; 32 in the 2012 source", at_least=1
     )
 
 
 @dataclass(kw_only=True)
 class ResizedCropConfig(AugmentConfig):
-    """A crop of random area and shape, resized: what came after 2012."""
+    """A crop of random area and aspect ratio, resized; later than 2012."""
 
-    crop_pixels: int = setting("side of the result", at_least=1)
-    min_area_fraction: float = setting("smallest crop, of the image", above=0, at_most=1)
-    force_mirror: bool = setting("mirror although the set's classes are not symmetric")
+    crop_pixels: int = setting("side of the output", at_least=1)
+    min_area_fraction: float = setting(
+        "smallest area of a crop, as a fraction of the image", above=0, at_most=1
+    )
+    force_mirror: bool = setting("reflect even if that changes classes (digits, signs)")
 
 
-AUGMENTS: dict[str, type[AugmentConfig]] = {
-    "none": AugmentConfig,
-    "crop": CropConfig,
-    "crop_mirror": CropMirrorConfig,
-    "affine": AffineConfig,
-    "alexnet": AlexnetAugmentConfig,
-    "resized_crop": ResizedCropConfig,
-}
+AUGMENTS = Table(
+    "augment",
+    AugmentConfig,
+    {
+        "none": Choice(AugmentConfig, "cnnlab.data.augment:build_none"),
+        "crop": Choice(CropConfig, "cnnlab.data.augment:build_crop"),
+        "crop_mirror": Choice(CropMirrorConfig, "cnnlab.data.augment:build_crop_mirror"),
+        "affine": Choice(AffineConfig, "cnnlab.data.augment:build_affine"),
+        "alexnet": Choice(AlexnetAugmentConfig, "cnnlab.data.augment:build_alexnet"),
+        "resized_crop": Choice(ResizedCropConfig, "cnnlab.data.augment:build_resized_crop"),
+    },
+)
+"""Builders: (settings, statistics of the training pixels if there are any) -> Augmentation."""

@@ -2,10 +2,11 @@
 
 import dataclasses
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.config.schema import Variants, element_type, expected, is_list, join
+from cnnlab.config.schema import element_type, expected, is_list, join, shapes_of
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,12 @@ class Key:
 
     @property
     def takes(self) -> str:
-        """Say in words what values are allowed."""
+        """Return in words what values are allowed."""
         return expected(self.hint, self.metadata)
 
     @property
     def is_list(self) -> bool:
-        """Say whether the value is a list."""
+        """Return whether the value is a list."""
         return is_list(self.hint)
 
     @property
@@ -33,33 +34,38 @@ class Key:
         return str(self.metadata.get("description", ""))
 
 
-def walk(section_class: type, variants: Variants, where: str = "") -> list[Key]:
-    """Return every key below a settings dataclass, over all choices of each group."""
+def walk(section_class: Any, in_use: Collection[str] = (), where: str = "") -> list[Key]:
+    """Return every key below a settings dataclass, over all choices of each group.
+
+    in_use: names of choices; a key that several have is described as these describe it.
+    """
     keys: list[Key] = []
     hints = typing.get_type_hints(section_class)
     for field in dataclasses.fields(section_class):
         place = field.metadata.get("within", field.name)
-        name, kind = join(where, place), element_type(hints[field.name])
-        if kind in variants:
-            keys += _walk_choices(variants[kind], variants, name)
-        elif dataclasses.is_dataclass(kind):
-            keys += walk(typing.cast(type, kind), variants, name)
+        name, hint = join(where, place), hints[field.name]
+        kind = element_type(hint)
+        if not dataclasses.is_dataclass(kind):
+            keys.append(Key(name, hint, field.metadata))
+        elif (shapes := shapes_of(hint)) is not None:
+            keys += _walk_choices(shapes, in_use, name)
         else:
-            keys.append(Key(name, hints[field.name], field.metadata))
+            keys += walk(kind, in_use, name)
     return keys
 
 
-def _walk_choices(table: dict[str, Any], variants: Variants, where: str) -> list[Key]:
+def _walk_choices(shapes: dict[str, type], in_use: Collection[str], where: str) -> list[Key]:
     """Merge the keys of a group's choices; a key that all have gets no owners."""
     owners: dict[str, list[str]] = {}
     first: dict[str, Key] = {}
-    for choice, shape in table.items():
-        for key in walk(shape, variants, where):
+    for choice in sorted(shapes, key=lambda choice: choice not in in_use):
+        for key in walk(shapes[choice], in_use, where):
             first.setdefault(key.name, key)
             owners.setdefault(key.name, []).append(choice)
+
     return [
         dataclasses.replace(
-            key, owners=() if len(owners[name]) == len(table) else tuple(owners[name])
+            key, owners=() if len(owners[name]) == len(shapes) else tuple(owners[name])
         )
         for name, key in first.items()
     ]

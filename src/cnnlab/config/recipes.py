@@ -1,10 +1,10 @@
-"""What training defaults to with a model: the `recipe` of its YAML file, read by other groups.
+"""Training defaults per model: the `recipe` section of its YAML file, read by other groups.
 
 A recipe is no setting. The defaults of other settings refer to it, `${recipe:KEY,VALUE}`, so that
-what is typed and what an experiment sets come first by Hydra's own rules; models without a recipe
-get VALUE. An entry that depends on another choice is a table: its rows are update rules,
-activations or geometries, `{sgd: 0.01, adamw: 0.0003}`, and a choice without a row gets VALUE too,
-so that a rate for SGD never reaches AdamW. When everything is resolved the section is gone.
+the command line and experiments override it by Hydra's own rules; models without a recipe get
+VALUE. An entry that depends on another choice is a table by optimizer, activation or geometry,
+`{sgd: 0.01, adamw: 0.0003}`, and a choice without a row gets VALUE too, so that a learning rate
+for SGD never reaches AdamW. The section is removed once everything is resolved.
 """
 
 import dataclasses
@@ -21,30 +21,29 @@ READ_BY: dict[str, str] = {
     "clip_gradient_norm": "trainer.clip_gradient_norm",
     "learning_rate": "optimizer.learning_rate",
 }
-"""Every entry of a recipe, and the setting whose default it is (or bounds: smallest_pixels)."""
+"""Per entry of a recipe the setting whose default it is (smallest_pixels: its lower bound)."""
 
 ROWS_ARE = ("optimizer.name", "model.activation", "model.geometry")
 """The settings whose values are rows of an entry's table; no two of them share a value."""
 
-
 FINE_TUNING_FACTOR = 0.1
-"""Times the default learning rate where training begins with `model.weights`.
+"""Factor of the default learning rate when training starts from `model.weights`.
 
-The rates of the recipes are for first weights that know nothing; they would undo what was learned.
+The learning rates of recipes are for training from scratch and would undo what was learned.
 """
 
 
 def row_in_use(value: Any, chosen: Collection[str]) -> Any:
-    """Return what an entry says where these rows are chosen; None where it says nothing."""
+    """Return the value of an entry for these choices, None if it has no row for them."""
     while isinstance(value, dict):
         value = next((inner for row, inner in value.items() if str(row) in chosen), None)
     return value
 
 
 def take_out(plain: dict[str, Any]) -> None:
-    """Drop the recipe from resolved settings, in place.
+    """Remove the recipe from resolved settings, in place.
 
-    Raises UsageError for what nothing would ever look up in it.
+    Raises UsageError for entries and rows that nothing would ever look up.
     """
     if isinstance(model := plain.get("model"), dict) and "recipe" in model:
         _check(model.pop("recipe"), model.get("name"))
@@ -54,9 +53,10 @@ def _check(recipe: Any, model: Any) -> None:
     """Raise UsageError for an unknown entry, and for a row that no choice of the model has."""
     _refuse_unread("model.recipe", recipe, READ_BY)
     if model not in MODELS:
-        return  # the module that brings it is yet to be imported, or the name is refused later
+        return  # a plugin registers it later, or the name is refused later
 
-    choices = {field.name: field.metadata["choices"] for field in dataclasses.fields(MODELS[model])}
+    fields = dataclasses.fields(MODELS[model].config_class)
+    choices = {field.name: field.metadata["choices"] for field in fields}
     rows = [*OPTIMIZERS, *choices.get("activation", ()), *choices.get("geometry", ())]
     for entry, value in recipe.items():
         _check_rows(f"model.recipe.{entry}", value, rows)
@@ -74,5 +74,5 @@ def _refuse_unread(where: str, section: Any, known: Collection[str]) -> None:
         raise UsageError(f"{where} must be a mapping, got {section!r}")
     if unknown := [str(key) for key in section if str(key) not in known]:
         raise UsageError(
-            f"'{where}.{unknown[0]}' is read by nothing", hint=f"{where} has: {', '.join(known)}"
+            f"'{where}.{unknown[0]}' is not used anywhere", hint=f"{where} has: {', '.join(known)}"
         )

@@ -10,10 +10,11 @@ import types
 import typing
 from typing import Any, TypeVar
 
+from cnnlab.config import renamed
+from cnnlab.config.tables import table_of
 from cnnlab.errors import UsageError
 
 Section = TypeVar("Section")
-Variants = dict[type, dict[str, Any]]
 
 MISSING = dataclasses.MISSING
 """Of a setting that every stored config has."""
@@ -47,38 +48,37 @@ def settings_within(section: str) -> Any:
     return dataclasses.field(metadata={"within": section})
 
 
-def parse(
-    section_class: type[Section], plain: Any, where: str = "", variants: Variants | None = None
-) -> Section:
+def parse(section_class: type[Section], plain: Any, where: str = "") -> Section:
     """Make a settings dataclass from plain dicts, lists, strings, numbers, booleans and None.
 
-    variants: for a group of several shapes, the table from its `name` to the dataclass.
+    section_class: for a group that has a table, the base dataclass; `name` selects the row.
+    where: the dotted key of this section, for messages.
     Raises UsageError naming the key, the value and what was expected: for an unknown or missing
     key, a key of another choice of the group, a wrong type, a value out of range.
     """
+    section: Section = _section(section_class, plain, where)
+    return section
+
+
+def _section(hint: Any, plain: Any, where: str) -> Any:
     if not isinstance(plain, dict):
         raise UsageError(f"{where or 'the config'} must be a mapping, got {plain!r}")
-    tables = variants or {}
-    chosen = _choose(section_class, plain, where, tables)
-    fields = {field.name: field for field in dataclasses.fields(chosen)}  # type: ignore[arg-type]
+
+    chosen = _choose(hint, plain, where)
+    fields = {field.name: field for field in dataclasses.fields(chosen)}
     hints = typing.get_type_hints(chosen)
     plain, places = _take_out(fields, hints, plain)
+
     if unknown := [str(key) for key in plain if key not in fields]:
-        raise _unknown(section_class, chosen, unknown[0], where, tables)
+        raise _unknown(hint, chosen, unknown[0], where)
     if missing := [name for name in fields if name not in plain]:
         raise UsageError(f"'{join(where, missing[0])}' is missing from the config")
-    return chosen(
-        **{
-            name: _value(
-                hints[name],
-                field.metadata,
-                plain[name],
-                join(where, places.get(name, name)),
-                tables,
-            )
-            for name, field in fields.items()
-        }
-    )
+
+    values = {}
+    for name, field in fields.items():
+        key = join(where, places.get(name, name))
+        values[name] = _value(hints[name], field.metadata, plain[name], key)
+    return chosen(**values)
 
 
 def _take_out(
@@ -118,65 +118,94 @@ def join(where: str, name: str) -> str:
 
 
 def expected(hint: Any, metadata: Any) -> str:
-    """Say in words what a setting takes: 'a number above 0', 'one of max, average'."""
+    """Return in words what a setting takes: 'a number above 0', 'one of max, average'."""
     if metadata.get("choices"):
         words = "one of " + ", ".join(metadata["choices"])
     else:
         words = _TYPE_WORDS.get(element_type(hint), "a value")
+
     bounds = metadata.get("bounds", {})
     limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
     words = " ".join([words, " and ".join(limits)]).strip()
+
     if is_list(hint):
         words = f"a list, each {words}"
     return f"{words}, or null" if is_optional(hint) else words
 
 
 _TYPE_WORDS: dict[Any, str] = {
-    int: "a whole number",
+    int: "an integer",
     float: "a number",
     bool: "true or false",
-    str: "a text",
+    str: "a string",
 }
 
 
-def _choose(
-    section_class: type[Section], plain: dict[str, Any], where: str, tables: Variants
-) -> type[Section]:
-    """Return the dataclass that `name` selects, or the class itself outside the tables."""
-    if section_class not in tables:
-        return section_class
-    table, name = tables[section_class], plain.get("name")
-    if name not in table:
-        raise UsageError(f"{join(where, 'name')} must be one of {', '.join(table)}, got {name!r}")
-    return typing.cast(type[Section], table[name])
+def shapes_of(hint: Any) -> dict[str, type] | None:
+    """Return the dataclasses that the `name` of a section selects from; None if it has one shape.
+
+    `A | B` takes the choices of both; a dataclass without a table is chosen by the words that its
+    `name` allows (`StoredDatasetConfig` by `checkpoint`).
+    """
+    members = [kind for kind in typing.get_args(hint) or [hint] if kind is not types.NoneType]
+    if len(members) == 1 and table_of(members[0]) is None:
+        return None
+
+    shapes: dict[str, type] = {}
+    for member in members:
+        table = table_of(member)
+        if table is not None:
+            shapes |= {name: row.config_class for name, row in table.items()}
+        else:
+            shapes |= dict.fromkeys(_names_of(member), member)
+    return shapes
 
 
-def _unknown(
-    section_class: type, chosen: type, name: str, where: str, tables: Variants
-) -> UsageError:
+def _names_of(section_class: Any) -> tuple[str, ...]:
+    names = (field for field in dataclasses.fields(section_class) if field.name == "name")
+    return next(field.metadata["choices"] for field in names)
+
+
+def _choose(hint: Any, plain: dict[str, Any], where: str) -> Any:
+    """Return the dataclass that `name` selects, or the class itself where there is one shape."""
+    shapes, name = shapes_of(hint), plain.get("name")
+    if shapes is None:
+        return element_type(hint)
+    if not isinstance(name, str) or name not in shapes:
+        raise UsageError(f"{join(where, 'name')} must be one of {', '.join(shapes)}, got {name!r}")
+    return shapes[name]
+
+
+def _unknown(hint: Any, chosen: Any, name: str, where: str) -> UsageError:
+    """Return the error for a key that the chosen dataclass lacks: who has it, if anybody does."""
+    names = [field.name for field in dataclasses.fields(chosen)]
+    known = f"{where or 'the top level'} has: {', '.join(names)}"
+
+    shapes = shapes_of(hint) or {}
     owners = [
         choice
-        for choice, shape in tables.get(section_class, {}).items()
+        for choice, shape in shapes.items()
         if name in (field.name for field in dataclasses.fields(shape))
     ]
-    names = [field.name for field in dataclasses.fields(chosen)]
-    hint = f"{where or 'the top level'} has: {', '.join(names)}"
     if not owners:
-        return UsageError(f"'{join(where, name)}' is not a setting of cnnlab", hint=hint)
-    choice = next(key for key, shape in tables[section_class].items() if shape is chosen)
+        key = join(where, name)
+        return UsageError(
+            f"'{key}' is not a setting of cnnlab", hint=renamed.hint_for_key(key) or known
+        )
+
+    choice = next(choice for choice, shape in shapes.items() if shape is chosen)
     have = "has" if len(owners) == 1 else "have"
     return UsageError(
         f"{where} '{choice}' has no setting '{name}'; {', '.join(sorted(owners))} {have} it",
-        hint=hint,
+        hint=known,
     )
 
 
-def _value(hint: Any, metadata: Any, value: Any, key: str, tables: Variants) -> Any:
+def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
     if value is None and is_optional(hint):
         return None
-    kind = element_type(hint)
-    if dataclasses.is_dataclass(kind):
-        return parse(typing.cast(type[Any], kind), value, key, tables)
+    if dataclasses.is_dataclass(element_type(hint)):
+        return _section(hint, value, key)
     if is_list(hint):
         if not isinstance(value, list):
             raise _wrong(hint, metadata, value, key)
@@ -190,6 +219,7 @@ def _scalar(hint: Any, metadata: Any, value: Any, key: str) -> Any:
         value = float(value)
     if kind is str and type(value) in (int, float):
         value = str(value)  # a folder called 2012 arrives as a number
+
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise _wrong(hint, metadata, value, key)
     if metadata.get("choices") and value not in metadata["choices"]:
@@ -209,16 +239,19 @@ _HOLDS: dict[str, Any] = {
 
 
 def _wrong(hint: Any, metadata: Any, value: Any, key: str) -> UsageError:
-    return UsageError(f"{key} must be {expected(hint, metadata)}, got {value!r}")
+    wanted = expected(hint, metadata)
+    return UsageError(
+        f"{key} must be {wanted}, got {value!r}", hint=renamed.hint_for_value(key, value)
+    )
 
 
 def is_optional(hint: Any) -> bool:
-    """Say whether null is allowed."""
+    """Return whether null is allowed."""
     return types.NoneType in typing.get_args(hint)
 
 
 def is_list(hint: Any) -> bool:
-    """Say whether the setting takes a list."""
+    """Return whether the setting takes a list."""
     bare = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
     return typing.get_origin(hint) is list or any(typing.get_origin(b) is list for b in bare)
 

@@ -1,1 +1,4 @@
-"""Weights of others in, networks out."""
+"""Weights trained elsewhere -> checkpoints; checkpoints -> ONNX, safetensors, torchvision.
+
+Reading order: inert_pickle, foreign_weights, plain_weights, into_checkpoint, export, partial_file.
+"""

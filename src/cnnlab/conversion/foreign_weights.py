@@ -1,7 +1,7 @@
-"""Weights that others trained: a file of named tensors -> a checkpoint of cnnlab in memory.
+"""Weights trained elsewhere: a state dict in a file -> a checkpoint of cnnlab in memory.
 
-Known by content, whatever the file is called: torch's zip and legacy pickles, and safetensors. What
-training programs put around the tensors (a dict, prefixes of names) is taken off, and said.
+Formats are recognized by content, not by name: torch's zip and legacy pickles, and safetensors.
+What training programs put around a state dict (a dict, prefixes of names) is removed and reported.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from torch import Tensor
 from cnnlab import checkpoint, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
-from cnnlab.config.models import Alexnet2014Config, ModelConfig
+from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
 from cnnlab.conversion.inert_pickle import load_tensors
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import foreign
@@ -29,13 +29,13 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 PREPARED_PIXELS, INPUT_PIXELS = 256, 224
 
 WRAPPERS = frozenset({"module", "_orig_mod"})
-"""Parts of a name that DataParallel and torch.compile add, wherever they wrapped."""
+"""Parts of a name that DataParallel and torch.compile add to the modules they wrap."""
 
 PREFERRED = ("state_dict", "model_state_dict", "model")
-"""Where training programs keep the weights, should a file hold several sets of tensors."""
+"""Keys under which training programs save the weights, in case of several state dicts."""
 
 FIRST = f"{TORCHVISION_NAMES['conv1']}.weight"
-"""The name that shows what stands before the names of the network: `net.features.0.weight`."""
+"""The name that reveals a common prefix of all names: `net.features.0.weight`."""
 
 NAMES = frozenset(
     f"{place}.{kind}" for place in TORCHVISION_NAMES.values() for kind in ("weight", "bias")
@@ -45,40 +45,47 @@ _WIDENED = (torch.float16, torch.bfloat16, torch.float64)
 
 @dataclass(frozen=True)
 class ForeignWeights:
-    """tensors: float32, by torchvision's names. unwrapped: what stood around them, in words."""
+    """A state dict of torchvision's AlexNet.
+
+    tensors: float32, by torchvision's names. unwrapped: what was removed around them, in words.
+    """
 
     tensors: dict[str, Tensor]
     unwrapped: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
-        """Return one line about what was unwrapped, '' where nothing was."""
+        """One line about what was unwrapped, '' where nothing was."""
         return printable(f"weights: {'; '.join(self.unwrapped)}") if self.unwrapped else ""
 
 
 def is_foreign(path: str | Path) -> bool:
-    """Return whether a file is one of torch or safetensors, and not of ours."""
+    """Return whether a file is torch's or safetensors, and was not written by cnnlab."""
     found = foreign.format_of(foreign.first_bytes(path))
     return found == "torch" or (found == "safetensors" and not foreign.is_plain_of_ours(path))
 
 
 def read(path: str | Path) -> ForeignWeights:
-    """Return the tensors of torchvision's AlexNet in a file; nothing in the file is executed.
+    """Return the weights of torchvision's AlexNet in a file; no code in it is executed.
 
-    Raises CheckpointError for a file without them, or with other tensors beside them.
+    Raises CheckpointError for a file without them, or with other tensors among them.
     """
     where = printable(str(path))
     is_torch = foreign.format_of(foreign.first_bytes(path)) == "torch"
     found: Any = load_tensors(path) if is_torch else read_safetensors(path)
 
-    unwrapped: list[str] = []
-    state = _state_dict(found, where, unwrapped)
-    state = _network_names(state, where, unwrapped)
+    state, taken_from = _state_dict(found, where)
+    state, wrappers = _without_wrappers(state, where)
+    state, prefix = _without_prefix(state, where)
     if more := sorted(state.keys() - NAMES):
         raise CheckpointError(
             f"not torchvision's AlexNet, which has no '{printable(more[0])}'", where
         )
-    return ForeignWeights(_as_float32(state, where, unwrapped), tuple(unwrapped))
+    widened = {tensor.dtype for tensor in state.values() if tensor.dtype in _WIDENED}
+    converted = [f"{str(dtype).removeprefix('torch.')} converted to float32" for dtype in widened]
+
+    tensors = {name: _float32(name, tensor, where) for name, tensor in state.items()}
+    return ForeignWeights(tensors, (*taken_from, *wrappers, *prefix, *converted))
 
 
 def as_checkpoint(
@@ -88,9 +95,9 @@ def as_checkpoint(
     class_names: list[str] | None = None,
     sections: Mapping[str, Any] | None = None,
 ) -> Checkpoint:
-    """Return what evaluation and training read of a checkpoint; there was no run to tell of.
+    """Return the weights as a checkpoint to evaluate or train from, without a run's record.
 
-    class_names: None gives ImageNet's where there are 1000 classes. sections: of a config, beside
+    class_names: None gives ImageNet's where there are 1000 classes. sections: of the config, beside
     its model. Raises UsageError for another model, CheckpointError for weights that do not fit.
     """
     if not isinstance(model, Alexnet2014Config):
@@ -98,6 +105,7 @@ def as_checkpoint(
             f"these are the weights of torchvision's AlexNet: model=alexnet_2014, not {model.name}",
             printable(where),
         )
+
     named = _our_names(weights.tensors, where)
     channels, classes = _sizes(named, where)
     task = {"in_channels": channels, "input_size_pixels": INPUT_PIXELS, "num_classes": classes}
@@ -133,6 +141,15 @@ def num_classes(weights: ForeignWeights, where: str) -> int:
     return _sizes(_our_names(weights.tensors, where), where)[1]
 
 
+def check_width(model: ModelConfig) -> None:
+    """Raise UsageError for channels that torchvision's network does not have."""
+    if isinstance(model, ScalableConfig) and model.width != 1:
+        raise UsageError(
+            f"torchvision has AlexNet at its full width only, not at model.width={model.width:g}",
+            hint="output=FILE.safetensors or output=FILE.onnx take any width of cnnlab's networks",
+        )
+
+
 def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file. Raises CheckpointError for a damaged one."""
     from safetensors import SafetensorError
@@ -154,68 +171,71 @@ def _is_state_dict(value: object) -> bool:
     )
 
 
-def _state_dict(found: Any, where: str, unwrapped: list[str]) -> dict[str, Tensor]:
-    """Return the named tensors of a file, from inside a training's checkpoint where they are."""
+Unwrapped = tuple[dict[str, Tensor], list[str]]
+"""A state dict without something around it, and that in words: nothing, or one phrase each."""
+
+
+def _state_dict(found: Any, where: str) -> Unwrapped:
+    """Return the state dict of a file, out of a training program's checkpoint if need be."""
     if _is_state_dict(found):
-        return dict(found)
+        return dict(found), []
 
     inner = found if isinstance(found, Mapping) else {}
-    held = [str(key) for key, value in inner.items() if _is_state_dict(value)]
-    preferred = [key for key in PREFERRED if key in held] or held
-    if not preferred or (len(preferred) > 1 and preferred[0] not in PREFERRED):
-        what = f"several: {', '.join(preferred)}" if preferred else "none"
-        raise CheckpointError(
-            f"the file should hold one state dict, tensors by name; it holds {what}", where
-        )
+    candidates = [str(key) for key, value in inner.items() if _is_state_dict(value)]
+    preferred = [key for key in PREFERRED if key in candidates] or candidates
+    if not preferred:
+        raise CheckpointError("the file is not a state dict and holds none", where)
+    chosen = preferred[0]
+    if len(preferred) > 1 and chosen not in PREFERRED:
+        raise CheckpointError(f"the file holds several state dicts: {', '.join(preferred)}", where)
 
-    beside = [str(key) for key in inner if str(key) != preferred[0]]
-    unwrapped.append(f"from '{preferred[0]}'{_not_used(beside)}")
-    return dict(inner[preferred[0]])
+    beside = [str(key) for key in inner if str(key) != chosen]
+    return dict(inner[chosen]), [f"from '{chosen}'{_not_used(beside)}"]
 
 
-def _network_names(state: dict[str, Tensor], where: str, unwrapped: list[str]) -> dict[str, Tensor]:
-    """Return the tensors under the network's own names, without wrappers and a common prefix."""
+def _without_wrappers(state: dict[str, Tensor], where: str) -> Unwrapped:
+    """Remove what DataParallel and torch.compile add to names."""
     plain = {
         name: ".".join(part for part in name.split(".") if part not in WRAPPERS) for name in state
     }
     named = {plain[name]: tensor for name, tensor in state.items()}
     if len(named) != len(state):
-        raise CheckpointError("two tensors have one name without 'module' and '_orig_mod'", where)
-    wrappers = {part for name in state for part in name.split(".") if part in WRAPPERS}
-    unwrapped += [f"names without '{part}.'" for part in sorted(wrappers)]
+        raise CheckpointError(
+            "two tensors have the same name without 'module' and '_orig_mod'", where
+        )
 
+    wrappers = {part for name in state for part in name.split(".") if part in WRAPPERS}
+    return named, [f"names without '{part}.'" for part in sorted(wrappers)]
+
+
+def _without_prefix(named: dict[str, Tensor], where: str) -> Unwrapped:
+    """Return the tensors of the network alone where it is a part of another module."""
     prefixes = [name.removesuffix(FIRST) for name in named if name.endswith(f".{FIRST}")]
     if FIRST in named or not prefixes:
-        return named
+        return named, []
     if len(prefixes) > 1:
         listed = ", ".join(f"'{printable(prefix)}'" for prefix in prefixes)
         raise CheckpointError(
-            f"the file holds {len(prefixes)} networks: {listed}", where, "save one of them alone"
+            f"the file holds {len(prefixes)} networks: {listed}", where, "save only one of them"
         )
+
     (prefix,) = prefixes
     other = [name for name in named if not name.startswith(prefix)]
-    unwrapped.append(f"names without '{prefix}'{_not_used(other)}")
-    return {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
+    state = {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
+    return state, [f"names without '{prefix}'{_not_used(other)}"]
 
 
 def _not_used(names: list[str]) -> str:
     return f" (not used: {', '.join(names)})" if names else ""
 
 
-def _as_float32(state: dict[str, Tensor], where: str, unwrapped: list[str]) -> dict[str, Tensor]:
-    """Return the tensors as float32. Raises CheckpointError for what is no finite number."""
-    widened = {tensor.dtype for tensor in state.values() if tensor.dtype in _WIDENED}
-    unwrapped += [f"{str(dtype).removeprefix('torch.')} converted to float32" for dtype in widened]
-    return {name: _float32(name, tensor, where) for name, tensor in state.items()}
-
-
 def _float32(name: str, tensor: Tensor, where: str) -> Tensor:
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
-        raise CheckpointError(f"{name} is no plain tensor (sparse, quantized or meta)", where)
+        raise CheckpointError(f"{name} is sparse, quantized or on the meta device", where)
     if tensor.dtype not in (*_WIDENED, torch.float32):
         raise CheckpointError(f"{name} is {tensor.dtype}, not floating point", where)
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise CheckpointError(f"{name} claims more numbers than the file holds", where)
+        raise CheckpointError(f"{name} claims more values than the file holds", where)
     wide = tensor.detach().float()
     if not checkpoint.is_finite(wide):
         raise CheckpointError(f"{name} holds values that are not finite", where)
@@ -236,7 +256,7 @@ def _sizes(named: dict[str, Tensor], where: str) -> tuple[int, int]:
     """Return the channels of the images and the number of classes."""
     first, last = named["conv1.weight"], named["fc8.weight"]
     if first.dim() != 4 or last.dim() != 2 or len(last) < 2 or not first.shape[1]:
-        raise CheckpointError("the first or last layer has no size of an AlexNet's", where)
+        raise CheckpointError("the first or last layer does not have AlexNet's shape", where)
     return int(first.shape[1]), len(last)
 
 

@@ -1,8 +1,8 @@
-"""torch's files of other people, read with `weights_only=True`: tensors, and nothing that runs.
+"""Read files of torch.save from elsewhere with `weights_only=True`: tensors, never code.
 
-Training programs save their settings beside the weights. The few classes that such settings are
-made of are replaced by one that does nothing: neither their modules are imported nor their
-functions called. Whatever else a file asks for refuses the file.
+Training programs save their settings beside the weights. The few classes that such settings use
+are replaced by one that does nothing: neither are their modules imported nor their functions
+called. A file that asks for anything else is refused.
 """
 
 import warnings
@@ -17,13 +17,13 @@ from cnnlab.printable import printable
 
 
 class Inert:
-    """Stands for an object beside the weights; takes whatever it is given and keeps none of it."""
+    """Placeholder for an object beside the weights; ignores its arguments and state."""
 
     def __init__(self, *_: object) -> None:
-        """Keep nothing."""
+        """Ignore the arguments."""
 
     def __setstate__(self, state: object) -> None:
-        """Keep nothing."""
+        """Ignore the state."""
 
 
 STAND_INS: list[Any] = [
@@ -39,19 +39,19 @@ STAND_INS: list[Any] = [
     (dict, "lightning_fabric.utilities.data.AttributeDict"),
     (dict, "pytorch_lightning.utilities.parsing.AttributeDict"),
 ]
-"""What the settings beside the weights are made of: argparse (torchvision's references), paths,
-numpy's single numbers, Lightning's hyperparameters."""
+"""Classes in the settings beside the weights: argparse (torchvision's references), paths, numpy
+scalars, Lightning's hyperparameters."""
 
 
 def load_tensors(path: str | Path) -> Any:
-    """Return what a file of torch.save holds: tensors in dicts and lists, plain values, Inert.
+    """Return the content of a torch.save file: tensors in dicts and lists, plain values, Inert.
 
-    Raises CheckpointError for a file that is missing, compressed, damaged, or asks for more.
+    Raises CheckpointError for a file that is missing, compressed, damaged, or needs other classes.
     """
     where = printable(str(path))
     if foreign.holds_more_than_it_is(path):
         raise CheckpointError(
-            "the file is compressed, which torch's own are not, and is not unpacked", where
+            "the file is compressed, unlike torch's own files, and is not unpacked", where
         )
 
     try:

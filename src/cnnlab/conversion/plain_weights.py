@@ -1,7 +1,7 @@
-"""Plain safetensors as `convert output=FILE.safetensors` writes them, and the way back.
+"""The metadata of `convert output=FILE.safetensors`, and such a file back to a checkpoint.
 
-Beside the weights, under cnnlab's names, stands what a reader needs, as text: the model, the sizes
-of its task, the class names, and how images are prepared. Nothing of it is more than plain data.
+Beside the weights, under keys that start with `cnnlab.`, the file holds JSON texts: the model, the
+sizes of its task, the class names, and the preprocessing of images.
 """
 
 import json
@@ -25,7 +25,7 @@ PREFIX = foreign.OWN_METADATA
 
 
 def metadata(stored: StoredNetwork) -> dict[str, str]:
-    """Return what a reader needs beside the weights, as text."""
+    """Return class names, model and preprocessing as JSON texts, for readers of the weights."""
     facts: dict[str, Any] = {
         "class_names": list(stored.class_names),
         "model": to_plain(parse_model(stored.config["model"])),
@@ -35,31 +35,31 @@ def metadata(stored: StoredNetwork) -> dict[str, str]:
 
 
 def whole_metadata(stored: StoredNetwork) -> dict[str, str]:
-    """Return what `read` needs: `metadata`, the sizes, and the numbers that images are taken by.
+    """Return what `read` needs: `metadata`, the sizes, and the images' mean and std.
 
     A mean image takes some megabytes of text.
     """
-    seen = stored.preprocessing
+    preprocessing = stored.preprocessing
     facts = {
         "sizes": stored.document["model"],
-        "mean": seen.mean.cpu().tolist(),
-        "std": seen.std.cpu().tolist(),
+        "mean": preprocessing.mean.cpu().tolist(),
+        "std": preprocessing.std.cpu().tolist(),
     }
     texts = {name: json.dumps(fact, allow_nan=False) for name, fact in facts.items()}
     return metadata(stored) | {f"{PREFIX}{name}": text for name, text in texts.items()}
 
 
 def read(path: str | Path, sections: Mapping[str, Any] | None = None) -> Checkpoint:
-    """Return what evaluation and training read of a checkpoint; the run itself is not told.
+    """Return the file as a checkpoint to evaluate or train from, without a run's record.
 
-    sections: of a config, beside its model. Raises CheckpointError for a file that is damaged, or
-    was written by a cnnlab that did not put the mean and deviation of the images into it.
+    sections: of the config, beside its model. Raises CheckpointError for a file that is damaged, or
+    was written by a version of cnnlab that left out the images' mean and standard deviation.
     """
     where = printable(str(path))
     given = foreign.metadata_of(path)
     if f"{PREFIX}mean" not in given:
         raise CheckpointError(
-            "the file lacks the mean and deviation of its images, and cannot be used alone",
+            "the file lacks the mean and standard deviation of its images",
             where,
             "convert the checkpoint again: cnnlab convert source=RUN output=FILE.safetensors",
         )

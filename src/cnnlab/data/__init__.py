@@ -3,13 +3,12 @@
 Everything in front of the Store is slow, careful and runs once; everything behind it is batched.
 """
 
-from collections.abc import Callable
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import DecodedConfig, EncodedConfig, FilesConfig
-from cnnlab.data import cifar, folder, gtsrb, idx, imagenet, mnist5k, synthetic
+from cnnlab.config.data import DATASETS, DecodedConfig, EncodedConfig, FilesConfig
 from cnnlab.data.entries import check_openable
+from cnnlab.data.folder import decode_threads
 from cnnlab.data.leaving_out import leave_out
 from cnnlab.data.manifest import is_store
 from cnnlab.data.permuted import permute
@@ -17,19 +16,6 @@ from cnnlab.data.prepared import open_splits
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
-
-SOURCES: dict[str, Callable[[DatasetConfig], Splits]] = {
-    "mnist5k": mnist5k.load,
-    "mnist": idx.load_mnist,
-    "fashion_mnist": idx.load_fashion_mnist,
-    "cifar10": cifar.load_cifar10,
-    "cifar100": cifar.load_cifar100,
-    "gtsrb": gtsrb.load,
-    "imagenet": imagenet.load_2012,
-    "imagenet_2010": imagenet.load_2010,
-    "folder": folder.load,
-    "synthetic": synthetic.load,
-}
 
 
 def build(config: DatasetConfig) -> Splits:
@@ -56,10 +42,14 @@ def load(config: DatasetConfig) -> Splits:
         check_openable(root)
     if root is not None and _is_prepared(config):
         return _open_prepared(config, Path(root))
-    if config.name == "store":
-        where = str(Path(root).absolute()) if root else "dataset.root is not set"
-        raise DataError("no prepared Store", where, "make one: cnnlab prepare")
-    return SOURCES[config.name](config)
+    splits: Splits = DATASETS[config.name].load()(config)
+    return splits
+
+
+def load_store(config: DecodedConfig) -> Splits:
+    """Raise DataError: a Store that is there was opened by `load` already."""
+    where = str(Path(config.root).absolute()) if config.root else "dataset.root is not set"
+    raise DataError("no prepared Store", where, "make one: cnnlab prepare")
 
 
 def _is_prepared(config: DatasetConfig) -> bool:
@@ -68,7 +58,7 @@ def _is_prepared(config: DatasetConfig) -> bool:
 
 
 def _open_prepared(config: DatasetConfig, root: Path) -> Splits:
-    num_threads = folder.decode_threads(config) if isinstance(config, DecodedConfig) else 1
+    num_threads = decode_threads(config) if isinstance(config, DecodedConfig) else 1
     splits = open_splits(root, num_threads)
     if config.name not in ("store", splits.train.name):
         raise DataError(

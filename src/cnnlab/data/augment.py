@@ -14,6 +14,7 @@ from torch import Generator, Tensor
 
 from cnnlab import images as pixels
 from cnnlab.config.data import (
+    AUGMENTS,
     AffineConfig,
     AlexnetAugmentConfig,
     AugmentConfig,
@@ -183,10 +184,15 @@ def build_augment(
             f"augment={config.name} mirrors images, and a reflected digit or sign is another one",
             hint="augment=crop or affine, or augment.force_mirror=true if you mean it",
         )
-    return AUGMENTATIONS[config.name](config, statistics)
+    augmentation: Augmentation = AUGMENTS[config.name].load()(config, statistics)
+    return augmentation
 
 
-def _build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
+def build_none(_: AugmentConfig, __: Statistics | None) -> Augmentation:
+    return UNCHANGED
+
+
+def build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
     if config.padding_pixels == 0 and config.crop_pixels is None:
         raise UsageError(
             f"augment={config.name} has no effect",
@@ -196,11 +202,11 @@ def _build_crop(config: CropConfig, _: Statistics | None) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels),))
 
 
-def _build_crop_mirror(config: CropMirrorConfig, _: Statistics | None) -> Augmentation:
+def build_crop_mirror(config: CropMirrorConfig, _: Statistics | None) -> Augmentation:
     return Chain((Crop(config.padding_pixels, config.crop_pixels, mirrors=True),))
 
 
-def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
+def build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
     largest = (
         config.shift_fraction,
         config.scale_fraction,
@@ -212,9 +218,9 @@ def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
     return Chain((Affine(*largest),))
 
 
-def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -> Augmentation:
+def build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -> Augmentation:
     cropped = config.mean_position == "cropped"
-    if config.colour_scale == "none" and not cropped:
+    if config.color_scale == "none" and not cropped:
         found = None
     else:
         assert statistics is not None, "color shifts need the training set's statistics"
@@ -228,23 +234,13 @@ def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) 
         mean=mean if cropped else None,
     )
     parts: tuple[Augmentation, ...] = (crop,)
-    if found is not None and config.colour_scale != "none":
+    if found is not None and config.color_scale != "none":
         values, vectors = principal_components(found.covariance)
-        directions = color_directions(values, vectors, config.colour_scale)
-        divided_from = mean if config.colour_divides else None
-        parts += (ColorShift(directions, config.colour_strength, divided_from),)
+        directions = color_directions(values, vectors, config.color_scale)
+        divided_from = mean if config.color_divides else None
+        parts += (ColorShift(directions, config.color_strength, divided_from),)
     return Chain(parts)
 
 
-def _build_resized_crop(config: ResizedCropConfig, _: Statistics | None) -> Augmentation:
+def build_resized_crop(config: ResizedCropConfig, _: Statistics | None) -> Augmentation:
     return Chain((ResizedCrop(config.crop_pixels, config.min_area_fraction), Mirror()))
-
-
-AUGMENTATIONS: dict[str, Callable[[Any, Statistics | None], Augmentation]] = {
-    "none": lambda config, statistics: UNCHANGED,
-    "crop": _build_crop,
-    "crop_mirror": _build_crop_mirror,
-    "affine": _build_affine,
-    "alexnet": _build_alexnet,
-    "resized_crop": _build_resized_crop,
-}

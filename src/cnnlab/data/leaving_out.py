@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.store import Splits, Store, SubsetStore, all_indices
-from cnnlab.errors import DataError
+from cnnlab.errors import BadFilesError, DataError
 from cnnlab.printable import printable
 
 MOST_LOOKED_AT = 50_000
@@ -18,10 +18,6 @@ _AT_ONCE = 64
 
 Named = list[tuple[int, str, str]]
 """Of each bad file its index, its name and the reason."""
-
-
-class BadFilesError(DataError):
-    """Files without a usable image, where `dataset.on_bad=skip` would leave them out."""
 
 
 def listed(bad: Sequence[tuple[str, str]], num_shown: int = SHOWN) -> str:

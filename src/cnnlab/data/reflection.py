@@ -4,21 +4,9 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from cnnlab.config.data import DATASETS
 from cnnlab.data import manifest
 from cnnlab.errors import CnnlabError
-
-SURVIVE: dict[str, bool] = {
-    "mnist5k": False,
-    "mnist": False,
-    "fashion_mnist": True,
-    "cifar10": True,
-    "cifar100": True,
-    "gtsrb": False,
-    "imagenet": True,
-    "imagenet_2010": True,
-    "synthetic": True,
-}
-"""Of the sets whose classes are known; a folder and a Store say it themselves."""
 
 
 def survives(dataset: dict[str, Any]) -> bool | None:
@@ -35,4 +23,5 @@ def survives(dataset: dict[str, Any]) -> bool | None:
 
     if "mirror_allowed" in dataset:
         return bool(dataset["mirror_allowed"])
-    return SURVIVE.get(str(dataset.get("name")))
+    row = DATASETS.get(str(dataset.get("name")))
+    return None if row is None else row.mirror_allowed

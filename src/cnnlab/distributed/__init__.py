@@ -1,7 +1,8 @@
-"""Several processes train as one: torch.distributed under torchrun; one process is the plain case.
+"""Data-parallel training: torch.distributed under torchrun; one process is the plain case.
 
-share: who takes which rows. peers: what the processes tell one another. joining: start, end, and
-who is to blame. gradients: sums while the backward pass is still running. watch: who fell silent.
+share: each rank's rows. peers: collective operations. gradients: their sums, while the backward
+pass is still running. joining: start and tear down the process group. failure_detector: heartbeats
+in the launcher's store (job_store, heartbeats) and the report of a failure (error_file).
 """
 
 from cnnlab.distributed.gradients import GradientSum

@@ -1,4 +1,4 @@
-"""Join the other processes of a job that torchrun started, and part from them in every way."""
+"""Start and tear down the process group of a job that torchrun launched."""
 
 import atexit
 import contextlib
@@ -13,25 +13,27 @@ from collections.abc import Iterator
 import torch
 import torch.distributed as dist
 
+from cnnlab.distributed.failure_detector import FailureDetector
 from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.distributed.share import Share
-from cnnlab.distributed.watch import Watch
-from cnnlab.errors import CnnlabError, Interrupted, ResourceError
+from cnnlab.errors import CnnlabError, Interrupted, ResourceError, ShownError
 from cnnlab.printable import printable
 from cnnlab.threads import leave_after
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 LOOPBACK = "127.0.0.1"
-SPEAK_SECONDS = 1.0
+SHOW_SECONDS = 1.0
+"""How long a process that stays silent leaves another one to show the same message."""
+
 LEAVE_SECONDS = 5.0
-"""After a failure, how long the clean-up may take before the process ends anyway."""
+"""How long the clean-up after a failure may take before the process ends anyway."""
 
 _numbers = itertools.count()
-"""How often this process joined; the processes of a job join equally often."""
+"""Numbers the process groups of this process; all processes of a job start equally many."""
 
 
 def is_launched() -> bool:
-    """Say whether torchrun, or something that sets the same variables, started this process."""
+    """Return whether torchrun, or whatever sets the same variables, launched this process."""
     return all(name in os.environ for name in LAUNCHED)
 
 
@@ -55,38 +57,41 @@ def device_name(wanted: str) -> str:
 def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
     """Give the processes of this job inside the block; without torchrun, `ALONE`.
 
-    An exception on the way out is told to the others and, when they all raise the same, shown
-    once. timeout_seconds: how long the job may stand still. Raises PeerLostError when another
-    process is lost.
+    An exception that leaves the block is reported to the others and, when they all raise the same,
+    shown once: the rest raise ShownError. timeout_seconds: how long the job may make no progress.
+    Raises PeerLostError when another process is lost.
     """
     if not is_launched():
         yield ALONE
         return
+
     share = Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    watch, peers = _start(share, device, timeout_seconds)
+    detector, peers = _start(share, device, timeout_seconds)
     try:
         yield peers
     except Interrupted:  # all processes agreed on it, and saved
-        _part(watch)
+        _tear_down(detector)
         raise
     except BaseException as error:
-        watch.fail(error, cause_of(error))
-        _part_at_exit(int(getattr(error, "exit_code", 1)))
-        _let_one_speak(error, watch)
+        detector.fail(error, cause_of(error))
+        _tear_down_at_exit(int(getattr(error, "exit_code", 1)))
+        if isinstance(error, CnnlabError) and not detector.claim(error.what):
+            time.sleep(SHOW_SECONDS)  # the launcher ends all processes when the first is gone
+            raise ShownError(error) from error
         raise
-    _part(watch)
+    _tear_down(detector)
 
 
-def _part(watch: Watch) -> None:
-    watch.stop()
+def _tear_down(detector: FailureDetector) -> None:
+    detector.stop()
     dist.destroy_process_group()
 
 
-def _part_at_exit(code: int) -> None:
-    """Let the group go when the failure has been told, in some seconds even if that blocks.
+def _tear_down_at_exit(code: int) -> None:
+    """Destroy the group once the failure has been reported, within seconds even if that blocks.
 
-    Its threads may still work on sums that nobody waits for: torch aborts a Python that ends under
-    them. A peer that never comes to these sums blocks their end; then the process leaves anyway.
+    Its threads may still work on sums that nobody waits for: torch aborts a Python that exits
+    before they end. A peer that never joins these sums blocks them; then the process leaves anyway.
     """
     atexit.register(_destroy_group)
     leave_after(LEAVE_SECONDS, code)
@@ -97,16 +102,20 @@ def _destroy_group() -> None:
         dist.destroy_process_group()
 
 
-def _start(share: Share, device: torch.device, timeout_seconds: float) -> tuple[Watch, Peers]:
+def _start(
+    share: Share, device: torch.device, timeout_seconds: float
+) -> tuple[FailureDetector, Peers]:
     if _is_one_machine():
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(name, "lo")  # nothing listens to the network
-    # torch's own limit comes late: the watch says who is missing, and knows who still works
+
+    # torch's own limit comes late: the detector names who is missing, and knows who still works
     limit = datetime.timedelta(seconds=timeout_seconds + 3600)
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = dist.PrefixStore(f"cnnlab/{attempt}/{next(_numbers)}", _store(share, limit))
     host = None if _launcher_hosts() else 0
-    watch = Watch(store, share, timeout_seconds, host)
+    detector = FailureDetector(store, share, timeout_seconds, host)
+
     on_cuda = device.type == "cuda"
     if on_cuda:
         torch.cuda.set_device(device)
@@ -118,8 +127,8 @@ def _start(share: Share, device: torch.device, timeout_seconds: float) -> tuple[
         timeout=limit,
     )
     control = dist.new_group(backend="gloo", timeout=limit) if on_cuda else None
-    watch.start()
-    return watch, Peers(share, control, watch)
+    detector.start()
+    return detector, Peers(share, control, detector)
 
 
 def _is_one_machine() -> bool:
@@ -127,7 +136,7 @@ def _is_one_machine() -> bool:
 
 
 def _launcher_hosts() -> bool:
-    """Say whether torchrun holds the store in which the processes meet; else the first one does."""
+    """Return whether torchrun holds the store in which the processes meet; else rank 0 does."""
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
@@ -141,7 +150,7 @@ def _store(share: Share, limit: datetime.timedelta) -> dist.Store:
 
 @functools.cache
 def _loopback_store(share: Share, port: int, limit: datetime.timedelta) -> dist.Store:
-    """Return a store that the first process holds until it ends; only this machine reaches it."""
+    """Return a store that rank 0 holds until it ends; only this machine reaches it."""
     listening = socket.create_server((LOOPBACK, port)).detach() if share.rank == 0 else None
     return dist.TCPStore(
         LOOPBACK,
@@ -153,21 +162,11 @@ def _loopback_store(share: Share, port: int, limit: datetime.timedelta) -> dist.
     )
 
 
-def _let_one_speak(error: BaseException, watch: Watch) -> None:
-    """Be silent where another process shows the same message, and give it the time to do so.
-
-    The launcher ends all processes when the first is gone.
-    """
-    if isinstance(error, CnnlabError) and watch.is_told(error.what):
-        error.is_told = True
-        time.sleep(SPEAK_SECONDS)
-
-
 def cause_of(error: BaseException) -> str:
-    """Say in one line why a process fails."""
-    said = printable((str(error).splitlines() or [""])[0])
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in said:
-        return f"out of memory{': ' if said else ''}{said}"
+    """Return in one line why a process fails."""
+    message = printable((str(error).splitlines() or [""])[0])
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in message:
+        return f"out of memory{': ' if message else ''}{message}"
     if isinstance(error, CnnlabError | KeyboardInterrupt):
-        return said or type(error).__name__
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return message or type(error).__name__
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

@@ -1,46 +1,32 @@
-"""What the processes of one job tell one another; alone, everything is the identity."""
+"""Collective operations of the processes of one job; for one process they are the identity."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from cnnlab.distributed.failure_detector import FailureDetector
 from cnnlab.distributed.share import WHOLE, Share
-from cnnlab.errors import PeerLostError
-
-
-class Blame(Protocol):
-    """Finds out who is missing; knows how far each process got."""
-
-    def enter(self) -> None:
-        """Note that this process takes part in one more exchange."""
-
-    def note_progress(self) -> None:
-        """Note that this process works, where it enters no exchange for long."""
-
-    def lost(self, error: Exception) -> PeerLostError:
-        """Say which process was lost, and why as far as it said so."""
-
-    def report_to(self, folder: str, record: Callable[[str], None]) -> None:
-        """Write error.json into this folder and call `record` when a process is lost."""
 
 
 class Peers:
     """The processes of this job. Every process calls every method, in the same order.
 
-    control: a group on the CPU for what the host decides; gradients take the default group.
+    control: a process group on the CPU for decisions of the host; gradients take the default one.
     """
 
-    def __init__(self, share: Share = WHOLE, control: Any = None, blame: Blame | None = None):
+    def __init__(
+        self, share: Share = WHOLE, control: Any = None, detector: FailureDetector | None = None
+    ) -> None:
         self.share = share
-        self._control, self._blame = control, blame
+        self._control, self._detector = control, detector
 
     @property
     def rank(self) -> int:
-        """Return this process's number, 0 for the one that writes and speaks."""
+        """Return this process's number; rank 0 writes files and prints."""
         return self.share.rank
 
     @property
@@ -50,27 +36,28 @@ class Peers:
 
     @property
     def is_first(self) -> bool:
-        """Say whether this process writes files and speaks."""
+        """Return whether this process writes files and prints."""
         return self.share.rank == 0
 
     @contextmanager
-    def exchange(self) -> Iterator[None]:
-        """Turn what a broken connection raises into PeerLostError, naming the lost process."""
-        if self._blame is None:
+    def collective(self) -> Iterator[None]:
+        """Turn what a broken connection raises into PeerLostError, which names the process."""
+        if self._detector is None:
             yield
             return
-        self._blame.enter()
+
+        self._detector.enter()
         try:
             yield
         except RuntimeError as error:  # torch raises nothing more specific on the CPU
-            raise self._blame.lost(error) from error
+            raise self._detector.lost(error) from error
 
     def broadcast(self, item: Any) -> Any:
         """Return the first process's `item`: plain data, small."""
         if self.size == 1:
             return item
         box = [item]
-        with self.exchange():
+        with self.collective():
             dist.broadcast_object_list(box, src=0, group=self._control)
         return box[0]
 
@@ -79,41 +66,41 @@ class Peers:
         if self.size == 1:
             return [item]
         items: list[Any] = [None] * self.size
-        with self.exchange():
+        with self.collective():
             dist.all_gather_object(items, item, group=self._control)
         return items
 
     def largest(self, number: int) -> int:
-        """Return the largest of the processes' numbers: how a request to one reaches all."""
+        """Return the maximum over the processes: how a request to one reaches all."""
         if self.size == 1:
             return number
         box = torch.tensor([number])
-        with self.exchange():
+        with self.collective():
             dist.all_reduce(box, op=dist.ReduceOp.MAX, group=self._control)
         return int(box)
 
     def start_sum(self, tensor: Tensor) -> Any:
-        """Begin to add up a tensor over the processes, in place; the result waits for `finish`."""
-        with self.exchange():
+        """Start an all-reduce sum of a tensor, in place; `finish` waits for the result."""
+        with self.collective():
             return dist.all_reduce(tensor, async_op=True)
 
     def finish(self, work: Any) -> None:
         """Wait for a sum; on CUDA only the stream waits, not the host."""
-        with self.exchange():
+        with self.collective():
             work.wait()
 
     def note_progress(self) -> None:
-        """Say that this process works: needed where it enters no exchange for long."""
-        if self._blame is not None:
-            self._blame.note_progress()
+        """Report that this process works: needed where it enters no collective for long."""
+        if self._detector is not None:
+            self._detector.note_progress()
 
     def report_to(self, folder: str, record: Callable[[str], None]) -> None:
-        """From now on a failure goes to error.json in this folder, and in words to `record`.
+        """Write a later failure to error.json in this folder, and its message to `record`.
 
         One process does both, whichever notices first.
         """
-        if self._blame is not None:
-            self._blame.report_to(folder, record)
+        if self._detector is not None:
+            self._detector.report_to(folder, record)
 
 
 ALONE = Peers()

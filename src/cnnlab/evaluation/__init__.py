@@ -1,4 +1,4 @@
-"""Testing: views -> members -> metrics; one network is an ensemble of one.
+"""Evaluation: views -> members -> metrics; one network is an ensemble of one.
 
 Reading order: views, classes, metrics, evaluate, observers, ensemble.
 """

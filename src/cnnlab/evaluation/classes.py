@@ -1,4 +1,4 @@
-"""Classes of checkpoints and data, matched by name."""
+"""Match the classes of checkpoints and data by name."""
 
 from collections.abc import Sequence
 
@@ -8,18 +8,19 @@ from torch import Tensor
 from cnnlab.errors import DataError
 
 SHOWN = 5
-"""Names listed of each difference."""
+"""The most names listed of each difference."""
 
 
 def match_classes(
     own: Sequence[str], wanted: Sequence[str], own_name: str, wanted_name: str
 ) -> Tensor | None:
-    """Return for each wanted class the column of `own` that holds it; None where nothing moves.
+    """Return for each wanted class its column among `own`: int64 [K]; None for equal orders.
 
-    int64 [K]. Raises DataError with both differences where the names are not the same set.
+    Raises DataError with both differences where the names are not the same set.
     """
     if tuple(own) == tuple(wanted):
         return None
+
     column = {name: i for i, name in enumerate(own)}
     if set(own) != set(wanted) or len(column) != len(own):
         raise DataError(
@@ -31,7 +32,7 @@ def match_classes(
 
 
 def difference(names: Sequence[str], others: Sequence[str]) -> str:
-    """List the first names that are not among `others`, or say that there are none."""
+    """Return the first names that are not among `others`, quoted, or 'none'."""
     known = set(others)
     extra = [name for name in names if name not in known]
     more = f" and {len(extra) - SHOWN} more" if len(extra) > SHOWN else ""

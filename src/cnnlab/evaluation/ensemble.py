@@ -1,4 +1,4 @@
-"""What members are worth together: every subset, and how often two of them differ.
+"""Errors of every subset of an ensemble's members, and how often two members disagree.
 
 Counted batch by batch: the probabilities of all images, members and classes would take gigabytes.
 """
@@ -10,16 +10,16 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from cnnlab.evaluation.metrics import Tally, Verdicts, count, join, judge
+from cnnlab.evaluation.metrics import ImageResults, Tally, concatenate, count, score
 
 MOST_SUBSETS_MEMBERS = 8
-"""Up to so many members every subset is counted (255); of more, the first 1, 2, 3 ... members."""
+"""The most members whose subsets (255) are all counted; of more, the first 1, 2, 3 ... members."""
 
 CENTER_VIEW = 4
-"""Place of the central crop among five, ten and nine views."""
+"""Index of the central crop among five, ten and nine views."""
 
 COUNTED_AT_ONCE = 1 << 20
-"""Probabilities: a count is some operations per subset, which take as long for one batch."""
+"""Probabilities: counting is a few operations per subset, which take as long for one batch."""
 
 
 @dataclass(frozen=True)
@@ -35,39 +35,40 @@ class SubsetErrors:
 
 @dataclass(frozen=True, eq=False)
 class MemberCounts:
-    """What was counted of M members and their subsets; adds up with +, in the images' order.
+    """Results of M members and errors of their subsets; adds up with +, in the images' order.
 
-    Members weigh the same in a subset. Source: Krizhevsky et al. 2012, section 6 (1, 5, 7 CNNs).
+    All members of a subset have the same weight.
+    Source: Krizhevsky et al. 2012, section 6 (1, 5, 7 CNNs).
     """
 
-    verdicts: tuple[Verdicts, ...]
+    results: tuple[ImageResults, ...]
     """Of each member alone, averaged over its views."""
     errors: Tensor
-    """int64, one per subset: images that its average misjudges."""
+    """int64, one per subset: images that its average misclassifies."""
     center_errors: Tensor | None
-    """The same by the central view alone; None where there was one view."""
-    differing: Tensor
-    """int64 [M,M]: images that two members name differently."""
+    """The same from the central view alone; None where there was one view."""
+    disagreements: Tensor
+    """int64 [M,M]: images that two members classify differently."""
 
     def __add__(self, other: "MemberCounts") -> "MemberCounts":
         center = self.center_errors
         if center is not None and other.center_errors is not None:
             center = center + other.center_errors
         return MemberCounts(
-            tuple(join([a, b]) for a, b in zip(self.verdicts, other.verdicts, strict=True)),
+            tuple(concatenate([a, b]) for a, b in zip(self.results, other.results, strict=True)),
             self.errors + other.errors,
             center,
-            self.differing + other.differing,
+            self.disagreements + other.disagreements,
         )
 
     @property
     def num_images(self) -> int:
-        """Images judged."""
-        return len(self.verdicts[0].labels)
+        """Images evaluated."""
+        return len(self.results[0].labels)
 
     def tallies(self, num_classes: int) -> list[Tally]:
-        """Return the figures of each member alone."""
-        return [count(verdicts, num_classes) for verdicts in self.verdicts]
+        """Return the counts of each member alone."""
+        return [count(results, num_classes) for results in self.results]
 
     def by_size(self) -> list[SubsetErrors]:
         """Return the errors of the ensembles of 1, 2 ... M members, over all views."""
@@ -78,13 +79,13 @@ class MemberCounts:
         return [] if self.center_errors is None else self._by_size(self.center_errors)
 
     def disagreement(self) -> list[list[float]]:
-        """Return for each two members the share of images that they name differently."""
-        shares: list[list[float]] = (self.differing.double() / self.num_images).tolist()
+        """Return for each two members the fraction of images that they classify differently."""
+        shares: list[list[float]] = (self.disagreements.double() / self.num_images).tolist()
         return shares
 
     def _by_size(self, errors: Tensor) -> list[SubsetErrors]:
         by_size: dict[int, list[float]] = {}
-        for subset, wrong in zip(subsets_of(len(self.verdicts)), errors.tolist(), strict=True):
+        for subset, wrong in zip(subsets_of(len(self.results)), errors.tolist(), strict=True):
             by_size.setdefault(len(subset), []).append(wrong / self.num_images)
         return [
             SubsetErrors(size, len(found), sum(found) / len(found), min(found), max(found))
@@ -94,45 +95,47 @@ class MemberCounts:
 
 @dataclass
 class MemberObserver:
-    """Count what the members of an ensemble are worth; an observer of `evaluate`."""
+    """Count the errors of members and their subsets, as an observer of `evaluate`."""
 
-    _waiting: list[tuple[Tensor, ...]] = field(default_factory=list)
-    _num_waiting: int = 0
+    _buffer: list[tuple[Tensor, ...]] = field(default_factory=list)
+    _num_buffered: int = 0
     _counts: MemberCounts | None = None
 
-    def __call__(self, labels: Tensor, chances: Tensor) -> None:
-        """Take labels [N] and probabilities [N,M,V,K] of a batch."""
-        views = [chances.mean(2)]
-        if chances.shape[2] > 1:
-            views.append(chances[:, :, CENTER_VIEW])
-        self._waiting.append((labels.cpu(), *(view.cpu() for view in views)))
-        self._num_waiting += views[0].numel()
-        if self._num_waiting >= COUNTED_AT_ONCE:
+    def __call__(self, labels: Tensor, probabilities: Tensor) -> None:
+        """Add labels [N] and probabilities [N,M,V,K] of a batch."""
+        views = [probabilities.mean(2)]
+        if probabilities.shape[2] > 1:
+            views.append(probabilities[:, :, CENTER_VIEW])
+        self._buffer.append((labels.cpu(), *(view.cpu() for view in views)))
+        self._num_buffered += views[0].numel()
+        if self._num_buffered >= COUNTED_AT_ONCE:
             self._count()
 
     @property
     def counts(self) -> MemberCounts | None:
-        """What was counted so far; None without an image."""
+        """The counts so far; None without an image."""
         self._count()
         return self._counts
 
     def _count(self) -> None:
-        if not self._waiting:
+        if not self._buffer:
             return
-        labels, *views = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-        self._waiting, self._num_waiting = [], 0
+        labels, *views = (torch.cat(parts) for parts in zip(*self._buffer, strict=True))
+        self._buffer, self._num_buffered = [], 0
         if len(labels):
             found = count_members(labels, *views)
             self._counts = found if self._counts is None else self._counts + found
 
 
-def count_members(labels: Tensor, chances: Tensor, center: Tensor | None = None) -> MemberCounts:
-    """Count probabilities [N,M,K], and those of the central view alone, against labels [N]."""
-    verdicts = tuple(judge(chances[:, m], labels) for m in range(chances.shape[1]))
-    predicted = torch.stack([one.predicted for one in verdicts], dim=1)
-    differing = (predicted[:, :, None] != predicted[:, None, :]).sum(0)
+def count_members(
+    labels: Tensor, probabilities: Tensor, center: Tensor | None = None
+) -> MemberCounts:
+    """Count the errors of probabilities [N,M,K], and of the central view's, on labels [N]."""
+    results = tuple(score(probabilities[:, m], labels) for m in range(probabilities.shape[1]))
+    predicted = torch.stack([one.predicted for one in results], dim=1)
+    disagreements = (predicted[:, :, None] != predicted[:, None, :]).sum(0)
     center_errors = None if center is None else _errors(center, labels)
-    return MemberCounts(verdicts, _errors(chances, labels), center_errors, differing)
+    return MemberCounts(results, _errors(probabilities, labels), center_errors, disagreements)
 
 
 def subsets_of(num_members: int) -> Sequence[tuple[int, ...]]:
@@ -143,10 +146,13 @@ def subsets_of(num_members: int) -> Sequence[tuple[int, ...]]:
     return [subset for size in sizes for subset in combinations(range(num_members), size)]
 
 
-def _errors(chances: Tensor, labels: Tensor) -> Tensor:
-    """Count the images [N,M,K] that each subset's average misjudges: int64, one per subset."""
+def _errors(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Count the images that each subset's average misclassifies: int64, one per subset.
+
+    probabilities: [N,M,K]. labels: [N].
+    """
     found = [
-        (judge(chances[:, list(subset)].mean(1), labels).ranks > 0).sum()
-        for subset in subsets_of(chances.shape[1])
+        (score(probabilities[:, list(subset)].mean(1), labels).ranks > 0).sum()
+        for subset in subsets_of(probabilities.shape[1])
     ]
     return torch.stack(found)

@@ -1,4 +1,4 @@
-"""Figures of merit as counts and sums that add up; rates are taken once, at the end.
+"""Metrics as counts and sums that add up; rates are computed once, at the end.
 
 A Tally of the whole equals the sum of the Tallies of its parts, so batch size, a short last batch
 and the number of processes change no count.
@@ -21,79 +21,83 @@ Z_95 = 1.959963984540054
 """Two-sided 95 % point of the normal distribution."""
 
 MOST_CONFUSED_CLASSES = 5000
-"""Up to so many classes the confusion matrix is kept: 200 MB; of 65,536 it would take 34 GB."""
+"""The most classes with a confusion matrix: 200 MB; of 65,536 classes it would take 34 GB."""
 
-SMALLEST_CHANCE = torch.finfo(torch.float32).tiny
+SMALLEST_PROBABILITY = torch.finfo(torch.float32).tiny
 """Floor of a probability inside a logarithm: one image costs at most 87.3 nats."""
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What is kept of each image: tensors [N] on the device that answered."""
+class ImageResults:
+    """What is kept of each image: tensors [N] on the device that predicted."""
 
     labels: Tensor
     predicted: Tensor
     ranks: Tensor
-    """Classes placed before the true one: 0 is a hit, 5 and more a top-5 error."""
+    """Classes placed before the true one: 0 is correct, 5 and more a top-5 error."""
     confidences: Tensor
     """Largest probability."""
-    label_chances: Tensor
+    label_probabilities: Tensor
     """Probability of the true class."""
 
 
-def judge(chances: Tensor, labels: Tensor) -> Verdicts:
+def score(probabilities: Tensor, labels: Tensor) -> ImageResults:
     """Compare probabilities [N,K] with labels [N]; no wait for the device.
 
     Ties: of classes with equal probability the one with the lower index is placed first, in the
     prediction and in the rank alike, on every device.
     """
-    label_chances = chances.gather(1, labels[:, None])
-    index = torch.arange(chances.shape[1], device=chances.device)
-    ahead = (chances > label_chances) | ((chances == label_chances) & (index < labels[:, None]))
-    confidences, predicted = chances.max(dim=1)
-    return Verdicts(labels, predicted, ahead.sum(1), confidences, label_chances[:, 0])
+    of_label = probabilities.gather(1, labels[:, None])
+    index = torch.arange(probabilities.shape[1], device=probabilities.device)
+    ties = (probabilities == of_label) & (index < labels[:, None])
+    ranks = ((probabilities > of_label) | ties).sum(1)
+
+    confidences, predicted = probabilities.max(dim=1)
+    return ImageResults(labels, predicted, ranks, confidences, of_label[:, 0])
 
 
-JUDGED_AT_ONCE = 1 << 16
-"""Probabilities: a judgement is ten small operations, which take as long for one batch."""
+SCORED_AT_ONCE = 1 << 16
+"""Probabilities: `score` is ten small operations, which take as long for one batch."""
 
 
-class Jury:
-    """Takes answers batch by batch and judges many batches at once."""
+class PredictionBuffer:
+    """Buffers predictions and scores them in larger chunks."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Tensor, Tensor]] = []
-        self._num_waiting = 0
-        self._judged: list[Verdicts] = []
+        self._buffer: list[tuple[Tensor, Tensor]] = []
+        self._num_buffered = 0
+        self._scored: list[ImageResults] = []
 
-    def hear(self, chances: Tensor, labels: Tensor) -> None:
-        """Take probabilities [N,K] and labels [N] of a batch."""
-        self._waiting.append((chances, labels))
-        self._num_waiting += chances.numel()
-        if self._num_waiting >= JUDGED_AT_ONCE:
-            self._judge()
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Add probabilities [N,K] and labels [N] of a batch."""
+        self._buffer.append((probabilities, labels))
+        self._num_buffered += probabilities.numel()
+        if self._num_buffered >= SCORED_AT_ONCE:
+            self._score()
 
-    def verdicts(self) -> Verdicts | None:
-        """Return what was heard, in order and on the CPU; None without an image."""
-        self._judge()
-        return join(self._judged) if any(len(part.labels) for part in self._judged) else None
+    def results(self) -> ImageResults | None:
+        """Return the results of all batches, in order and on the CPU; None without an image."""
+        self._score()
+        has_images = any(len(part.labels) for part in self._scored)
+        return concatenate(self._scored) if has_images else None
 
-    def _judge(self) -> None:
-        if self._waiting:
-            chances, labels = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
-            self._judged.append(judge(chances, labels))
-            self._waiting, self._num_waiting = [], 0
+    def _score(self) -> None:
+        if self._buffer:
+            probabilities, labels = (torch.cat(parts) for parts in zip(*self._buffer, strict=True))
+            self._scored.append(score(probabilities, labels))
+            self._buffer, self._num_buffered = [], 0
 
 
-def join(parts: list[Verdicts]) -> Verdicts:
-    """Join the verdicts of consecutive batches, on the CPU."""
-    names = Verdicts.__dataclass_fields__
-    return Verdicts(**{name: torch.cat([getattr(p, name) for p in parts]).cpu() for name in names})
+def concatenate(parts: list[ImageResults]) -> ImageResults:
+    """Concatenate the results of consecutive batches, on the CPU."""
+    names = ImageResults.__dataclass_fields__
+    columns = {name: torch.cat([getattr(part, name) for part in parts]).cpu() for name in names}
+    return ImageResults(**columns)
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Counts (integers) and sums (float64) over judged images; adds up with +."""
+    """Counts (integers) and sums (float64) over evaluated images; adds up with +."""
 
     num_images: int
     top1_errors: int
@@ -102,7 +106,7 @@ class Tally:
     class_images: Tensor
     """int64 [K]: images of each class."""
     class_hits: Tensor
-    """int64 [K]: those of them that were named rightly."""
+    """int64 [K]: those of them that were classified correctly."""
     confusion: Tensor | None
     """int64 [K,K]: rows true classes, columns predictions; None above MOST_CONFUSED_CLASSES."""
     bin_counts: Tensor
@@ -119,12 +123,12 @@ class Tally:
 
     @property
     def top1_error(self) -> float:
-        """Fraction of images whose first guess is wrong."""
+        """Fraction of images whose most probable class is wrong."""
         return self._per_image(self.top1_errors)
 
     @property
     def top5_error(self) -> float:
-        """Fraction whose class is not among the first five; 0 where there are at most five."""
+        """Fraction whose class is not among the five most probable; 0 with at most five classes."""
         return self._per_image(self.top5_errors)
 
     @property
@@ -144,7 +148,7 @@ class Tally:
 
     @property
     def class_accuracies(self) -> list[float | None]:
-        """Share of hits of each class; None where the images hold none of it."""
+        """Accuracy of each class; None for classes without an image."""
         hits, totals = self.class_hits.tolist(), self.class_images.tolist()
         return [h / n if n else None for h, n in zip(hits, totals, strict=True)]
 
@@ -166,35 +170,37 @@ class Tally:
         return self.num_images
 
 
-def count(verdicts: Verdicts, num_classes: int) -> Tally:
-    """Count joined verdicts (CPU).
+def count(results: ImageResults, num_classes: int) -> Tally:
+    """Count the results of images, given on the CPU.
 
-    Raises NumericsError where a probability is not a number: it would pass for a hit or a miss.
+    Raises NumericsError where a probability is not a number: it would pass for right or wrong.
     """
-    check_finite(verdicts.confidences + verdicts.label_chances)
-    confidences, hits = verdicts.confidences.double(), verdicts.ranks == 0
+    check_finite(results.confidences + results.label_probabilities)
+    confidences, hits = results.confidences.double(), results.ranks == 0
+    losses = -results.label_probabilities.double().clamp_min(SMALLEST_PROBABILITY).log()
+
     edges = torch.linspace(0, 1, NUM_BINS + 1, dtype=torch.float64)[1:-1]
     bins = torch.bucketize(confidences, edges)
-    losses = -verdicts.label_chances.double().clamp_min(SMALLEST_CHANCE).log()
+
     return Tally(
-        num_images=len(verdicts.labels),
+        num_images=len(results.labels),
         top1_errors=int((~hits).sum()),
-        top5_errors=int((verdicts.ranks >= 5).sum()),
+        top5_errors=int((results.ranks >= 5).sum()),
         cross_entropy_sum=math.fsum(losses.tolist()),
-        class_images=torch.bincount(verdicts.labels, minlength=num_classes),
-        class_hits=torch.bincount(verdicts.labels[hits], minlength=num_classes),
-        confusion=_confusion(verdicts, num_classes),
+        class_images=torch.bincount(results.labels, minlength=num_classes),
+        class_hits=torch.bincount(results.labels[hits], minlength=num_classes),
+        confusion=_confusion(results, num_classes),
         bin_counts=torch.bincount(bins, minlength=NUM_BINS),
         bin_hits=torch.bincount(bins[hits], minlength=NUM_BINS),
         bin_confidence_sums=torch.bincount(bins, weights=confidences, minlength=NUM_BINS),
     )
 
 
-def _confusion(verdicts: Verdicts, num_classes: int) -> Tensor | None:
+def _confusion(results: ImageResults, num_classes: int) -> Tensor | None:
     """Count (truth, prediction) pairs: int64 [K,K]; None where it would take gigabytes."""
     if num_classes > MOST_CONFUSED_CLASSES:
         return None
-    pairs = verdicts.labels * num_classes + verdicts.predicted
+    pairs = results.labels * num_classes + results.predicted
     return torch.bincount(pairs, minlength=num_classes**2).view(num_classes, num_classes)
 
 

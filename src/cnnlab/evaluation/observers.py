@@ -1,4 +1,4 @@
-"""What an evaluation keeps beside its counts: the worst misses, or every probability on disk."""
+"""What an evaluation keeps besides its counts: the worst misses, every probability on disk."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 
 NUM_MISSES = 24
-"""Wrong answers shown in a report."""
+"""Misclassified images shown in a report."""
 
 
 @dataclass(frozen=True)
 class Miss:
-    """A wrong answer: the image's place in its split, and what was thought of it."""
+    """A misclassified image: its index in the split, and its prediction."""
 
     index: int
     label: int
     predicted: int
     confidence: float
-    label_chance: float
+    label_probability: float
 
 
 @dataclass
 class WorstMisses:
-    """Keep the `number` wrong answers given with the most confidence; ties: the earlier image.
+    """Keep the `number` misclassified images of most confidence; ties: the earlier image.
 
     weights: float32 [M], of the members; None: equal.
     """
@@ -34,10 +34,12 @@ class WorstMisses:
     _found: list[Miss] = field(default_factory=list)
     _seen: int = 0
 
-    def __call__(self, labels: Tensor, chances: Tensor) -> None:
-        averaged, labels = self._averaged(chances.mean(2)).cpu(), labels.cpu()
+    def __call__(self, labels: Tensor, probabilities: Tensor) -> None:
+        """Add labels [N] and probabilities [N,M,V,K] of a batch."""
+        averaged, labels = self._averaged(probabilities.mean(2)).cpu(), labels.cpu()
         confidences, predicted = averaged.max(1)
-        label_chances = averaged.gather(1, labels[:, None])[:, 0]
+        of_label = averaged.gather(1, labels[:, None])[:, 0]
+
         wrong = (predicted != labels).nonzero()[:, 0]
         most = confidences[wrong].sort(descending=True, stable=True).indices[: self.number]
         for i in wrong[most].tolist():
@@ -47,17 +49,18 @@ class WorstMisses:
                     int(labels[i]),
                     int(predicted[i]),
                     float(confidences[i]),
-                    float(label_chances[i]),
+                    float(of_label[i]),
                 )
             )
         self._seen += len(labels)
+
         self._found.sort(key=lambda miss: (-miss.confidence, miss.index))
         del self._found[self.number :]
 
-    def _averaged(self, chances: Tensor) -> Tensor:
+    def _averaged(self, probabilities: Tensor) -> Tensor:
         if self.weights is None:
-            return chances.mean(1)
-        return torch.einsum("nmk,m->nk", chances, self.weights.to(chances.device))
+            return probabilities.mean(1)
+        return torch.einsum("nmk,m->nk", probabilities, self.weights.to(probabilities.device))
 
     @property
     def misses(self) -> list[Miss]:
@@ -66,9 +69,9 @@ class WorstMisses:
 
 
 class SavedProbabilities:
-    """Write every probability to `probabilities.npy`, float32 [N,M,V,K], as it comes.
+    """Write every probability to `probabilities.npy`, float32 [N,M,V,K], batch by batch.
 
-    labels.npy, int64 [N], lies beside it: any subset of members and views is then an array sum.
+    With labels.npy, int64 [N], the result of any subset of members and views is an array sum.
     """
 
     def __init__(self, folder: Path, num_images: int) -> None:
@@ -77,21 +80,23 @@ class SavedProbabilities:
         self._labels = np.zeros(num_images, dtype=np.int64)
         self._seen = 0
 
-    def __call__(self, labels: Tensor, chances: Tensor) -> None:
+    def __call__(self, labels: Tensor, probabilities: Tensor) -> None:
+        """Add labels [N] and probabilities [N,M,V,K] of a batch."""
         if self._array is None:
             self._array = np.lib.format.open_memmap(
                 self._folder / "probabilities.npy",
                 mode="w+",
                 dtype=np.float32,
-                shape=(self._num_images, *chances.shape[1:]),
+                shape=(self._num_images, *probabilities.shape[1:]),
             )
+
         stop = self._seen + len(labels)
-        self._array[self._seen : stop] = chances.cpu().numpy()
+        self._array[self._seen : stop] = probabilities.cpu().numpy()
         self._labels[self._seen : stop] = labels.cpu().numpy()
         self._seen = stop
 
     def close(self) -> None:
-        """Bring everything to disk."""
+        """Flush everything to disk."""
         if self._array is not None:
             self._array.flush()
         np.save(self._folder / "labels.npy", self._labels)

@@ -1,4 +1,4 @@
-"""One evaluation by several processes: each scores its share of the images; counts add up."""
+"""One evaluation by several processes: each counts its share of the images; counts add up."""
 
 import dataclasses
 import functools
@@ -15,27 +15,28 @@ from cnnlab.evaluation.observers import Miss
 STOPPED = "stopped"
 
 
-def judged(peers: Peers, num_batches: int, judge: Callable[[], Tally]) -> Tally:
-    """Return the sum of what all processes count, each in its share of the images.
+def tally_of_all(peers: Peers, num_batches: int, count: Callable[[], Tally]) -> Tally:
+    """Return the sum of the counts of all processes, each of its share of the images.
 
-    judge: counts this process's share, of num_batches. Raises EvaluationStopped in all processes
+    count: counts this process's share, of num_batches. Raises EvaluationStopped in all processes
     when one of them was asked to stop.
     """
     own: Tally | str | None = None
     try:
         if num_batches or peers.size == 1:
-            own = judge()
+            own = count()
     except EvaluationStopped:
         own = STOPPED
-    found = peers.gather(own)
-    if STOPPED in [one for one in found if isinstance(one, str)]:
+
+    gathered = peers.gather(own)
+    if any(isinstance(one, str) for one in gathered):
         raise EvaluationStopped
-    first, *others = [one for one in found if isinstance(one, Tally)]
+    first, *others = [one for one in gathered if isinstance(one, Tally)]
     return sum(others, start=first)
 
 
 def asked_to_stop(peers: Peers) -> Callable[[], int | None]:
-    """Return what says between batches whether to stop, and that this process still works."""
+    """Return a function for between batches: it reports progress and returns any stop request."""
 
     def ask() -> int | None:
         peers.note_progress()
@@ -48,11 +49,11 @@ def worst_of_all(peers: Peers, misses: Sequence[Miss], num_images: int, number: 
     """Return the worst misses of all processes; each counted its images from 0."""
     first = peers.share.slice_of(num_images).first
     own = [dataclasses.replace(miss, index=miss.index + first) for miss in misses]
-    found = [miss for part in peers.gather(own) for miss in part]
-    return sorted(found, key=lambda miss: (-miss.confidence, miss.index))[:number]
+    gathered = [miss for part in peers.gather(own) for miss in part]
+    return sorted(gathered, key=lambda miss: (-miss.confidence, miss.index))[:number]
 
 
 def counts_of_all(peers: Peers, counts: MemberCounts | None) -> MemberCounts | None:
-    """Return what all processes counted of the members, in order; shares are contiguous."""
-    found = [part for part in peers.gather(counts) if part is not None]
-    return functools.reduce(operator.add, found) if found else None
+    """Return the members' counts of all processes, in the images' order; shares are contiguous."""
+    gathered = [part for part in peers.gather(counts) if part is not None]
+    return functools.reduce(operator.add, gathered) if gathered else None

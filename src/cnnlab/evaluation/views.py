@@ -1,16 +1,16 @@
-"""The crops of one image whose probabilities are averaged at test time.
+"""Test-time views: the crops of one image whose probabilities are averaged.
 
 Cut from the stored uint8 pixels as slices, a whole batch at once, on the images' device.
 """
 
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlab.config.evaluation import EVALUATIONS
 from cnnlab.errors import DataError, UsageError
 
 Corner = tuple[int, int]
@@ -18,19 +18,19 @@ Corner = tuple[int, int]
 
 
 def center_corners(height: int, width: int, size: int) -> list[Corner]:
-    """Return the one central position; an odd remainder is rounded to even, as in torchvision."""
+    """Return the central position; an odd remainder is rounded to even, as in torchvision."""
     return [(round((height - size) / 2), round((width - size) / 2))]
 
 
 def five_corners(height: int, width: int, size: int) -> list[Corner]:
-    """Return top left, top right, bottom left, bottom right, centre: torchvision's order."""
+    """Return top left, top right, bottom left, bottom right, center: torchvision's order."""
     bottom, right = height - size, width - size
     corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)]
     return corners + center_corners(height, width, size)
 
 
 def grid_corners(height: int, width: int, size: int) -> list[Corner]:
-    """Return nine positions, row by row: both ends and the middle of each direction.
+    """Return nine positions, row by row: start, middle and end of each direction.
 
     Source: the multiview test of the CIFAR-10 nets in Krizhevsky's 2012 code, 24x24 out of 32x32.
     """
@@ -39,20 +39,9 @@ def grid_corners(height: int, width: int, size: int) -> list[Corner]:
     return [(row, column) for row in rows for column in columns]
 
 
-POSITIONS: dict[str, Callable[[int, int, int], list[Corner]]] = {
-    "center": center_corners,
-    "five_crop": five_corners,
-    "ten_view": five_corners,
-    "grid_3x3": grid_corners,
-}
-
-MIRRORED = frozenset({"ten_view"})
-"""The views that show each crop of the reflected image as well."""
-
-
 @dataclass(frozen=True)
 class Views:
-    """A function from images to crops that knows how many it cuts."""
+    """Cuts a fixed number of crops out of each image."""
 
     name: str
     crop_pixels: int
@@ -61,33 +50,36 @@ class Views:
     @property
     def num_views(self) -> int:
         """Crops of each image."""
-        return len(POSITIONS[self.name](1, 1, 1)) * (2 if self.name in MIRRORED else 1)
+        row = EVALUATIONS[self.name]
+        return len(row.load()(1, 1, 1)) * (2 if row.is_mirrored else 1)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Cut images [N,C,H,W] into crops [N,V,C,s,s] of the same dtype.
 
         Mirrored views are the crops of the mirrored image, not the mirror images of the crops:
-        the two differ by a pixel where the centre has an odd remainder.
+        the two differ by a pixel where the center has an odd remainder.
         Raises DataError for images smaller than the crop, UsageError where all crops coincide.
         Source: Krizhevsky et al. 2012, section 4.1; order as torchvision's FiveCrop and TenCrop.
         """
         if self.padding_pixels:
             images = F.pad(images, (self.padding_pixels,) * 4)
+
         size, corners = self.crop_pixels, self.corners(*images.shape[-2:])
         pixels = images.permute(0, 2, 3, 1)  # stacked so that crops are channels_last in memory
-        sources = [pixels, pixels.flip(2)] if self.name in MIRRORED else [pixels]
+        sources = [pixels, pixels.flip(2)] if EVALUATIONS[self.name].is_mirrored else [pixels]
         crops = [
             source[:, top : top + size, left : left + size]
             for source in sources
             for top, left in corners
         ]
+
         stacked = crops[0].unsqueeze(1) if len(crops) == 1 else torch.stack(crops, dim=1)
         return stacked.permute(0, 1, 4, 2, 3)
 
     def corners(self, height: int, width: int) -> list[Corner]:
-        """Return where crops are cut out of images of this size, border included.
+        """Return the top left pixels of the crops of images of this size, border included.
 
-        Raises DataError and UsageError as cutting does.
+        Raises DataError for images smaller than the crop, UsageError where all crops coincide.
         """
         if min(height, width) < self.crop_pixels:
             raise DataError(
@@ -95,7 +87,7 @@ class Views:
                 " crop the network takes",
                 hint="larger images come from dataset.image_size_pixels",
             )
-        corners = POSITIONS[self.name](height, width, self.crop_pixels)
+        corners: list[Corner] = EVALUATIONS[self.name].load()(height, width, self.crop_pixels)
         if len(corners) > 1 and len(set(corners)) == 1:
             raise UsageError(
                 f"{self.name} would cut the same {self.crop_pixels}-pixel crop {len(corners)} times"
@@ -108,14 +100,14 @@ class Views:
 def admitted(
     image_pixels: int, crop_pixels: int, *, padding_pixels: int, mirror_allowed: bool
 ) -> list[str]:
-    """Return the names of the views that these images and this network admit.
+    """Return the names of the views that fit these images and this network.
 
     image_pixels: side of the images without the border of `padding_pixels` that all views but the
-    central one get. By trying: what is named here is not refused afterwards.
+    central one get. Each is tried: what is named here is not refused afterwards.
     """
     found = []
-    for name in POSITIONS:
-        if name in MIRRORED and not mirror_allowed:
+    for name, row in EVALUATIONS.items():
+        if row.is_mirrored and not mirror_allowed:
             continue
         border = 0 if name == "center" else padding_pixels
         with contextlib.suppress(DataError, UsageError):
@@ -142,9 +134,9 @@ def build(
     Raises UsageError for an unknown name, for reflections of a set such as digits or signs and
     where all crops coincide, DataError for images smaller than the crop.
     """
-    if name not in POSITIONS:
-        raise UsageError(f"no views called '{name}'", hint=f"available: {', '.join(POSITIONS)}")
-    if name in MIRRORED and not mirror_allowed:
+    if name not in EVALUATIONS:
+        raise UsageError(f"no views called '{name}'", hint=f"available: {', '.join(EVALUATIONS)}")
+    if EVALUATIONS[name].is_mirrored and not mirror_allowed:
         raise UsageError(
             f"{name} shows mirror images, and the classes of {dataset} do not survive reflection",
             hint=_unmirrored(crop_pixels, image_pixels, padding_pixels),
@@ -157,7 +149,7 @@ def build(
 
 
 def _unmirrored(crop_pixels: int, image_pixels: int | None, padding_pixels: int) -> str:
-    """Say which views to use instead of mirrored ones: only such as will be accepted."""
+    """Return the hint which views to use instead of mirrored ones: only accepted ones."""
     if image_pixels is None:
         return "use views without reflections"
     names = admitted(image_pixels, crop_pixels, padding_pixels=padding_pixels, mirror_allowed=False)

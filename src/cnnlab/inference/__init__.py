@@ -1,1 +1,4 @@
-"""What a checkpoint becomes again: a network, a member of an ensemble, a predictor."""
+"""From checkpoints back to networks: members of an ensemble, their evaluation, a predictor.
+
+Reading order: network, members, datasets, evaluation, result, predictor, probing.
+"""

@@ -1,12 +1,16 @@
-"""Checkpoints -> members of one ensemble: views and class order fitted to the data."""
+"""Checkpoints -> members of one ensemble, with the views and the class order of the data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from cnnlab import run_folder
-from cnnlab.config.surroundings import CroppedEvaluationConfig, EvaluationConfig
+from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.data import reflection
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
@@ -14,21 +18,22 @@ from cnnlab.evaluation.evaluate import Member, crops_that_stay
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.models import Network
 from cnnlab.models.summary import largest_map
+from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
 
 MEMBERS_FOLDER = "members"
-"""Folder of an ensemble's run folder that holds a run folder for each member."""
+"""Subfolder of an ensemble's run folder with one run folder per member."""
 
 MOST_MEMBERS = 10_000
-"""More than any ensemble has; a larger number in a run.json is no number of members."""
+"""More than any ensemble has; a larger number in a run.json is damage."""
 
 MEMBER_RUNS = "member_runs"
-"""What an ensemble's run.json calls the folders of its members, relative to its own."""
+"""Key of an ensemble's run.json: the members' run folders, relative to its own."""
 
 
 def checkpoint_files(given: Sequence[str]) -> list[Path]:
-    """Return the checkpoint files of paths, run folders, ensembles' folders and `latest`."""
+    """Return the checkpoint files that paths, run folders, ensembles' folders or `latest` mean."""
     return [file for where in given for file in _files(where)]
 
 
@@ -45,9 +50,9 @@ def member_name(index: int, seed: int) -> str:
 
 
 def member_folders(folder: RunFolder) -> list[Path]:
-    """Return the run folders of an ensemble's members as its run.json has them; [] if it is none.
+    """Return the run folders of an ensemble's members as its run.json lists them; [] without any.
 
-    What else lies beside them is no member, and a member that is gone is not passed over.
+    Other folders beside them are ignored, and a missing member is still returned.
     """
     facts = folder.status()
     names = facts.get(MEMBER_RUNS)
@@ -57,22 +62,22 @@ def member_folders(folder: RunFolder) -> list[Path]:
     number, seed = facts.get("members"), facts.get("seed")
     if not isinstance(number, int) or not isinstance(seed, int) or number > MOST_MEMBERS:
         return []
-    # an ensemble of before the members were listed
+    # ensembles of earlier versions recorded the number of members only
     return [folder.path / MEMBERS_FOLDER / member_name(i, seed + i) for i in range(number)]
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return a folder below another. Raises CheckpointError for a name that leads out of it."""
+    """Return `folder / name`. Raises CheckpointError for a name that leads out of the folder."""
     path = folder / name
     if ".." in path.parts or folder not in path.parents:
         raise CheckpointError(
-            "the ensemble names a member outside of its folder", printable(str(path))
+            "the ensemble lists a member outside its folder", printable(str(path))
         )
     return path
 
 
 def output_folder(given: Sequence[str], output: str | None) -> Path | None:
-    """Return where an evaluation's report goes: the one run folder of all checkpoints, or None."""
+    """Return where an evaluation's report goes: the checkpoints' common run folder, or None."""
     if output is not None:
         return Path(output)
     runs = {_run_of(where) for where in given}
@@ -89,15 +94,62 @@ def _run_of(where: str) -> Path | None:
 def open_networks(
     paths: Sequence[Path], device: torch.device, *, channels_last: bool
 ) -> list[StoredNetwork]:
-    """Open every checkpoint. Raises CheckpointError when they do not name the same classes."""
+    """Open every checkpoint. Raises CheckpointError when their class names differ."""
     networks = [open_network(p, device, channels_last=channels_last) for p in paths]
-    first = networks[0]
-    for other in networks[1:]:
+    first, *others = networks
+    for other in others:
         try:
             match_classes(other.class_names, first.class_names, str(other.path), str(first.path))
         except DataError as error:
             raise CheckpointError(error.what, error.where, error.hint) from error
     return networks
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluableNetwork:
+    """A network and all that decides its test views, while training and from a checkpoint.
+
+    augment: the plain section of its training config. mirror_allowed, dataset: whether the classes
+    of the test images survive reflection, and the name of their set.
+    """
+
+    network: Network
+    preprocessing: Preprocessing
+    augment: Mapping[str, Any]
+    mirror_allowed: bool
+    dataset: str
+
+    def member(self, name: str, evaluation: EvaluationConfig) -> Member:
+        """Return the network with the views of `evaluation`, as an ensemble of one.
+
+        Raises UsageError for views that would be alike or mirror what must not be mirrored,
+        DataError for images smaller than the crop.
+        """
+        built = views.build(
+            evaluation.name,
+            crop_pixels=self.network.input_size_pixels,
+            image_pixels=self.preprocessing.image_size_pixels,
+            padding_pixels=self._border_pixels(evaluation),
+            mirror_allowed=self.mirror_allowed or bool(self.augment.get("force_mirror")),
+            dataset=self.dataset,
+        )
+        return Member(
+            name, self.network, self.preprocessing, built, crops_at_once=self._crops_at_once
+        )
+
+    def _border_pixels(self, evaluation: EvaluationConfig) -> int:
+        """Return the width of the black border around the images; by default that of training.
+
+        Small images have the size of the network's input: without it all crops would coincide.
+        """
+        if evaluation.name == "center":
+            return 0
+        asked: int | None = getattr(evaluation, "padding_pixels", None)
+        return int(self.augment.get("padding_pixels") or 0) if asked is None else asked
+
+    @cached_property
+    def _crops_at_once(self) -> int | None:
+        return crops_at_once(self.network, self.preprocessing.mean.device)
 
 
 def as_member(
@@ -107,39 +159,33 @@ def as_member(
     class_names: Sequence[str],
     mirror_allowed: bool,
     dataset: str,
+    weight: float = 1.0,
 ) -> Member:
-    """Fit one stored network to the data: views over its training border, classes by name.
+    """Return a stored network as a member whose classes are put in the data's order, by name.
 
-    Raises UsageError for views the data does not admit, DataError for other classes.
+    weight: share in the ensemble's average. Raises UsageError for views that do not suit the data,
+    DataError for other classes.
     """
-    forced = bool(stored.config["augment"].get("force_mirror"))
-    built = views.build(
-        evaluation.name,
-        crop_pixels=stored.network.input_size_pixels,
-        image_pixels=stored.preprocessing.image_size_pixels,
-        padding_pixels=_border_pixels(stored, evaluation),
-        mirror_allowed=mirror_allowed or forced,
-        dataset=dataset,
+    evaluable = EvaluableNetwork(
+        stored.network, stored.preprocessing, stored.config["augment"], mirror_allowed, dataset
     )
+    member = evaluable.member(str(stored.path), evaluation)
+
     order = match_classes(stored.class_names, class_names, "the checkpoint", "the data")
-    return Member(
-        str(stored.path),
-        stored.network,
-        stored.preprocessing,
-        built,
-        None if order is None else order.to(stored.preprocessing.mean.device),
-        crops_at_once=crops_at_once(stored.network, stored.preprocessing.mean.device),
-    )
+    if order is not None:
+        order = order.to(stored.device)
+    return replace(member, class_order=order, weight=weight)
+
+
+def training_admits_mirroring(config: Mapping[str, Any]) -> bool:
+    """Return whether a network's training images may be mirrored; none of them is read.
+
+    config: the plain config of its training. Augmentations that mirror have `force_mirror`;
+    training refuses them where classes do not survive reflection, unless it is true.
+    """
+    return "force_mirror" in config["augment"] or bool(reflection.survives(config["dataset"]))
 
 
 def crops_at_once(network: Network, device: torch.device) -> int | None:
-    """Return how many crops a forward pass should have, None where any number is as good."""
+    """Return the most crops per forward pass that keep it fast on a CPU; None for no limit."""
     return crops_that_stay(largest_map(network)) if device.type == "cpu" else None
-
-
-def _border_pixels(stored: StoredNetwork, evaluation: EvaluationConfig) -> int:
-    if not isinstance(evaluation, CroppedEvaluationConfig):
-        return 0
-    if evaluation.padding_pixels is None:
-        return stored.training_border_pixels
-    return evaluation.padding_pixels

@@ -1,6 +1,5 @@
-"""A network out of its checkpoint, with everything it was saved with."""
+"""Load a network from its checkpoint, with everything that was saved with it."""
 
-import importlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,16 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable
 
 _ALWAYS_ALLOWED = 1 << 20
+"""Values of a tensor."""
 
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """network: in eval mode, on the device, as is preprocessing. config: the plain TrainConfig."""
+    """A network and what its checkpoint says about it.
+
+    network: in eval mode. preprocessing: on the same device. config: the plain TrainConfig of its
+    run. document: everything in the file beside the tensors.
+    """
 
     path: Path
     network: models.Network
@@ -31,27 +35,27 @@ class StoredNetwork:
     document: dict[str, Any]
 
     @property
-    def training_border_pixels(self) -> int:
-        """The black border that training cropped from; 0 without one."""
-        return int(self.config["augment"].get("padding_pixels") or 0)
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return self.preprocessing.mean.device
 
 
 def open_network(
     path: str | Path, device: torch.device, *, channels_last: bool = False
 ) -> StoredNetwork:
-    """Rebuild the network of one checkpoint file; nothing else is needed.
+    """Rebuild the network of one checkpoint file; no other file is needed.
 
-    Raises CheckpointError for a file that is missing, damaged, or whose parts do not fit.
+    Raises CheckpointError for a file that is missing, damaged, or whose parts do not match.
     """
-    held = checkpoint.read(path)
-    weights = checkpoint.section(held.tensors, "model.")
+    loaded = checkpoint.read(path)
+    weights = checkpoint.section(loaded.tensors, "model.")
     try:
         with _NothingLargerThan(sum(weight.numel() for weight in weights.values())):
-            network = _network(held.document)
-        names = tuple(str(name) for name in held.document["class_names"])
-        preprocessing = Preprocessing.from_state(held.tensors, held.document["input"])
-        config = dict(held.document["config"])
-        config["augment"].get("padding_pixels")
+            network = _network(loaded.document)
+        names = tuple(str(name) for name in loaded.document["class_names"])
+        preprocessing = Preprocessing.from_state(loaded.tensors, loaded.document["input"])
+        config = dict(loaded.document["config"])
+        config["augment"].get("padding_pixels")  # must be a mapping
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(
             f"the checkpoint's description is incomplete ({error!r})", printable(str(path))
@@ -60,25 +64,18 @@ def open_network(
         raise CheckpointError(
             "the checkpoint's model cannot be built", printable(str(path)), error.what
         ) from error
+
     checkpoint.copy_into(dict(network.state_dict()), weights, path)
     if len(names) != network.num_classes:
         raise CheckpointError(
             f"{network.num_classes} scores but {len(names)} class names", printable(str(path))
         )
+
     layout = torch.channels_last if channels_last else torch.preserve_format
     network = network.to(device).to(memory_format=layout).eval()
     return StoredNetwork(
-        Path(path), network, preprocessing.to(device), names, config, held.document
+        Path(path), network, preprocessing.to(device), names, config, loaded.document
     )
-
-
-def import_plugins(modules: list[str]) -> None:
-    """Import the user's own modules, which register models. Raises UsageError when one fails."""
-    for module in modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise UsageError(f"plugins: {module} cannot be imported", hint=str(error)) from error
 
 
 _MAKERS = {
@@ -94,14 +91,14 @@ _MAKERS = {
     Tensor.new_ones,
     Tensor.new_full,
 }
-"""What layers make their weights with: (*sizes) or (size, ...)."""
+"""Functions by which layers allocate their weights: f(*sizes) or f(size, ...)."""
 
 
 class _NothingLargerThan(TorchFunctionMode):
-    """Refuse to make a tensor larger than all weights of the file together, before it is made.
+    """Refuse to allocate a tensor larger than all weights of the file, before it is allocated.
 
     A few forged numbers could otherwise ask for any amount of memory. A TorchDispatchMode would see
-    every operator, and import torch's compiler: two seconds at the start of each evaluation.
+    every operator, but imports torch's compiler: two seconds at the start of each evaluation.
     """
 
     def __init__(self, num_values: int) -> None:

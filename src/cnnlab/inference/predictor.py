@@ -1,4 +1,4 @@
-"""Networks that name what is in a picture: for `cnnlab predict` and for `cnnlab.load`."""
+"""Classify pictures with one network or an ensemble: `cnnlab predict` and `cnnlab.load`."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,33 +11,41 @@ import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
-from cnnlab import runtime
-from cnnlab.config.surroundings import EvaluationConfig
-from cnnlab.data import digits, reflection
+from cnnlab import session
+from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.data import digits
 from cnnlab.errors import DataError
-from cnnlab.evaluation.evaluate import Member, answer, combine, evaluating
-from cnnlab.inference.members import as_member, checkpoint_files, open_networks
+from cnnlab.evaluation.evaluate import Member, combine, evaluating, predict_views
+from cnnlab.inference.members import (
+    as_member,
+    checkpoint_files,
+    open_networks,
+    training_admits_mirroring,
+)
 from cnnlab.numerics import check_finite
 from cnnlab.session import Session
 
 DIGIT_SETS = frozenset({"mnist", "mnist5k"})
-"""Sets of bright digits on black: photographs are brought to that form first."""
+"""Sets of bright digits on black, to whose form photographs are brought first."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """probabilities: float32 [N,K] on the CPU; class_names: of the columns."""
+    """Probabilities of every class, and the classes' names.
+
+    probabilities: float32 [N,K] on the CPU. class_names: of the columns.
+    """
 
     class_names: tuple[str, ...]
     probabilities: Tensor
 
     def top(self, number: int = 5) -> list[list[tuple[str, float]]]:
-        """Return for each image its most probable classes, the likeliest first."""
+        """Return for each image its `number` most probable classes as (name, probability)."""
         number = min(number, len(self.class_names))
         found = self.probabilities.sort(dim=1, descending=True, stable=True)
         return [
-            [(self.class_names[k], p) for k, p in zip(classes, chances, strict=True)]
-            for classes, chances in zip(
+            [(self.class_names[k], p) for k, p in zip(classes, probabilities, strict=True)]
+            for classes, probabilities in zip(
                 found.indices[:, :number].tolist(), found.values[:, :number].tolist(), strict=True
             )
         ]
@@ -49,12 +57,12 @@ class Predictions:
 
 
 class Predictor:
-    """One network or an ensemble, out of checkpoints, ready for pictures of any size.
+    """One network or an ensemble that classifies pictures of any size.
 
-    model: the first network. Pictures are prepared as the network's own images were; where it
-    learned digits from MNIST, photographs of other sizes than 28x28 are brought to that form
-    first (data/digits.py states the rule), unless `as_is`. forward: makes the context of a
-    forward pass.
+    model: the first network. channels: of the pictures, 1 or 3. Pictures are prepared as the
+    training images were; where those were MNIST's digits, photographs of other sizes than 28x28
+    are brought to MNIST's form first (data/digits.py states the rule), unless `as_is`. forward:
+    makes the context of a forward pass.
     """
 
     def __init__(
@@ -70,51 +78,55 @@ class Predictor:
         self.channels = max(member.preprocessing.channels for member in members)
 
     def predict(self, images: Any, *, as_is: bool = False) -> Predictions:
-        """Name what is in uint8 images: [H,W], [N,H,W], [N,H,W,C], [N,C,H,W], or PIL images.
+        """Classify uint8 images: [H,W], [N,H,W], [N,H,W,C] or [N,C,H,W], or PIL images.
 
         Arrays, tensors, or a list of single images of any sizes ([H,W], [H,W,C], [C,H,W]).
-        Raises DataError for another type or shape, for no image and for one without pixels;
-        NumericsError where the scores are not finite.
+        as_is: do not bring photographs of digits to MNIST's form. Raises DataError for another
+        type or shape, for no image and for one without pixels; NumericsError where the scores
+        are not finite.
         """
         batches = [self._prepared(image, as_is) for image in as_images(images)]
         device = self.members[0].preprocessing.mean.device
-        chances = []
+        probabilities = []
+
         with evaluating(self.members), self.forward():
             for batch in batches:
-                found = combine(answer(self.members, batch.to(device)), self.members).cpu()
+                found = combine(predict_views(self.members, batch.to(device)), self.members).cpu()
                 check_finite(found)
-                chances.append(found)
-        return Predictions(self.class_names, torch.cat(chances))
+                probabilities.append(found)
+        return Predictions(self.class_names, torch.cat(probabilities))
 
     def _prepared(self, images: Tensor, as_is: bool) -> Tensor:
-        """Bring uint8 [n,c,h,w] to what training stored: [n,C,h,w], digits as MNIST has them."""
+        """Bring photographs of digits, uint8 [n,c,h,w], to MNIST's form; leave other images."""
         if self.is_digits and not as_is:
-            grey = pixels.to_channels(images, 1)
-            return torch.stack([digits.like_mnist(image) for image in grey])
+            gray = pixels.to_channels(images, 1)
+            return torch.stack([digits.like_mnist(image) for image in gray])
         return images
 
 
 def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
     """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble."""
     given = [path] if isinstance(path, str | Path) else list(path)
-    here = Session(runtime.select_device(device), precision="fp32", channels_last=True)
+    here = session.begin_in_python(device)
     return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), here)
 
 
 def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Session) -> Predictor:
     """Open checkpoints as one predictor.
 
-    Raises UsageError for mirrored views of classes that do not survive them, as evaluating does.
+    Raises UsageError for views that mirror classes which do not survive it, as evaluating does.
     """
     files = checkpoint_files(given)
     networks = open_networks(files, here.device, channels_last=here.channels_last)
+
+    # there is no test set: pictures are taken to be like the images of each network's training
     names = networks[0].class_names
     members = [
         as_member(
             network,
             evaluation,
             class_names=names,
-            mirror_allowed=may_be_mirrored(network.config),
+            mirror_allowed=training_admits_mirroring(network.config),
             dataset=str(network.config["dataset"]["name"]),
         )
         for network in networks
@@ -123,19 +135,10 @@ def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Ses
     return Predictor(members, names, is_digits, here.forward)
 
 
-def may_be_mirrored(config: dict[str, Any]) -> bool:
-    """Return whether a network may see mirror images: its set says so, or it was trained on some.
-
-    config: the plain config of its training. Augmentations that mirror have `force_mirror`, and
-    are refused for other sets without it.
-    """
-    return "force_mirror" in config["augment"] or bool(reflection.survives(config["dataset"]))
-
-
 def as_images(images: Any) -> list[Tensor]:
-    """Return uint8 [n,C,H,W] tensors of what a person calls images, at least one and none empty.
+    """Return images in any of the forms of `Predictor.predict` as uint8 [n,C,H,W] tensors.
 
-    Raises DataError for what is none.
+    Raises DataError for other forms, for no image and for an image without pixels.
     """
     found = _as_batches(images)
     if not sum(len(batch) for batch in found):
@@ -150,13 +153,14 @@ def _as_batches(images: Any) -> list[Tensor]:
         return [_single(image)[None] for image in images]
     if hasattr(images, "convert") and hasattr(images, "getbands"):  # one PIL image
         return [_single(images)[None]]
+
     tensor = _uint8(images)
     if tensor.dim() == 2:
         return [tensor[None, None]]
     if tensor.dim() == 3:
         return [tensor[:, None]]
     if tensor.dim() != 4:
-        raise _unclear(tensor)
+        raise _unknown_shape(tensor)
     return [_channels_first(tensor)]
 
 
@@ -167,7 +171,7 @@ def _single(image: Any) -> Tensor:
     if tensor.dim() == 2:
         return tensor[None]
     if tensor.dim() != 3:
-        raise _unclear(tensor)
+        raise _unknown_shape(tensor)
     return _channels_first(tensor[None])[0]
 
 
@@ -176,7 +180,7 @@ def _channels_first(images: Tensor) -> Tensor:
         return images
     if images.shape[3] in (1, 3):
         return images.permute(0, 3, 1, 2)
-    raise _unclear(images)
+    raise _unknown_shape(images)
 
 
 def _uint8(image: Any) -> Tensor:
@@ -187,7 +191,7 @@ def _uint8(image: Any) -> Tensor:
     return tensor
 
 
-def _unclear(tensor: Tensor) -> DataError:
+def _unknown_shape(tensor: Tensor) -> DataError:
     return DataError(
         f"cannot tell images from a shape of {tuple(tensor.shape)}",
         hint="[H,W], [N,H,W], [N,H,W,C] or [N,C,H,W], C one or three",

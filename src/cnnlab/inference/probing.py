@@ -1,4 +1,4 @@
-"""Data, preprocessing and checkpoints put together as what pictures are drawn from."""
+"""What the pictures of `cnnlab visualize` are drawn from: images, labels and checkpoints."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -6,23 +6,75 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from cnnlab import data, run_folder
 from cnnlab import images as pixels
-from cnnlab import run_folder
+from cnnlab.config.visualization import VisualizeConfig
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.data.store import Store
 from cnnlab.errors import DataError, UsageError
+from cnnlab.evaluation.classes import match_classes
+from cnnlab.inference.datasets import dataset_config, named_split
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.printable import printable, say
 from cnnlab.run_folder import names
-from cnnlab.visualization.probe import Batches, ImageSet
+from cnnlab.visualization.probe import Batches, ImageSet, Probe
 
 MOST_PICTURES = 256
+"""Picture files of the user's own that are looked at."""
+
+
+def probe_of(config: VisualizeConfig, stored: StoredNetwork) -> Probe:
+    """Read the data set and return the images and settings that a network's pictures use."""
+    splits = data.build(dataset_config(config.dataset, stored))
+    store, train = named_split(splits, config.split), splits.train
+    labels = network_labels(store, stored)
+    see = as_seen(stored.preprocessing, stored.network.input_size_pixels)
+    images, known, set_title = shown(config, store, labels, see)
+    searched = (config.batch_size, config.search_images)
+
+    return Probe(
+        images=images,
+        labels=None if known is None else known.to(stored.device),
+        class_names=stored.class_names,
+        normalize=stored.preprocessing.normalize,
+        image_set=image_set(store, labels, see, *searched),
+        train_set=image_set(train, network_labels(train, stored), see, *searched),
+        checkpoints=saved_networks(stored.path, stored.device, config.runtime.channels_last),
+        model_title=str(stored.config["model"]["name"]),
+        checkpoint_title=f"{stored.path.stem} ({moment(stored)})",
+        set_title=set_title,
+        layer=config.layer,
+        units=None if config.units is None else tuple(config.units),
+        num_units=config.num_units,
+        signal=config.signal,
+        batch_size=config.batch_size,
+    )
+
+
+def shown(
+    config: VisualizeConfig, store: Store, labels: Tensor, see: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor | None, str]:
+    """Return the chosen images uint8 [N,C,S,S], their labels where known, and their title."""
+    if config.images:
+        return pictures_from(config.images, see, store.image_shape[2]), None, "own pictures"
+    chosen = (
+        spread(labels, config.num_images)
+        if config.indices is None
+        else checked_indices(config.indices, store)
+    )
+    return see(store.read(chosen)), labels[chosen], f"{store.name} {store.split}"
+
+
+def network_labels(store: Store, stored: StoredNetwork) -> Tensor:
+    """Return the store's labels in the network's class order. Raises DataError for others."""
+    order = match_classes(stored.class_names, store.class_names, "the checkpoint", "the data")
+    return store.labels if order is None else order[store.labels]
 
 
 def as_seen(preprocessing: Preprocessing, size: int) -> Callable[[Tensor], Tensor]:
-    """Return stored uint8 [n,H,W,C] -> uint8 [n,C,S,S] as testing sees them: the central view."""
+    """Return a function that cuts the central view: stored uint8 [n,H,W,C] -> [n,C,S,S]."""
 
     def see(stored: Tensor) -> Tensor:
         on_device = stored.to(preprocessing.mean.device).permute(0, 3, 1, 2)
@@ -38,10 +90,10 @@ def image_set(
     batch_size: int,
     limit: int | None = None,
 ) -> ImageSet:
-    """Return the store's images, `limit` of them and as many of each class, for pictures.
+    """Return the store's images, or `limit` of them with as many of each class.
 
-    labels: of the store, as the network numbers its classes. Sets sorted by class are the reason
-    not to take the first ones.
+    labels: of the store, in the network's class order. The first ones would not do: many sets are
+    sorted by class.
     """
     count = len(store) if limit is None else min(limit, len(store))
     chosen = torch.arange(count) if count == len(store) else spread(labels, count).sort().values
@@ -60,18 +112,18 @@ def image_set(
 def spread(labels: Tensor, count: int) -> Tensor:
     """Return the indices of `count` images, the first of each class, then the second, ...
 
-    The order depends on nothing but the labels, so the same images are shown every time.
+    The order depends on the labels only, so the same images are shown every time.
     """
     rank = torch.zeros_like(labels)
     for label in labels.unique():
-        mine = labels == label
-        rank[mine] = torch.arange(int(mine.sum()))
+        is_class = labels == label
+        rank[is_class] = torch.arange(int(is_class.sum()))
     order = (rank * (int(labels.max()) + 1) + labels).argsort(stable=True)
     return order[:count]
 
 
 def checked_indices(indices: list[int], store: Store) -> Tensor:
-    """Return the asked-for indices; raise UsageError when the split has no such image."""
+    """Return the indices as a tensor. Raises UsageError when the split has no such image."""
     for index in indices:
         if index >= len(store):
             raise UsageError(
@@ -82,7 +134,7 @@ def checked_indices(indices: list[int], store: Store) -> Tensor:
 
 
 def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: int) -> Tensor:
-    """Read picture files as the network sees them: uint8 [N,C,S,S].
+    """Read picture files and cut their central view: uint8 [N,C,S,S].
 
     Raises DataError for a path without pictures, and for the first that cannot be read.
     """
@@ -103,9 +155,9 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
 def saved_networks(
     checkpoint: Path, device: torch.device, channels_last: bool
 ) -> Callable[[], Iterator[tuple[str, nn.Module]]] | None:
-    """Return an iterator maker over the numbered checkpoints beside `checkpoint`, oldest first.
+    """Return what iterates over the run's numbered checkpoints, oldest first: (moment, network).
 
-    One network is in memory at a time. None when there are fewer than two.
+    One network is in memory at a time. Returns None when there are fewer than two.
     """
     files = names.numbered(checkpoint.parent)
     if len(files) < 2:

@@ -4,7 +4,13 @@ from pathlib import Path
 
 from cnnlab import run_folder, runtime
 from cnnlab.files import atomic
-from cnnlab.inference.answer import Answer, document, member_table, short_name, subset_table
+from cnnlab.inference.result import (
+    EvaluationResult,
+    disagreement_table,
+    document,
+    member_table,
+    subset_table,
+)
 from cnnlab.plain_json import json_text
 from cnnlab.reports import page as report
 from cnnlab.reports import sections
@@ -12,78 +18,65 @@ from cnnlab.reports.page import Part, Section, Table, Text
 from cnnlab.run_folder import provenance
 
 
-def write(answer: Answer, folder: Path, command: str) -> Path:
+def write(result: EvaluationResult, folder: Path, command: str) -> Path:
     """Write evaluation_<split>_<views>.html and .json into `folder`; return the page's path.
 
     A later evaluation of the same split and views replaces them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"evaluation_{answer.config.split}_{answer.views}"
-    text = json_text(document(answer)) + "\n"
+    stem = f"evaluation_{result.config.split}_{result.views}"
+    text = json_text(document(result)) + "\n"
     atomic.write_bytes(folder / f"{stem}.json", text.encode())
-    return report.write(folder / f"{stem}.html", title_of(answer), page(answer, command))
+    return report.write(folder / f"{stem}.html", result.title, page(result, command))
 
 
-def title_of(answer: Answer) -> str:
-    """Say who was tested on what."""
-    names = [str(network.config["model"]["name"]) for network in answer.networks]
-    who = names[0] if len(names) == 1 else f"ensemble of {len(names)}"
-    return f"{who} on {answer.store.name}, {answer.config.split} images"
-
-
-def page(answer: Answer, command: str) -> list[Section]:
+def page(result: EvaluationResult, command: str) -> list[Section]:
     """Return everything that was found, the most asked-for first."""
-    names, tally = answer.store.class_names, answer.tally
+    names, tally = result.store.class_names, result.tally
     first: list[Part] = [
-        Text(f"{answer.store.describe()}; views: {answer.views}"),
+        Text(f"{result.store.describe()}; views: {result.views}"),
         sections.figures(tally),
     ]
-    first += [Text(line) for line in (answer.note, answer.warning) if line]
-    device = answer.members[0].preprocessing.mean.device
+    first += [Text(line) for line in (result.note, result.warning) if line]
+    device = result.networks[0].device
     facts = {
         "time": run_folder.now(),
         "device": runtime.describe_device(device),
-        "checkpoints": [str(network.path) for network in answer.networks],
+        "checkpoints": result.checkpoints,
         **provenance.describe(),
     }
     return [
         Section("Figures", first),
-        *_ensemble(answer),
+        *_ensemble(result),
         sections.confusion(tally, names),
-        sections.misses(answer.misses, answer.store),
+        sections.misses(result.misses, result.store),
         sections.classes(tally, names),
         sections.calibration(tally),
-        sections.kernels(answer.networks[0].network),
-        sections.settings(answer.networks[0].config, "Settings of the first network's training"),
+        sections.kernels(result.networks[0].network),
+        sections.settings(result.networks[0].config, "Settings of the first network's training"),
         sections.environment(facts, command),
     ]
 
 
-def _ensemble(answer: Answer) -> list[Section]:
-    if answer.counts is None:
+def _ensemble(result: EvaluationResult) -> list[Section]:
+    if result.counts is None:
         return []
-    names = [short_name(member.name) for member in answer.members]
-    rows = [
-        [name, *(f"{100 * share:.2f} %" for share in shares)]
-        for name, shares in zip(names, answer.disagreement, strict=True)
-    ]
-    numbers = [str(i + 1) for i in range(len(names))]
     return [
-        Section("Members", [Table(*member_table(answer))]),
+        Section("Members", [Table(*member_table(result))]),
         Section(
             "Ensembles by size",
             [
                 Text(
                     "Top-1 error of all subsets of that size, equal weights: mean, lowest, highest."
                 ),
-                Table(*subset_table(answer)),
+                Table(*subset_table(result)),
             ],
         ),
         Section(
             "Disagreement",
             [
                 Text("Share of images that two members name differently."),
-                Table(["member", *numbers], rows),
+                Table(*disagreement_table(result)),
             ],
         ),
     ]

@@ -1,1 +1,4 @@
-"""A training run: put together, resumed, watched, saved and tested."""
+"""A training run: assembled, restored, trained, watched, saved and tested.
+
+Reading order: run, assemble, trainer; then resume and snapshot, starting_weights, ensemble.
+"""

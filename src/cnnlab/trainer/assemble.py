@@ -1,4 +1,4 @@
-"""Put the rooms together for training: data, preprocessing, augmentation, network, update rule."""
+"""Build a training run from its config: data, preprocessing, augmentation, network, update rule."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
+from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs
@@ -19,20 +20,21 @@ from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers, Share
-from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.sharing import judged
-from cnnlab.inference.members import crops_at_once
-from cnnlab.models import Network
+from cnnlab.evaluation.sharing import tally_of_all
+from cnnlab.inference.members import EvaluableNetwork
+from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.curvature import estimate_on, loss_of
-from cnnlab.training import Together, build_step, optimizers, schedules
-from cnnlab.training.latch import Latch
-from cnnlab.training.levenberg_marquardt import with_curvature
+from cnnlab.trainer.starting_weights import StartingWeights
+from cnnlab.training import build_step, optimizers, schedules
+from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
+from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.schedules import Schedule
+from cnnlab.training.steps import DataParallel, TrainStep
 
 EVALUATION_BATCH = 256
 
@@ -51,11 +53,11 @@ class Assembly:
     optimizer: Optimizer
     schedule: Schedule
     step: Step
-    latch: Latch
+    guard: NonFiniteGuard
     total_steps: int
     peers: Peers = ALONE
-    beginning: tuple[str, ...] = ()
-    """Lines that say which weights the training begins with."""
+    starting_weights: tuple[str, ...] = ()
+    """Lines that say which weights training started from; none: from scratch."""
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
@@ -65,27 +67,24 @@ class Assembly:
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""
-        border: int | None = getattr(self.config.evaluation, "padding_pixels", None)
-        if border is None:  # small images: the views of testing stay in the border of training
-            border = int(getattr(self.config.augment, "padding_pixels", 0))
-        cut = views.build(
-            views_name,
-            crop_pixels=self.network.input_size_pixels,
-            image_pixels=self.preprocessing.image_size_pixels,
-            padding_pixels=border if views_name != "center" else 0,
-            mirror_allowed=self.splits.train.mirror_allowed,
-            dataset=self.splits.train.name,
-        )
-        name, at_once = self.config.model.name, self._crops_at_once
-        return Member(name, self.network, self.preprocessing, cut, crops_at_once=at_once)
+        evaluation = self.config.evaluation
+        if views_name != evaluation.name:
+            evaluation = EvaluationConfig(name=views_name)
+        return self._evaluable.member(self.config.model.name, evaluation)
 
     @cached_property
-    def _crops_at_once(self) -> int | None:
-        return crops_at_once(self.network, self.device)
+    def _evaluable(self) -> EvaluableNetwork:
+        train = self.splits.train
+        return EvaluableNetwork(
+            self.network,
+            self.preprocessing,
+            vars(self.config.augment),
+            train.mirror_allowed,
+            train.name,
+        )
 
     def in_order(self, store: Store) -> InOrder:
-        """Return the batches of `store` for evaluation, prepared for the network: a share of it
-        where several processes judge it together."""
+        """Return the batches of `store` for evaluation, this process's share of them."""
         return InOrder(
             store,
             batch_size=EVALUATION_BATCH,
@@ -94,7 +93,7 @@ class Assembly:
             share=self.peers.share,
         )
 
-    def judge(
+    def evaluate(
         self,
         batches: InOrder,
         views_name: str,
@@ -105,7 +104,7 @@ class Assembly:
 
         Raises EvaluationStopped in all of them when one was asked to stop.
         """
-        return judged(
+        return tally_of_all(
             self.peers,
             len(batches),
             lambda: evaluate(
@@ -122,41 +121,36 @@ def assemble(
     config: TrainConfig,
     device: torch.device,
     peers: Peers = ALONE,
-    held: Checkpoint | None = None,
+    *,
+    checkpoint: Checkpoint | None = None,
+    weights: StartingWeights | None = None,
 ) -> Assembly:
     """Build everything that `config` describes, on `device`; nothing is written anywhere.
 
-    held: the checkpoint that the run goes on from or begins with; only its preprocessing is used.
-    Raises DataError where the set is missing, UsageError where settings do not fit each other.
+    checkpoint: what the run starts or continues from; only its preprocessing is used. weights: what
+    the network is given before its first update. Raises DataError where the set is missing,
+    UsageError where settings do not fit each other, CheckpointError where the weights do not.
     """
     splits = data.build(config.dataset)
     train = splits.train
-    preprocessing = starting_weights.preprocessing_of(config.dataset, train, held)
-    augmentation = build_augment(
-        config.augment,
-        mirror_allowed=train.mirror_allowed,
-        statistics=lambda: statistics_for(train, preprocessing),
-    )
-    network = _network(config, preprocessing, augmentation, len(train.class_names)).to(device)
-    starting_weights.freeze(network, config.fine_tuning.train_layers)
-    if config.runtime.compile:
-        compiling.check(network)
+    preprocessing = starting_weights.preprocessing_of(config.dataset, train, checkpoint)
+    augmentation = _augmentation(config, train, preprocessing)
+
+    network = _network(config, preprocessing, augmentation, len(train.class_names), device)
+    loaded = _load_starting_weights(config, network, weights, train.class_names)
+
+    # a network over several devices takes its batches on the first of them
     device = models.home_device(network, device)
     stream = _stream(config, train, preprocessing, device, peers.share)
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
-    step, latch = build_step(
-        config.trainer,
-        device=device,
-        precision=config.runtime.precision,
-        seed=config.seed,
-        loss=loss_of(config.model),
-        together=share_updates(config, network, stream, peers),
-        compiled=config.runtime.compile,
-    )
+
+    train_step = _train_step(config, network, stream, peers, device)
+    step: Step = train_step
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
-        step = with_curvature(step, estimate, stream.steps_per_epoch)
+        step = CurvatureStep(train_step, estimate, stream.steps_per_epoch)
+
     return Assembly(
         config=config,
         device=device,
@@ -168,9 +162,18 @@ def assemble(
         optimizer=optimizers.build(config.optimizer, network),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
         step=step,
-        latch=latch,
+        guard=train_step.guard,
         total_steps=total_steps,
         peers=peers,
+        starting_weights=loaded,
+    )
+
+
+def _augmentation(config: TrainConfig, train: Store, preprocessing: Preprocessing) -> Augmentation:
+    return build_augment(
+        config.augment,
+        mirror_allowed=train.mirror_allowed,
+        statistics=lambda: statistics_for(train, preprocessing),
     )
 
 
@@ -181,7 +184,7 @@ def _stream(
     device: torch.device,
     share: Share,
 ) -> Stream:
-    """Return the endless batches of the training images."""
+    """Return the endless shuffled batches of the training images."""
     sampler = BatchSampler(
         len(train),
         batch_size=config.trainer.batch_size,
@@ -200,9 +203,16 @@ def _stream(
 
 
 def _network(
-    config: TrainConfig, preprocessing: Preprocessing, augmentation: Augmentation, num_classes: int
+    config: TrainConfig,
+    preprocessing: Preprocessing,
+    augmentation: Augmentation,
+    num_classes: int,
+    device: torch.device,
 ) -> Network:
-    """Return the network for images as augmentation hands them over, in its memory layout."""
+    """Return the network for images as the augmentation returns them, on its device, layers frozen.
+
+    Raises UsageError for layers that do not exist, and for a network that cannot be compiled.
+    """
     network = models.build(
         config.model,
         in_channels=preprocessing.channels,
@@ -212,14 +222,46 @@ def _network(
     )
     if config.runtime.channels_last:
         network.to(memory_format=torch.channels_last)
+    network.to(device)
+
+    transfer.freeze(network, config.fine_tuning.train_layers)
+    if config.runtime.compile:
+        compiling.check(network)
     return network
 
 
-def share_updates(config: TrainConfig, network: Network, stream: Stream, peers: Peers) -> Together:
-    """Say how the processes of a job make one update; alone, nothing is shared."""
+def _load_starting_weights(
+    config: TrainConfig,
+    network: Network,
+    weights: StartingWeights | None,
+    class_names: Sequence[str],
+) -> tuple[str, ...]:
+    """Copy the weights into the network; return lines that say what was copied, none without."""
+    if weights is None:
+        return ()
+    return starting_weights.load_into(network, weights, class_names, config.fine_tuning)
+
+
+def _train_step(
+    config: TrainConfig, network: Network, stream: Stream, peers: Peers, device: torch.device
+) -> TrainStep:
+    return build_step(
+        config.trainer,
+        device=device,
+        precision=config.runtime.precision,
+        seed=config.seed,
+        loss=loss_of(config.model),
+        compiled=config.runtime.compile,
+        processes=data_parallel(config, network, stream, peers),
+    )
+
+
+def data_parallel(
+    config: TrainConfig, network: Network, stream: Stream, peers: Peers
+) -> DataParallel | None:
+    """Return how the processes of a job make one update; None for one process."""
     if peers.size == 1:
-        return Together()
-    combine = GradientSum(peers, config.distributed.compression)
-    if config.trainer.accumulate == 1:
-        combine.attach(network)
-    return Together(peers.share, combine, lambda step, labels: stream.num_images_at(step))
+        return None
+    overlap_with = network if config.trainer.accumulate == 1 else None
+    gradient_sum = GradientSum(peers, config.distributed.compression, overlap_with)
+    return DataParallel(peers.share, gradient_sum, stream.num_images_at)

@@ -1,4 +1,4 @@
-"""What LeNet-5 of 1998 trains with: its loss, and the curvature on some images before each pass."""
+"""How lenet5_1998 trains: its loss, and the curvature on some images before each epoch."""
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +16,18 @@ from cnnlab.training.levenberg_marquardt import Estimate
 
 
 def loss_of(model: ModelConfig) -> str:
-    """Return the name of the loss that a model trains with."""
+    """Return the name of a model's training loss."""
     return model.loss if isinstance(model, Lenet5Of1998Config) else "cross_entropy"
 
 
 def estimate_on(
     store: Store, preprocessing: Preprocessing, augmentation: Augmentation, config: TrainConfig
 ) -> Estimate:
-    """Return the estimate over `optimizer.num_curvature_images` images, drawn anew at every step.
+    """Return the curvature estimate over `optimizer.num_curvature_images` random training images.
 
-    store: training images. preprocessing: on the network's device. The images are augmented as in
-    training. The draw is a function of (seed, step), so that a resumed run repeats it.
-    Raises UsageError for other models than lenet5_1998.
+    preprocessing: on the network's device. The images are augmented as in training, and chosen by
+    (seed, step), so that a resumed run chooses the same. Raises UsageError for other models than
+    lenet5_1998.
     """
     assert isinstance(config.optimizer, LevenbergMarquardtConfig)
     if not isinstance(config.model, Lenet5Of1998Config):
@@ -36,6 +36,7 @@ def estimate_on(
             f"{config.model.name}",
             hint="choose model=lenet5_1998, or optimizer=sgd",
         )
+
     num_images = min(config.optimizer.num_curvature_images, len(store))
 
     def estimate(model: nn.Module, step: int) -> dict[str, Tensor]:

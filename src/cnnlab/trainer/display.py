@@ -1,4 +1,4 @@
-"""The lines that `cnnlab train` shows; words only, no arithmetic beyond rounding."""
+"""The lines that `cnnlab train` prints: text only, no arithmetic beyond rounding."""
 
 import platform
 import shlex
@@ -20,11 +20,11 @@ from cnnlab.runtime import describe_device, precision_warning
 from cnnlab.trainer.assemble import Assembly
 
 PREFERRED_VIEWS = ("five_crop", "ten_view", "grid_3x3", "center")
-"""In the order in which a run's last lines propose them."""
+"""Views that a run's last lines propose, the first one that is admitted."""
 
 
 def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch) -> None:
-    """Say what is about to be trained, on what, and what differs from the defaults."""
+    """Print what is about to be trained, on what, and what differs from the defaults."""
     config = parts.config
     console.line(
         f"cnnlab {__version__} · torch {torch.__version__} · Python {platform.python_version()}"
@@ -32,18 +32,23 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     )
     if warning := precision_warning(config.runtime.precision, parts.device):
         console.line(f"warning: {warning}")
+
     console.line(f"run folder  {folder.path}")
     console.line(f"data        {describe_data(parts)}")
     for line in remarks(parts):
         console.line(f"            {line}")
-    for number, line in enumerate(parts.beginning):
+    for number, line in enumerate(parts.starting_weights):
         console.line(f"{'' if number else 'weights':<12}{line}")
+
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
     console.line(f"recipe      {'  '.join(recipe(config))}")
+
     model_table(console, parts)
     if parts.network.frozen:
         console.line(f"trained     {trained_layers(parts.network)}")
+    if parts.peers.size > 1:
+        console.line(f"processes   {parts.peers.size}, which share every batch")
 
 
 def recipe(config: TrainConfig) -> list[str]:
@@ -61,7 +66,7 @@ def recipe(config: TrainConfig) -> list[str]:
 _PLACES = {
     "device": "kept on the device",
     "host": "kept in host memory",
-    "mapped": "read batch by batch",
+    "mapped": "read for each batch",
 }
 
 
@@ -69,6 +74,7 @@ def describe_data(parts: Assembly) -> str:
     """Return '3,500 train / 500 validation / 1,000 test images of mnist5k, ...'."""
     splits, size = parts.splits, parts.preprocessing.image_size_pixels
     stores = [s for s in (splits.train, splits.validation, splits.test) if s is not None]
+
     counts = " / ".join(f"{len(store):,} {store.split}" for store in stores)
     height, width, channels = splits.train.image_shape
     note = " (a subset of MNIST, not the benchmark)" if splits.train.name == "mnist5k" else ""
@@ -79,7 +85,7 @@ def describe_data(parts: Assembly) -> str:
 
 
 def remarks(parts: Assembly) -> list[str]:
-    """Return what the sources noticed about their images, and what would be faster."""
+    """Return notes of the data sets on their images, and advice on what would be faster."""
     stores = (parts.splits.train, parts.splits.validation, parts.splits.test)
     notes = [f"{store.split}: {store.note}" for store in stores if store and store.note]
     advice = parts.stream.advice()
@@ -90,6 +96,7 @@ def model_table(console: Console, parts: Assembly) -> None:
     """Show each layer's output size and parameters, and their sum."""
     summary = summarize(parts.network, parts.config.model.name)
     shown = [row for row in summary.rows if row.num_parameters or row.role in {"pool", "norm"}]
+
     rows = [
         [row.name, "x".join(map(str, row.output_size)), f"{row.num_parameters:,}"] for row in shown
     ]
@@ -117,8 +124,9 @@ def epoch_line(epoch: float, epochs: int, figures: dict[str, float], improved: b
             f"validation loss {figures['validation/loss']:.4f}"
             f" error {figures['validation/top1_error']:6.2%}"
         )
+
     words.append(f"{figures['speed/images_per_second']:,.0f} img/s")
-    words.append(f"rate {figures['train/learning_rate']:.3g}")
+    words.append(f"lr {figures['train/learning_rate']:.3g}")
     return " | ".join(words) + (" *" if improved else "")
 
 
@@ -132,12 +140,13 @@ def test_line(tally: Tally, dataset: str, views: str, chosen: str) -> str:
 
 
 def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
-    """Return commands worth trying now; each of them works as it is printed."""
+    """Return commands to try next; each of them works as it is printed."""
     commands = []
     if parts.config.logging.tensorboard:
         is_below = Path(BASE).resolve() in folder.path.resolve().parents
         place = BASE if is_below else str(folder.path)
         commands.append(f"tensorboard --logdir {shlex.quote(place)}")
+
     words = [f"checkpoint={folder.path}", *plugin_words(parts.config.plugins)]
     if (name := other_views(parts)) is not None:
         words.append(f"evaluation={name}")
@@ -146,7 +155,7 @@ def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
 
 
 def other_views(parts: Assembly) -> str | None:
-    """Return views that the run was not tested with and that its set and network admit."""
+    """Return views that the data set and the network admit, other than those of the test."""
     config, augment = parts.config, parts.config.augment
     names = views.admitted(
         parts.preprocessing.image_size_pixels,
@@ -160,11 +169,11 @@ def other_views(parts: Assembly) -> str | None:
 
 
 def resume_command(folder: Path, plugins: Sequence[str]) -> str:
-    """Return what continues a stopped run; its modules must be named by whoever runs them."""
+    """Return the command that continues a stopped run; it names the plugins to import again."""
     words = [f"resume={folder}", *plugin_words(plugins)]
     return f"cnnlab train {shlex.join(words)}"
 
 
 def plugin_words(plugins: Sequence[str]) -> list[str]:
-    """Return the override that names modules of one's own, or nothing."""
+    """Return the override that names the user's own modules, if there are any."""
     return [f"plugins=[{','.join(plugins)}]"] if plugins else []

@@ -12,13 +12,13 @@ from cnnlab.models.towers import SplitNetwork
 from cnnlab.reports import page as report
 from cnnlab.reports.sections import drawn
 from cnnlab.trainer.assemble import Assembly
-from cnnlab.visualization import PICTURES
+from cnnlab.visualization import draw
 from cnnlab.visualization.figures import Picture
 from cnnlab.visualization.hook import PictureHook, WriteImage
 from cnnlab.visualization.probe import Probe
 
 WHILE_TRAINING = ("filters", "deconvnet")
-IN_REPORTS = ("top9", "neighbours", "predictions", "invariance")
+IN_REPORTS = ("top9", "neighbors", "predictions", "invariance")
 NUM_IMAGES, NUM_UNITS, NUM_SEARCHED, BATCH = 32, 8, 500, 125
 
 
@@ -44,7 +44,7 @@ def sections(model: nn.Module, probe: Probe, names: Sequence[str]) -> list[repor
     found = []
     for name in names:
         try:
-            found.append(as_section(name, PICTURES[name](model, probe)))
+            found.append(as_section(name, draw(name, model, probe)))
         except UsageError:
             continue
     return found

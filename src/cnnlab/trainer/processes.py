@@ -1,4 +1,4 @@
-"""Several processes in one run: the first writes and speaks, the others follow it."""
+"""Several processes in one run: the first one writes and prints, the others follow it."""
 
 import os
 import socket
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnnlab import run_folder
 from cnnlab.config import TrainConfig
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
@@ -14,10 +13,11 @@ from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import RunFolder
 
 Result = TypeVar("Result")
+Plain = TypeVar("Plain")
 
 
-class FollowedRun(RunFolder):
-    """The run folder as the other processes see it: they read, and write nothing."""
+class ReadOnlyRunFolder(RunFolder):
+    """The run folder of every process but the first: it can be read, and never changes."""
 
     def lock(self) -> list[Path]:
         """Leave the lock to the first process."""
@@ -43,28 +43,48 @@ class FollowedRun(RunFolder):
         return []
 
 
-def from_first(peers: Peers, action: Callable[[], Result]) -> Result:
+def from_first(peers: Peers, action: Callable[[], Plain]) -> Plain:
     """Let the first process act and return its result, plain data, in every process.
 
-    An error of ours that it raises is raised in all of them.
+    A CnnlabError that it raises is raised in all of them.
     """
-    outcome: tuple[Any, CnnlabError | None] = (None, None)
+    return led_by_first(peers, action, _unchanged, _unchanged)
+
+
+def led_by_first(
+    peers: Peers,
+    action: Callable[[], Result],
+    describe: Callable[[Result], Plain],
+    rebuild: Callable[[Plain], Result],
+) -> Result:
+    """Let the first process act; the others rebuild its result from a description of it.
+
+    describe: result -> plain data, small enough to send. A CnnlabError that `action` raises is
+    raised in all processes.
+    """
+    result: Result | None = None
+    outcome: tuple[Plain | None, CnnlabError | None] = (None, None)
     if peers.is_first:
         try:
-            outcome = action(), None
+            result = action()
+            outcome = describe(result), None
         except CnnlabError as error:
             if peers.size == 1:
                 raise
             outcome = None, error
-    result: Result
-    result, refusal = peers.broadcast(outcome)
+
+    description, refusal = peers.broadcast(outcome)
     if refusal is not None:
         raise refusal
-    return result
+    return result if peers.is_first else rebuild(description)  # type: ignore[return-value]
+
+
+def _unchanged(plain: Plain) -> Plain:
+    return plain
 
 
 def console_of(peers: Peers, config: TrainConfig) -> Console:
-    """Return the console of this process; only the first one's is seen."""
+    """Return the console of this process; only the first one's is shown."""
     if peers.is_first:
         return Console(progress=config.logging.progress)
     return Console(progress=False, stream=open(os.devnull, "w", encoding="utf-8"))
@@ -84,16 +104,3 @@ def launch_name() -> str | None:
     """Return a name of the torchrun that started this process; its restarts share it."""
     run = os.environ.get("TORCHELASTIC_RUN_ID")
     return None if run is None else f"{run} {socket.gethostname()} {os.getppid()}"
-
-
-def earlier_attempt(folder: str | None) -> str | None:
-    """Return the run folder of the attempt that torchrun restarts, if there is one.
-
-    folder: where the command line wants the run; None: anywhere under outputs/.
-    """
-    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
-        return None
-    if folder is not None:
-        return folder if RunFolder(folder).status().get("launch") == launch_name() else None
-    runs = [facts for facts in run_folder.list_runs() if facts.get("launch") == launch_name()]
-    return str(runs[-1]["path"]) if runs else None

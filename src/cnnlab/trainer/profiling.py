@@ -1,4 +1,4 @@
-"""`runtime.profile=true`: where the time of a training step goes, as a trace and a table."""
+"""`runtime.profile=true`: the time of each operator in a training step, as a trace and a table."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,10 @@ NUM_ROWS = 30
 
 
 class Profile:
-    """A hook that records TRACED_STEPS updates of this process, after WARM_STEPS of them.
+    """A hook that profiles TRACED_STEPS updates of this process, after WARM_STEPS of them.
 
-    Into `folder` come trace.json (open it in a browser at ui.perfetto.dev) and operators.txt, the
-    operators by their own time. The traced updates are slower; what they compute is the same.
+    It writes trace.json (open it at ui.perfetto.dev) and operators.txt, the operators by self time,
+    into `folder`. The profiled updates are slower; what they compute is the same.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class Profile:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self._profiler.stop()
+
         self._folder.mkdir(exist_ok=True)
         self._profiler.export_chrome_trace(str(self._folder / "trace.json"))
         own_time = "self_cuda_time_total" if self._device.type == "cuda" else "self_cpu_time_total"

@@ -25,20 +25,23 @@ SEEN_PIXELS = 48
 
 
 class Reporter:
-    """Tell person and files how a run goes. It reads, and changes nothing that trains."""
+    """Shows and writes the figures of a run; reads its parts, and changes nothing that trains."""
 
     def __init__(
         self, parts: Assembly, progress: Progress, folder: RunFolder, console: Console
     ) -> None:
         self.parts, self.progress, self.folder, self.console = parts, progress, folder, console
         step = progress.state.step
+
         writers: list[Callable[[], Any]] = [
             lambda: JsonlWriter(folder.metrics_file, from_step=step),
             lambda: CsvWriter(folder.path / "metrics.csv", from_step=step),
         ]
         if parts.config.logging.tensorboard:
             writers.append(lambda: TensorboardWriter(folder.tensorboard, from_step=step))
+        # the first process writes for all
         self.writers = Writers(writers if parts.peers.is_first else [], console.line)
+
         self._started = self._training_since = time.monotonic()
         self._num_images = 0
         console.start_bar(parts.total_steps, step, self._description(step))
@@ -49,7 +52,7 @@ class Reporter:
         self.console.advance_bar(state.step, lambda: self._description(state.step))
 
     def step(self, report: StepReport) -> None:
-        """Write the figures of one update; this waits for the device."""
+        """Write the figures of one update; waits for the device."""
         figures = {
             "train/batch_loss": float(report.loss),
             "train/gradient_norm": float(report.gradient_norm),
@@ -58,10 +61,11 @@ class Reporter:
         self.writers.scalars(self.progress.state.step, figures)
 
     def epoch(self, validation: dict[str, float]) -> None:
-        """Show the line of an epoch and write its figures; `validation` may be empty."""
+        """Show one line and write the figures of an epoch; `validation` may be empty."""
         state = self.progress.state
         epoch = state.step / self.parts.stream.steps_per_epoch
         seconds = time.monotonic() - self._training_since
+
         figures = {
             "train/loss": self.progress.running_loss.read(),
             "train/learning_rate": self._rate(),
@@ -70,19 +74,22 @@ class Reporter:
         }
         self.progress.figures.clear()
         self.progress.figures.update(figures)
+
         improved = bool(validation) and self.progress.best.improved
         epochs = self.parts.config.trainer.epochs
         self.console.line(display.epoch_line(epoch, epochs, figures, improved))
         self.writers.scalars(state.step, {"epoch": epoch, **figures})
+
         every = self.parts.config.logging.images_every_epochs
         if every is not None and (round(epoch) % every == 0 or round(epoch) == 1):
             self.pictures()
         self._training_since, self._num_images = time.monotonic(), 0
 
     def pictures(self) -> None:
-        """Write an augmented input batch, the first kernels and projections of a few images."""
+        """Write an augmented batch, the first kernels and projections of a few images."""
         if not self.parts.peers.is_first:
             return
+
         step = self.progress.state.step
         images, _ = next(self.parts.batches(step))
         pictures = positive_to_grey(images[:NUM_PICTURES])
@@ -90,18 +97,21 @@ class Reporter:
         draw_while_training(self.parts, self.writers.images, step)
 
     def test(self, tally: Tally, store: Store, chosen: str, seconds: float) -> None:
-        """Show the closing block and write the test figures and the hyperparameters."""
+        """Show the last lines of a run, and write its test figures and hyperparameters.
+
+        chosen: which network was tested, in words. seconds: that the test took.
+        """
         views = self.parts.config.evaluation.name
         self.console.stop_bar()
         self.console.line()
         self.console.line(display.test_line(tally, store.name, views, chosen))
-        self.console.line(
-            f"{time.monotonic() - self._started:.0f} s in all, {seconds:.1f} s of it testing"
-        )
-        page = ", report.html to begin with" if (self.folder.path / "report.html").is_file() else ""
-        self.console.line(f"everything is in {self.folder.path}{page}; try next:")
+        self.console.line(f"total {time.monotonic() - self._started:.0f} s (test {seconds:.1f} s)")
+
+        page = " (open report.html)" if (self.folder.path / "report.html").is_file() else ""
+        self.console.line(f"results in {self.folder.path}{page}; try next:")
         for command in display.next_commands(self.folder, self.parts):
             self.console.line(f"  {command}")
+
         figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}
         self.writers.scalars(self.progress.state.step, figures | {"test/loss": tally.cross_entropy})
         shown = ["test/top1_error"]
@@ -110,7 +120,7 @@ class Reporter:
         self.writers.hparams(hyperparameters(to_plain(self.parts.config)), shown)
 
     def close(self) -> None:
-        """Take the bar away and close the files."""
+        """Remove the bar and close the files."""
         self.console.stop_bar()
         self.writers.close()
 
@@ -125,7 +135,7 @@ class Reporter:
 
 
 LEARNING = ("model", "dataset", "augment", "optimizer", "schedule", "trainer", "seed")
-"""The sections that decide what is learned; the others say where and how it is shown."""
+"""Sections that decide what is learned; the others, where it runs and what is shown of it."""
 
 
 def hyperparameters(plain: dict[str, Any]) -> dict[str, Any]:
@@ -144,7 +154,7 @@ def flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
 
 
 def _sheet(pictures: Tensor) -> Tensor:
-    """Lay pictures [N,C,h,w] in 0..1 out, eight a row and large enough to see: uint8 [C,H,W]."""
+    """Tile images [N,C,h,w] in 0..1, eight per row, small ones enlarged: uint8 [C,H,W]."""
     zoom = max(1, -(-SEEN_PIXELS // pictures.shape[-1]))
     large = pictures.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
     return (tile(large.cpu(), columns=8, gap_pixels=2) * 255).to(torch.uint8)

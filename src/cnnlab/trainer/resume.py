@@ -1,191 +1,173 @@
-"""Continuing a run: which checkpoint, and what may differ from the run as it was.
+"""Resume a run: find it, lock it, read its checkpoint, compare, restore, record; in this order.
 
-A run goes on with the settings it was started with. The safe ones may change, each of the others
-only when named in `allow_changes`; another model is another run.
+`open_run` comes before anything is built: which run, which checkpoint, which settings differ.
+`restore` comes when the run is built: whether images and environment are the same, its state put
+back, its folder brought in order. A run continues with the settings it was started with; which of
+them may change is decided in `config/changes.py`, what a checkpoint holds in `snapshot.py`.
 """
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cnnlab import __version__, checkpoint, run_folder
+from cnnlab import checkpoint, run_folder
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, of_earlier_run, to_plain
+from cnnlab.config.changes import SAFE, Change, changes_between, check_changes
 from cnnlab.data.recorded import DATA_DIGEST, differences, recorded_digests
 from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
 from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
-from cnnlab.trainer import processes
+from cnnlab.trainer import processes, snapshot
+from cnnlab.trainer.assemble import Assembly
+from cnnlab.trainer.snapshot import Progress, environment
 
-SAFE = (
-    "saving",
-    "logging",
-    "evaluation",
-    "plugins",
-    "dataset.root",
-    "dataset.download",
-    "dataset.residency",
-    "dataset.num_decode_threads",
-    "runtime.device",
-    "runtime.num_threads",
-    "runtime.profile",
-    "trainer.log_every_steps",
-)
-"""Sections and settings that change neither the pictures nor the updates."""
-
-REFUSED = ("model",)
-_ABSENT = "(absent)"
-_NUM_SHOWN = 8
+LENGTH_KEYS = ("trainer.epochs", "trainer.early_stop_epochs")
+"""Settings whose change lets a run continue after an early stop."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """A setting that differs between the run as it was and the command that continues it."""
-
-    key: str
-    old: Any
-    new: Any
-
-    def __str__(self) -> str:
-        return printable(f"{self.key} {self.old} -> {self.new}")
-
-    def within(self, keys: Iterable[str]) -> bool:
-        """Say whether a key or its section is among `keys`."""
-        return any(self.key == key or self.key.startswith(f"{key}.") for key in keys)
-
-    @property
-    def is_safe(self) -> bool:
-        """More epochs are what a finished run is continued for; fewer would cut a schedule."""
-        if self.key == "trainer.epochs" and isinstance(self.old, int):
-            return bool(self.new > self.old)
-        return self.within(SAFE)
-
-
-@dataclass
 class Resumption:
-    """A locked run folder, and the checkpoint to go on from (None: it had not saved yet)."""
+    """A locked run folder, and the checkpoint to continue from (None: it had not saved yet).
+
+    path: the file of the checkpoint. changes: settings that differ from the run's, all allowed.
+    """
 
     folder: RunFolder
     path: Path | None
-    held: Checkpoint | None
+    checkpoint: Checkpoint | None
     changes: list[Change]
 
 
-def prepare(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
+def open_run(config: TrainConfig, say: Callable[[str], None], peers: Peers) -> Resumption | None:
     """Find and lock the run of `config.resume`, read its checkpoint and compare the settings.
 
-    None: the run is complete, `say` was told so, nothing was touched; from a checkpoint that is
-    named itself a run is continued in any case. Raises UsageError for changes that are not allowed,
-    CheckpointError, BusyError.
+    The first process does it; the others read the checkpoint it found. None: the run is complete,
+    `say` was told so, nothing was touched; from a checkpoint that is named itself a run is
+    continued in any case. Raises UsageError for changes that are not allowed, CheckpointError,
+    BusyError.
     """
-    assert config.resume is not None
-    folder = run_folder.find_run(config.resume)
-    if not Path(config.resume).is_file() and _is_complete(folder, config):
+    return processes.led_by_first(peers, lambda: _open(config, say), _places, _opened_by_first)
+
+
+def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
+    named = Path(str(config.resume))
+    folder = run_folder.find_run(str(config.resume))
+    if not named.is_file() and _is_complete(folder, config):
         say(f"this run is complete: {printable(str(folder.path))}; nothing was changed")
         return None
-    for leftover in folder.lock():
-        say(f"removed the leftover of a killed write: {printable(leftover.name)}")
+
+    # locked before it is read: from here on no other process writes a checkpoint
+    for partial in folder.lock():
+        say(f"removed a partial file of an interrupted save: {printable(partial.name)}")
     try:
-        return _compared(folder, config, say)
+        path = named if named.is_file() else run_folder.newest_checkpoint(folder, say)
+        found = None if path is None else checkpoint.read(path)
+        stored = folder.read_config() if found is None else found.document.get("config")
+        if not isinstance(stored, dict):
+            where = printable(str(path))
+            raise CheckpointError("the checkpoint is not one of a training run", where)
+
+        changes = changes_between(_without_resume(stored), comparable(config))
+        check_changes(changes, config.allow_changes)
+        for change in changes:
+            say(f"changed: {change}")
+        return Resumption(folder, path, found, changes)
     except CnnlabError:
         folder.release()
         raise
 
 
-def prepare_together(
-    config: TrainConfig, say: Callable[[str], None], peers: Peers
-) -> Resumption | None:
-    """Let the first process do what `prepare` does; the others read the checkpoint it found."""
-    found: list[Resumption | None] = []
-
-    def find() -> tuple[str, str | None] | None:
-        found.append(prepare(config, say))
-        if (own := found[0]) is None:
-            return None
-        return str(own.folder.path), None if own.path is None else str(own.path)
-
-    places = processes.from_first(peers, find)
-    if found or places is None:
-        return found[0] if found else None
-    folder, path = processes.FollowedRun(places[0]), places[1]
-    held = None if path is None else checkpoint.read(path)
-    return Resumption(folder, None if path is None else Path(path), held, [])
+def _places(opened: Resumption | None) -> tuple[str, str | None] | None:
+    """Return what the first process tells the others: folder and checkpoint, None: complete."""
+    if opened is None:
+        return None
+    return str(opened.folder.path), None if opened.path is None else str(opened.path)
 
 
-def changes_between(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[Change]:
-    """Return the differences of two configs, key by key, in the new one's order."""
-    found = []
-    for name in [*new, *(name for name in old if name not in new)]:
-        key = f"{where}.{name}" if where else name
-        before, after = old.get(name, _ABSENT), new.get(name, _ABSENT)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += changes_between(before, after, key)
-        elif before != after:
-            found.append(Change(key, before, after))
-    return found
+def _opened_by_first(places: tuple[str, str | None] | None) -> Resumption | None:
+    if places is None:
+        return None
+    folder, file = processes.ReadOnlyRunFolder(places[0]), places[1]
+    if file is None:
+        return Resumption(folder, None, None, [])
+    return Resumption(folder, Path(file), checkpoint.read(file), [])
 
 
-def check_changes(changes: list[Change], allowed: list[str]) -> None:
-    """Raise UsageError unless every change is safe or its key (or section) is in `allowed`."""
-    refused = [change for change in changes if change.within(REFUSED)]
-    if refused:
-        raise UsageError(
-            "a resumed run keeps its model", _listed(refused), "start a run of its own instead"
-        )
-    unnamed = [change for change in changes if not (change.is_safe or change.within(allowed))]
-    if unnamed:
-        keys = ",".join([*allowed, *(change.key for change in unnamed)])
-        raise UsageError(
-            "these settings differ from the run's and change its result",
-            _listed(unnamed),
-            f"if you mean it: allow_changes=[{printable(keys)}]",
-        )
+def restore(
+    resumption: Resumption, parts: Assembly, progress: Progress, say: Callable[[str], None]
+) -> None:
+    """Put a newly built run back to where it stopped, and record that it continues.
+
+    Raises UsageError for other images, CheckpointError where the checkpoint does not fit.
+    """
+    found, path = resumption.checkpoint, resumption.path
+    if found is not None and path is not None:
+        check_data(found, parts.splits, parts.config.allow_changes)
+        for warning in environment_warnings(found, parts.device):
+            say(warning)
+
+        snapshot.restore(found, path, parts, progress)
+        if any(change.within(LENGTH_KEYS) for change in resumption.changes):
+            progress.state.stop_reason = None  # an early stop holds only for the length asked for
+        _put_checkpoints_in_order(resumption.folder, parts.peers, progress, say)
+
+    record(resumption, parts.config, progress.state.step)
+    say(f"continuing after step {progress.state.step} from {path or 'the start'}")
 
 
-def check_data(held: Checkpoint, splits: Splits, allowed: list[str]) -> None:
-    """Raise UsageError when the images of any split are not those that the run recorded."""
+def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
+    """Raise UsageError unless the images of every split are those that the run recorded."""
     if DATA_DIGEST in allowed:
         return
-    found = differences(held.document, splits.stores())
-    if found or "train" not in recorded_digests(held.document):
+
+    changed = differences(found.document, splits.stores())
+    if changed or "train" not in recorded_digests(found.document):
         raise UsageError(
             "the images differ from those the run was trained on",
-            "; ".join(str(difference) for difference in found) or "no digest was recorded",
+            "; ".join(str(difference) for difference in changed) or "no digest was recorded",
             f"if you mean it: allow_changes=[{DATA_DIGEST}]",
         )
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Return what bit-identical continuation depends on beside the settings."""
-    return {
-        "cnnlab": ".".join(__version__.split(".")[:2]),
-        "torch": str(torch.__version__),
-        "num_threads": torch.get_num_threads(),
-        "device": device.type,
-        "num_processes": int(os.environ.get("WORLD_SIZE", "1")),
-    }
-
-
-def environment_warnings(held: Checkpoint, device: torch.device) -> list[str]:
-    """Return one line for each part of the environment that is not the run's."""
-    old = held.document.get("environment")
+def environment_warnings(found: Checkpoint, device: torch.device) -> list[str]:
+    """Return one line for each part of the environment that differs from the run's."""
+    old = found.document.get("environment")
     if not isinstance(old, dict):
         return []
+
     return [
-        f"warning: {change}: the run goes on, but not bit-identically"
+        f"warning: {change}: continuing, but not bit-identically"
         for change in changes_between({"num_processes": 1} | old, environment(device))
     ]
 
 
+def _put_checkpoints_in_order(
+    folder: RunFolder, peers: Peers, progress: Progress, say: Callable[[str], None]
+) -> None:
+    """Move later or damaged checkpoints away, and let `best` be the best of what is left."""
+    step, best = progress.state.step, progress.best
+    for moved in folder.set_aside_after(step):
+        say(f"set aside: {moved}")
+
+    best_file = folder.checkpoints / "best.safetensors"
+    if best.step == step and folder.checkpoint_file(step).is_file():
+        folder.mark(step, "best")
+    elif peers.is_first and best.error is not None and not best_file.is_file():
+        say(f"best checkpoint (step {best.step}) is missing; tracking of the best restarts")
+        best.error = None
+    best.error = peers.broadcast(best.error)
+
+
 def record(resumption: Resumption, config: TrainConfig, step: int) -> None:
-    """Make the folder tell of this continuation: run.json, and config.yaml as it is from now."""
+    """Write the continuation into run.json, and the settings from now on into config.yaml."""
     folder = resumption.folder
     facts = folder.status()
     earlier = facts.get("resumed")
@@ -195,12 +177,29 @@ def record(resumption: Resumption, config: TrainConfig, step: int) -> None:
         "changes": [str(change) for change in resumption.changes],
         "test_error_before": facts.get("test_error"),
     }
+
     folder.write_config(comparable(config) | {"resume": None, "allow_changes": []})
     folder.begin_again(
         pid=os.getpid(),
         host=socket.gethostname(),
         resumed=[*(earlier if isinstance(earlier, list) else []), entry],
     )
+
+
+def run_before_restart(folder: str | None) -> str | None:
+    """Return the run folder to resume when torchrun restarted this job, None when it did not.
+
+    folder: where the command line wants the run; None: anywhere under outputs/.
+    """
+    if int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) == 0:
+        return None
+
+    name = processes.launch_name()
+    if folder is not None:
+        return folder if RunFolder(folder).status().get("launch") == name else None
+
+    runs = [facts for facts in run_folder.list_runs() if facts.get("launch") == name]
+    return str(runs[-1]["path"]) if runs else None
 
 
 def comparable(config: TrainConfig) -> dict[str, Any]:
@@ -215,26 +214,6 @@ def _is_complete(folder: RunFolder, config: TrainConfig) -> bool:
     return all(change.within(SAFE) for change in changes_between(old, comparable(config)))
 
 
-def _compared(folder: RunFolder, config: TrainConfig, say: Callable[[str], None]) -> Resumption:
-    named = Path(str(config.resume))
-    path = named if named.is_file() else run_folder.newest_checkpoint(folder, say)
-    held = None if path is None else checkpoint.read(path)
-    old = folder.read_config() if held is None else held.document.get("config")
-    if not isinstance(old, dict):
-        raise CheckpointError("the checkpoint is not one of a training run", printable(str(path)))
-    changes = changes_between(_without_resume(old), comparable(config))
-    check_changes(changes, config.allow_changes)
-    for change in changes:
-        say(f"changed: {change}")
-    return Resumption(folder, path, held, changes)
-
-
 def _without_resume(plain: dict[str, Any]) -> dict[str, Any]:
     known = of_earlier_run(plain)
     return {k: v for k, v in known.items() if k not in ("resume", "allow_changes")}
-
-
-def _listed(changes: list[Change]) -> str:
-    shown = "; ".join(str(change) for change in changes[:_NUM_SHOWN])
-    more = len(changes) - _NUM_SHOWN
-    return shown + (f"; and {more} more" if more > 0 else "")

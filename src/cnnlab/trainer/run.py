@@ -1,8 +1,10 @@
-"""One run from its config to its test error, in one folder that explains itself."""
+"""One run from its config to its test error, in one run folder."""
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -10,71 +12,123 @@ from cnnlab import run_folder
 from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
+from cnnlab.data.recorded import left_out_of, state_of
 from cnnlab.distributed import Peers
-from cnnlab.run_folder import RunFolder
-from cnnlab.trainer import processes, resume, starting_weights
+from cnnlab.errors import RunError
+from cnnlab.run_folder import RunFolder, provenance
+from cnnlab.runtime import describe_device
+from cnnlab.trainer import display, processes, resume, starting_weights
 from cnnlab.trainer.assemble import Assembly, assemble
+from cnnlab.trainer.reporter import Reporter
 from cnnlab.trainer.resume import Resumption
-from cnnlab.trainer.starting_weights import Origin
-from cnnlab.trainer.trainer import Training
+from cnnlab.trainer.snapshot import Progress
+from cnnlab.trainer.stalls import StallWatch
+from cnnlab.trainer.starting_weights import StartingWeights
+from cnnlab.trainer.trainer import Trainer
 
 
-def train_together(
+@dataclass(frozen=True)
+class OpenRun:
+    """A run that is assembled, in a folder that the first process has locked."""
+
+    folder: RunFolder
+    parts: Assembly
+    resumption: Resumption | None
+    console: Console
+    launch: Launch
+
+    def train(self) -> None:
+        """Train, this process its share, then test; a resumed run is restored first."""
+        parts, folder, console, resumption = self.parts, self.folder, self.console, self.resumption
+        display.header(console, parts, folder, self.launch)
+        progress = Progress.at_start(parts)
+        if resumption is not None:
+            resume.restore(resumption, parts, progress, console.line)
+        folder.update_status(**_facts(parts, self.launch))
+
+        stalls = StallWatch(parts, folder, console)
+        if resumption is None or resumption.checkpoint is None:
+            stalls.before_training()
+        with contextlib.closing(Reporter(parts, progress, folder, console)) as reporter:
+            Trainer(parts, progress, folder, reporter, stalls).run()
+
+
+@contextlib.contextmanager
+def opened(
     config: TrainConfig, launch: Launch, device: torch.device, console: Console, peers: Peers
-) -> None:
-    """Train, this process its share; the first one owns the run folder."""
-    with contextlib.ExitStack() as held:
-        resumption, origin = None, None
+) -> Iterator[OpenRun | None]:
+    """Give the run of `config`, assembled; None where the run to continue is complete.
+
+    Its folder is locked inside the block, and run.json says how the block ended.
+    """
+    with contextlib.ExitStack() as stack:
+        resumption, weights = None, None
         if config.resume is None:
-            config, origin = starting_weights.begin(config, launch.overrides, peers)
+            config, weights = starting_weights.resolve(config, launch.overrides, peers)
         else:
-            resumption = resume.prepare_together(config, console.line, peers)
+            resumption = resume.open_run(config, console.line, peers)
             if resumption is None:
+                yield None
                 return
-            held.callback(resumption.folder.release)
-            if resumption.held is None and config.fine_tuning.weights is not None:
-                origin = starting_weights.read(config.fine_tuning.weights, config.model)
-        parts = build(config, device, peers, resumption, origin)
+            stack.callback(resumption.folder.release)
+            # a run that had not saved yet starts from its weights once more
+            if resumption.checkpoint is None and config.fine_tuning.weights is not None:
+                weights = starting_weights.read(config.fine_tuning.weights, config.model)
+
+        parts = _assembled(config, device, peers, resumption, weights)
         parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
         processes.check_alone(peers, len(getattr(parts.network, "devices", ())))
-        folder = resumption.folder if resumption else claim_together(config, launch, peers)
-        launch.run, launch.log = str(folder.path), str(folder.log_file)
+
+        # a folder is made only now, when nothing speaks against the run any more
+        folder = resumption.folder if resumption else _claim_for_all(config, launch, peers)
         if peers.is_first:
             console.log_to(folder.log_file)
         peers.report_to(str(folder.path), lambda message: failed(folder.path, message))
         with recorded(folder):
-            Training(parts, folder, console, launch).run(resumption)
+            yield OpenRun(folder, parts, resumption, console, launch)
 
 
-def build(
+def _assembled(
     config: TrainConfig,
     device: torch.device,
     peers: Peers,
     resumption: Resumption | None,
-    origin: Origin | None,
+    weights: StartingWeights | None,
 ) -> Assembly:
-    """Assemble the run; at its start it gets the weights that it begins with, if there are any."""
-    held = origin.held if origin else None
-    if resumption is not None and resumption.held is not None:
-        held = resumption.held
-    parts = assemble(config, device, peers, held)
-    if origin is not None:
-        parts.beginning = starting_weights.take_over(
-            parts.network, origin, parts.splits.train.class_names, config.fine_tuning
-        )
-    return parts
+    """Assemble the run; it sees images as the checkpoint did that it starts or continues from."""
+    stored = weights.checkpoint if weights else None
+    if resumption is not None and resumption.checkpoint is not None:
+        stored = resumption.checkpoint
+    return assemble(config, device, peers, checkpoint=stored, weights=weights)
 
 
-def claim_together(config: TrainConfig, launch: Launch, peers: Peers) -> RunFolder:
-    """Let the first process claim the run folder, and return it as this process may use it."""
-    claimed: list[RunFolder] = []
+def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
+    """Return what run.json says of a run from its first update on."""
+    config = parts.config
+    return {
+        "status": "running",
+        "command": launch.command,
+        "model": config.model.name,
+        "dataset": config.dataset.name,
+        "seed": config.seed,
+        "device": describe_device(parts.device),
+        "residency": parts.stream.residency,
+        **state_of(parts.splits),
+        "left_out": left_out_of(parts.splits),
+        "num_processes": parts.peers.size,
+        "launch": processes.launch_name(),
+        **provenance.describe(),
+    }
 
-    def claim() -> str:
-        claimed.append(claim_folder(config, launch))
-        return str(claimed[0].path)
 
-    path = processes.from_first(peers, claim)
-    return claimed[0] if claimed else processes.FollowedRun(path)
+def _claim_for_all(config: TrainConfig, launch: Launch, peers: Peers) -> RunFolder:
+    """Let the first process claim the run folder; the others only read it."""
+    return processes.led_by_first(
+        peers,
+        lambda: claim_folder(config, launch),
+        lambda claimed: str(claimed.path),
+        processes.ReadOnlyRunFolder,
+    )
 
 
 def claim_folder(config: TrainConfig, launch: Launch) -> RunFolder:
@@ -99,7 +153,7 @@ def failed(path: Path, message: str) -> None:
 
 @contextlib.contextmanager
 def recorded(folder: RunFolder) -> Iterator[None]:
-    """Write into run.json how the block ended, and let go of the folder."""
+    """Write into run.json how the block ended, and release the folder."""
     try:
         yield
     except BaseException as error:
@@ -109,3 +163,12 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         raise
     finally:
         folder.release()
+
+
+@contextlib.contextmanager
+def failing_as(folder: RunFolder) -> Iterator[None]:
+    """Raise RunError for what the block raises: whoever reports it learns the run folder."""
+    try:
+        yield
+    except (Exception, KeyboardInterrupt) as error:
+        raise RunError(str(folder.path), error) from error

@@ -1,19 +1,19 @@
-"""A training run <-> the tensors and the document of one checkpoint."""
+"""A training run <-> the tensors and the document of one checkpoint; reads and writes no file."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torch
 
-from cnnlab import checkpoint
+from cnnlab import __version__, checkpoint
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
 from cnnlab.data.recorded import state_of
 from cnnlab.errors import CheckpointError
 from cnnlab.models import Network
 from cnnlab.trainer.assemble import Assembly
-from cnnlab.trainer.resume import environment
 from cnnlab.training.hooks import Best, RunningLoss
 from cnnlab.training.loop import TrainState
 from cnnlab.training.optimizers import load_optimizer_tensors, optimizer_tensors
@@ -24,31 +24,39 @@ INTERRUPTED = "interrupted"
 
 @dataclass
 class Progress:
-    """What a run must remember beside its weights to go on exactly where it stopped."""
+    """What a run must remember beside its weights to continue exactly where it stopped."""
 
     state: TrainState
     running_loss: RunningLoss
     best: Best
     figures: dict[str, float]
-    validation_due: bool = False  # stopped between an update and the validation behind it
+    validation_due: bool = False  # stopped between an update and the validation after it
+
+    @classmethod
+    def at_start(cls, parts: Assembly) -> "Progress":
+        """Return the progress of a run that made no update yet."""
+        state = TrainState(parts.network, parts.optimizer)
+        return cls(state, RunningLoss(parts.device), Best(), {})
 
 
-def tensors_of(parts: Assembly, progress: Progress) -> dict[str, Tensor]:
-    """Return weights, optimizer state, preprocessing and running loss by name; live, not copied."""
+def take(parts: Assembly, progress: Progress) -> Checkpoint:
+    """Return the run as it is now; its tensors are live, not copied."""
     weights = {f"model.{name}": value for name, value in parts.network.state_dict().items()}
     input_tensors, _ = parts.preprocessing.state()
-    return (
+    tensors = (
         weights
         | optimizer_tensors(progress.state.optimizer, parts.network)
         | input_tensors
         | progress.running_loss.tensors()
     )
+    return Checkpoint(tensors, _document(parts, progress))
 
 
-def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
-    """Return everything else as plain JSON."""
+def _document(parts: Assembly, progress: Progress) -> dict[str, Any]:
+    """Return everything but the tensors as plain JSON."""
     network = parts.network
     step, reason = progress.state.step, progress.state.stop_reason
+
     return {
         "config": to_plain(parts.config) | {"resume": None, "allow_changes": []},
         "environment": environment(parts.device),
@@ -72,36 +80,44 @@ def document_of(parts: Assembly, progress: Progress) -> dict[str, Any]:
     }
 
 
-def restore(held: Checkpoint, path: Path, parts: Assembly, progress: Progress) -> None:
-    """Put a run back to where `held`, read from `path`, was written.
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what bit-identical continuation depends on beside the settings."""
+    return {
+        "cnnlab": ".".join(__version__.split(".")[:2]),
+        "torch": str(torch.__version__),
+        "num_threads": torch.get_num_threads(),
+        "device": device.type,
+        "num_processes": int(os.environ.get("WORLD_SIZE", "1")),
+    }
 
-    Raises CheckpointError when it does not fit.
+
+def restore(found: Checkpoint, path: Path, parts: Assembly, progress: Progress) -> None:
+    """Put a run back to where `found` was written.
+
+    path: its file, for messages. Raises CheckpointError when it does not fit.
     """
-    weights = checkpoint.section(held.tensors, "model.")
-    _load_weights(parts.network, weights, path)
-    load_optimizer_tensors(progress.state.optimizer, parts.network, held.tensors)
+    restore_weights(found, path, parts.network)
+    load_optimizer_tensors(progress.state.optimizer, parts.network, found.tensors)
+
     try:
-        progress.running_loss.load_tensors(held.tensors)
-        progress.best.load_state_dict(held.document["best"])
-        parts.schedule.load_state_dict(held.document["schedule"])
-        progress.figures.update(held.document["metrics"])
-        progress.state.step = int(held.document["step"])
-        progress.validation_due = bool(held.document.get("validation_due"))
-        progress.state.stop_reason = held.document.get("stop_reason")
+        progress.running_loss.load_tensors(found.tensors)
+        progress.best.load_state_dict(found.document["best"])
+        parts.schedule.load_state_dict(found.document["schedule"])
+        progress.figures.update(found.document["metrics"])
+        progress.state.step = int(found.document["step"])
+        progress.validation_due = bool(found.document.get("validation_due"))
+        progress.state.stop_reason = found.document.get("stop_reason")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the checkpoint lacks {error}, so no run can go on from it", str(path)
+            f"the checkpoint lacks {error}, so no run can continue from it", str(path)
         ) from error
 
 
-def restore_weights(path: Path, parts: Assembly) -> None:
-    """Give the network the weights of `path`, and leave all else as it is."""
-    weights = checkpoint.section(checkpoint.read(path).tensors, "model.")
-    _load_weights(parts.network, weights, path)
+def restore_weights(found: Checkpoint, path: Path, network: Network) -> None:
+    """Copy the checkpoint's weights into the network, after names, shapes and types were checked.
 
-
-def _load_weights(network: Network, weights: dict[str, Tensor], path: Path) -> None:
-    """Check all names, shapes and types, then load; a split network parts what was joined."""
+    A network on two devices hands out joined tensors, and splits them again as it loads them.
+    """
     joined = dict(network.state_dict())
-    checkpoint.copy_into(joined, weights, path)
+    checkpoint.copy_into(joined, checkpoint.section(found.tensors, "model."), path)
     network.load_state_dict(joined)

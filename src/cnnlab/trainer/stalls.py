@@ -1,7 +1,7 @@
-"""Whether a training is likely to stall, or has stalled: what `cnnlab train` says of it.
+"""Warnings of a training that is likely to stall, or has stalled; nothing is stopped.
 
-It stops nothing. The measure is the one of `cnnlab summary init_report=true`, on a few images of
-the training set; it draws nothing from training's randomness and changes nothing of the network.
+The measure is that of `cnnlab summary init_report=true`, on a few training images. It uses none of
+the training's random numbers and changes nothing of the network.
 """
 
 import dataclasses
@@ -26,102 +26,109 @@ from cnnlab.trainer.curvature import loss_of
 
 FEWEST_IMAGES, MOST_IMAGES = 8, 64
 MULTIPLY_ADDS = 4_000_000_000
-"""What one look may cost: 64 images of a small network, 8 of AlexNet at 224 pixels."""
+"""Of one measurement: 64 images of a small network, 8 of AlexNet at 224 pixels."""
 
-UPDATES_BEFORE_JUDGING = 100
-"""Epochs that end sooner are not called a stall: no network has learned by then."""
+FEWEST_UPDATES = 100
+"""Before so many updates nothing is called a stall: no network has learned by then."""
 
 WARNINGS = "warnings"
-"""Where run.json keeps what was said, by kind: start, chance, dead."""
+"""Key of run.json for the warnings so far, by kind: start, chance, dead."""
 
 ADAPTIVE = (AdamwConfig, LevenbergMarquardtConfig)
 """Update rules that scale each weight's step by its own gradients."""
 
 
 class StallWatch:
-    """Look at the network before its first update and after each epoch; say each thing once."""
+    """Warns before the first update and after each epoch, of each kind of problem once."""
 
     def __init__(self, parts: Assembly, folder: RunFolder, console: Console) -> None:
         self.parts, self.folder, self.console = parts, folder, console
         self._images = example_images(parts)
-        self._said: dict[str, str] = folder.status().get(WARNINGS) or {}
-        self._advice = calmer(parts.config)
+        self._warned: dict[str, str] = folder.status().get(WARNINGS) or {}
+        self._advice = smaller_steps(parts.config)
 
     def before_training(self) -> None:
-        """Warn where the start is likely to stall, and name what would not."""
+        """Warn where the start is likely to stall, and name a setting that would not."""
         if len(self._images) < 2:
-            return  # what depends on the image shows between two of them
+            return  # a variation over images takes two of them
+
         start = report_start(self.parts.network, self._images)
         self.folder.update_status(start={"score_share": start.score_share})
         adaptive = isinstance(self.parts.config.optimizer, ADAPTIVE)
         if start.is_enough(adaptive=adaptive):
             return
 
-        self._advice = self._other_start(adaptive) or self._advice
-        self._say(
+        self._advice = self._better_start(adaptive) or self._advice
+        self._warn(
             "start",
-            f"training is likely to stall: {start.score_share:.2%} of the scores' size depends on "
-            f"the image, of networks that train {start.least_share(adaptive=adaptive):.2%} or "
-            f"more; {self._advice}",
+            f"training is likely to stall: the scores vary with the image by only "
+            f"{start.score_share:.2%} of their size (networks that train: "
+            f"{start.least_share(adaptive=adaptive):.2%} or more); {self._advice}",
         )
 
     def after_epoch(self, step: int, epoch: float, figures: dict[str, float]) -> None:
-        """Warn where the network still guesses, and where a layer is dead.
+        """Warn where the network is still at chance level, and where a layer is dead.
 
         figures: of the epoch, `train/loss` among them and `validation/top1_error` if there are
         validation images.
         """
-        if step < UPDATES_BEFORE_JUDGING or self.parts.config.trainer.overfit_one_batch:
+        if step < FEWEST_UPDATES or self.parts.config.trainer.overfit_one_batch:
             return
-        if guesses := self._guesses(figures):
-            self._say("chance", f"after epoch {epoch:g} {guesses}; if it stays so: {self._advice}")
 
-        if "dead" not in self._said and len(self._images):
+        if found := self._at_chance(figures):
+            text = f"after epoch {epoch:g} {found} is at chance level; if it stays there:"
+            self._warn("chance", f"{text} {self._advice}")
+
+        if "dead" not in self._warned and len(self._images):
             dead = report_start(self.parts.network, self._images).dead_layer
             if dead is not None:
-                self._say(
+                self._warn(
                     "dead",
-                    f"after epoch {epoch:g} all units of {dead} are 0 for every image looked at, "
-                    f"so no layer before it learns any more; {self._advice}",
+                    f"after epoch {epoch:g} all units of {dead} are 0 on every sampled image, "
+                    f"so the layers before it get no gradient; {self._advice}",
                 )
 
-    def _guesses(self, figures: dict[str, float]) -> str | None:
-        """Return the figure that is no better than guessing, None where it is or cannot tell."""
+    def _at_chance(self, figures: dict[str, float]) -> str | None:
+        """Return the figure that a constant answer would reach too; None: there is none.
+
+        The validation error where there is one, else the training loss where it is cross entropy.
+        """
         validation, train = self.parts.splits.validation, self.parts.splits.train
         error, loss = figures.get("validation/top1_error"), figures["train/loss"]
         if validation is not None and error is not None:
-            worse = error >= error_of_guessing(validation)
-            return f"the validation error, {error:.1%}, is that of guessing" if worse else None
+            at_chance = error >= chance_error(validation)
+            return f"the validation error ({error:.1%})" if at_chance else None
+
         if loss_of(self.parts.config.model) != "cross_entropy":
             return None
-        worse = loss >= loss_of_guessing(train)
-        return f"the training loss, {loss:.2f}, is that of guessing" if worse else None
+        return f"the training loss ({loss:.2f})" if loss >= chance_loss(train) else None
 
-    def _say(self, kind: str, text: str) -> None:
-        if kind in self._said:
+    def _warn(self, kind: str, text: str) -> None:
+        if kind in self._warned:
             return
-        self._said[kind] = f"warning: {text}"
-        self.console.line(self._said[kind])
-        self.folder.update_status(**{WARNINGS: self._said})
+        self._warned[kind] = f"warning: {text}"
+        self.console.line(self._warned[kind])
+        self.folder.update_status(**{WARNINGS: self._warned})
 
-    def _other_start(self, adaptive: bool) -> str | None:
-        """Return the setting with which the same images make the largest difference, if enough.
+    def _better_start(self, adaptive: bool) -> str | None:
+        """Return the setting with which the scores vary most with the image, if that is enough.
 
         The networks are built and measured, so that the advice holds for this size and these
-        images. Weights that were taken from a checkpoint are not drawn, so no draw is advised.
+        images. Pretrained weights are not initialized, so no initialization is advised.
         """
         if self.parts.config.fine_tuning.weights is not None:
             return None
+
         found = [
-            (report.score_share, f"{key} has {report.score_share:.1%}")
-            for key, report in self._others()
+            (report.score_share, f"with {key}: {report.score_share:.1%}")
+            for key, report in self._measured_alternatives()
             if report.is_enough(adaptive=adaptive)
         ]
         return max(found)[1] if found else None
 
-    def _others(self) -> Iterator[tuple[str, InitReport]]:
+    def _measured_alternatives(self) -> Iterator[tuple[str, InitReport]]:
         config, task = models.on_one_device(self.parts.config.model), self.parts.network.task
-        for words, other in neighbors(config):
+        for words, other in alternatives(config):
             network = models.build(
                 other,
                 in_channels=task.in_channels,
@@ -132,8 +139,8 @@ class StallWatch:
             yield words, report_start(network, self._images.cpu())
 
 
-def neighbors(config: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
-    """Yield (key=value, settings) for each other first draw, and each other activation."""
+def alternatives(config: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
+    """Yield (key=value, settings) for each other initialization, and each other activation."""
     fields = {field.name: field for field in dataclasses.fields(config)}
     for name in ("initialization", "activation"):
         for choice in fields[name].metadata["choices"] or () if name in fields else ():
@@ -143,34 +150,35 @@ def neighbors(config: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
 
 
 def example_images(parts: Assembly) -> Tensor:
-    """Return a few training images as the network sees them when it is tested, [N, C, S, S]."""
+    """Return a few training images as the network sees them in testing: float32 [N,C,S,S]."""
     train, size = parts.splits.train, parts.network.input_size_pixels
     cost = summarize(parts.network, parts.config.model.name).num_multiply_adds
     number = max(FEWEST_IMAGES, min(MOST_IMAGES, MULTIPLY_ADDS // max(1, cost)))
+
     order = torch.randperm(len(train), generator=make_generator(parts.config.seed, "init_report"))
     pixels = train.read(order[:number].sort().values).permute(0, 3, 1, 2).to(parts.device)
     whole = parts.preprocessing.prepare(pixels)
     return parts.preprocessing.normalize(views.Views("center", size)(whole)[:, 0])
 
 
-def error_of_guessing(store: Store) -> float:
-    """Return the least error that a constant answer may reach on these images by luck.
+def chance_error(store: Store) -> float:
+    """Return the least error that a constant prediction may reach on these images by luck.
 
-    The error of the commonest class less two standard deviations of a count of so many images.
+    The error of predicting the most frequent class, less two standard deviations of the count.
     """
     shares = store.labels.bincount().double() / len(store)
     error = 1 - float(shares.max())
     return error - 2 * (error * (1 - error) / len(store)) ** 0.5
 
 
-def loss_of_guessing(store: Store) -> float:
-    """Return the cross-entropy of answering with the shares of the classes: ln K where equal."""
+def chance_loss(store: Store) -> float:
+    """Return the cross entropy of predicting the class frequencies: ln K where they are equal."""
     shares = store.labels.bincount().double() / len(store)
     return float(torch.special.entr(shares).sum())
 
 
-def calmer(config: TrainConfig) -> str:
-    """Return what helps where a rate is too high: a lower one, or clipping where there is none."""
+def smaller_steps(config: TrainConfig) -> str:
+    """Return advice against a learning rate that is too high: a lower one, or clipping."""
     slower = f"try optimizer.learning_rate={config.optimizer.learning_rate / 10:g}"
     clips = config.trainer.clip_gradient_norm is not None
     if clips or isinstance(config.optimizer, LevenbergMarquardtConfig):

@@ -1,31 +1,17 @@
-"""Training: the loop, what a step does, update rules, rates, and what happens every n steps.
+"""Training: the loop, one update, update rules, rates, and what happens every n steps.
 
 Read loop.py first; then steps.py, optimizers.py, schedules.py, hooks.py.
 """
-
-from dataclasses import dataclass
 
 import torch
 
 from cnnlab import compiling
 from cnnlab.config.training import TrainerConfig
-from cnnlab.distributed.share import WHOLE, Share
+from cnnlab.distributed.share import WHOLE
 from cnnlab.runtime import dropout_seeder, forward_precision
-from cnnlab.training import losses, steps
-from cnnlab.training.latch import Latch
-from cnnlab.training.loop import Step
-
-
-@dataclass(frozen=True)
-class Together:
-    """How an update is shared by several processes; by default there is one.
-
-    combine: adds up gradients and loss. num_images: (step, labels) -> images of all processes.
-    """
-
-    share: Share = WHOLE
-    combine: steps.Combine = steps.alone
-    num_images: steps.NumImages = steps.own_count
+from cnnlab.training import losses
+from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.steps import DataParallel, TrainStep
 
 
 def build_step(
@@ -34,31 +20,24 @@ def build_step(
     device: torch.device,
     precision: str,
     seed: int,
-    together: Together = Together(),
     loss: str = "cross_entropy",
     compiled: bool = False,
-) -> tuple[Step, Latch]:
-    """Return the step that `config` describes, and the latch that guards it.
+    processes: DataParallel | None = None,
+) -> TrainStep:
+    """Return the training step that `config` describes.
 
-    compiled: compute the loss forward and back as one graph for each size of a batch.
-    Each process draws dropout masks of its own. The host must ask the latch now and then:
-    `latch.check(state)` raises NumericsError.
+    compiled: compute the loss, forward and backward, as one graph for each batch size. processes:
+    those that share the update; each draws dropout masks of its own. The caller must run
+    `step.guard.check(state)` now and then, which raises NumericsError.
     """
-    recipe = steps.Recipe(
-        loss=losses.build(loss),
+    compute_loss = losses.of_network(losses.build(loss))
+    share = WHOLE if processes is None else processes.share
+    return TrainStep(
+        compute_loss=compiling.compiled(compute_loss) if compiled else compute_loss,
+        guard=NonFiniteGuard(device),
+        seed_dropout=dropout_seeder(seed, device, share.rank, share.size),
         precision=forward_precision(precision, device),
-        seed_dropout=_own_dropout(dropout_seeder(seed, device), together.share),
-        parts=config.accumulate,
-        num_images=together.num_images,
-        compiler=compiling.compiled if compiled else steps.as_written,
+        num_parts=config.accumulate,
+        clip_gradient_norm=config.clip_gradient_norm,
+        processes=processes,
     )
-    latch = Latch(device)
-    name = "plain" if config.accumulate == 1 else "accumulating"
-    clip = config.clip_gradient_norm
-    step = steps.build(name, recipe, latch=latch, clip_gradient_norm=clip, combine=together.combine)
-    return step, latch
-
-
-def _own_dropout(seed_dropout: steps.SeedDropout, share: Share) -> steps.SeedDropout:
-    """Number the forward passes of all processes, so that no two have the same masks."""
-    return lambda index: seed_dropout(index * share.size + share.rank)

@@ -1,7 +1,7 @@
-"""What happens every n steps: validation and what follows from it, running figures, stopping.
+"""Hooks of the training loop: actions every n steps, validation, early stopping, running loss.
 
-Hooks take (state, report). They use no training randomness and leave the model in train mode. What
-must survive a resume is plain JSON behind `state_dict` and `load_state_dict`.
+A hook is called with (state, report) after each update. It uses no training randomness and leaves
+the model in train mode. What a resume must restore is plain JSON: `state_dict`, `load_state_dict`.
 """
 
 import time
@@ -16,12 +16,15 @@ from cnnlab.training.loop import Hook, StepReport, TrainState
 from cnnlab.training.schedules import Schedule
 
 Figures = dict[str, float]
+"""Metrics of a validation by name, `top1_error` (a fraction) among them."""
+
 Listener = Callable[[TrainState, Figures], None]
+"""Called with the metrics of each validation."""
 
 
 @dataclass
 class Every:
-    """Act after every `steps` updates, and after update number `last_step` when it is given."""
+    """Call `action` every `steps` updates, and after update number `last_step` if one is given."""
 
     steps: int
     action: Hook
@@ -34,7 +37,7 @@ class Every:
 
 @dataclass
 class EveryMinutes:
-    """Act at the first update after each `minutes` of wall-clock time."""
+    """Call `action` at the first update after each `minutes` of wall-clock time."""
 
     minutes: float
     action: Hook
@@ -52,9 +55,10 @@ class EveryMinutes:
 
 @dataclass
 class Validate:
-    """Measure the model and tell the listeners, in order; the model returns to train mode.
+    """Evaluate the model and pass the metrics to the listeners, in order.
 
-    measure: model -> figures, `top1_error` (a fraction) among them. `figures` keeps the last ones.
+    measure: model -> metrics; it gets the model in eval mode, which then returns to train mode.
+    figures: the metrics of the last validation.
     """
 
     measure: Callable[[nn.Module], Figures]
@@ -67,13 +71,14 @@ class Validate:
             self.figures = self.measure(state.model)
         finally:
             state.model.train()
+
         for listener in self.listeners:
             listener(state, self.figures)
 
 
 @dataclass
 class Best:
-    """The smallest validation error so far; `improved` tells of the last validation."""
+    """Track the smallest validation error; `improved`: whether the last validation reached it."""
 
     error: float | None = None
     step: int = 0
@@ -85,19 +90,19 @@ class Best:
             self.error, self.step = figures["top1_error"], state.step
 
     def state_dict(self) -> dict[str, Any]:
-        """Return error and step as plain JSON."""
+        """Return error and step, as plain JSON."""
         return {"error": self.error, "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.error, self.step = state["error"], int(state["step"])
 
 
 @dataclass
 class EarlyStop:
-    """Stop when `best` is `patience_steps` updates old; it reads what `Best` keeps.
+    """Stop training when the validation error has not improved for `patience_steps` updates.
 
-    It stands behind `best` among the listeners and has no memory of its own.
+    best: a listener that is called before this one; early stopping keeps no state of its own.
     """
 
     best: Best
@@ -113,7 +118,7 @@ class EarlyStop:
 
 
 def drop_rate(schedule: Schedule) -> Listener:
-    """Return a listener that shows the validation error to `schedule` (only plateau looks)."""
+    """Return a listener that passes the validation error to `schedule`; only plateau uses it."""
 
     def listener(state: TrainState, figures: Figures) -> None:
         schedule.observe(figures["top1_error"], state.step)
@@ -122,7 +127,7 @@ def drop_rate(schedule: Schedule) -> Listener:
 
 
 class RunningLoss:
-    """The mean loss per image since the last `read`; added up on the device in float64."""
+    """The mean loss per image since the last `read`, summed on the device in float64."""
 
     def __init__(self, device: torch.device) -> None:
         self._sum = torch.zeros((), dtype=torch.float64, device=device)
@@ -133,20 +138,20 @@ class RunningLoss:
         self._num_images += report.num_images
 
     def read(self) -> float:
-        """Wait for the device, return the mean (nan without images) and start anew."""
+        """Wait for the device, return the mean (nan without images) and reset."""
         mean = float(self._sum) / self._num_images if self._num_images else float("nan")
         self._sum.zero_()
         self._num_images = 0
         return mean
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return what a checkpoint in the middle of an epoch keeps."""
+        """Return the state that a checkpoint in the middle of an epoch holds."""
         return {
             "running_loss.sum": self._sum,
             "running_loss.num_images": torch.tensor(self._num_images),
         }
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Take back what `tensors` gave."""
+        """Restore what `tensors` returned."""
         self._sum.copy_(tensors["running_loss.sum"])
         self._num_images = int(tensors["running_loss.num_images"])

@@ -1,12 +1,13 @@
-"""Stochastic diagonal Levenberg-Marquardt: a rate of its own for every weight.
+"""Stochastic diagonal Levenberg-Marquardt: a learning rate for each weight.
 
-w' = w - eta / (mu + h) * gradient, where h, the weight's second derivative, is re-estimated on
+w' = w - eta / (mu + h) * gradient, where h, the weight's second derivative, is estimated again on
 a few hundred images before each pass.
 Source: LeCun et al. 1998, appendix C. The paper updates after each single example and prints eta
 for the gradient of one; here gradients are means over the batch, so eta grows with the batch.
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ class DiagonalLevenbergMarquardt(UpdateRule):
     ) -> None:
         super().__init__(params, {"lr": lr, "damping": damping, "weight_decay": weight_decay})
 
+    def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
+        return {"curvature": torch.zeros_like(parameter)}
+
     @torch.no_grad()
     def set_curvature(self, curvatures: dict[Tensor, Tensor]) -> None:
         """Keep the second derivative of each parameter in its state."""
@@ -44,14 +48,14 @@ class DiagonalLevenbergMarquardt(UpdateRule):
             weights = [weight for weight in group["params"] if weight.grad is not None]
             if not weights:
                 continue
+
             gradients = [weight.grad for weight in weights]
-            if group["weight_decay"]:
-                gradients = list(
-                    torch._foreach_add(gradients, weights, alpha=group["weight_decay"])
-                )
+            if decay := group["weight_decay"]:
+                gradients = list(torch._foreach_add(gradients, weights, alpha=decay))
             rates = torch._foreach_add([self._curvature(w) for w in weights], group["damping"])
             torch._foreach_reciprocal_(rates)
             torch._foreach_mul_(rates, -group["lr"])
+
             if self.found_inf is not None:
                 _zero_where(self.found_inf, [*rates, *gradients])
             torch._foreach_addcmul_(weights, rates, gradients)
@@ -64,27 +68,37 @@ class DiagonalLevenbergMarquardt(UpdateRule):
         return curvature
 
 
-def with_curvature(step: Step, estimate: Estimate, every_steps: int) -> Step:
-    """Return a step that estimates the curvature before the first update of each pass.
+@dataclass(frozen=True)
+class CurvatureStep:
+    """A training step that estimates the curvature before the first update of each pass.
 
     The estimate is made from the weights as they are at that step, so a resumed run makes it
-    again or finds it in the optimizer's state. The step raises NumericsError, nothing changed,
-    where the estimate is not finite: no loss would show it before the weights are lost.
+    again or finds it in the optimizer's state. Raises NumericsError, with nothing changed, where
+    the estimate is not finite: no loss would show it before the weights are lost.
     """
 
-    def curved(state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
-        if state.step % every_steps == 0:
-            found = estimate(state.model, state.step)
-            _check_finite(found, state.step)
-            named = dict(state.model.named_parameters())
-            assert isinstance(state.optimizer, DiagonalLevenbergMarquardt)
-            trained: dict[Tensor, Tensor] = {
-                named[name]: h for name, h in found.items() if named[name].requires_grad
-            }
-            state.optimizer.set_curvature(trained)
-        return step(state, images, labels)
+    train_step: Step
+    estimate: Estimate
+    every_steps: int
 
-    return curved
+    def __call__(self, state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
+        """Update the network of `state`, with a new estimate where one is due."""
+        if state.step % self.every_steps == 0:
+            self._estimate(state)
+        return self.train_step(state, images, labels)
+
+    def _estimate(self, state: TrainState) -> None:
+        curvatures = self.estimate(state.model, state.step)
+        _check_finite(curvatures, state.step)
+
+        assert isinstance(state.optimizer, DiagonalLevenbergMarquardt)
+        parameters = dict(state.model.named_parameters())
+        trained: dict[Tensor, Tensor] = {
+            parameters[name]: curvature
+            for name, curvature in curvatures.items()
+            if parameters[name].requires_grad
+        }
+        state.optimizer.set_curvature(trained)
 
 
 def _zero_where(found_inf: Tensor, tensors: list[Tensor]) -> None:

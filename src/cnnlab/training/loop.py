@@ -1,4 +1,4 @@
-"""The training loop, whole: it knows a state, an endless batch iterator, a rate and callables."""
+"""The training loop: a state, an endless batch iterator, a learning rate and callables."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 class TrainState:
     """What training changes: the eager model, its optimizer, and the number of updates made.
 
-    A hook ends the run by giving a `stop_reason`.
+    A hook ends training by setting `stop_reason`.
     """
 
     model: nn.Module
@@ -22,7 +22,7 @@ class TrainState:
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one update says of itself; the tensors stay on the device until a hook asks.
+    """The metrics of one update; the tensors stay on the device until a hook reads them.
 
     loss: mean over the batch. gradient_norm: before clipping. Both are detached scalars.
     """
@@ -45,9 +45,9 @@ def fit(
     hooks: Iterable[Hook],
     total_steps: int,
 ) -> None:
-    """Update `state` until `total_steps` updates were made or a hook gives a reason to stop.
+    """Train until `total_steps` updates were made or a hook sets `state.stop_reason`.
 
-    batches: images on the device, ready for the model, and labels; the first one belongs to
+    batches: images on the device, ready for the model, and labels; the first batch is that of
     `state.step`. rate_at: step -> factor of each parameter group's base rate. Hooks run after
     every update in the order given, and leave the model in train mode.
     """
@@ -57,11 +57,12 @@ def fit(
         set_rate(state.optimizer, rate_at(state.step))
         report = step(state, images, labels)
         state.step += 1
+
         for hook in hooks:
             hook(state, report)
 
 
 def set_rate(optimizer: Optimizer, factor: float) -> None:
-    """Give every parameter group `factor` times its own base rate."""
+    """Set the learning rate of every parameter group to `factor` times its base rate."""
     for group in optimizer.param_groups:
         group["lr"] = factor * group["base_rate"]

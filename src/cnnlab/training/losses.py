@@ -1,18 +1,20 @@
-"""Losses as sums over images, so that parts of a batch add up to the whole.
+"""Losses summed over images, so that parts of a batch add up to the whole.
 
-A loss takes scores [N,K] (larger is better) and labels [N] int64, and returns a float32 scalar:
-the sum over the N images. The step divides by the number of images of the whole batch.
+A loss takes scores [N,K] (larger is better) and labels [N] int64, and returns a scalar: the sum
+over the N images. The training step divides by the number of images of the whole batch.
 """
 
 from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+NetworkLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""(network, images, labels) -> loss summed over the images."""
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -34,13 +36,13 @@ def squared_distance(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 RUBBISH_DISTANCE = 10.0
-"""j of equation 9; the paper calls it a positive constant and prints no value."""
+"""j of equation 9, the distance to the rubbish class; the paper prints no value for it."""
 
 
 def discriminative_distance(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the sum of y_label + log(e^-j + sum_i e^-y_i), y the distances: other classes recede.
+    """Return the sum of y_label + log(e^-j + sum_i e^-y_i), which also pushes other classes away.
 
-    e^-j stands for rubbish; without it this is the cross-entropy of the scores.
+    y are the distances, e^-j is the rubbish class; without it this is the scores' cross-entropy.
     Source: LeCun et al. 1998, equation 9.
     """
     rubbish = scores.new_full((len(scores), 1), -RUBBISH_DISTANCE)
@@ -62,3 +64,12 @@ def build(name: str) -> Loss:
     if name not in LOSSES:
         raise UsageError(f"there is no loss {name!r}", hint=f"one of {', '.join(LOSSES)}")
     return LOSSES[name]
+
+
+def of_network(loss: Loss) -> NetworkLoss:
+    """Return the forward pass and `loss` as one function, which can be compiled as one graph."""
+
+    def network_loss(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return loss(network(images), labels)
+
+    return network_loss

@@ -1,6 +1,6 @@
-"""Update rules, parameter groups, and optimizer state by parameter name."""
+"""Optimizers, parameter groups, and optimizer state by parameter name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from cnnlab.config.training import (
+    OPTIMIZERS,
     AdamwConfig,
     LevenbergMarquardtConfig,
     OptimizerConfig,
@@ -19,12 +20,12 @@ from cnnlab.training.update_rule import UpdateRule
 
 
 class Sgd(UpdateRule):
-    """Momentum in torch's fused kernel, without the bookkeeping that torch.optim puts around it.
+    """SGD with momentum in torch's fused kernel, without the overhead of torch.optim around it.
 
     v' = momentum * v + weight_decay * w + gradient, w' = w - lr * v'. With `rate_in_velocity`
     v' = momentum * v + lr * (weight_decay * w + gradient), w' = w - v': the velocity keeps the
-    rates at which it was gathered, so a drop of the rate acts with a delay. The state
-    `momentum_buffer` holds v.
+    rates at which it was accumulated, so a drop of the rate acts with a delay. v is the state
+    `momentum_buffer`.
     Source of the second form: Krizhevsky et al. 2012, section 5, first two equations, -v for v. The
     gradient is the mean over the batch, as there.
     """
@@ -40,9 +41,12 @@ class Sgd(UpdateRule):
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.rate_in_velocity = rate_in_velocity
 
+    def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
+        return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; those of a group lie on one device."""
+        """Update every parameter that has a gradient; those of a group are on one device."""
         for group in self.param_groups:
             weights: list[Tensor] = []
             gradients: list[Tensor] = []
@@ -53,11 +57,12 @@ class Sgd(UpdateRule):
                     gradients.append(weight.grad)
                     if group["momentum"]:
                         velocities.append(self.state[weight]["momentum_buffer"])
+
             if weights:
                 self._update(group, weights, gradients, velocities)
 
     step.hooked = True  # type: ignore[attr-defined]
-    """Keeps torch.optim from wrapping `step` with marks for a profiler and a search for hooks."""
+    """Keeps torch.optim from wrapping `step` with profiler marks and a search for hooks."""
 
     def _update(
         self,
@@ -66,12 +71,15 @@ class Sgd(UpdateRule):
         gradients: list[Tensor],
         velocities: list[Tensor],
     ) -> None:
-        rate, decay, found_inf = group["lr"], group["weight_decay"], self.found_inf
+        found_inf = self.found_inf
         if found_inf is not None:
             found_inf = found_inf.to(weights[0].device, non_blocking=True)
+
+        rate, decay = group["lr"], group["weight_decay"]
         if self.rate_in_velocity:
             gradients = list(torch._foreach_mul(gradients, rate))
             rate, decay = 1.0, rate * decay
+
         settings: dict[str, Any] = {
             "lr": rate,
             "weight_decay": decay,
@@ -85,34 +93,25 @@ class Sgd(UpdateRule):
         torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
 
 
-def _sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
     return Sgd(groups, lr=config.learning_rate, momentum=config.momentum)
 
 
-def _sgd_2012(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_sgd_2012(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
     rate, momentum = config.learning_rate, config.momentum
     return Sgd(groups, lr=rate, momentum=momentum, rate_in_velocity=True)
 
 
-def _adamw(config: AdamwConfig, groups: list[dict[str, Any]]) -> Optimizer:
+def build_adamw(config: AdamwConfig, groups: list[dict[str, Any]]) -> Optimizer:
     # Fused: torch's other forms refuse `found_inf`, which the guard of a training sets.
     betas = (config.beta1, config.beta2)
     return AdamW(groups, lr=config.learning_rate, betas=betas, eps=config.epsilon, fused=True)
 
 
-def _levenberg_marquardt(
+def build_levenberg_marquardt(
     config: LevenbergMarquardtConfig, groups: list[dict[str, Any]]
 ) -> Optimizer:
     return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
-
-
-OPTIMIZERS: dict[str, Callable[[Any, list[dict[str, Any]]], Optimizer]] = {
-    "sgd": _sgd,
-    "sgd_2012": _sgd_2012,
-    "adamw": _adamw,
-    "levenberg_marquardt": _levenberg_marquardt,
-}
-"""Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state."""
 
 
 def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
@@ -121,7 +120,8 @@ def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
     Each group carries its `base_rate`, which the loop multiplies with the schedule. The state
     exists from the start, filled with zeros, also where the first update is skipped.
     """
-    optimizer = OPTIMIZERS[config.name](config, parameter_groups(config, model))
+    builder = OPTIMIZERS[config.name].load()
+    optimizer: Optimizer = builder(config, parameter_groups(config, model))
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))
@@ -129,13 +129,14 @@ def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
 
 
 def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str, Any]]:
-    """Return weights and biases as groups with their own rate and decay, each on one device.
+    """Return parameter groups: weights and biases with their own rate and decay, per device.
 
-    Biases are all parameters of one dimension: the shift and scale of norms are among them.
+    Biases are all parameters of one dimension, shift and scale of normalization layers included.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     bias_rate = config.learning_rate * config.bias_rate_factor
     bias_decay = config.weight_decay if config.decay_biases else 0.0
+
     groups = []
     for device in dict.fromkeys(p.device for p in trained):
         weights = [p for p in trained if p.device == device and p.dim() > 1]
@@ -144,6 +145,7 @@ def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str
             _group("weights", weights, config.learning_rate, config.weight_decay),
             _group("biases", biases, bias_rate, bias_decay),
         ]
+
     return [group for group in groups if group["params"]]
 
 
@@ -153,15 +155,15 @@ def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> 
 
 def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
     """Return the state before the first update under the keys that torch uses."""
-    if isinstance(optimizer, DiagonalLevenbergMarquardt):
-        return {"curvature": torch.zeros_like(parameter)}
+    if isinstance(optimizer, UpdateRule):
+        return optimizer.empty_state(group, parameter)
     if isinstance(optimizer, AdamW):
         return {
             "step": torch.zeros((), device=parameter.device),
             "exp_avg": torch.zeros_like(parameter),
             "exp_avg_sq": torch.zeros_like(parameter),
         }
-    return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
+    return {}
 
 
 def optimizer_tensors(optimizer: Optimizer, model: nn.Module) -> dict[str, Tensor]:
@@ -180,17 +182,19 @@ def load_optimizer_tensors(
 ) -> None:
     """Copy `tensors`, named as `optimizer_tensors` names them, into the state of `optimizer`.
 
-    Other names than `optimizer.*` are not looked at. The copy keeps each state's device and memory
-    format, so that the run goes on bit for bit. Raises CheckpointError when names or shapes differ.
+    Names other than `optimizer.*` are ignored. The copy keeps each state's device and memory
+    format, so that a resumed run is bit-identical. Raises CheckpointError when names or shapes
+    differ.
     """
     live = optimizer_tensors(optimizer, model)
     given = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
     if different := sorted(live.keys() ^ given.keys()):
         raise CheckpointError(
-            "the checkpoint holds the state of another update rule or model",
+            "the checkpoint holds the state of another optimizer or model",
             different[0],
-            "resume with the optimizer and model that the run began with",
+            "resume with the optimizer and model that the run was started with",
         )
+
     for name, target in live.items():
         if target.shape != given[name].shape:
             shapes = f"{list(given[name].shape)}, expected {list(target.shape)}"

@@ -1,7 +1,7 @@
-"""How the learning rate changes: a factor of each parameter group's base rate, at every step.
+"""Learning rate schedules: a factor of each parameter group's base rate, at every step.
 
-Every schedule but plateau is a pure function of the step. All answer the same four questions, so
-the loop, the validation hook and the checkpoint need not know which one it is.
+Every schedule but plateau is a pure function of the step. All have the same four methods, so the
+loop, the validation hook and the checkpoint need not know which one it is.
 """
 
 import math
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config.training import (
+    SCHEDULES,
     CosineScheduleConfig,
     OneCycleScheduleConfig,
     PlateauScheduleConfig,
@@ -19,32 +20,32 @@ from cnnlab.config.training import (
 
 
 class Schedule:
-    """A rate that depends on the step alone; validation and resume leave it as it is."""
+    """A learning rate that depends on the step alone; it has no state."""
 
     def __init__(self, factor_at: Callable[[int], float]) -> None:
         self._factor_at = factor_at
 
     def rate_at(self, step: int) -> float:
-        """Return the factor in force during update number `step`, counted from 0."""
+        """Return the factor for update number `step`, counted from 0."""
         return self._factor_at(step)
 
     def observe(self, validation_error: float, step: int) -> None:
-        """Take note of a validation error (a fraction) measured after `step` updates."""
+        """Record a validation error (a fraction) measured after `step` updates."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what cannot be computed from the step, as plain JSON."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
 
 class Plateau(Schedule):
     """Multiply the rate by `factor` when the validation error stops improving.
 
-    An improvement is any smaller error. After a drop the patience starts anew.
+    Any smaller error is an improvement. After a drop the patience is counted from there.
     Source: Krizhevsky et al. 2012, section 5: divided by 10 when the validation error rate
-    stopped improving, three times in all. They did it by hand; the patience is ours.
+    stopped improving, three times in total. They did it by hand; the patience is ours.
     """
 
     def __init__(self, factor: float, patience_steps: int, max_drops: int) -> None:
@@ -77,7 +78,7 @@ def step_factor(step: int, *, drop_steps: list[int], factor: float) -> float:
 
 
 def cosine_factor(step: int, *, warmup_steps: int, total_steps: int, final: float) -> float:
-    """Return a linear rise that ends at 1 after `warmup_steps`, then half a cosine towards `final`.
+    """Return a linear warmup that ends at 1 after `warmup_steps`, then half a cosine to `final`.
 
     The first step already has a rate above zero; the value `final` is reached one step after the
     last. Source: Loshchilov and Hutter 2017 (SGDR), equation 5, one period.
@@ -91,28 +92,28 @@ def cosine_factor(step: int, *, warmup_steps: int, total_steps: int, final: floa
 def one_cycle_factor(
     step: int, *, peak_step: float, total_steps: int, start: float, final: float
 ) -> float:
-    """Return straight lines from `start` to 1 at `peak_step` and on to `final` at `total_steps`."""
+    """Return straight lines from `start` to 1 at `peak_step` and to `final` at `total_steps`."""
     if step < peak_step:
         return start + (1 - start) * step / peak_step
     progress = min(1.0, (step - peak_step) / max(1e-9, total_steps - peak_step))
     return 1 + (final - 1) * progress
 
 
-def _constant(config: ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_constant(config: ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     return Schedule(lambda step: 1.0)
 
 
-def _step(config: StepScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_step(config: StepScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     drop_steps = [round(epoch * steps_per_epoch) for epoch in config.at_epochs]
     return Schedule(lambda step: step_factor(step, drop_steps=drop_steps, factor=config.factor))
 
 
-def _table(config: TableScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_table(config: TableScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     drop_steps = [round(epoch * steps_per_epoch) for epoch in config.at_epochs]
     return Schedule(lambda step: config.fractions[sum(step >= drop for drop in drop_steps)])
 
 
-def _cosine(config: CosineScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_cosine(config: CosineScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     warmup_steps = round(config.warmup_epochs * steps_per_epoch)
     return Schedule(
         lambda step: cosine_factor(
@@ -124,7 +125,9 @@ def _cosine(config: CosineScheduleConfig, steps_per_epoch: int, total_steps: int
     )
 
 
-def _one_cycle(config: OneCycleScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_one_cycle(
+    config: OneCycleScheduleConfig, steps_per_epoch: int, total_steps: int
+) -> Schedule:
     return Schedule(
         lambda step: one_cycle_factor(
             step,
@@ -136,20 +139,13 @@ def _one_cycle(config: OneCycleScheduleConfig, steps_per_epoch: int, total_steps
     )
 
 
-def _plateau(config: PlateauScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
+def build_plateau(
+    config: PlateauScheduleConfig, steps_per_epoch: int, total_steps: int
+) -> Schedule:
     return Plateau(config.factor, config.patience_epochs * steps_per_epoch, config.max_drops)
-
-
-SCHEDULES: dict[str, Callable[[Any, int, int], Schedule]] = {
-    "constant": _constant,
-    "step": _step,
-    "table": _table,
-    "cosine": _cosine,
-    "one_cycle": _one_cycle,
-    "plateau": _plateau,
-}
 
 
 def build(config: ScheduleConfig, steps_per_epoch: int, total_steps: int) -> Schedule:
     """Return the schedule that `config.name` selects, for a run of `total_steps` updates."""
-    return SCHEDULES[config.name](config, steps_per_epoch, total_steps)
+    schedule: Schedule = SCHEDULES[config.name].load()(config, steps_per_epoch, total_steps)
+    return schedule

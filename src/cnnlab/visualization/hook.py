@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
-from cnnlab.visualization import PICTURES
+from cnnlab.visualization import draw
 from cnnlab.visualization.figures import to_pixels
 from cnnlab.visualization.probe import Probe
 
@@ -27,7 +27,7 @@ class PictureHook:
         """Draw and write every picture."""
         for name in self.names:
             try:
-                pictures = PICTURES[name](model, self.probe)
+                pictures = draw(name, model, self.probe)
             except UsageError:
                 continue
             for picture in pictures:

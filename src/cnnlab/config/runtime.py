@@ -1,0 +1,32 @@
+"""Settings of the machine: device, precision, threads, and several processes."""
+
+from dataclasses import dataclass
+
+from cnnlab.config.schema import setting
+
+
+@dataclass(kw_only=True)
+class RuntimeConfig:
+    """Device, precision, threads and compilation."""
+
+    device: str = setting("auto, cpu, cuda or cuda:N")
+    precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
+    num_threads: int | None = setting("CPU threads; null: torch's default", at_least=1)
+    deterministic: bool = setting("deterministic CUDA algorithms: bit-identical runs, slower")
+    channels_last: bool = setting("channels_last memory format")
+    compile: bool = setting(
+        "compile network and loss into one graph per batch size, for training", earlier=False
+    )
+    profile: bool = setting("write a profiler trace of 20 training steps into the run folder")
+
+
+@dataclass(kw_only=True)
+class DistributedConfig:
+    """Settings of several processes under torchrun; without effect on one."""
+
+    timeout_seconds: float = setting(
+        "end the job after this long without progress; must exceed the time to save", above=0
+    )
+    compression: str = setting(
+        "gradient compression; bf16 halves the traffic and rounds", choices=("none", "bf16")
+    )

@@ -1,0 +1,30 @@
+"""Settings of `cnnlab convert`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.schema import parse, setting
+
+
+@dataclass(kw_only=True)
+class ConvertConfig:
+    """`cnnlab convert`; the suffix of the output selects its format."""
+
+    source: str | None = setting(
+        "cnnlab checkpoint, torchvision's AlexNet (.pth, .safetensors), or the word torchvision"
+    )
+    output: str | None = setting("file to write: .safetensors, .pth or .onnx; must not exist yet")
+    model: ModelConfig
+    dataset: DatasetConfig
+    augment: AugmentConfig
+    class_names: str | None = setting(
+        "text file with one class name per line; null: ImageNet's if there are 1000 classes"
+    )
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
+
+
+def parse_convert(plain: dict[str, Any]) -> ConvertConfig:
+    """Check and type what `cnnlab convert` was given."""
+    return parse(ConvertConfig, plain)

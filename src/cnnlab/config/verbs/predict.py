@@ -1,0 +1,35 @@
+"""Settings of `cnnlab predict`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnlab.config.checks import check_runtime, refuse_empty
+from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.config.runtime import RuntimeConfig
+from cnnlab.config.schema import parse, setting
+
+
+@dataclass(kw_only=True)
+class PredictConfig:
+    """`cnnlab predict`."""
+
+    checkpoint: list[str] = setting("checkpoints, run folders or latest; several: an ensemble")
+    images: list[str] = setting("image files, or folders of them")
+    evaluation: EvaluationConfig
+    runtime: RuntimeConfig
+    pictures: str = setting(
+        "auto: convert photographed digits to the form of MNIST; as_is: never",
+        choices=("auto", "as_is"),
+    )
+    top: int = setting("classes to print per image", at_least=1)
+    format: str = setting("output format", choices=("text", "csv", "json"))
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
+
+
+def parse_predict(plain: dict[str, Any]) -> PredictConfig:
+    """Check and type what `cnnlab predict` was given."""
+    config = parse(PredictConfig, plain)
+    check_runtime(config.runtime)
+    refuse_empty(config.checkpoint, "checkpoint", "checkpoint=PATH, a run folder, or latest")
+    refuse_empty(config.images, "images", "images=FILE, images=FOLDER or several: images=[A,B]")
+    return config

@@ -1,0 +1,64 @@
+"""Settings of `cnnlab visualize`."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from cnnlab.config.checks import check_runtime, refuse_empty
+from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
+from cnnlab.config.pictures import PICTURES
+from cnnlab.config.runtime import RuntimeConfig
+from cnnlab.config.schema import parse, setting
+from cnnlab.errors import UsageError
+
+
+@dataclass(kw_only=True)
+class VisualizeConfig:
+    """`cnnlab visualize`."""
+
+    checkpoint: str | None = setting("checkpoint, run folder or latest")
+    what: list[str] = setting("pictures to draw", choices=(*PICTURES, "all"))
+    dataset: DatasetConfig | StoredDatasetConfig
+    split: str = setting("split to take images from", choices=("test", "validation", "train"))
+    images: list[str] = setting("image files and folders to use instead of images of the split")
+    indices: list[int] | None = setting(
+        "indices of images in the split; null: the first of each class", at_least=0
+    )
+    num_images: int = setting("number of images if indices is null", at_least=1, at_most=256)
+    search_images: int | None = setting(
+        "images that top9, neighbors and evolution search; null: all", at_least=1
+    )
+    layer: str | None = setting("layer to visualize; null: chosen per picture")
+    units: list[int] | None = setting("units of the layer; null: the most active", at_least=0)
+    num_units: int = setting("number of units if units is null", at_least=1, at_most=64)
+    signal: str = setting(
+        "backward rule at rectifiers", choices=("deconvnet", "gradient", "guided")
+    )
+    output: str | None = setting("folder for the pictures; null: pictures/ in the run folder")
+    formats: list[str] = setting("file formats of each picture", choices=("png", "svg"))
+    runtime: RuntimeConfig
+    batch_size: int = setting("images per batch", at_least=1)
+    plugins: list[str] = setting("Python modules to import that register choices of your own")
+
+
+def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
+    """Check and type what `cnnlab visualize` was given."""
+    config = parse(VisualizeConfig, plain)
+    check_runtime(config.runtime)
+    _check_precision(config.runtime)
+
+    refuse_empty(config.what, "what", "what=filters, what=[filters,top9] or what=all")
+    refuse_empty(config.formats, "formats", "formats=png, formats=svg or both: formats=[png,svg]")
+    if config.indices is not None:
+        refuse_empty(config.indices, "indices", "indices=[0,5], or null for some of each class")
+    if config.units is not None:
+        refuse_empty(config.units, "units", "units=[0,5], or null for the most active")
+    return config
+
+
+def _check_precision(runtime: RuntimeConfig) -> None:
+    """Raise UsageError for a precision that the projections do not support."""
+    if runtime.precision == "bf16":
+        raise UsageError(
+            "visualize does not support runtime.precision=bf16: projections need float32",
+            hint="runtime.precision=fp32, or tf32 on a GPU",
+        )

@@ -1,0 +1,51 @@
+"""Detect a non-finite loss or gradient on the device, without waiting for it at every step."""
+
+from math import isfinite
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from cnnlab.errors import NumericsError
+from cnnlab.training.loop import TrainState
+
+
+class NonFiniteGuard:
+    """Skip every update from the first non-finite loss or gradient norm on.
+
+    The flag is on the device, under the name `found_inf` that torch's gradient scaler uses: with 1
+    in it every update rule leaves parameters and state as they are; torch's own rules do so in
+    their fused form, and raise in the others. The host reads it in `check`: every n steps and
+    before each save.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._zero_or_nan = torch.zeros((), device=device)  # nan after a non-finite value
+        self._found_inf = torch.zeros((), device=device)  # 1 after a non-finite value
+        self._history: list[tuple[Tensor, Tensor, float]] = []
+
+    def watch(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
+        """Check one step's loss and norm, before its update. Nothing waits for the device."""
+        self._zero_or_nan.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
+        torch.ne(self._zero_or_nan, 0, out=self._found_inf)
+        optimizer.grad_scale, optimizer.found_inf = None, self._found_inf  # type: ignore[attr-defined]
+
+        self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
+
+    def check(self, state: TrainState) -> None:
+        """Wait for the device; raise NumericsError with the first bad step, its loss and rate."""
+        history, self._history = self._history, []
+        if float(self._zero_or_nan) == 0:
+            return
+
+        first_step = state.step - len(history)
+        step, loss, rate = next(
+            (first_step + place, float(loss), rate)
+            for place, (loss, norm, rate) in enumerate(history)
+            if not isfinite(loss + norm)
+        )
+        raise NumericsError(
+            f"the loss or its gradient is not finite at step {step}: loss {loss:g}",
+            f"learning rate {rate:g}",
+            "lower optimizer.learning_rate, or set trainer.clip_gradient_norm",
+        )

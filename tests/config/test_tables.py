@@ -1,0 +1,67 @@
+"""The tables of choices: each row can be built, in its room, from the arguments of its group."""
+
+import inspect
+from typing import Any, get_type_hints
+
+import pytest
+
+from cnnlab.command.verbs import VERBS
+from cnnlab.config import PICTURES, ModelChoice, TrainConfig
+from cnnlab.config.models import MODELS, LinearConfig
+from cnnlab.config.tables import Table, load_by_name, table_of
+from cnnlab.errors import UsageError
+
+TABLES: dict[str, Table[Any]] = {
+    table.group: table for hint in get_type_hints(TrainConfig).values() if (table := table_of(hint))
+}
+ROWS = [(group, name) for group, table in TABLES.items() for name in table]
+BUILDERS = {
+    "model": ("models", 3),
+    "dataset": ("data", 1),
+    "augment": ("data", 2),
+    "optimizer": ("training", 2),
+    "schedule": ("training", 3),
+    "evaluation": ("evaluation", 3),
+}
+"""Group -> the room of its builders, and how many arguments they take."""
+
+
+def assert_takes(function: Any, num_arguments: int) -> None:
+    assert callable(function)
+    inspect.signature(function).bind(*range(num_arguments))
+
+
+def test_every_group_is_looked_at() -> None:
+    assert BUILDERS.keys() == TABLES.keys()
+
+
+@pytest.mark.parametrize(("group", "name"), ROWS)
+def test_a_builder_is_in_its_room_and_takes_what_its_group_gives(group: str, name: str) -> None:
+    row, (room, num_arguments) = TABLES[group][name], BUILDERS[group]
+
+    assert row.builder.partition(":")[0].split(".")[:2] == ["cnnlab", room]
+    assert_takes(row.load(), num_arguments)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_is_drawn_from_a_network_and_a_probe(name: str) -> None:
+    assert PICTURES[name].startswith("cnnlab.visualization.")
+    assert_takes(load_by_name(PICTURES[name]), 2)
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_a_command_is_a_task_of_a_config_and_a_launch(name: str) -> None:
+    assert VERBS[name].task == f"cnnlab.app.{name}:run"
+    assert_takes(load_by_name(VERBS[name].task), 2)
+
+
+def test_a_built_in_name_cannot_be_taken_and_an_own_one_can_be_replaced() -> None:
+    own, other = (ModelChoice(LinearConfig, "", (1, side, 2)) for side in (8, 9))
+    with pytest.raises(UsageError, match="model 'lenet5' is built in"):
+        MODELS.register("lenet5", own)
+    try:
+        MODELS.register("own", own)
+        MODELS.register("own", other)
+        assert MODELS["own"] is other
+    finally:
+        del MODELS["own"]
