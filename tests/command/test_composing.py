@@ -1,14 +1,18 @@
 """Jobs of a sweep, and the config of a resumed run."""
 
+import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
 from cnnlab import config
 from cnnlab.cli import main
 from cnnlab.command import composing, line
+from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.errors import UsageError
 
@@ -94,3 +98,51 @@ def test_a_bad_value_is_refused_on_resume_too(
 ) -> None:
     assert main(["train", f"resume={run_folder}", "trainer.epochs=0"]) == 2
     assert "at least 1, got 0" in capsys.readouterr().err
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count what Hydra composes, and what we parse for `cnnlab list`."""
+    found: Counter[str] = Counter()
+    load, verb = ConfigLoaderImpl._load_configuration_impl, VERBS["list"]
+
+    def counting_load(*arguments: Any, **keywords: Any) -> Any:
+        found["composed"] += 1
+        return load(*arguments, **keywords)
+
+    def counting_parse(plain: dict[str, Any]) -> Any:
+        found["parsed"] += 1
+        return verb.parse(plain)
+
+    monkeypatch.setattr(ConfigLoaderImpl, "_load_configuration_impl", counting_load)
+    monkeypatch.setitem(VERBS, "list", dataclasses.replace(verb, parse=counting_parse))
+    return found
+
+
+def test_a_single_job_is_composed_once_and_parsed_once(
+    counted: Counter[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["list", "models"]) == 0
+    assert counted == {"composed": 1, "parsed": 1}
+
+    counted.clear()
+    assert main(["list", "--help"]) == 0
+    assert counted == {"composed": 1}
+
+
+@pytest.mark.parametrize("where", ["word", "yaml"])
+def test_what_is_asked_of_hydra_itself_is_done_around_the_job(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    task = "tests.command.tasks:remember_environment"
+    monkeypatch.setitem(VERBS, "train", dataclasses.replace(VERBS["train"], task=task))
+    words = ["+hydra.job.env_set.MARK=seen"]
+    if where == "yaml":
+        Path("mine/experiment").mkdir(parents=True)
+        text = "# @package _global_\nhydra:\n  job:\n    env_set:\n      MARK: seen\n"
+        Path("mine/experiment/marked.yaml").write_text(text)
+        words = ["--config-dir", "mine", "experiment=marked"]
+
+    assert main(["train", *words]) == 3  # the task's own exit code
+    assert Path("mark").read_text() == "seen"

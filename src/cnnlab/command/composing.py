@@ -162,7 +162,7 @@ def _is_named(part: Any) -> bool:
 
 def _several_values(override: Override) -> UsageError:
     key, values = override.key_or_group, override.get_value_string()
-    return UsageError(f"{key}={values} names several values", hint="add -m to run each of them")
+    return UsageError(f"{key}={values} has several values", hint="add -m to run each of them")
 
 
 def _values(override: Override) -> list[str]:

@@ -30,7 +30,7 @@ def check_words(request: Request) -> None:
     of_runs = [key for key in (RUN_DIR, SWEEP_SUBDIR) if key in typed]
     if of_runs and not verb.makes_runs:
         places = verb.places()
-        instead = f", its files go where {places} says" if places else ""
+        instead = f"; its files go to {places}" if places else ""
         raise UsageError(
             f"'{request.verb}' makes no run folder", hint=f"leave out {of_runs[0]}{instead}"
         )

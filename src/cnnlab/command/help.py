@@ -15,8 +15,9 @@ everywhere:
   key=value            no spaces around =; lists as [1,2]; quote special characters for the shell
   -m key=1,2,3         a sweep: one run per value, or per combination of several keys
   --cfg job            print the composed settings and exit
-  --config-dir FOLDER  search your own YAML files there, too
-  hydra.run.dir=FOLDER the run folder; it must not exist yet"""
+  --config-dir FOLDER  also search FOLDER for YAML files"""
+
+RUN_DIR = "\n  hydra.run.dir=FOLDER write the run into FOLDER, which must be new or empty"
 
 
 def overview() -> str:
@@ -63,7 +64,8 @@ def describe(name: str, line: InUse) -> str:
     known = walk(verb.config_class, _names_in_use(line.values))
     keys = [key for key in known if verb.uses(key.name)]
     lines += ["settings (key, value in use, meaning, what it takes):"]
-    return "\n".join([*lines, *_settings(keys, line.values), "", EVERYWHERE])
+    everywhere = EVERYWHERE + (RUN_DIR if verb.makes_runs else "")
+    return "\n".join([*lines, *_settings(keys, line.values), "", everywhere])
 
 
 def _names_in_use(values: dict[str, Any]) -> set[str]:

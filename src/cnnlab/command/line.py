@@ -234,7 +234,9 @@ class _Known:
         group, _, last = key.rpartition(".")
         if last == "name" and group in groups:
             chosen = word.partition("=")[2]
-            raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
+            raise UsageError(
+                f"'{key}' follows from the choice of {group}", hint=f"write {group}={chosen}"
+            )
 
 
 def _take_apart(word: str) -> tuple[str, str, str]:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cnnlab import checkpoint
 from cnnlab.config import to_plain
-from cnnlab.config.convert import ConvertConfig
 from cnnlab.config.models import Alexnet2014Config
+from cnnlab.config.verbs.convert import ConvertConfig
 from cnnlab.conversion import foreign_weights, plain_weights
 from cnnlab.conversion.partial_file import renamed_when_checked
 from cnnlab.errors import DataError, ResourceError, UsageError

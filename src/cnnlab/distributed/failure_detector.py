@@ -1,9 +1,9 @@
 """Failure detector: heartbeats in the launcher's store.
 
-A broken connection is noticed by the collective operation itself. The thread here notices frozen
-processes, those that report a failure, and those that live but never enter the collective that
-the others wait in. The store outlives the processes, so the report of a failing one can be read
-after it is gone; where the first process holds the store, its report is read from error.json.
+A broken connection is noticed by the collective operation itself; why the process at its other end
+failed is then read in the store, which outlives the processes, or in error.json where the store was
+held by the process that failed. The thread here notices frozen processes, and those that live but
+never enter the collective that the others wait in.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ LONGEST_BEAT_SECONDS = 2.0
 
 DEAD_AFTER_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
-"""How long a failing process is given to report why before its silence is the cause."""
+"""How long to wait for the report of a lost process before it counts as unreachable."""
 
 SAME_FAILURE_SECONDS = 4.0
 """How long a failing process waits for the others: if all end too, it has not been lost to them."""
@@ -164,7 +164,7 @@ class FailureDetector:
             if ended[rank] is None:
                 self._leave(rank, f"silent for {DEAD_AFTER_SECONDS:g} s")
 
-        if DONE in ended:  # one at its end: no collective is to come
+        if DONE in ended:  # a process has ended: no collective will follow
             heartbeats.note_progress(now)
         stalled = heartbeats.stalled(now, self._timeout_seconds)
         if stalled is not None:

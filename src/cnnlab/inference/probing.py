@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cnnlab import data, run_folder
 from cnnlab import images as pixels
-from cnnlab.config.visualization import VisualizeConfig
+from cnnlab.config.verbs.visualize import VisualizeConfig
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.data.store import Store

@@ -154,7 +154,7 @@ def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> 
 
 
 def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:
-    """Return the state before the first update under the keys that torch uses."""
+    """Return the state before the first update, under torch's keys."""
     if isinstance(optimizer, UpdateRule):
         return optimizer.empty_state(group, parameter)
     if isinstance(optimizer, AdamW):

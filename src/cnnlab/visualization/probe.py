@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import UsageError
@@ -101,9 +100,3 @@ def in_parts(num_items: int, size: int) -> Iterator[slice]:
     """Cut 0..num_items into slices of at most `size`."""
     for start in range(0, num_items, size):
         yield slice(start, min(start + size, num_items))
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """Return the device of the first parameter, the CPU for a model without any."""
-    parameter = next(model.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device

@@ -22,7 +22,7 @@ class ConvertConfig:
     class_names: str | None = setting(
         "text file with one class name per line; null: ImageNet's if there are 1000 classes"
     )
-    plugins: list[str] = setting("Python modules to import that register choices of your own")
+    plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
 def parse_convert(plain: dict[str, Any]) -> ConvertConfig:

@@ -28,7 +28,7 @@ class EvaluateConfig:
         "folder for report, results and probabilities; null: the run folder"
     )
     format: str = setting("output format", choices=("text", "json"))
-    plugins: list[str] = setting("Python modules to import that register choices of your own")
+    plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
 def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:

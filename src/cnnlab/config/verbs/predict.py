@@ -23,7 +23,7 @@ class PredictConfig:
     )
     top: int = setting("classes to print per image", at_least=1)
     format: str = setting("output format", choices=("text", "csv", "json"))
-    plugins: list[str] = setting("Python modules to import that register choices of your own")
+    plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
 def parse_predict(plain: dict[str, Any]) -> PredictConfig:

@@ -21,7 +21,7 @@ class SummaryConfig:
     num_images: int = setting("training images for init_report", at_least=2)
     seed: int = setting("seed of initialization and of the choice of images", at_least=0)
     format: str = setting("output format", choices=("text", "json"))
-    plugins: list[str] = setting("Python modules to import that register choices of your own")
+    plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
 def parse_summary(plain: dict[str, Any]) -> SummaryConfig:

@@ -42,7 +42,7 @@ class TrainConfig:
     logging: LoggingConfig
     resume: str | None = setting("run folder or checkpoint to resume, or latest")
     allow_changes: list[str] = setting("settings that may differ from those of the resumed run")
-    plugins: list[str] = setting("Python modules to import that register choices of your own")
+    plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
 def parse_train(plain: dict[str, Any]) -> TrainConfig:

@@ -25,7 +25,7 @@ class VisualizeConfig:
     )
     num_images: int = setting("number of images if indices is null", at_least=1, at_most=256)
     search_images: int | None = setting(
-        "images that top9, neighbors and evolution search; null: all", at_least=1
+        "images searched by top9, neighbors and evolution; null: all", at_least=1
     )
     layer: str | None = setting("layer to visualize; null: chosen per picture")
     units: list[int] | None = setting("units of the layer; null: the most active", at_least=0)
@@ -37,7 +37,7 @@ class VisualizeConfig:
     formats: list[str] = setting("file formats of each picture", choices=("png", "svg"))
     runtime: RuntimeConfig
     batch_size: int = setting("images per batch", at_least=1)
-    plugins: list[str] = setting("Python modules to import that register choices of your own")
+    plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
 def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
