@@ -19,9 +19,10 @@ from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.training import OptimizerConfig, ScheduleConfig, TrainerConfig
 from cnnlab.data.augment import build_augment
+from cnnlab.data.inputs import Inputs
+from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.stream import Batch, Stream
-from cnnlab.runtime import make_generator
 from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import StepReport, TrainState, fit
 
@@ -68,7 +69,7 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
     preprocessing = preprocessing_for(store, dataset, 1)
     augment = build_augment(section(AugmentConfig, "augment", "crop"), mirror_allowed=False)
     prepare = preprocessing.prepare
-    stream = Stream(store, batch_size=64, seed=SEED, device=CPU, prepare=prepare)
+    stream = Stream(store, BatchSampler(len(store), 64, SEED), device=CPU, prepare=prepare)
     model = models.build(
         section(ModelConfig, "model", model_name),
         in_channels=1,
@@ -82,9 +83,10 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
     schedule = schedules.build(parse(ScheduleConfig, cosine), stream.steps_per_epoch, 2 * NUM_STEPS)
     step = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
 
+    inputs = Inputs(augment, preprocessing, SEED)
+
     def changed(batch: Batch) -> tuple[Tensor, Tensor]:
-        images = augment(batch.images, make_generator(SEED, "augment", batch.step))
-        return preprocessing.normalize(images), batch.labels
+        return inputs(batch), batch.labels
 
     batches = map(changed, stream.batches())
     losses: list[float] = []

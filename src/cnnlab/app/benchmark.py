@@ -4,7 +4,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models.summary import summarize
 from cnnlab.plain_json import json_text
 from cnnlab.printable import write_out
-from cnnlab.runtime import describe_device, make_generator
+from cnnlab.runtime import describe_device
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.assemble import EVALUATION_BATCH, Assembly, assemble
 from cnnlab.training.hooks import Every, RunningLoss
@@ -104,14 +103,9 @@ class Bench:
     def _augmentation(self) -> Part:
         parts = self.assembly
         batch = next(parts.stream.batches())
-        pixels, inputs = batch.images, Inputs(parts.augmentation, parts.preprocessing)
-
-        def change() -> torch.Tensor:
-            generator = partial(make_generator, parts.config.seed, "augment")
-            return inputs(pixels, generator, batch.part)
-
-        num_bytes = pixels.nbytes + change().nbytes
-        return self._copying("augmentation", change, len(pixels), num_bytes)
+        inputs = Inputs(parts.augmentation, parts.preprocessing, parts.config.seed)
+        num_bytes = batch.images.nbytes + inputs(batch).nbytes
+        return self._copying("augmentation", lambda: inputs(batch), len(batch.images), num_bytes)
 
     def _step(self) -> Part:
         images, labels = next(self.assembly.batches())
