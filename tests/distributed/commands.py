@@ -21,7 +21,7 @@ EVALUATE = [
 
 
 def run() -> dict[str, Any]:
-    """Train with a signal to process 1 in step 4, go on, evaluate; the same in one process.
+    """Train with a signal to process 1 in step 4, resume, evaluate; the same in one process.
 
     Return exit codes and what was printed by this process, by command.
     """

@@ -74,7 +74,7 @@ def finished(process: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    """Wait until a process that goes on has made a file."""
+    """Wait until a running process has made a file."""
     while not path.exists():
         assert process.poll() is None, finished(process)
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""Commands that two processes carry out together, and what they find, against one process."""
+"""Commands run by two processes, and their results, against one process."""
 
 import json
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_a_signal_to_one_process_stops_all_at_the_same_step(
     assert [entry["step"] for entry in resumed] == [4]
 
 
-def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not(
+def test_a_stopped_run_reaches_the_weights_of_one_that_was_not(
     started: Path, found: dict[str, Any]
 ) -> None:
     code, output, _ = found["commands"]["resumed"]
@@ -40,7 +40,9 @@ def test_a_stopped_run_goes_on_to_the_weights_of_one_that_was_not(
     check_same_weights(last_of(started / "run"), last_of(started / "alone"))
 
 
-def test_a_run_begun_by_one_process_goes_on_with_two(started: Path, found: dict[str, Any]) -> None:
+def test_a_run_started_by_one_process_continues_with_two(
+    started: Path, found: dict[str, Any]
+) -> None:
     code, output, _ = found["commands"]["grown"]
 
     assert found["commands"]["stopped_alone"][0] == 143
@@ -53,28 +55,28 @@ def check_same_weights(found: Checkpoint, wanted: Checkpoint) -> None:
     assert found.document["step"] == wanted.document["step"] == 6
     for name, tensor in wanted.tensors.items():
         if name.startswith("model."):
-            # float32, six steps: sums in another order, and nothing else, tell them apart
+            # float32, six steps: the only difference is the order of sums
             torch.testing.assert_close(found.tensors[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_two_processes_count_61_images_as_one_does(started: Path, found: dict[str, Any]) -> None:
     code, output, _ = found["commands"]["evaluated"]
-    together = json.loads(output)
+    shared = json.loads(output)
     alone = json.loads(found["commands"]["evaluated_alone"][1])
 
     assert code == 0
-    assert together["num_images"] == 61
+    assert shared["num_images"] == 61
     for name in ("num_images", "top1_error", "top5_error", "subsets"):
-        assert together[name] == alone[name]
-    assert together["cross_entropy"] == pytest.approx(alone["cross_entropy"], rel=1e-6)
-    for one, other in zip(together["members"], alone["members"], strict=True):
+        assert shared[name] == alone[name]
+    assert shared["cross_entropy"] == pytest.approx(alone["cross_entropy"], rel=1e-6)
+    for one, other in zip(shared["members"], alone["members"], strict=True):
         assert (one["top1_error"], one["disagreement"]) == (
             other["top1_error"],
             other["disagreement"],
         )
 
 
-def test_only_the_first_process_speaks(said_by_the_other: dict[str, Any]) -> None:
+def test_only_the_first_process_prints(said_by_the_other: dict[str, Any]) -> None:
     assert said_by_the_other == {
         "stopped": [143, "", ""],
         "resumed": [0, "", ""],
@@ -83,7 +85,7 @@ def test_only_the_first_process_speaks(said_by_the_other: dict[str, Any]) -> Non
     }
 
 
-def test_a_precision_without_effect_is_said_once(found: dict[str, Any]) -> None:
+def test_a_precision_without_effect_is_warned_of_once(found: dict[str, Any]) -> None:
     for name in ("evaluated", "evaluated_alone"):
         errors = found["commands"][name][2].splitlines()
         assert [line for line in errors if "tf32" in line] == [

@@ -1,4 +1,4 @@
-"""A process killed, raising or hanging ends the job soon, by name; the run goes on after it."""
+"""A process that dies, raises or hangs ends the job soon and is named; the run can be resumed."""
 
 import json
 import time
@@ -63,9 +63,7 @@ def test_a_lost_process_ends_the_job_and_is_named(
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_restart_by_torchrun_goes_on_with_the_run(
-    rank: int, tmp_path: Path, started: Path
-) -> None:
+def test_a_restart_by_torchrun_continues_the_run(rank: int, tmp_path: Path, started: Path) -> None:
     code, said = trained(tmp_path, f"kill {rank} 4", RESTART_FLAGS)
 
     assert code == 0, said
@@ -114,7 +112,7 @@ def test_a_job_outlives_its_launcher_for_seconds_only(tmp_path: Path) -> None:
 
 
 def resumed(run: Path, num_processes: int) -> None:
-    """Let the run go on to its end."""
+    """Resume the run to its end."""
     words = ["train", f"resume={run}", *PLUGIN]
     if num_processes > 1:
         process = torchrun("-m", "cnnlab", *words, folder=run.parent, num_processes=num_processes)

@@ -39,7 +39,7 @@ def status(folder: Path) -> dict[str, object]:
     return facts
 
 
-def test_the_job_saves_is_requeued_and_goes_on_to_its_end(tmp_path: Path) -> None:
+def test_the_job_saves_is_requeued_and_continues_to_its_end(tmp_path: Path) -> None:
     first = submitted(tmp_path)
     wait_for(tmp_path / "outputs/slurm_7/checkpoints/last.safetensors", first)
     first.send_signal(signal.SIGUSR1)

@@ -1,4 +1,4 @@
-"""One of the processes that tests start with torchrun: trains and evaluates, alone and together.
+"""One of the processes that tests start with torchrun: trains alone and with the others.
 
     worker.py FILE [commands] CASE ...
 
@@ -146,11 +146,11 @@ def main() -> None:
     found: dict[str, Any] = {}
     with distributed.joined(CPU, timeout_seconds=60) as peers:
         for case in [name for name in CASES if name in asked]:
-            together = trained(case, peers)
-            assert all(torch.equal(together, other) for other in peers.gather(together))
+            in_job = trained(case, peers)
+            assert all(torch.equal(in_job, other) for other in peers.gather(in_job))
             if peers.is_first:
                 alone = trained(case, ALONE)
-                found[case] = apart(together, alone)
+                found[case] = apart(in_job, alone)
                 found[f"{case} moved"] = moved(case, alone)
         found["gradients"] = compressed(peers)
         found["listening"] = peers.gather(listening(os.getpid()))

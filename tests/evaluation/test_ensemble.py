@@ -35,7 +35,7 @@ def test_many_members_are_counted_by_their_first_ones():
     assert [subset.num_subsets for subset in found] == [1] * 9
 
 
-def test_disagreement_is_the_share_of_different_answers():
+def test_disagreement_is_the_fraction_of_different_predictions():
     probabilities, labels = answers()
     found = torch.tensor(count_members(labels, probabilities.mean(2)).disagreement())
     first, second = probabilities.mean(2)[:, 0].argmax(1), probabilities.mean(2)[:, 1].argmax(1)
@@ -87,7 +87,7 @@ def test_no_probability_is_kept(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [1, 7, 40])
-def test_worst_misses_are_the_most_confident_wrong_answers_in_any_batches(size):
+def test_worst_misses_are_the_most_confident_errors_in_any_batches(size):
     probabilities, labels = answers()
     weights = torch.tensor([0.5, 0.3, 0.2])
     kept = WorstMisses(4, weights)

@@ -75,7 +75,7 @@ def test_an_ensemble_of_one_is_the_network():
     assert torch.equal(kept[0][:, 0, 0], alone)
 
 
-def test_members_with_other_sizes_and_class_orders_give_the_answer_computed_by_hand():
+def test_members_with_other_sizes_and_class_orders_give_the_result_computed_by_hand():
     images, labels = digits(9)
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     first = member(10, "ten_view")
@@ -139,7 +139,7 @@ def test_each_modules_own_mode_is_restored():
     assert one.model.training
 
 
-def test_a_request_to_stop_is_heard_between_batches():
+def test_a_request_to_stop_is_followed_between_batches():
     data, answers = digits(), []
     with pytest.raises(EvaluationStopped):
         evaluate(
@@ -152,14 +152,14 @@ def test_a_request_to_stop_is_heard_between_batches():
     assert answers == [20, 20]
 
 
-def test_no_images_are_an_error_not_a_figure():
+def test_no_images_are_an_error_not_a_metric():
     with pytest.raises(DataError, match="no images"):
         evaluate([member()], [], num_classes=7)
     with pytest.raises(DataError, match="no images"):
         evaluate([member()], [digits(0)], num_classes=7)
 
 
-def test_training_can_go_on_after_an_evaluation():
+def test_training_can_continue_after_an_evaluation():
     one = member()
     evaluate([one], [digits()], num_classes=7)
     loss = one.model(torch.zeros(2, 1, 12, 12)).sum()

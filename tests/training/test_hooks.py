@@ -88,7 +88,7 @@ def test_validation_returns_to_train_mode_when_measuring_fails() -> None:
     assert state.model.training
 
 
-def test_listeners_hear_every_validation_in_order() -> None:
+def test_listeners_get_every_validation_in_order() -> None:
     heard: list[tuple[str, int, float]] = []
 
     def listener(name: str) -> object:
@@ -113,7 +113,7 @@ def test_early_stop_waits_out_its_patience() -> None:
     assert state.stop_reason == "no better validation error in 20 steps, best 30.00% at step 20"
 
 
-def test_early_stop_and_best_go_on_from_json() -> None:
+def test_early_stop_and_best_continue_from_json() -> None:
     before, after = Best(), Best()
     validate([0.5, 0.3], before)
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))

@@ -1,4 +1,4 @@
-"""From the first non-finite figure on no update changes anything; the message names the step."""
+"""From the first non-finite value on no update changes anything; the message names the step."""
 
 from collections.abc import Callable, Iterator
 
@@ -46,13 +46,15 @@ def network() -> nn.Module:
         return nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3))
 
 
-def poisoned_batches(bad_step: int, poison: float, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+def batches_with_one_bad_value(
+    bad_step: int, bad_value: float, start: int
+) -> Iterator[tuple[Tensor, Tensor]]:
     step = start
     while True:
         generator = torch.Generator().manual_seed(step)
         images = torch.randn(8, 4, generator=generator)
         if step == bad_step:
-            images[3, 2] = poison
+            images[3, 2] = bad_value
         yield images, torch.arange(8) % 3
         step += 1
 
@@ -63,7 +65,7 @@ def train(
     *,
     total_steps: int = 12,
     check_steps: int = 4,
-    poison: float = float("nan"),
+    bad_value: float = float("nan"),
     rate_at: Callable[[int], float] = lambda step: 1.0,
 ) -> TrainState:
     state = TrainState(network(), optimizers.build(config, network()))
@@ -72,7 +74,14 @@ def train(
     step = TrainStep(losses.of_network(losses.cross_entropy), guard, dropout_seeder(0, CPU))
     hooks = [Every(check_steps, lambda state, report: guard.check(state))]
     try:
-        fit(state, poisoned_batches(bad_step, poison, 0), step, rate_at, hooks, total_steps)
+        fit(
+            state,
+            batches_with_one_bad_value(bad_step, bad_value, 0),
+            step,
+            rate_at,
+            hooks,
+            total_steps,
+        )
     except NumericsError as error:
         state.stop_reason = str(error)
     return state
@@ -125,9 +134,9 @@ def test_the_message_names_step_loss_and_rate_of_the_first_bad_step(bad_step: in
     assert f"learning rate {rate:g}" in state.stop_reason
 
 
-@pytest.mark.parametrize("poison", [float("inf"), -float("inf")])
-def test_infinite_inputs_are_noticed_as_well(poison: float) -> None:
-    assert train(CONFIGS[0], 5, poison=poison).stop_reason is not None
+@pytest.mark.parametrize("bad_value", [float("inf"), -float("inf")])
+def test_infinite_inputs_are_noticed_as_well(bad_value: float) -> None:
+    assert train(CONFIGS[0], 5, bad_value=bad_value).stop_reason is not None
 
 
 def test_the_guard_lets_every_update_of_a_finite_run_through() -> None:

@@ -114,7 +114,7 @@ def test_plateau_drops_no_more_often_than_allowed() -> None:
 
 
 @pytest.mark.parametrize("cut", range(9))
-def test_plateau_goes_on_from_json_at_every_epoch(cut: int) -> None:
+def test_plateau_continues_from_json_at_every_epoch(cut: int) -> None:
     errors = [0.5, 0.4, 0.4, 0.4, 0.3, 0.35, 0.3, 0.3, 0.3]
     whole = factors_after(plateau(), errors)
     before, after = plateau(), plateau()

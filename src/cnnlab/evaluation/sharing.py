@@ -46,7 +46,7 @@ def asked_to_stop(peers: Peers) -> Callable[[], int | None]:
 
 
 def worst_of_all(peers: Peers, misses: Sequence[Miss], num_images: int, number: int) -> list[Miss]:
-    """Return the worst misses of all processes; each process counted its images from 0."""
+    """Return the worst misses of all processes; each counted its images from 0."""
     first = peers.share.slice_of(num_images).first
     own = [dataclasses.replace(miss, index=miss.index + first) for miss in misses]
     gathered = [miss for part in peers.gather(own) for miss in part]

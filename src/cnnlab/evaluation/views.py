@@ -47,7 +47,7 @@ POSITIONS: dict[str, Callable[[int, int, int], list[Corner]]] = {
 }
 
 MIRRORED = frozenset({"ten_view"})
-"""The views that also take each crop of the mirrored image."""
+"""The views that show each crop of the reflected image as well."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,6 @@ class Views:
                 " crop the network takes",
                 hint="larger images come from dataset.image_size_pixels",
             )
-
         corners = POSITIONS[self.name](height, width, self.crop_pixels)
         if len(corners) > 1 and len(set(corners)) == 1:
             raise UsageError(

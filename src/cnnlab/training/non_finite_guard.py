@@ -20,12 +20,12 @@ class NonFiniteGuard:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._zero_or_nan = torch.zeros((), device=device)  # nan once a figure was not finite
-        self._found_inf = torch.zeros((), device=device)  # 1 once a figure was not finite
+        self._zero_or_nan = torch.zeros((), device=device)  # nan after a non-finite value
+        self._found_inf = torch.zeros((), device=device)  # 1 after a non-finite value
         self._history: list[tuple[Tensor, Tensor, float]] = []
 
     def watch(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
-        """Take in one step's figures, before its update. Nothing waits for the device."""
+        """Check one step's loss and norm, before its update. Nothing waits for the device."""
         self._zero_or_nan.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
         torch.ne(self._zero_or_nan, 0, out=self._found_inf)
         optimizer.grad_scale, optimizer.found_inf = None, self._found_inf  # type: ignore[attr-defined]
