@@ -24,9 +24,9 @@ ROWS = (
     ("digit", "affine", {}),
     ("photograph", "crop", {"padding_pixels": 0, "crop_pixels": 56}),
     ("photograph", "crop_mirror", {"padding_pixels": 8}),
-    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "none"}),
-    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "stdev"}),
-    ("photograph", "alexnet", {"crop_pixels": 56, "colour_scale": "eigenvalue"}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "color_scale": "none"}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "color_scale": "stdev"}),
+    ("photograph", "alexnet", {"crop_pixels": 56, "color_scale": "eigenvalue"}),
     ("photograph", "resized_crop", {"crop_pixels": 56}),
     ("permuted", "none", {}),
 )

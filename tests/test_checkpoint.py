@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cnnlab import checkpoint
 from cnnlab.errors import CheckpointError, NumericsError, ResourceError
-from cnnlab.files import sealed, tensor_header
+from cnnlab.files import checksummed, tensor_header
 from scripts.torture.mutations import DIGEST, mutate, seal
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -198,7 +198,7 @@ def test_two_hundred_thousand_tensors_are_refused_quickly(tmp_path: Path) -> Non
     entries = ",".join(
         f'"{i}":{{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}' for i in range(200_000)
     )
-    start = (sealed.HEADER_START + sealed.BLANK_DIGEST).decode()
+    start = (checksummed.HEADER_START + checksummed.BLANK_DIGEST).decode()
     text = start + '","cnnlab":"{\\"format_version\\":1}"},' + entries + "}"
     header = (text + " " * (-len(text) % 8)).encode()
     (tmp_path / "many").write_bytes(seal(len(header).to_bytes(8, "little") + header))
@@ -344,7 +344,7 @@ def test_names_of_strangers_reach_no_message_raw(tmp_path: Path) -> None:
 
 def test_too_large_a_document_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(ResourceError):
-        checkpoint.write(tmp_path / "a", {}, {"text": "x" * (sealed.MAX_HEADER_BYTES + 1)})
+        checkpoint.write(tmp_path / "a", {}, {"text": "x" * (checksummed.MAX_HEADER_BYTES + 1)})
     assert not list(tmp_path.iterdir())
 
 

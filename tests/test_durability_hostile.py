@@ -278,4 +278,4 @@ def test_nan_weights_are_refused_by_evaluation_too(trained: Path, tmp_path: Path
     (tmp_path / "a").write_bytes(seal(bytes(data)))
     outcome = evaluate(tmp_path / "a")
     assert outcome.code == 4
-    assert "impossible values" in outcome.errors
+    assert "values that are not finite" in outcome.errors

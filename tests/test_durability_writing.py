@@ -15,7 +15,7 @@ import torch
 
 from cnnlab import checkpoint
 from cnnlab.errors import ResourceError
-from cnnlab.files import atomic, sealed
+from cnnlab.files import atomic, checksummed
 from cnnlab.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -168,7 +168,7 @@ def test_a_digest_thread_that_fails_ends_the_save_and_publishes_nothing(
                 raise MemoryError
 
     monkeypatch.setattr(hashlib, "sha256", Failing)
-    tensors = {"a": torch.ones(2 * sealed._PIECES_WAITING * checkpoint._PIECE_BYTES // 4)}
+    tensors = {"a": torch.ones(2 * checksummed._PIECES_WAITING * checkpoint._PIECE_BYTES // 4)}
     with pytest.raises(MemoryError):
         checkpoint.write(saved, tensors, {"step": 2})
     monkeypatch.undo()

@@ -205,24 +205,18 @@ def test_damaged_checkpoints_are_passed_over_and_named(run: RunFolder, kind: str
     assert newest.name in warnings[0]
 
 
-def test_a_named_checkpoint_is_never_replaced_by_another(run: RunFolder) -> None:
-    save(run, 1)
-    damage(save(run, 2))
-    with pytest.raises(CheckpointError):
-        run_folder.resume_point(run.checkpoint_file(2), lambda _: None)
-    found, path = run_folder.resume_point(run.checkpoint_file(1), lambda _: None)
-    assert path == run.checkpoint_file(1)
-    assert found.path == run.path
+def test_the_run_of_a_checkpoint_is_the_folder_around_it(run: RunFolder) -> None:
+    assert run_folder.find_run(save(run, 1)).path == run.path
 
 
 def test_nothing_but_damaged_checkpoints_is_an_error_not_a_new_start(run: RunFolder) -> None:
     damage(save(run, 1))
-    with pytest.raises(CheckpointError, match="none of the run's checkpoints"):
+    with pytest.raises(CheckpointError, match="all of the run's checkpoints are damaged"):
         run_folder.newest_checkpoint(run, lambda _: None)
 
 
 def test_a_run_that_never_saved_starts_at_the_beginning(run: RunFolder) -> None:
-    assert run_folder.resume_point(run.path, lambda _: None)[1] is None
+    assert run_folder.newest_checkpoint(run, lambda _: None) is None
 
 
 @pytest.mark.parametrize("where", ["nothing", "."])

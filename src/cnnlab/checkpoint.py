@@ -1,4 +1,4 @@
-"""Named tensors and a JSON document, to and from one verified file; knows no trainer.
+"""Checkpoints: named tensors and a JSON document in one verified file.
 
 The file is a `.safetensors` file that every reader of that format opens. Nothing in it is ever
 executed, imported or resolved, and its digest is compared before anything is parsed.
@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
+from cnnlab.config import renamed
 from cnnlab.errors import CheckpointError, NumericsError
-from cnnlab.files import sealed, tensor_header
-from cnnlab.files.sealed import verify
+from cnnlab.files import checksummed, tensor_header
+from cnnlab.files.checksummed import verify
 from cnnlab.files.tensor_header import FORMAT_VERSION, Entry
 from cnnlab.printable import printable
 
@@ -38,10 +39,10 @@ _NUM_DIFFERENCES_SHOWN = 5
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file held: tensors by name, and plain data with its `format_version`.
+    """The content of a file: tensors by name, and plain data with its `format_version`.
 
-    The tensors lie on the CPU and share one buffer: copy from them (`copy_into`) and let go, or
-    the whole file stays in memory.
+    The tensors are on the CPU and share one buffer: copy from them (`copy_into`) and drop them,
+    or the whole file stays in memory.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -49,38 +50,41 @@ class Checkpoint:
 
 
 def write(path: str | Path, tensors: dict[str, torch.Tensor], document: dict[str, Any]) -> None:
-    """Write one verified file; what `path` held before is there until the new one is complete.
+    """Write one verified file; a previous file at `path` stays until the new one is complete.
 
     tensors: on any device, any memory format. document: plain data; `format_version` is added.
     Raises NumericsError for a tensor or number that is not finite, ResourceError when the disk is
-    full or the folder not writable; in both cases nothing has changed on disk.
+    full or the folder not writable; in all cases nothing has changed on disk.
     """
     entries = [Entry(name, _dtype_name(name, t), tuple(t.shape)) for name, t in tensors.items()]
     placed = tensor_header.place(entries)
     header = tensor_header.build(placed, {**document, "format_version": FORMAT_VERSION})
     pieces = (piece for e in placed for piece in _finite_pieces(e.name, tensors[e.name]))
-    sealed.write(path, header, pieces, sum(entry.num_bytes for entry in placed))
+    checksummed.write(path, header, pieces, sum(entry.num_bytes for entry in placed))
 
 
 def read(path: str | Path) -> Checkpoint:
-    """Read a file that `write` made.
+    """Read a file that `write` made; the keys of the config in its document are those of today.
 
     Raises CheckpointError when it is missing, foreign, damaged, malformed, written by a newer
     cnnlab, or holds a value that is not finite; ResourceError when memory does not suffice.
     """
     where = printable(str(path))
-    header, data = sealed.read(path)
+    header, data = checksummed.read(path)
     entries, document = tensor_header.parse(header, len(data), where)
+    if "config" in document:
+        document["config"] = renamed.current(document["config"])
+
     tensors = {entry.name: _view(entry, data) for entry in entries}
     for name, tensor in tensors.items():
         if not is_finite(tensor):
-            message = f"the checkpoint's tensor {printable(name)} holds impossible values"
+            message = f"the checkpoint's tensor {printable(name)} has values that are not finite"
             raise CheckpointError(message, where, "use an older checkpoint of the run")
     return Checkpoint(tensors, document)
 
 
 def section(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """Return the tensors whose name starts with `prefix`, their names without it."""
+    """Return the tensors whose name starts with `prefix`, by the rest of their name."""
     return {n[len(prefix) :]: tensor for n, tensor in tensors.items() if n.startswith(prefix)}
 
 
@@ -88,7 +92,7 @@ def section(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Te
 def copy_into(
     targets: dict[str, torch.Tensor], sources: dict[str, torch.Tensor], where: str | Path = ""
 ) -> None:
-    """Copy each source into the target of its name, on whatever device that is.
+    """Copy each source into the target of the same name, on any device.
 
     Names, shapes and types are compared before the first copy. Raises CheckpointError with the
     first five differences, the targets unchanged.
@@ -106,10 +110,10 @@ def copy_into(
 
 
 def is_finite(tensor: torch.Tensor) -> bool:
-    """Say whether no value is NaN or infinite; bools are 0 or 1.
+    """Return whether no value is NaN or infinite, and bools are 0 or 1.
 
-    A sum is 20 times as fast as looking at each value, and a finite sum proves finite terms; only
-    a sum that is not finite (it may have overflowed) is looked at piece by piece.
+    A sum is 20 times as fast as a test of each value, and a finite sum proves finite terms; only
+    if it is not finite (it may have overflowed), the values are tested piece by piece.
     """
     if tensor.dtype is torch.bool:
         return tensor.numel() == 0 or int(tensor.view(torch.uint8).max()) <= 1
@@ -148,9 +152,9 @@ def _dtype_name(name: str, tensor: torch.Tensor) -> str:
 
 
 def _finite_pieces(name: str, tensor: torch.Tensor) -> Iterator[memoryview]:
-    """Yield the bytes in row-major order, a few MB at a time, from whatever device.
+    """Yield the bytes in row-major order, a few MB at a time, from any device.
 
-    Raises NumericsError instead of a piece that is not finite: looked at while it is in the cache.
+    Raises NumericsError for a piece that is not finite; it is tested while it is in the cache.
     """
     flat = tensor.detach().reshape(-1)
     for part in flat.split(max(1, _PIECE_BYTES // flat.element_size())):

@@ -1,7 +1,7 @@
-"""`cnnlab VERB key=value ...`: check the config with our messages, then run the verb's task.
+"""`cnnlab VERB key=value ...`: check the config, then run the verb's task.
 
-Everything is imported where it is needed, and torch only with a task, so that help and errors
-answer at once.
+Modules are imported where they are needed, and torch only with a task, so that help and errors
+come at once.
 """
 
 import io
@@ -23,14 +23,14 @@ USAGE = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; nothing is raised.
 
-    arguments: None for those of this process, which then is the command: requests to end it are
-    answered without a way through Python's exit, which has its own ideas of their exit codes.
+    arguments: None for sys.argv: then this process is the command, and an interrupted one leaves
+    by os._exit, since Python's own exit would change the exit code.
     """
     if arguments is not None or threading.current_thread() is not threading.main_thread():
         return _guarded(sys.argv[1:] if arguments is None else arguments)
-    starting.answer_requests()
+    starting.exit_on_signals()
     code = _guarded(sys.argv[1:])
-    starting.answer_requests()  # the task had handlers of its own
+    starting.exit_on_signals()  # the task had handlers of its own
     if code in (starting.INTERRUPTED, starting.TERMINATED):
         os._exit(code)
     return code
@@ -43,7 +43,7 @@ def _guarded(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt as interruption:
         return _interrupted(interruption)
     except BrokenPipeError:
-        return 0  # whoever read our output went away; `_close_output` drops the rest
+        return 0  # the reader of stdout is gone; `_close_output` drops the rest
     except Exception as error:
         return _unforeseen(error)
     finally:
@@ -51,7 +51,7 @@ def _guarded(arguments: Sequence[str]) -> int:
 
 
 def _show_everything() -> None:
-    """Let names that the terminal's encoding lacks degrade instead of raising, in every command."""
+    """Replace characters that the terminal's encoding lacks, instead of raising."""
     from cnnlab.printable import DEGRADING
 
     for stream in (sys.stdout, sys.stderr):
@@ -107,10 +107,10 @@ def _main(arguments: list[str]) -> int:
 
 
 def _help(verb: str, words: list[str]) -> int:
-    """Print the settings that these words would run with.
+    """Print the settings that a command line would use.
 
-    Beside words that cannot run the defaults are printed, before the complaint: whoever has
-    mistyped a key finds it in the list.
+    For words that cannot run, the defaults are printed before the error: whoever has mistyped a
+    key finds it in the list.
     """
     from cnnlab.command import composing, line
     from cnnlab.command.help import InUse, describe
@@ -137,7 +137,7 @@ def _help(verb: str, words: list[str]) -> int:
 
 
 def _run(verb: str, arguments: list[str]) -> int:
-    """Check every job of a command, then run the one job, or let Hydra run all of them."""
+    """Check every job of a command, then run it, here or by hydra.main; return the exit code."""
     from cnnlab import interrupts
 
     if threading.current_thread() is threading.main_thread():
@@ -158,7 +158,7 @@ def _run(verb: str, arguments: list[str]) -> int:
 
 
 def _under_hydra(request: "Request", checked: "list[Job]") -> int:
-    """Let Hydra do what was asked of it, and start the jobs of a sweep; return the exit code."""
+    """Run a sweep, or whatever else needs hydra.main; return the exit code."""
     import hydra
 
     from cnnlab.command import folders, jobs, sweeps
@@ -180,12 +180,12 @@ def _under_hydra(request: "Request", checked: "list[Job]") -> int:
     hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
     if not request.is_sweep:
         return code
-    codes = sweeps.close(request.sweep, str(places.sweep))  # maybe of other processes
+    codes = sweeps.close(request.sweep, str(places.sweep))  # jobs may run in other processes
     return next((code for code in codes if code), 0)
 
 
 def _close_output() -> None:
-    """Flush stdout; a reader that went away early is no error of ours."""
+    """Flush stdout; a reader that has gone away is no error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""Everything that ends a command, each with its exit code.
+"""The errors that end a command, each with its exit code.
 
 A message has up to three lines: what is wrong, where, and what to do. The codes are public:
 0 done, 1 a bug in cnnlab, 2 usage or config, 3 data, 4 checkpoint, 5 numerics, 6 resources,
@@ -7,9 +7,10 @@ A message has up to three lines: what is wrong, where, and what to do. The codes
 
 
 class CnnlabError(Exception):
-    """Say in up to three lines what is wrong, where, and what to do; the traceback goes to the log.
+    """An error with a message of up to three lines; its traceback goes to the run's log.
 
-    what: one sentence, no full stop. where: a path, key or index. hint: what the user can do.
+    what: what is wrong, one sentence without a full stop. where: a path, key or index. hint: what
+    the user can do.
     """
 
     exit_code = 1
@@ -29,7 +30,7 @@ class UsageError(CnnlabError):
 
 
 class DataError(CnnlabError):
-    """Images or labels that are missing, damaged or do not fit."""
+    """Images or labels that are missing, damaged or of the wrong shape."""
 
     exit_code = 3
 
@@ -39,7 +40,7 @@ class BadFilesError(DataError):
 
 
 class CheckpointError(CnnlabError):
-    """A checkpoint that is missing, damaged, foreign or does not fit the model."""
+    """A checkpoint that is missing, damaged, not cnnlab's, or of another model."""
 
     exit_code = 4
 
@@ -51,16 +52,16 @@ class NumericsError(CnnlabError):
 
 
 class ResourceError(CnnlabError):
-    """Disk, memory, file handles or a device that are not there."""
+    """A lack of disk space, memory, file handles or a device."""
 
     exit_code = 6
 
 
 class UnwritableError(ResourceError):
-    """A place that cannot be written to.
+    """A path that cannot be written to.
 
-    hint: what helps at this place, may be empty. elsewhere: how to begin the advice to write to
-    another one, which depends on the command and is completed by `with_places`.
+    hint: what helps at this path, may be empty. elsewhere: the start of the advice to write
+    somewhere else, which `with_places` completes with the settings of the command.
     """
 
     def __init__(self, what: str, where: str = "", hint: str = "", elsewhere: str = "") -> None:
@@ -68,19 +69,19 @@ class UnwritableError(ResourceError):
         self.elsewhere = elsewhere
 
     def with_places(self, places: str) -> ResourceError:
-        """Return the error with the settings by which this command chooses where it writes."""
+        """Return the error with the settings that say where this command writes."""
         other = f"{self.elsewhere}: {places}" if self.elsewhere and places else ""
         return ResourceError(self.what, self.where, ", or ".join(filter(None, [self.hint, other])))
 
 
 class PeerLostError(CnnlabError):
-    """Another process of this job died, raised or fell silent."""
+    """Another process of this job died, failed or stopped responding."""
 
     exit_code = 7
 
 
 class MemberError(PeerLostError):
-    """A member of an ensemble failed, each in a process of its own: with that process's code."""
+    """A member of an ensemble failed in its own process, whose exit code this error has."""
 
     def __init__(self, exit_code: int, what: str, where: str = "", hint: str = "") -> None:
         super().__init__(what, where, hint)
@@ -88,7 +89,7 @@ class MemberError(PeerLostError):
 
 
 class BusyError(CnnlabError):
-    """A folder or file that exists already or is being written by somebody else."""
+    """A folder or file that exists already or is being written by another process."""
 
     exit_code = 8
 
@@ -96,7 +97,7 @@ class BusyError(CnnlabError):
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C (130) or a termination request (143), after the state was saved.
 
-    A KeyboardInterrupt, so that a sweep ends instead of going on to its next job.
+    A KeyboardInterrupt, so that a sweep ends instead of starting its next job.
     """
 
     def __init__(self, exit_code: int, message: str = "") -> None:
@@ -105,10 +106,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class RunError(Exception):
-    """Says which run `error` ended, for whoever reports it.
-
-    run: the run folder, whose log takes the traceback.
-    """
+    """Wraps the error that ended a run, with the run folder, whose log takes the traceback."""
 
     def __init__(self, run: str, error: BaseException) -> None:
         super().__init__(run, error)
@@ -116,7 +114,7 @@ class RunError(Exception):
 
 
 class ShownError(Exception):
-    """Says that another process of this job has shown the message of `error`."""
+    """Wraps an error whose message another process of this job has shown."""
 
     def __init__(self, error: CnnlabError) -> None:
         super().__init__(error)

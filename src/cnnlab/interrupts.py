@@ -1,7 +1,8 @@
-"""Requests to stop: handlers that set a flag, and nothing else.
+"""Requests to stop: signal handlers that set a flag, and nothing else.
 
-Training, evaluation and preparation ask `requested()` where their state is whole, save, and leave
-with `exit_code`. SIGTERM comes from schedulers and `kill`, SIGUSR1 from SLURM before a time limit.
+Training, evaluation and preparation ask `requested()` where their state is consistent, save, and
+exit with `exit_code`. SIGTERM comes from schedulers and `kill`, SIGUSR1 from SLURM before a time
+limit.
 """
 
 import contextlib
@@ -31,13 +32,14 @@ def watching() -> Iterator[None]:
     """Turn signals into the flag of `requested` inside the block; restore the handlers after it.
 
     Inside another block, or outside the main thread, nothing changes. Ctrl-C while a request is
-    pending ends the process at once, the terminal made whole first.
+    pending ends the process at once, after it has restored the terminal.
     """
     global _requested
     outermost = signal.getsignal(signal.SIGTERM) is not _note
     if not outermost or threading.current_thread() is not threading.main_thread():
         yield
         return
+
     _requested = None
     previous = {number: signal.signal(number, _note) for number in _SIGNALS}
     try:
@@ -51,7 +53,7 @@ def watching() -> Iterator[None]:
 def leave_on_termination() -> None:
     """Let SIGTERM and SIGUSR1 end the process with 143 while there is nothing to save yet.
 
-    `watching` takes over for as long as it lasts. For the start of a command, outside it.
+    For the start of a command; inside a block of `watching` its handlers are used instead.
     """
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: leave_at_once(143))

@@ -1,4 +1,4 @@
-"""JSON that every reader accepts: a NaN or an infinity in it is an error, never a word."""
+"""JSON that every reader accepts: a NaN or an infinity is an error, and never written."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from cnnlab.errors import NumericsError
 def json_text(document: Any, indent: int | None = 2) -> str:
     """Return plain data as JSON. Raises NumericsError naming the key of a NaN or an infinity."""
     if (key := first_not_finite(document)) is not None:
-        raise NumericsError(f"{key} is not finite, and JSON holds numbers only")
+        raise NumericsError(f"{key} is not finite, and JSON has no such number")
     return json.dumps(document, indent=indent, allow_nan=False)
 
 
 def first_not_finite(document: Any) -> str | None:
-    """Return the key of the first NaN or infinity in plain data, None without."""
+    """Return the key of the first NaN or infinity in plain data, or None."""
     found = (key for key, value in _numbers(document, "") if not math.isfinite(value))
     return next(found, None)
 

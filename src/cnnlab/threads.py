@@ -1,8 +1,8 @@
-"""Threads that are over before Python is.
+"""Background threads that end before Python does.
 
-A daemon thread that comes back from native code while Python finalizes ends the whole process with
-SIGABRT ("terminate called without an active exception"); one that is no daemon keeps the process
-alive. So every thread of ours is told to stop and then joined, at the latest at exit.
+A daemon thread that returns from native code while Python finalizes ends the whole process with
+SIGABRT ("terminate called without an active exception"); another thread keeps the process alive.
+So every thread of cnnlab is told to stop and then joined, at exit at the latest.
 """
 
 import atexit
@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 
 class Beside:
-    """Runs `work` in a thread from now on, until `end`; the exit of Python calls `end` as well.
+    """Run `work` in a thread until `end`, which the exit of Python calls as well.
 
     stop: makes `work` return soon, whatever it waits for; may be called twice. patience_seconds:
-    how long `end` waits for it, None without limit; only for work that may be stuck in a call to
-    another machine.
+    how long `end` waits for it; None: without limit. A limit is for work that may be stuck in a
+    call to another machine.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class Beside:
     ) -> None:
         self._stop, self._patience_seconds = stop, patience_seconds
         self._thread = threading.Thread(target=work, name=name, daemon=True)
-        atexit.register(self.end)  # first: nothing may come between the start and this
+        atexit.register(self.end)  # before the start: an interrupt may come right after it
         try:
             self._thread.start()
         except BaseException:
@@ -41,18 +41,17 @@ class Beside:
         return self._thread.is_alive()
 
     def end(self) -> None:
-        """Tell the thread to stop and wait until it has; for the thread that started it."""
+        """Stop the thread and join it; to be called from the thread that started it."""
         self._stop()
-        if self.is_alive:  # else it is over, or never began
+        if self.is_alive:  # else it has ended, or was never started
             self._thread.join(self._patience_seconds)
         atexit.unregister(self.end)
 
 
 def leave_after(seconds: float, code: int) -> None:
-    """End the process with `code` in some seconds, whatever it waits for by then.
+    """End the process with `code` after some seconds, whatever it is waiting for.
 
-    Not joined: until then the thread waits on a lock of Python's own, and the exit ends it there
-    without harm.
+    The timer is not joined: it waits on a lock of Python's own, where an exit does no harm.
     """
     timer = threading.Timer(seconds, os._exit, [code])
     timer.daemon = True

@@ -112,7 +112,7 @@ def test_what_a_network_cannot_give_is_passed_over_with_a_line(tmp_path, capsys)
     assert draw(config_for(run, what=["all"])) == 0
     printed = capsys.readouterr().out
     assert "no equivariance: the network has no maps" in printed
-    assert "no neighbours: the network has no hidden layer" in printed
+    assert "no neighbors: the network has no hidden layer" in printed
     assert "no evolution: evolution needs the checkpoints" in printed
     assert (run / "pictures" / "filters.png").exists()
 
@@ -120,7 +120,7 @@ def test_what_a_network_cannot_give_is_passed_over_with_a_line(tmp_path, capsys)
 def test_what_is_asked_for_by_name_is_an_error_when_it_cannot_be_given(tmp_path):
     run = write_run(tmp_path / "linear", model="linear", steps=(10,))
     with pytest.raises(UsageError, match="no hidden layer"):
-        draw(config_for(run, what=["neighbours"]))
+        draw(config_for(run, what=["neighbors"]))
 
 
 def test_layers_and_units_that_do_not_exist_list_those_that_do(run):

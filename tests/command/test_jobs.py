@@ -49,12 +49,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "read_only",
             6,
             "cnnlab: not permitted (Read-only file system)\n  a.txt\n"
-            "  use a place of your own: hydra.run.dir=X\n",
+            "  write to a folder of your own: hydra.run.dir=X\n",
         ),
         (
             "no_thread",
             6,
-            "cnnlab: the system gives no further thread\n  decode with fewer: "
+            "cnnlab: the system refuses another thread\n  decode with fewer: "
             "dataset.num_decode_threads=1; or raise the limit: ulimit -u\n",
         ),
     ],

@@ -77,7 +77,7 @@ def test_null_stays_null() -> None:
 def test_flags_may_stand_anywhere() -> None:
     request = read("train", ["-m", "seed=1", "--config-dir", "configs", "model=linear"])
 
-    assert request.words == ["seed=1", "model=linear"]
+    assert request.overrides == ["++seed=1", "model=linear"]
     assert request.is_sweep
     assert request.flags == {"--multirun": "", "--config-dir": "configs"}
 

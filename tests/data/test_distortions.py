@@ -164,7 +164,7 @@ def test_the_step_alone_decides_and_processes_agree(name: str) -> None:
 
 def test_the_source_of_2012_draws_once_for_32_neighbours_and_divides() -> None:
     config = augment_config(
-        "alexnet", crop_pixels=8, images_per_draw=32, colour_divides=True, colour_strength=0.1
+        "alexnet", crop_pixels=8, images_per_draw=32, color_divides=True, color_strength=0.1
     )
     augment = build_augment(config, mirror_allowed=True, statistics=lambda: STATISTICS)
     images = random_images(1).expand(70, -1, -1, -1)
@@ -174,7 +174,7 @@ def test_the_source_of_2012_draws_once_for_32_neighbours_and_divides() -> None:
     mean = pixels.center_crop(STATISTICS.mean_image.float().permute(2, 0, 1), 8)
     expected = mean + (plain(images, generator()) - mean) / 1.1
     torch.testing.assert_close(found, expected)
-    none = augment_config("alexnet", crop_pixels=8, images_per_draw=32, colour_scale="none")
+    none = augment_config("alexnet", crop_pixels=8, images_per_draw=32, color_scale="none")
     cut = build_augment(none, mirror_allowed=True)(images, generator())
     for chunk in cut.split(32):
         assert torch.equal(chunk, chunk[:1].expand_as(chunk))

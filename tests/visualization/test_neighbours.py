@@ -47,7 +47,7 @@ def test_the_hidden_layer_is_what_the_last_layer_reads(lenet):
 
 
 def test_a_missing_or_empty_training_set_is_said(lenet):
-    with pytest.raises(UsageError, match="neighbours searches a data set and has no training set"):
+    with pytest.raises(UsageError, match="neighbors searches a data set and has no training set"):
         draw_neighbours(lenet, probe_for(lenet, train_set=None))
     none = set_of(torch.empty(0, 1, 32, 32, dtype=torch.uint8), torch.empty(0).long())
     with pytest.raises(UsageError, match="training set is empty"):

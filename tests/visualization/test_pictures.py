@@ -121,7 +121,7 @@ def test_the_modes_come_back_after_an_error(lenet):
     assert not net.get_submodule("c1").training
 
 
-@pytest.mark.parametrize("name", ["activations", "deconvnet", "top9", "equivariance", "neighbours"])
+@pytest.mark.parametrize("name", ["activations", "deconvnet", "top9", "equivariance", "neighbors"])
 def test_a_layer_that_is_not_there_lists_those_that_are(lenet, name):
     with pytest.raises(UsageError, match="no layer 'conv9'") as caught:
         PICTURES[name](lenet, probe_for(lenet, layer="conv9"))

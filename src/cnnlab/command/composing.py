@@ -1,4 +1,4 @@
-"""Composed configs, checked before anything runs: all jobs of a sweep, and resumed runs."""
+"""Compose and check the config of every job before the first one runs; configs of resumed runs."""
 
 import itertools
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 
 MOST_COMBINATIONS = 100
-"""Sweeps with more jobs have every value checked, but not every combination."""
+"""A sweep with more jobs has every value checked, but not every combination."""
 
 FOR_FOLDERS = ("hydra.job.", "hydra.output_subdir=")
-"""Settings of Hydra that `folders` looks at."""
+"""Hydra's settings that `folders` reads."""
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 """What Hydra raises for a command line or a YAML file that cannot be used."""
@@ -53,7 +53,7 @@ class Job:
 
 
 def check(request: Request) -> list[Job]:
-    """Compose and check every job of a request; raises UsageError for the first bad one."""
+    """Compose and check every job of a request. Raises UsageError for the first bad one."""
     folders.check_words(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         return [_check(request, *numbered) for numbered in enumerate(jobs(request))]
@@ -70,14 +70,14 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
     plain = in_use(composed, overrides)
     load_plugins(plain.get("plugins") or [])
-    # a YAML file of one's own may be older than a setting of what it describes
+    # a user's own YAML file may be older than a setting of what it describes
     config = verb.parse(completed(verb.config_class, plain, verb.variants))
     _refuse_without_effect(verb, config, overrides)
     return config
 
 
 def _refuse_without_effect(verb: Verb, config: Any, overrides: list[str]) -> None:
-    """Raise UsageError for a typed setting that the values of others leave without effect."""
+    """Raise UsageError for a typed setting that has no effect beside the values of others."""
     typed = [word.lstrip("+~").partition("=")[0] for word in overrides]
     for need in verb.needs:
         idle = [key for key in typed if need.concerns(key)]
@@ -89,7 +89,7 @@ def _refuse_without_effect(verb: Verb, config: Any, overrides: list[str]) -> Non
 
 
 def settle(composed: DictConfig) -> dict[str, Any]:
-    """Return composed settings as plain data: every default resolved, and no recipe left."""
+    """Return composed settings as plain data: interpolations resolved, the recipe taken out."""
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     container = OmegaConf.to_container(own, resolve=True)
     assert isinstance(container, dict)
@@ -99,7 +99,7 @@ def settle(composed: DictConfig) -> dict[str, Any]:
 
 
 def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
-    """Return what the recipe of the model in use says, or `otherwise` where it says nothing."""
+    """Resolve `${recipe:ENTRY,OTHERWISE}` by the recipe of the model in use."""
     value = OmegaConf.select(_root_, f"model.recipe.{entry}")
     if OmegaConf.is_dict(value):
         value = OmegaConf.to_container(value)
@@ -107,8 +107,8 @@ def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
     found = recipes.row_in_use(value, chosen)
     found = otherwise if found is None else found
 
-    begins_trained = OmegaConf.select(_root_, "model.weights") is not None
-    if entry == "learning_rate" and begins_trained:
+    is_fine_tuning = OmegaConf.select(_root_, "model.weights") is not None
+    if entry == "learning_rate" and is_fine_tuning:
         return float(f"{found * recipes.FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
     return found
 
@@ -126,11 +126,15 @@ def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
 
 
 def jobs(request: Request) -> list[list[str]]:
-    """Return the overrides of each job; continuous sweeps (interval) stay out."""
+    """Return the overrides of each job; axes that are intervals are left out.
+
+    Raises UsageError for several values without -m.
+    """
     parsed = OverridesParser.create().parse_overrides(overrides=request.overrides)
     sweeping = [override for override in parsed if override.is_sweep_override()]
     if sweeping and not request.is_sweep:
         raise _several_values(sweeping[0])
+
     axes = [_values(override) for override in parsed if not is_hydras(override.key_or_group)]
     combinations = list(itertools.islice(itertools.product(*axes), MOST_COMBINATIONS + 1))
     if len(combinations) > MOST_COMBINATIONS:
@@ -162,7 +166,7 @@ def _several_values(override: Override) -> UsageError:
 
 
 def _values(override: Override) -> list[str]:
-    """Return the key=value words that one override stands for; an empty word for a continuum."""
+    """Return one key=value word per value of an override; an empty word for an interval."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
     if not override.is_discrete_sweep():
@@ -181,9 +185,9 @@ def _each_value_once(axes: list[list[str]]) -> list[tuple[str, ...]]:
 
 
 def _for_hydra(request: Request) -> list[str]:
-    """Return the settings of Hydra that the folders of jobs depend on.
+    """Return Hydra's settings that the folders of jobs depend on.
 
-    Those of launchers and sweepers are left to Hydra: they belong to plugins that it loads itself.
+    Those of launchers and sweepers are left to hydra.main, which loads their plugins.
     """
     return [word for word in request.overrides if word.lstrip("+").startswith(FOR_FOLDERS)]
 
@@ -199,14 +203,14 @@ def _search_path(request: Request) -> list[str]:
 def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """Return the config of the run to continue, with this command's settings in it.
 
-    asked: the values of this command, already resolved. What the run's own file holds is taken as
-    it is: a stranger's config.yaml is neither resolved nor interpreted, and the modules it names
-    in `plugins` are not imported: only this command's are.
-    Raises UsageError for a group choice: another model or set is another run.
+    asked: the resolved values of this command. The run's config.yaml is not trusted: nothing in it
+    is resolved, and of `plugins` only this command's are imported.
+    Raises UsageError for a group choice: another model or data set is another run.
     """
     run = find_run(where)
-    load_plugins(asked.get("plugins") or [])  # whose models may have settings younger than the run
+    load_plugins(asked.get("plugins") or [])  # whose models may have settings newer than the run
     config = of_earlier_run(run.read_config())
+
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group
         if is_hydras(key) or key == "resume":
@@ -219,6 +223,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
                 "change single settings, or start a run of its own",
             )
         _put(config, key, value)
+
     config["plugins"] = asked.get("plugins") or []
     return {**config, "resume": str(run.path) if where == "latest" else where}
 
@@ -231,7 +236,7 @@ def _at(plain: dict[str, Any], key: str) -> Any:
 
 
 def _put(plain: dict[str, Any], key: str, value: Any) -> None:
-    """Set a dotted key in place; what is no section on the way is replaced by one."""
+    """Set a dotted key in place, making the sections on the way."""
     *sections, last = key.split(".")
     for section in sections:
         inner = plain.get(section)
@@ -240,7 +245,7 @@ def _put(plain: dict[str, Any], key: str, value: Any) -> None:
 
 
 def explain(error: Exception) -> CnnlabError:
-    """Turn what Hydra, OmegaConf or the YAML reader raised into a message of ours."""
+    """Turn an exception of Hydra, OmegaConf or the YAML reader into a UsageError."""
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(str(error.missing_cfg_file), list(error.options or []))
     if isinstance(error, OverrideParseException):

@@ -1,4 +1,4 @@
-"""What a command that fails shows: up to three lines; the traceback goes to the run's log."""
+"""Error messages of a failed command: up to three lines; the traceback goes to the run's log."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ from cnnlab.starting import INTERRUPTED
 BUG = 1
 WAIT_SECONDS = 2.0
 MOST_SHOWN = 100
-"""Characters of a path that no file can have."""
+"""Characters shown of a path that is too long for any file system."""
 
 SHOW_VARIABLE = "CNNLAB_TRACEBACK"
 
@@ -49,9 +49,9 @@ def complain(message: str) -> None:
 
 
 def complain_once(message: str) -> None:
-    """Write what all processes of a job have found alike: the first speaks, the others wait.
+    """Write, from the first process alone, a message that every process of a job has found.
 
-    The launcher ends all of them as soon as one is gone.
+    The others wait: the launcher ends all of them as soon as one is gone.
     """
     if os.environ.get("RANK", "0") == "0":
         complain(message)
@@ -81,7 +81,7 @@ def code_of(interruption: KeyboardInterrupt) -> int:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Say whether the machine or the device had no memory left; torch need not be loaded."""
+    """Return whether the host or the device ran out of memory; torch need not be imported."""
     torch: Any = sys.modules.get("torch")
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
@@ -92,33 +92,34 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def shortage(error: BaseException, places: str) -> str | None:
-    """Name what the system ran out of, and what to do; None if that is not what happened.
+    """Return what the system lacks and what to do; None for an error of another kind.
 
-    For what no place nearer to it has turned into a message of its own: it is no bug of ours.
-    places: the settings with which this command chooses where it writes, "" if it has none.
+    For system errors that nothing has caught closer to their cause: they are no bug of cnnlab.
+    places: the settings that say where this command writes, "" if it has none.
     """
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         hint = "decode with fewer: dataset.num_decode_threads=1; or raise the limit: ulimit -u"
-        return f"the system gives no further thread\n  {hint}"
+        return f"the system refuses another thread\n  {hint}"
     if not isinstance(error, OSError):
         return None
+
     name = f"\n  {error.filename}" if error.filename else ""
     if error.errno in NO_HANDLES:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return f"too many open files: this process may have {limit}{name}\n  ulimit -n 4096"
+        return f"too many open files: the limit is {limit}{name}\n  raise it: ulimit -n 4096"
     if error.errno in NO_SPACE:
         other = f", or use another disk: {places}" if places else ""
         return f"disk full or quota{name}\n  free space{other}"
     if error.errno in NOT_ALLOWED:
-        other = f"\n  use a place of your own: {places}" if places else ""
+        other = f"\n  write to a folder of your own: {places}" if places else ""
         return f"not permitted ({os.strerror(error.errno)}){name}{other}"
     return None
 
 
 def unusable_path(error: BaseException) -> str | None:
-    """Say that a name is longer than any file may have; None if that is not what happened.
+    """Return the message for a path that is too long; None for an error of another kind.
 
-    Wherever it is first looked at: on the command line, in a YAML file, in a checkpoint.
+    The path may be on the command line, in a YAML file or in a checkpoint.
     """
     if not isinstance(error, OSError) or error.errno != errno.ENAMETOOLONG:
         return None
@@ -128,7 +129,7 @@ def unusable_path(error: BaseException) -> str | None:
 
 
 def memory_hint(config: Any) -> str:
-    """Name the setting that lowers the memory of this command, where it has one."""
+    """Return the message for a lack of memory, with the setting that lowers it, if there is one."""
     trainer = getattr(config, "trainer", None)
     if trainer is not None:
         found = f"out of memory at trainer.batch_size={trainer.batch_size}"
@@ -136,6 +137,7 @@ def memory_hint(config: Any) -> str:
         if parts > trainer.batch_size:
             return f"{found}\n  smaller images or a smaller model need less"
         return f"{found}\n  trainer.accumulate={parts} computes the same batch in smaller parts"
+
     batch_size = getattr(config, "batch_size", None)
     if batch_size is None:
         return "out of memory"
@@ -144,5 +146,5 @@ def memory_hint(config: Any) -> str:
 
 
 def silence_output() -> None:
-    """Send what is still to be written on stdout nowhere."""
+    """Discard what is still to be written to stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

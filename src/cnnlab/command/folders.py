@@ -1,8 +1,7 @@
-"""Where the jobs of a command leave their runs: Hydra's own keys, in Hydra's own meaning.
+"""Run folders by Hydra's own keys: hydra.run.dir, hydra.sweep.dir, hydra.sweep.subdir.
 
-`hydra.run.dir`, `hydra.sweep.dir` and `hydra.sweep.subdir` may hold interpolations. Hydra itself
-makes the folders it is told before a job starts, and a job that fails early would leave them empty;
-so it is told none, and a training claims its folder once it owns one.
+They may hold interpolations. Hydra would make the folders before a job starts, and a job that fails
+early would leave them empty; so Hydra is given none, and a training claims its folder itself.
 """
 
 import copy
@@ -15,49 +14,48 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cnnlab.command.line import Request, quote
+from cnnlab.command.line import RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR, Request, quote
 from cnnlab.command.verbs import VERBS
 from cnnlab.errors import UsageError
 
 NOWHERE = "."
-"""What configs/shell.yaml says where the command line says nothing."""
+"""The value in configs/shell.yaml: no folder was asked for."""
 
 _TEMPORARY_KEY = "_folder_of_the_job"
 
 
 def check_words(request: Request) -> None:
-    """Raise UsageError for a folder that this command line would not use."""
-    run, sweep = request.folder is not None, request.sweep_folder is not None
-    subdir = request.subfolder is not None
-    verb = VERBS[request.verb]
-
-    if (run or subdir) and not verb.makes_runs:
-        key = "hydra.run.dir" if run else "hydra.sweep.subdir"
+    """Raise UsageError for a folder key that has no effect on this command line."""
+    typed, verb = request.folders, VERBS[request.verb]
+    of_runs = [key for key in (RUN_DIR, SWEEP_SUBDIR) if key in typed]
+    if of_runs and not verb.makes_runs:
         places = verb.places()
         instead = f", its files go where {places} says" if places else ""
-        raise UsageError(f"'{request.verb}' makes no run folder", hint=f"leave out {key}{instead}")
+        raise UsageError(
+            f"'{request.verb}' makes no run folder", hint=f"leave out {of_runs[0]}{instead}"
+        )
 
-    if run and request.is_sweep:
+    if RUN_DIR in typed and request.is_sweep:
         raise UsageError(
             "hydra.run.dir is the folder of one run, and -m asks for several",
             hint="hydra.sweep.dir=X holds them all, hydra.sweep.subdir names the folder of each",
         )
 
     # a restarted job continues in its folder, which a new time would not name again
-    if "RANK" in os.environ and "${now:" in (request.folder or ""):
+    if "RANK" in os.environ and "${now:" in typed.get(RUN_DIR, ""):
         raise UsageError(
             "hydra.run.dir names a time, and torchrun may start this run again at another one",
             hint="name a folder of its own: hydra.run.dir=X",
         )
 
-    if (sweep or subdir) and not request.is_sweep:
-        key = "hydra.sweep.dir" if sweep else "hydra.sweep.subdir"
-        raise UsageError(f"{key} is for sweeps", hint="add -m, or write hydra.run.dir=X")
+    of_sweeps = [key for key in (SWEEP_DIR, SWEEP_SUBDIR) if key in typed]
+    if of_sweeps and not request.is_sweep:
+        raise UsageError(f"{of_sweeps[0]} is for sweeps", hint="add -m, or write hydra.run.dir=X")
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where the jobs of a command leave their runs.
+    """The run folders of a command's jobs.
 
     run: the folder of a single job; None: a new one under outputs/. sweep: the folder of a sweep.
     subfolder: the template of each job's folder in there; None: named after what is trained.
@@ -71,9 +69,9 @@ class Places:
 def chosen(request: Request, composed: DictConfig, job: int) -> Places:
     """Return the folders of one composed job, with its `hydra` node.
 
-    What the command line names wins over what a YAML file names. Every interpolation is resolved
-    once, so that a wrong one is found before anything runs. Raises UsageError when the job would
-    not use what was typed, OmegaConf's errors for a wrong interpolation.
+    The command line wins over a YAML file. Every interpolation is resolved once, so that a wrong
+    one is found before anything runs. Raises UsageError for a setting that the job would not use,
+    OmegaConf's errors for a wrong interpolation.
     """
     _refuse(composed.hydra)
     _refuse_beside_resume(request, composed)
@@ -84,17 +82,22 @@ def chosen(request: Request, composed: DictConfig, job: int) -> Places:
     named = OmegaConf.to_container(composed.hydra, resolve=False)
     assert isinstance(named, dict)
     if not request.is_sweep:
-        template = _first_named(request.folder, named["run"]["dir"])
+        template = _first_named(request.folders.get(RUN_DIR), named["run"]["dir"])
         return Places(run=template and _resolve(template, composed, composed.hydra))
 
-    subfolder = _first_named(request.subfolder, named["sweep"]["subdir"])
+    subfolder = _first_named(request.folders.get(SWEEP_SUBDIR), named["sweep"]["subdir"])
     _resolve(subfolder or "", composed, composed.hydra)
-    template = _at_this_moment(request.sweep_folder or str(named["sweep"]["dir"]), request)
+    template = _at_this_moment(
+        request.folders.get(SWEEP_DIR) or str(named["sweep"]["dir"]), request
+    )
     return Places(sweep=_resolve(template, composed, composed.hydra), subfolder=subfolder)
 
 
 def shared(of_jobs: list[Places]) -> Places:
-    """Return the places of a whole command. Raises UsageError where jobs are not in one sweep."""
+    """Return the folders of a whole command.
+
+    Raises UsageError for jobs with different sweep folders.
+    """
     for other in of_jobs[1:]:
         if other.sweep != of_jobs[0].sweep:
             raise UsageError(
@@ -106,7 +109,7 @@ def shared(of_jobs: list[Places]) -> Places:
 
 
 def of_job(places: Places, composed: DictConfig) -> str | None:
-    """Return the folder that the job which Hydra runs now must claim; None: any of its own."""
+    """Return the folder that the present job of hydra.main must claim; None: a new one."""
     if places.subfolder is None:
         return places.run
     hydra: Any = HydraConfig.get()
@@ -114,7 +117,7 @@ def of_job(places: Places, composed: DictConfig) -> str | None:
 
 
 def words_for_hydra(places: Places) -> list[str]:
-    """Return overrides that keep Hydra from making a folder for a job."""
+    """Return the overrides that keep Hydra from making folders for jobs."""
     words = [f"hydra.run.dir={NOWHERE}", f"hydra.sweep.subdir={NOWHERE}"]
     if places.sweep is not None:
         words.append(f"hydra.sweep.dir={quote(places.sweep)}")
@@ -122,7 +125,7 @@ def words_for_hydra(places: Places) -> list[str]:
 
 
 def _refuse(hydra: DictConfig) -> None:
-    """Raise UsageError for settings of Hydra that would move the work or write beside the run."""
+    """Raise UsageError for settings of Hydra that change the working directory or write files."""
     if hydra.job.chdir:
         raise UsageError(
             "hydra.job.chdir=true would change what relative paths mean",
@@ -130,18 +133,18 @@ def _refuse(hydra: DictConfig) -> None:
         )
     if hydra.output_subdir is not None:
         raise UsageError(
-            "hydra.output_subdir: cnnlab writes the settings itself",
-            hint="they are in config.yaml of the run folder",
+            "hydra.output_subdir has no effect: cnnlab writes the config itself",
+            hint="it is config.yaml of the run folder",
         )
 
 
 def _refuse_beside_resume(request: Request, composed: DictConfig) -> None:
-    """Raise UsageError for a typed folder of a run that has one already."""
+    """Raise UsageError for a typed folder beside resume: that run has one already."""
     resumed = OmegaConf.select(composed, "resume")
-    unused = [key for key in request.typed_folders if key != "hydra.sweep.dir"]
+    unused = [key for key in request.folders if key != SWEEP_DIR]
     if resumed and unused:
         raise UsageError(
-            f"{unused[0]} has no effect beside resume: a run goes on in its own folder",
+            f"{unused[0]} has no effect beside resume: a run continues in its own folder",
             f"resume={resumed}",
             f"leave out {unused[0]}, or leave out resume to start a new run there",
         )
@@ -155,7 +158,7 @@ def _first_named(typed: str | None, named: Any) -> str | None:
 
 
 def _at_this_moment(template: str, request: Request) -> str:
-    """Put the time of the command in place of ${now:FORMAT}: one moment for all jobs."""
+    """Replace ${now:FORMAT} by the start time of the command, the same for all jobs."""
     moment = datetime.fromtimestamp(request.started)
     return re.sub(r"\$\{now:([^}]*)\}", lambda match: moment.strftime(match[1]), template)
 
@@ -168,7 +171,7 @@ def _resolve(template: str, composed: DictConfig, hydra: DictConfig) -> str:
     with open_dict(whole):
         whole.hydra = copy.deepcopy(hydra)
         OmegaConf.set_readonly(whole.hydra, False)
-        # the overrides as typed: Hydra gets them with "++", see line.py
+        # the overrides as typed, without the "++" that line.py adds
         overrides = str(whole.hydra.job.override_dirname or "")
         whole.hydra.job.override_dirname = re.sub(r"(^|,)\+\+", r"\1", overrides)
         whole[_TEMPORARY_KEY] = template

@@ -1,4 +1,4 @@
-"""`cnnlab --help` and `cnnlab VERB --help`, from the dataclasses and the values of a line."""
+"""`cnnlab --help`, and `cnnlab VERB --help` from the dataclasses and a composed config."""
 
 import json
 from collections.abc import Sequence
@@ -13,20 +13,21 @@ from cnnlab.config.schema import Variants
 
 EVERYWHERE = """\
 everywhere:
-  key=value            no spaces around =; lists as [1,2]; quote for the shell what it would eat
-  -m key=1,2,3         a sweep: one run for each value, for each combination of several keys
-  --cfg job            print the composed settings and stop
-  --config-dir FOLDER  YAML files of your own beside the built-in ones
-  hydra.run.dir=FOLDER the run folder, made for this run"""
+  key=value            no spaces around =; lists as [1,2]; quote special characters for the shell
+  -m key=1,2,3         a sweep: one run per value, or per combination of several keys
+  --cfg job            print the composed settings and exit
+  --config-dir FOLDER  search your own YAML files there, too
+  hydra.run.dir=FOLDER the run folder; it must not exist yet"""
 
 
 def overview() -> str:
     """Return what `cnnlab --help` prints."""
     width = max(map(len, VERBS))
     commands = [f"  {name:<{width}}  {verb.help}" for name, verb in VERBS.items()]
+
     return "\n".join(
         [
-            f"cnnlab {__version__}: LeNet and AlexNet, trained, tested and looked into",
+            f"cnnlab {__version__}: train, test and visualize LeNet and AlexNet",
             "usage: cnnlab COMMAND [key=value ...]",
             "",
             *commands,
@@ -38,7 +39,10 @@ def overview() -> str:
 
 @dataclass(frozen=True)
 class InUse:
-    """What a line would run with. folders: the user's own, beside the built-in YAML files."""
+    """The settings that a command line would use.
+
+    values: resolved. chosen: the choice of each group. folders: of the user's own YAML files.
+    """
 
     values: dict[str, Any]
     chosen: dict[str, str | None]
@@ -46,7 +50,7 @@ class InUse:
 
 
 def describe(name: str, line: InUse) -> str:
-    """Return what `cnnlab VERB --help` prints: every setting, at the value of this line."""
+    """Return what `cnnlab VERB --help` prints: every setting with the value it would have."""
     verb = VERBS[name]
     lines = [f"cnnlab {name}: {verb.help}", f"usage: cnnlab {name} [key=value ...]"]
     lines += [f"example: {verb.example}", ""]
@@ -56,6 +60,7 @@ def describe(name: str, line: InUse) -> str:
             *_groups(usual, line),
             "",
         ]
+
     known = walk(verb.config_class, _in_use_first(verb.variants, line.values))
     keys = [key for key in known if verb.uses(key.name)]
     lines += ["settings (key, value in use, meaning, what it takes):"]
@@ -83,7 +88,7 @@ def _groups(usual: dict[str, str | None], line: InUse) -> list[str]:
 
 
 def _settings(keys: list[Key], values: dict[str, Any]) -> list[str]:
-    """Return a line a key; `name` is left out, since the group's choice says it."""
+    """Return one line per key; `name` is left out, since the group's choice says it."""
     shown = [key for key in keys if not key.name.endswith(".name")]
     width = max(len(key.name) for key in shown)
     lines = []

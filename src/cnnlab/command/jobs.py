@@ -1,4 +1,4 @@
-"""One job of a command: typed config in, exit code out; no exception but an interrupt leaves."""
+"""Run the task of one job: config in, exit code out; no exception but an interrupt gets out."""
 
 import signal
 import threading
@@ -29,7 +29,7 @@ from cnnlab.run_folder import RunFolder
 
 
 def run_checked(request: Request, job: Job) -> int:
-    """Run the task of a single job; complain in one to three lines where it fails.
+    """Run the task of a single job, and report its error in one to three lines.
 
     Raises KeyboardInterrupt.
     """
@@ -39,7 +39,7 @@ def run_checked(request: Request, job: Job) -> int:
 
 
 def run_composed(request: Request, places: Places, composed: DictConfig) -> int:
-    """Run the task on what Hydra has composed and calls us with: one job, without `hydra`.
+    """Run the task of a job that hydra.main has composed; `composed` is without `hydra`.
 
     Raises KeyboardInterrupt, so that a sweep ends instead of starting its next job.
     """
@@ -61,7 +61,7 @@ def _as_typed(overrides: list[str]) -> list[str]:
 
 
 def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> int:
-    """Do one job's work, and give it its row where it is one of a sweep; return its exit code."""
+    """Run one job, record it where it is one of a sweep, and return its exit code."""
     outcome, interruption = Outcome(failures.BUG), None
     try:
         if launch.sweep_folder is not None:
@@ -79,7 +79,7 @@ def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> int:
 def _attempt(
     verb: Verb, launch: Launch, parsed: Callable[[], Any]
 ) -> tuple[Outcome, KeyboardInterrupt | None]:
-    """Do the work; return how it ended, and the interrupt that ended it, if one did."""
+    """Run the task; return how it ended, and the interrupt if one ended it."""
     config, run = None, None
     try:
         config = parsed()
@@ -97,7 +97,7 @@ def _attempt(
 
 
 def _interruption_of(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the interrupt that an error is, or hides: libraries wrap it while imported."""
+    """Return the interrupt behind an error: libraries wrap a Ctrl-C while they are imported."""
     if isinstance(error, KeyboardInterrupt):
         return error
     if isinstance(error, CnnlabError | ShownError) or not failures.is_interrupt(error):
@@ -107,7 +107,7 @@ def _interruption_of(error: BaseException) -> KeyboardInterrupt | None:
 
 @dataclass(frozen=True)
 class _Failed:
-    """A job that failed, as far as a message names it. config: None where it was not read."""
+    """What a message says of a failed job. config: None where it could not be parsed."""
 
     verb: Verb
     config: Any
@@ -115,14 +115,14 @@ class _Failed:
 
     @property
     def places(self) -> str:
-        """Return the settings with which this very job could have been sent elsewhere."""
+        """Return the settings that say where this job writes, as a message lists them."""
         resumes = getattr(self.config, "resume", None) is not None
         is_sweep = self.launch.sweep_folder is not None
         return self.verb.places(is_sweep=is_sweep, resumes=resumes)
 
 
 def _report(error: Exception, run: str | None, failed: _Failed) -> int:
-    """Show the message of an error, put its traceback into the run's log, return the exit code."""
+    """Show an error's message, append its traceback to the run's log, return the exit code."""
     if isinstance(error, BrokenPipeError):
         failures.silence_output()  # whoever read our output went away: no error of ours
         return 0
@@ -150,10 +150,10 @@ def _verdict(error: Exception, failed: _Failed) -> tuple[int, str] | None:
 
 
 def _import_task(verb: Verb) -> Task:
-    """Import a command's task; a Ctrl-C that a library swallows on the way is raised afterwards."""
+    """Import a command's task; a Ctrl-C that a library swallows meanwhile is raised afterwards."""
     if threading.current_thread() is not threading.main_thread():
         return load_task(verb)
-    if starting.is_answering():  # a Ctrl-C ends the process: there is nothing to raise afterwards
+    if starting.exits_on_interrupt():  # Ctrl-C ends the process: nothing to raise afterwards
         task = load_task(verb)
         starting.raise_on_interrupt()
         return task

@@ -1,4 +1,4 @@
-"""What was typed after the verb: Hydra's flags, and key=value words checked and quoted for it."""
+"""The arguments after the verb: flags, and key=value words, checked and quoted for Hydra."""
 
 import os
 import re
@@ -11,22 +11,21 @@ from pathlib import Path
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
-from cnnlab.config import choices
-from cnnlab.config.keys import Key, walk
+from cnnlab.config import choices, renamed
+from cnnlab.config.keys import walk
 from cnnlab.errors import UsageError
 
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
-"""Last parts of the keys whose values are paths: any character may stand in them."""
+"""Last parts of the keys whose values are paths, which may contain any character."""
 
 PATH_KEYS = {"model.weights"}
-"""Keys of which only the whole says so; `weights` alone are numbers of an ensemble."""
+"""Whole keys whose values are paths; `weights` alone are the numbers of an ensemble."""
 
-FOLDER_KEYS = {
-    "hydra.run.dir": "folder",
-    "hydra.sweep.dir": "sweep_folder",
-    "hydra.sweep.subdir": "subfolder",
-}
-"""Keys of Hydra that name a folder; any character may stand in it, and interpolations."""
+RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR = "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"
+FOLDER_KEYS = (RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR)
+"""Hydra's keys that name a folder, which may contain any character and interpolations."""
+
+ALL_SETTINGS = "all settings: add --help"
 
 REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
 FLAGS_WITH_VALUE = {"--package", "--config-dir", "--experimental-rerun", "--cfg"}
@@ -37,33 +36,28 @@ LONG_FORMS = {"-p": "--package", "-cd": "--config-dir", "-c": "--cfg", "-i": "--
 LONG_FORMS |= {"-m": "--multirun", "-r": "--run", "-sc": "--shell-completion"}
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
     """A command line taken apart.
 
-    command: the line as typed, quoted for a shell. words: what is no flag, as typed. overrides:
-    these words as Hydra reads them. flags: Hydra's, in their long form, each with its value or "".
-    folder, sweep_folder, subfolder: hydra.run.dir, hydra.sweep.dir and hydra.sweep.subdir as typed;
-    typed_folders: which of these keys there were. started: the time of the command in seconds;
-    together with the process it tells sweeps apart.
+    command: the line as typed, quoted for a shell. overrides: its key=value words as Hydra reads
+    them. flags: Hydra's, in their long form, each with its value or "". config_folders: of
+    --config-dir. folders: what was typed for FOLDER_KEYS, by key. started: the time of the command
+    in seconds; together with the process it tells sweeps apart.
     """
 
     verb: str
     command: str
-    words: list[str] = field(default_factory=list)
-    overrides: list[str] = field(default_factory=list)
-    flags: dict[str, str] = field(default_factory=dict)
-    config_folders: list[str] = field(default_factory=list)
-    typed_folders: list[str] = field(default_factory=list)
-    folder: str | None = None
-    sweep_folder: str | None = None
-    subfolder: str | None = None
+    overrides: list[str]
+    flags: dict[str, str]
+    config_folders: list[str]
+    folders: dict[str, str]
     started: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
 
     @property
     def sweep(self) -> str:
-        """Return what tells this sweep from all others in the same folder."""
+        """Return an id that no other sweep in the same folder has."""
         return f"{self.started:.6f}-{self.process}"
 
     @property
@@ -85,71 +79,86 @@ def is_hydras(key: str) -> bool:
 
 
 def read(verb: str, arguments: Sequence[str]) -> Request:
-    """Take apart what follows the verb.
+    """Parse the arguments after the verb.
 
     Raises UsageError for a word that is no setting of this command.
     """
-    request = Request(verb=verb, command=shlex.join(["cnnlab", verb, *arguments]))
-    _separate(list(arguments), request)
-    if request.flags.get("--cfg") == "job":
-        request.flags["--resolve"] = ""  # values, not how they follow from the model's recipe
-    _refuse_several_processes(request)
-    if verb == "list" and request.words and "=" not in request.words[0]:
-        request.words[0] = f"what={request.words[0]}"
-    _load_plugins(request.words)
-    keys = {key.name: key for key in walk(VERBS[verb].config_class, VERBS[verb].variants)}
-    for position, word in enumerate(request.words):
-        _refuse_spaces(word, request.words[position + 1 :], position)
-        _add_override(word, keys, request)
-    return request
+    words, flags, config_folders = _separate(verb, list(arguments))
+    if flags.get("--cfg") == "job":
+        flags["--resolve"] = ""  # values, not how they follow from the model's recipe
+    _refuse_several_processes(verb, is_sweep="--multirun" in flags)
+    if verb == "list" and words and "=" not in words[0]:
+        words[0] = f"what={words[0]}"
+    for position, word in enumerate(words):
+        _refuse_spaces(word, words[position + 1 :], position)
+
+    _load_plugins(words)
+    known = _Known(verb, is_sweep="--multirun" in flags)
+    taken = [(word, *_take_apart(word)) for word in words]
+    return Request(
+        verb=verb,
+        command=shlex.join(["cnnlab", verb, *arguments]),
+        overrides=[known.override(word) for word, _, key, _ in taken if key not in FOLDER_KEYS],
+        flags=flags,
+        config_folders=config_folders,
+        folders={key: value.strip("'\"") for _, _, key, value in taken if key in FOLDER_KEYS},
+    )
 
 
-def _refuse_several_processes(request: Request) -> None:
-    """Refuse what torchrun cannot share out: other commands, and sweeps."""
+def _refuse_several_processes(verb: str, *, is_sweep: bool) -> None:
+    """Raise UsageError under torchrun for sweeps and for commands that do not use it."""
     num_processes = os.environ.get("WORLD_SIZE", "1") if "RANK" in os.environ else "1"
-    if num_processes == "1" or (VERBS[request.verb].is_shared and not request.is_sweep):
+    if num_processes == "1" or (VERBS[verb].is_shared and not is_sweep):
         return
-    what = "a sweep starts its jobs" if request.is_sweep else f"'{request.verb}' works"
+    what = "a sweep starts its jobs" if is_sweep else f"'{verb}' works"
     raise UsageError(
         f"{what} in one process, torchrun started {num_processes}",
-        hint=f"cnnlab {request.verb} ... without torchrun",
+        hint=f"cnnlab {verb} ... without torchrun",
     )
 
 
 def _load_plugins(words: list[str]) -> None:
-    """Import the modules that the line names: they may bring models, and so keys."""
+    """Import the plugins that the command line names: their models may have keys."""
     for word in words:
         if word.startswith("plugins="):
             load_plugins(re.findall(r"[\w.]+", word.removeprefix("plugins=")))
 
 
-def _separate(arguments: list[str], request: Request) -> None:
-    """Fill the request's flags and words; flags may stand anywhere."""
+def _separate(verb: str, arguments: list[str]) -> tuple[list[str], dict[str, str], list[str]]:
+    """Return the key=value words, the flags with their values, and the folders of --config-dir."""
+    words, flags, config_folders = [], {}, []
     while arguments:
         word = arguments.pop(0)
         if not word.startswith("-"):
-            request.words.append(word)
+            words.append(word)
             continue
-        typed, _, value = word.partition("=")
-        if typed in REFUSED_FLAGS:
-            raise UsageError(
-                f"{typed} would replace the settings of '{request.verb}'",
-                hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
-            )
-
-        name = LONG_FORMS.get(typed, typed)
-        if name in FLAGS_WITH_VALUE and not value:
-            if not arguments:
-                raise UsageError(f"{typed} needs a value")
-            value = arguments.pop(0)
-        elif name in FLAGS_WITH_OPTIONAL_VALUE and arguments and "=" not in arguments[0]:
-            value = arguments.pop(0)
-        elif name not in FLAGS_WITH_VALUE | FLAGS_WITH_OPTIONAL_VALUE | FLAGS_ALONE:
-            raise UsageError(f"no option '{typed}'", hint="settings have no dashes: key=value")
-
-        request.flags[name] = value
+        name, value = _flag(verb, word, arguments)
+        flags[name] = value
         if name == "--config-dir":
-            request.config_folders.append(_config_folder(value))
+            config_folders.append(_config_folder(value))
+    return words, flags, config_folders
+
+
+def _flag(verb: str, word: str, following: list[str]) -> tuple[str, str]:
+    """Return a flag in its long form, and its value, which may be the first of `following`."""
+    typed, _, value = word.partition("=")
+    if typed in REFUSED_FLAGS:
+        raise UsageError(
+            f"{typed} would replace the settings of '{verb}'",
+            hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
+        )
+
+    name = LONG_FORMS.get(typed, typed)
+    if name in FLAGS_WITH_VALUE:
+        if not value and not following:
+            raise UsageError(f"{typed} needs a value")
+        return name, value or following.pop(0)
+    if name in FLAGS_WITH_OPTIONAL_VALUE:
+        may_follow = not value and following and "=" not in following[0]
+        return name, following.pop(0) if may_follow else value
+    if name in FLAGS_ALONE:
+        return name, value
+    raise UsageError(f"no option '{typed}'", hint="settings have no dashes: key=value")
 
 
 def _config_folder(value: str) -> str:
@@ -171,33 +180,61 @@ def _refuse_spaces(word: str, following: list[str], position: int) -> None:
         if rest and "=" not in rest:
             raise UsageError(f"write overrides without spaces: {word.removesuffix('=')}={rest}")
     if "=" not in word and not word.startswith("~"):
-        raise UsageError(f"'{word}' is not key=value", hint="all settings: add --help")
+        raise UsageError(f"'{word}' is not key=value", hint=ALL_SETTINGS)
 
 
-def _add_override(word: str, keys: dict[str, Key], request: Request) -> None:
-    """Check one key=value word and add it to the request in the form that Hydra reads."""
-    mark, key, value = _take_apart(word)
-    if key in FOLDER_KEYS:
-        setattr(request, FOLDER_KEYS[key], value.strip("'\""))
-        request.typed_folders.append(key)
-        return
-    if key == "hydra.mode":
-        raise UsageError("hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out")
-    if is_hydras(key):
-        request.overrides.append(word)
-        return
-    groups = choices.groups(request.verb)
-    _refuse_unknown(mark, key, keys, groups, word)
-    _refuse_unused(key, request.verb)
-    if key in groups:
-        request.overrides.append(f"{key}={value}")
-        return
-    if (key in PATH_KEYS or key.rsplit(".", 1)[-1] in PATH_NAMES) and key in keys:
-        value = quote_paths(value, keys[key].is_list, request.is_sweep)
-    elif key in keys and keys[key].is_list:
-        value = bracket(value, request.is_sweep)
-    # "++", so that a key of another choice reaches our own check and its better message
-    request.overrides.append(f"++{key}={value}")
+class _Known:
+    """The settings and groups of a command, against which its words are checked."""
+
+    def __init__(self, verb: str, *, is_sweep: bool) -> None:
+        self.verb, self.is_sweep = verb, is_sweep
+        self.keys = {key.name: key for key in walk(VERBS[verb].config_class, VERBS[verb].variants)}
+        self.groups = choices.groups(verb)
+
+    def override(self, word: str) -> str:
+        """Return one key=value word in the form that Hydra reads; raises UsageError."""
+        mark, key, value = _take_apart(word)
+        if key == "hydra.mode":
+            raise UsageError(
+                "hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out"
+            )
+        if is_hydras(key):
+            return word
+        self._refuse_unknown(mark, key, word)
+        _refuse_unused(key, self.verb)
+        if key in self.groups:
+            return f"{key}={value}"
+
+        is_path = key in PATH_KEYS or key.rsplit(".", 1)[-1] in PATH_NAMES
+        if is_path and key in self.keys:
+            value = quote_paths(value, self.keys[key].is_list, self.is_sweep)
+        elif key in self.keys and self.keys[key].is_list:
+            value = bracket(value, self.is_sweep)
+        # "++": Hydra then accepts a key of another choice, for which our message is better
+        return f"++{key}={value}"
+
+    def _refuse_unknown(self, mark: str, key: str, word: str) -> None:
+        """Raise UsageError for an unknown key, for `+` and `~`, and for the name of a group."""
+        keys, groups = self.keys, self.groups
+        if mark.startswith("~"):
+            raise UsageError(
+                f"'{word}': settings cannot be removed", hint="set another value instead"
+            )
+
+        known = key in keys or key in groups or any(name.startswith(f"{key}.") for name in keys)
+        if not known:
+            hint = renamed.hint_for_key(key) or did_you_mean(key, [*keys, *groups])
+            added = " ('+' cannot add one)" if mark else ""
+            raise UsageError(
+                f"'{key}' is not a setting of cnnlab{added}", hint=hint or ALL_SETTINGS
+            )
+        if mark:
+            raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
+
+        group, _, last = key.rpartition(".")
+        if last == "name" and group in groups:
+            chosen = word.partition("=")[2]
+            raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
 
 
 def _take_apart(word: str) -> tuple[str, str, str]:
@@ -207,27 +244,8 @@ def _take_apart(word: str) -> tuple[str, str, str]:
     return mark, left[len(mark) :], value
 
 
-def _refuse_unknown(
-    mark: str, key: str, keys: dict[str, Key], groups: dict[str, str | None], word: str
-) -> None:
-    """Raise UsageError for an unknown key, for `+` and `~`, and for the name of a group."""
-    known = key in keys or key in groups or any(name.startswith(f"{key}.") for name in keys)
-    if mark.startswith("~"):
-        raise UsageError(f"'{word}': settings cannot be removed", hint="set another value instead")
-    if not known:
-        hint = did_you_mean(key, [*keys, *groups]) or "all settings: add --help"
-        added = " ('+' cannot add one)" if mark else ""
-        raise UsageError(f"'{key}' is not a setting of cnnlab{added}", hint=hint)
-    if mark:
-        raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
-    group, _, last = key.rpartition(".")
-    if last == "name" and group in groups:
-        chosen = word.partition("=")[2]
-        raise UsageError(f"'{key}' names the chosen file", hint=f"write {group}={chosen}")
-
-
 def _refuse_unused(key: str, verb: str) -> None:
-    """Raise UsageError for a setting without effect on this command."""
+    """Raise UsageError for a setting that this command does not use."""
     if VERBS[verb].uses(key):
         return
     others = [name for name in ("train", "prepare") if name != verb and VERBS[name].uses(key)]
@@ -237,17 +255,17 @@ def _refuse_unused(key: str, verb: str) -> None:
 
 
 def bracket(value: str, is_sweep: bool) -> str:
-    """Let a bare word or a comma list stand for a list; in a sweep, each word for a list of one."""
+    """Make a list of a bare word or comma list; in a sweep, a list of one of each word."""
     if value == "null" or value[:1] in ("[", "$", "'", '"') or "(" in value:
         return value
     return ",".join(f"[{part}]" for part in value.split(",")) if is_sweep else f"[{value}]"
 
 
 def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
-    """Quote a path, or a comma list of paths, so that Hydra takes every character as it is.
+    """Quote a path, or a comma list of paths, so that Hydra takes every character literally.
 
-    A list stays one path if a file of that whole name exists; in a sweep a comma starts the next
-    job. Interpolations, null and what is quoted already stay as they are.
+    A comma list is one path if a file of that name exists; in a sweep a comma separates jobs.
+    Interpolations, null and quoted values are left alone.
     """
     bracketed = value.startswith("[") and value.endswith("]")
     if value in ("null", "") or value.startswith("${") or value[:1] in ("'", '"'):
@@ -263,7 +281,7 @@ def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
 
 
 def quote(text: str) -> str:
-    """Write a string of Hydra's override grammar: backslashes count only before a quote."""
+    """Quote a string for Hydra's override grammar, where backslashes escape quotes alone."""
     text = text.strip()
     if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1:
         return text

@@ -1,7 +1,7 @@
-"""Modules of your own, imported by name from the command line: `plugins=[my_models]`.
+"""The user's own modules, imported by name: `plugins=[my_models]`.
 
-They register models (`cnnlab.models.register`). Nothing else is ever imported by a name that
-stands in a config: a checkpoint or YAML file that somebody sent runs no code.
+They register models (`cnnlab.models.register`). Nothing else is ever imported by a name in a
+config: a checkpoint or run folder from somebody else runs no code.
 """
 
 import importlib

@@ -1,11 +1,11 @@
-"""What a mistyped word was probably meant to be."""
+"""Suggestions for a mistyped key or name."""
 
 import difflib
 from collections.abc import Callable, Sequence
 
 
 def closest(word: str, known: Sequence[str]) -> list[str]:
-    """Return up to three names that `word` may stand for, the likeliest first; often none.
+    """Return up to three names that `word` may mean, the likeliest first; often none.
 
     Tried in turn, the first that finds something wins: same last part (`epochs`), similar as a
     whole (`trainer.epoch`), initials of the last part (`lr`, `bs`, `wd`), similar last part.
@@ -42,7 +42,7 @@ def _similar(word: str, known: Sequence[str]) -> list[str]:
 
 
 def _resemble(word: str, name: str) -> bool:
-    """Say whether two last parts are alike: a shared section alone is no likeness."""
+    """Return whether two last parts are similar: a shared section alone does not count."""
     return difflib.SequenceMatcher(None, word, name).ratio() >= 0.5
 
 

@@ -1,8 +1,8 @@
-"""What a sweep leaves: one line per job as it ends, then a table and results.csv.
+"""Results of a sweep: one line per job in jobs.jsonl, then a table and results.csv.
 
-Each job writes down itself which run folder it owned and what came of it, so that a folder that is
-used twice never lends its figures. The jobs may run in other processes (Hydra's joblib and submitit
-launchers), so all of it travels through the sweep folder and not through memory.
+Each job itself records its run folder and its result, so that a sweep folder that is used twice
+never shows an earlier result. The jobs may run in other processes (Hydra's joblib and submitit
+launchers), so results are passed through the sweep folder and not through memory.
 """
 
 import csv
@@ -22,11 +22,11 @@ from cnnlab.run_folder import RunFolder
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
 PLACE = "hydra.sweep.dir=X"
-"""The setting that says where both are, of every command."""
+"""The setting that says where both files are."""
 
 
 def record(launch: Launch, outcome: Outcome) -> None:
-    """Append one finished job, with what its own run folder says, to the sweep folder.
+    """Append one finished job, with the figures of its run folder, to jobs.jsonl.
 
     Raises ResourceError where that cannot be written.
     """
@@ -42,6 +42,7 @@ def record(launch: Launch, outcome: Outcome) -> None:
         "test_error": run.get("test_error"),
         "run": outcome.run,
     }
+
     path = Path(launch.sweep_folder) / JOBS
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +69,7 @@ def close(sweep: str, sweep_folder: str) -> list[int]:
 
 
 def _jobs_of(sweep: str, path: Path) -> list[dict[str, Any]]:
-    """Return what the jobs of one sweep recorded; those of earlier sweeps stay in the file."""
+    """Return the jobs of one sweep in order; the file may hold earlier sweeps too."""
     if not path.is_file():
         return []
     jobs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,6 +1,6 @@
-"""The table of commands: what each is for, its settings, and where its work is done.
+"""The table of commands: their settings, and the task that does the work.
 
-Nothing heavy is imported here; a task is imported once its config has been checked.
+A task is imported once its config has been checked, so that help and errors stay fast.
 """
 
 import importlib
@@ -22,10 +22,10 @@ Raises RunError where it fails with a run folder of its own.
 
 @dataclass(frozen=True)
 class Need:
-    """Settings that have an effect only where others have a certain value.
+    """Settings that have an effect only beside certain values of others.
 
-    keys: or whole sections; typed they are refused where `is_met`, asked with the checked config,
-    says no. otherwise: why they have no effect then. way_out: what would give them one.
+    keys: settings or whole sections, refused when typed where `is_met(config)` is false.
+    otherwise: why they have no effect then. way_out: what would give them one.
     """
 
     keys: tuple[str, ...]
@@ -34,7 +34,7 @@ class Need:
     way_out: str
 
     def concerns(self, key: str) -> bool:
-        """Return whether this is one of the settings, or lies in one of the sections."""
+        """Return whether `key` is one of the settings or in one of the sections."""
         return any(key == name or key.startswith(f"{name}.") for name in self.keys)
 
 
@@ -42,11 +42,10 @@ class Need:
 class Verb:
     """One command. task: "module:function", called with the checked config and a Launch.
 
-    is_shared: several processes under torchrun do its work together; others refuse that.
-    makes_runs: each of its jobs leaves a run folder, whose place may be chosen.
-    unused: settings, or whole sections, of its config that it has no use for: they come with a
-    group or an experiment, help does not show them, and typed they are refused.
-    needs: settings that it has a use for only beside certain values of others.
+    is_shared: it runs in several processes under torchrun; others refuse that. makes_runs: each
+    job writes a run folder, whose path may be chosen. unused: settings or whole sections of its
+    config without effect: they come with a group or an experiment, help does not show them, and
+    typed they are refused. needs: settings that have an effect only beside certain values.
     """
 
     help: str
@@ -61,7 +60,7 @@ class Verb:
     needs: tuple[Need, ...] = ()
 
     def places(self, *, is_sweep: bool = False, resumes: bool = False) -> str:
-        """Return the settings that say where this command writes, as a message has them.
+        """Return the settings that say where this command writes, as a message lists them.
 
         resumes: it continues a run, which stays in its folder.
         """
@@ -71,28 +70,28 @@ class Verb:
         return ", ".join(keys)
 
     def uses(self, key: str) -> bool:
-        """Return whether a setting has an effect on this command."""
+        """Return whether this command uses a setting."""
         return not any(key == name or key.startswith(f"{name}.") for name in self.unused)
 
 
 def _takes_weights_of_others(config: Any) -> bool:
-    """Return whether the source of `convert` may be weights without a model and classes."""
+    """Return whether the source of `convert` may be weights without a model and class names."""
     return _takes_plain_weights(config) and not foreign.is_plain_of_ours(config.source or "")
 
 
 def _takes_plain_weights(config: Any) -> bool:
-    """Return whether the source of `convert` may be weights that tell of no data set."""
+    """Return whether the source of `convert` may be weights without a data set."""
     source = config.source
     if source == "latest":
         return False
     if source in (None, "torchvision") or not os.path.exists(source):
-        return True  # what is missing is told by whoever looks for it
+        return True  # a missing file is reported when it is opened
     return foreign.format_of(foreign.first_bytes(source)) != ""
 
 
 VERBS: dict[str, Verb] = {
     "train": Verb(
-        "train a network; bare: LeNet-5 on 5,000 digits",
+        "train a network; by default LeNet-5 on 5,000 digits",
         settings.TrainConfig,
         settings.parse_train,
         "cnnlab.app.train:run",
@@ -102,7 +101,7 @@ VERBS: dict[str, Verb] = {
         makes_runs=True,
     ),
     "evaluate": Verb(
-        "measure the error of one checkpoint, or of several as an ensemble",
+        "measure the test error of one checkpoint, or of several as an ensemble",
         settings.EvaluateConfig,
         settings.parse_evaluate,
         "cnnlab.app.evaluate:run",
@@ -112,7 +111,7 @@ VERBS: dict[str, Verb] = {
         unused=("dataset.normalize",),
     ),
     "summary": Verb(
-        "print a network layer by layer: sizes, parameters, operations, receptive fields",
+        "print a network layer by layer: sizes, parameters, multiply-adds, receptive fields",
         settings.SummaryConfig,
         settings.parse_summary,
         "cnnlab.app.summary:run",
@@ -124,12 +123,12 @@ VERBS: dict[str, Verb] = {
                 ("dataset", "num_images", "seed"),
                 lambda config: bool(config.init_report),
                 "the table needs no images and no weights",
-                "init_report=true also shows what the network makes of images",
+                "init_report=true also runs the network on images",
             ),
         ),
     ),
     "visualize": Verb(
-        "draw what a trained network has learned: filters, deconvnet, neighbours",
+        "visualize what a network has learned: filters, deconvnet, nearest neighbors",
         settings.VisualizeConfig,
         settings.parse_visualize,
         "cnnlab.app.visualize:run",
@@ -138,7 +137,7 @@ VERBS: dict[str, Verb] = {
         unused=("dataset.normalize", "dataset.residency"),
     ),
     "predict": Verb(
-        "name what is in pictures of your own",
+        "classify your own image files",
         settings.PredictConfig,
         settings.parse_predict,
         "cnnlab.app.predict:run",
@@ -146,7 +145,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab predict checkpoint=latest images=photo.jpg",
     ),
     "compare": Verb(
-        "put runs side by side: settings, figures, curves",
+        "compare runs: settings, results, curves",
         settings.CompareConfig,
         settings.parse_compare,
         "cnnlab.app.compare:run",
@@ -154,7 +153,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab compare runs=outputs/a,outputs/b output=compare.html",
     ),
     "convert": Verb(
-        "take torchvision's weights in, give networks out",
+        "import torchvision's weights, export networks",
         settings.ConvertConfig,
         settings.parse_convert,
         "cnnlab.app.convert:run",
@@ -165,18 +164,18 @@ VERBS: dict[str, Verb] = {
                 ("dataset", "augment"),
                 _takes_plain_weights,
                 "a checkpoint of cnnlab has its own",
-                "it is for weights that tell of no data set",
+                "it is for weights without a data set",
             ),
             Need(
                 ("model", "class_names"),
                 _takes_weights_of_others,
-                "the source, which cnnlab wrote, has its own",
-                "it is for weights of others, which are nothing but tensors",
+                "the source was written by cnnlab and has its own",
+                "it is for weights from elsewhere, which are tensors alone",
             ),
         ),
     ),
     "prepare": Verb(
-        "turn an image set into a verified Store, once",
+        "convert an image set into a verified Store",
         settings.PrepareConfig,
         settings.parse_prepare,
         "cnnlab.app.prepare:run",
@@ -206,7 +205,7 @@ VERBS: dict[str, Verb] = {
         ),
     ),
     "benchmark": Verb(
-        "time each part of a training on this machine, beside what limits it",
+        "time each part of training on this machine, and what limits it",
         settings.BenchmarkConfig,
         settings.parse_benchmark,
         "cnnlab.app.benchmark:run",
@@ -231,7 +230,7 @@ VERBS: dict[str, Verb] = {
 
 
 def load_task(verb: Verb) -> Task:
-    """Import the function that does a command's work."""
+    """Import the task of a command."""
     module, _, name = verb.task.partition(":")
     task: Task = getattr(importlib.import_module(module), name)
     return task

@@ -72,7 +72,7 @@ def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
         f"augment.{key}"
         for key, asked in (
             ("mean_position=cropped", augment.mean_position == "cropped"),
-            ("colour_divides=true", augment.colour_divides),
+            ("color_divides=true", augment.color_divides),
         )
         if asked
     ]

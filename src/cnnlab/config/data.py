@@ -133,12 +133,12 @@ class AlexnetAugmentConfig(AugmentConfig):
 
     crop_pixels: int = setting("side of the crop", at_least=1)
     force_mirror: bool = setting("mirror although the set's classes are not symmetric")
-    colour_scale: str = setting(
+    color_scale: str = setting(
         "a component's shift is strength times its deviation, or its eigenvalue at [0,1]",
         choices=("stdev", "eigenvalue", "none"),
     )
-    colour_strength: float = setting("deviation of the drawn factors", at_least=0)
-    colour_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
+    color_strength: float = setting("deviation of the drawn factors", at_least=0)
+    color_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
     mean_position: str = setting(
         "the mean image's part under a crop: its centre, as the 2012 source, or where the crop is",
         choices=("central", "cropped"),

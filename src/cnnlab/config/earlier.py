@@ -1,7 +1,8 @@
-"""Configs and YAML files older than a setting: what runs did before it stands in its place.
+"""Stored configs that are older than a setting: it gets the value of what runs did before it.
 
-A setting that is younger than stored configs says so itself, `setting(..., earlier=VALUE)`; so a
-model's own key is filled in for that model alone, in checkpoints and in run folders alike.
+A setting that is newer than stored configs has that value in its declaration,
+`setting(..., earlier=VALUE)`; so a model's own key is filled in for that model alone, in
+checkpoints and run folders alike. Keys with a new name are those of `renamed`.
 """
 
 import dataclasses
@@ -12,10 +13,10 @@ from cnnlab.config.schema import Variants, element_type
 
 
 def completed(section_class: type, plain: Any, variants: Variants) -> Any:
-    """Return a stored section, or a whole config, with the keys that are younger than it.
+    """Return a stored section, or a whole config, with the keys that are newer than it.
 
-    What the file holds stays as it is. What is no mapping, and a choice that is not in its table,
-    comes back unchanged: `parse` says what is wrong with it.
+    Keys that it has keep their values. What is no mapping, or a choice that its table lacks, is
+    returned unchanged: `parse` reports it.
     """
     if not isinstance(plain, dict):
         return plain

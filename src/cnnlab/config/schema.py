@@ -10,6 +10,7 @@ import types
 import typing
 from typing import Any, TypeVar
 
+from cnnlab.config import renamed
 from cnnlab.errors import UsageError
 
 Section = TypeVar("Section")
@@ -162,7 +163,9 @@ def _unknown(
     names = [field.name for field in dataclasses.fields(chosen)]
     hint = f"{where or 'the top level'} has: {', '.join(names)}"
     if not owners:
-        return UsageError(f"'{join(where, name)}' is not a setting of cnnlab", hint=hint)
+        key = join(where, name)
+        hint = renamed.hint_for_key(key) or hint
+        return UsageError(f"'{key}' is not a setting of cnnlab", hint=hint)
     choice = next(key for key, shape in tables[section_class].items() if shape is chosen)
     have = "has" if len(owners) == 1 else "have"
     return UsageError(
@@ -209,7 +212,10 @@ _HOLDS: dict[str, Any] = {
 
 
 def _wrong(hint: Any, metadata: Any, value: Any, key: str) -> UsageError:
-    return UsageError(f"{key} must be {expected(hint, metadata)}, got {value!r}")
+    wanted = expected(hint, metadata)
+    return UsageError(
+        f"{key} must be {wanted}, got {value!r}", hint=renamed.hint_for_value(key, value)
+    )
 
 
 def is_optional(hint: Any) -> bool:

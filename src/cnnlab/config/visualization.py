@@ -15,7 +15,7 @@ PICTURE_NAMES = (
     "occlusion",
     "equivariance",
     "invariance",
-    "neighbours",
+    "neighbors",
     "predictions",
     "evolution",
     "filter_evolution",
@@ -37,7 +37,7 @@ class VisualizeConfig:
     )
     num_images: int = setting("images to look at when indices is null", at_least=1, at_most=256)
     search_images: int | None = setting(
-        "images of a set that top9, neighbours and evolution search; null: all", at_least=1
+        "images of a set that top9, neighbors and evolution search; null: all", at_least=1
     )
     layer: str | None = setting("layer to look into; null: what suits the picture")
     units: list[int] | None = setting("units of the layer; null: the strongest", at_least=0)

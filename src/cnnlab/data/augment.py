@@ -189,7 +189,7 @@ def _build_affine(config: AffineConfig, _: Statistics | None) -> Augmentation:
 
 def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -> Augmentation:
     cropped = config.mean_position == "cropped"
-    if config.colour_scale == "none" and not cropped:
+    if config.color_scale == "none" and not cropped:
         found = None
     else:
         assert statistics is not None, "who builds colour shifts must know the set's colours"
@@ -198,11 +198,11 @@ def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) 
     together = config.images_per_draw
     crop = Crop(0, config.crop_pixels, together, mirrors=True, mean=mean if cropped else None)
     parts: tuple[Augmentation, ...] = (crop,)
-    if found is not None and config.colour_scale != "none":
+    if found is not None and config.color_scale != "none":
         values, vectors = principal_components(found.covariance)
-        directions = colour_directions(values, vectors, config.colour_scale)
-        divided_from = mean if config.colour_divides else None
-        parts += (ColourShift(directions, config.colour_strength, divided_from),)
+        directions = colour_directions(values, vectors, config.color_scale)
+        divided_from = mean if config.color_divides else None
+        parts += (ColourShift(directions, config.color_strength, divided_from),)
     return Chain(parts)
 
 

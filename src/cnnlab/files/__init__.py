@@ -1,5 +1,5 @@
-"""Files that survive kills and strangers: atomic writes, seals, strict headers, plain YAML.
+"""Files that survive crashes and forgeries: atomic writes, checksums, strict headers, plain YAML.
 
-Knows no tensor library and no run. Reading order: atomic, foreign, sealed, tensor_header,
+Knows no tensor library and no run. Reading order: atomic, foreign, checksummed, tensor_header,
 plain_yaml.
 """

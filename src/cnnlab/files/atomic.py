@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all: written beside their place, synced, then renamed.
+"""Atomic writes: a file is there whole or not at all.
 
 The order is: temporary file in the same folder, write, fsync, rename, fsync of the folder. Until
-the rename the previous file is untouched; after a kill the temporary is swept by `sweep`.
+the rename the previous file is untouched; `sweep` removes the temporary file of a killed process.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ _HAND_OVER_BYTES = 4 << 20
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 NO_HANDLES = {errno.EMFILE, errno.ENFILE}
-"""What the system reports when it lacks room, permission, or open files."""
+"""Error numbers for a lack of space, of permission, and of file handles."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 
 
 class Replacement:
-    """The temporary file that is to take a name; counts what it was given."""
+    """The temporary file that will replace another; counts the bytes written."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -35,12 +35,13 @@ class Replacement:
         self.num_bytes = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append all of `data`: the system may take a part at a time."""
+        """Append all of `data`, in as many system calls as it takes."""
         rest = memoryview(data).cast("B")
         while rest:
             taken = os.write(self._descriptor, rest)
             rest = rest[taken:]
             self.num_bytes += taken
+
         if self.num_bytes - self._num_handed_over >= _HAND_OVER_BYTES:
             self._hand_over()
 
@@ -51,10 +52,10 @@ class Replacement:
             raise OSError(errno.EIO, "a short write")
 
     def _hand_over(self) -> None:
-        """Let the disk begin with what is there, so that the sync finds most of it done.
+        """Start writing to disk what there is so far, so that the final sync is short.
 
-        On Linux the advice that pages will not be needed starts their writing; they stay cached
-        while they are written. It is advice: a system without it is as safe, and slower.
+        On Linux the advice that pages will not be needed starts their writeback; they stay cached
+        meanwhile. Elsewhere a write is as safe, and slower.
         """
         first, self._num_handed_over = self._num_handed_over, self.num_bytes
         if sys.platform == "linux":
@@ -66,13 +67,14 @@ class Replacement:
 
 @contextlib.contextmanager
 def replacing(path: str | Path, expected_bytes: int = 0) -> Iterator[Replacement]:
-    """Give a file to write that takes the name `path` when the block ends without an exception.
+    """Give a file to write that replaces `path` when the block ends without an exception.
 
-    expected_bytes is for the message alone. Raises ResourceError, the temporary removed and the
-    previous file untouched, when the disk is full, the folder gone or not writable.
+    expected_bytes is for the message alone. Raises ResourceError when the disk is full or the
+    folder gone or not writable; the previous file is untouched then.
     """
     path = Path(path)
     temporary = path.with_name(f"{path.name}{TEMPORARY_MARK}{os.getpid()}")
+
     try:
         with _removed_unless_renamed(temporary):
             descriptor = _create(temporary)
@@ -82,25 +84,25 @@ def replacing(path: str | Path, expected_bytes: int = 0) -> Iterator[Replacement
             finally:
                 os.close(descriptor)
             os.replace(temporary, path)
-        sync_folder(path.parent)
+        sync_folder(path.parent)  # the rename itself is not on disk before
     except OSError as error:
         raise unwritable(path, error, expected_bytes) from error
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
-    """Give the file `path` exactly these bytes. Raises ResourceError as `replacing` does."""
+    """Write a file atomically. Raises ResourceError as `replacing` does."""
     with replacing(path, len(data)) as file:
         file.write(data)
 
 
 def link(source: Path, target: Path) -> None:
-    """Give the file `source` the second name `target`, which may exist and is then replaced.
+    """Make `target` another name of the file `source`, replacing what has that name.
 
-    A hard link costs nothing; where the file system has none, the bytes are copied. Raises
-    ResourceError.
+    It is a hard link, or a copy where the file system has no links. Raises ResourceError.
     """
     if target.exists() and target.samefile(source):
-        return  # renaming one name of a file to another of the same file would do nothing
+        return  # a rename between two names of one file does nothing
+
     temporary = target.with_name(f"{target.name}{TEMPORARY_MARK}{os.getpid()}")
     try:
         with _removed_unless_renamed(temporary):
@@ -115,9 +117,9 @@ def link(source: Path, target: Path) -> None:
 
 
 def sweep(folder: Path) -> list[Path]:
-    """Remove what killed writers left in the folder and return it.
+    """Remove the temporary files of killed processes from the folder and return them.
 
-    Only for the one process that may write there: a temporary of a living writer looks the same.
+    Only for the one process that may write there: those of a living process look the same.
     """
     leftovers = sorted(folder.glob(f"*{TEMPORARY_MARK}*"))
     for leftover in leftovers:
@@ -127,7 +129,7 @@ def sweep(folder: Path) -> list[Path]:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a power cut; systems that cannot are left alone."""
+    """Make a rename in the folder survive a power cut, where the system can."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -139,7 +141,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> UnwritableError:
-    """Turn the first system error of a write into a message with the file, bytes and cause."""
+    """Return the error for a failed write: the file, its size, the cause and what to do."""
     amount = f" ({expected_bytes:,} bytes)" if expected_bytes else ""
     message, hint, elsewhere = _cause(error)
     what = f"cannot write the file{amount}: {message}"
@@ -147,7 +149,7 @@ def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> Unwritabl
 
 
 def _cause(error: OSError) -> tuple[str, str, str]:
-    """Return what happened, what helps here, and the advice to write elsewhere."""
+    """Return the cause, what helps at this path, and the advice to write elsewhere."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno in NO_SPACE:
         return f"disk full or quota ({reason})", "free space", "use another disk"
@@ -164,7 +166,7 @@ def _create(temporary: Path) -> int:
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         return os.open(temporary, flags, 0o666)
-    except FileExistsError:  # left by a killed process that had our number
+    except FileExistsError:  # left by a killed process with the same pid
         temporary.unlink()
         return os.open(temporary, flags, 0o666)
 

@@ -1,4 +1,4 @@
-"""What a file is that is no checkpoint of ours: guessed from its first bytes, nothing is opened."""
+"""Recognize a file that is no checkpoint of cnnlab by its first bytes, without opening it."""
 
 import contextlib
 import json
@@ -11,16 +11,16 @@ from cnnlab.printable import printable
 
 LOOK_BYTES = 1 << 18
 OWN_HEADER = b'{"__metadata__":{"sha256":"'
-"""How the header of a cnnlab checkpoint begins, after its 8 bytes of length."""
+"""The start of a cnnlab checkpoint's header, after its 8 bytes of length."""
 OWN_METADATA = "cnnlab."
-"""How the keys begin that `convert` puts into a plain safetensors file."""
+"""The prefix of the metadata keys that `convert` puts into a plain safetensors file."""
 MOST_HEADER_BYTES = 100_000_000
-"""Of a safetensors file; the format allows no more."""
+"""The limit of the safetensors format."""
 NUM_NAMES_SHOWN = 3
 
 _NAME = rb"([A-Za-z_][\w.]{0,99}+)"
 _GLOBALS = re.compile(rb"c%b\n%b\n|\x8c.%b\x94?\x8c.%b\x94?\x93" % ((_NAME,) * 4), re.DOTALL)
-"""How pickles spell what they import: module and name in two lines, or as two texts and \\x93."""
+"""An import in a pickle: module and name in two lines, or as two strings and \\x93."""
 _OF_TENSORS = re.compile(r"(torch\._utils\._rebuild|torch\.\w*(Storage|_tensor)|collections\.)")
 _OF_MODULES = re.compile(
     r"(torch\.nn\.(modules|parallel)\.|torchvision\.models\.|__builtin__\.set)"
@@ -33,7 +33,7 @@ _WHOLE_MODULE = (
 
 
 def format_of(head: bytes) -> str:
-    """Return what a file's first bytes (some 100 or more) begin: 'torch', 'safetensors' or ''.
+    """Return the format of a file by its first 100 bytes or more: 'torch', 'safetensors' or ''.
 
     'torch': a zip or a pickle. 'safetensors': one without cnnlab's digest.
     """
@@ -45,7 +45,7 @@ def format_of(head: bytes) -> str:
 
 
 def metadata_of(path: str | Path) -> dict[str, str]:
-    """Return the texts that stand beside the tensors of a safetensors file, {} without any."""
+    """Return the metadata of a safetensors file, {} where there is none."""
     try:
         with open(path, "rb") as file:
             num_bytes = int.from_bytes(file.read(8), "little")
@@ -58,7 +58,7 @@ def metadata_of(path: str | Path) -> dict[str, str]:
 
 
 def is_plain_of_ours(path: str | Path) -> bool:
-    """Return whether `convert` made this safetensors file out of a checkpoint of cnnlab."""
+    """Return whether `convert` wrote this safetensors file from a checkpoint of cnnlab."""
     return f"{OWN_METADATA}model" in metadata_of(path)
 
 
@@ -66,6 +66,7 @@ def refusal(path: object, head: bytes) -> CheckpointError:
     """Return the error for a file whose first bytes (up to LOOK_BYTES) are `head`."""
     what, hint = "not a checkpoint of cnnlab", ""
     text = head[:200].lstrip().lower()
+
     if not head.strip(b"\0"):
         what = "an empty file" if not head else "a file of zeros: the disk lost its content"
     elif head.startswith((b"PK", b"\x80", b"\x1f\x8b")) or _GLOBALS.match(head):
@@ -77,18 +78,19 @@ def refusal(path: object, head: bytes) -> CheckpointError:
         what, hint = "a safetensors file without cnnlab's digest", f"foreign weights: {_CONVERT}"
     elif text.startswith((b"<!doctype", b"<html")):
         what = "a web page, not a checkpoint: the download went wrong"
+
     return CheckpointError(f"the file is {what}", printable(str(path)), hint)
 
 
 def first_bytes(path: str | Path) -> bytes:
-    """Return up to LOOK_BYTES of a file, nothing if it cannot be read."""
+    """Return up to LOOK_BYTES of a file, b"" if it cannot be read."""
     with contextlib.suppress(OSError), open(path, "rb") as file:
         return file.read(LOOK_BYTES)
     return b""
 
 
 def holds_more_than_it_is(path: str | Path) -> bool:
-    """Say whether the members of a zip archive claim more bytes than the file has."""
+    """Return whether the members of a zip archive claim more bytes than the file has."""
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(member.file_size for member in archive.infolist())
@@ -98,16 +100,17 @@ def holds_more_than_it_is(path: str | Path) -> bool:
 
 
 def asks_for(head: bytes) -> str:
-    """Return a warning with the names of functions that a pickle in `head` would call, or ''.
+    """Return a warning about the functions that a pickle in `head` would call, or ''.
 
-    A module of torch or torchvision is told what it is. Found by their spelling, so a pickle that
-    hides them is not seen through; and needs not be.
+    A pickled module of torch or torchvision has a warning of its own. The names are searched as
+    text, so a pickle can hide them; since nothing is opened, that does no harm.
     """
     found = [b".".join(part for part in match if part) for match in _GLOBALS.findall(head)]
     names = dict.fromkeys(name.decode() for name in found)
     strange = [name for name in names if not _OF_TENSORS.match(name)]
     if not strange:
         return ""
+
     if all(_OF_MODULES.match(name) for name in strange):
         return _WHOLE_MODULE
     more = len(strange) - NUM_NAMES_SHOWN

@@ -1,4 +1,4 @@
-"""YAML as plain data: no tags, no aliases, nothing resolved, a bounded size."""
+"""YAML as plain data: no tags, no aliases, no interpolations, a bounded size."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ class _NoAliases(yaml.SafeLoader):
 
 
 def dump_plain(plain: dict[str, Any]) -> bytes:
-    """Return dicts, lists, texts, numbers, booleans and None as YAML in their own order."""
+    """Return dicts, lists, strings, numbers, booleans and None as YAML in their own order."""
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -39,6 +39,7 @@ def load_plain(path: Path, *, hint: str = "") -> dict[str, Any]:
         raise UsageError(f"cannot read the config: {error.strerror}", where, hint) from error
     if len(data) > MAX_BYTES:
         raise UsageError(f"the config is longer than {MAX_BYTES:,} bytes", where)
+
     try:
         loader = _NoAliases(data)
         plain = loader.get_single_data()

@@ -1,7 +1,7 @@
-"""The header of a checkpoint: names, types and places of the tensors, and a JSON document.
+"""The header of a checkpoint: names, dtypes and offsets of the tensors, and a JSON document.
 
-The safetensors layout, written by us so that the same content gives the same bytes, and read
-strictly: a header that we would not have written ourselves is refused. No torch here.
+It has the safetensors layout, written so that the same content gives the same bytes, and read
+strictly: a header that `build` would not have written is refused. No torch here.
 """
 
 import json
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from cnnlab.errors import CheckpointError, NumericsError
-from cnnlab.files.sealed import BLANK_DIGEST
+from cnnlab.files.checksummed import BLANK_DIGEST
 
 FORMAT_VERSION = 1
 ITEM_BYTES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "F16": 2, "BF16": 2}
@@ -25,7 +25,7 @@ _METADATA = "__metadata__"
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor: its name, safetensors type name, shape and first byte behind the header."""
+    """One tensor: its name, safetensors dtype, shape, and offset in the data after the header."""
 
     name: str
     dtype: str
@@ -42,7 +42,7 @@ class Entry:
 
 
 def place(entries: Iterable[Entry]) -> list[Entry]:
-    """Give each tensor its place: the widest types first, so that each is aligned, then by name."""
+    """Assign offsets: the widest dtypes first, so that each is aligned, then by name."""
     placed, start = [], 0
     for entry in sorted(entries, key=lambda entry: (-ITEM_BYTES[entry.dtype], entry.name)):
         placed.append(Entry(entry.name, entry.dtype, entry.shape, start))
@@ -53,8 +53,8 @@ def place(entries: Iterable[Entry]) -> list[Entry]:
 def build(placed: list[Entry], document: dict[str, Any]) -> bytes:
     """Return the header with a blank digest, padded with spaces to a multiple of 8 bytes.
 
-    document: plain data (dicts with text keys, lists, texts, numbers, booleans, None), finite.
-    Raises NumericsError naming the key of a number that is not finite, TypeError for the rest.
+    document: plain data (dicts with string keys, lists, strings, finite numbers, booleans, None).
+    Raises NumericsError naming the key of a number that is not finite, TypeError for other data.
     """
     check_plain(document)
     header: dict[str, Any] = {
@@ -71,8 +71,9 @@ def build(placed: list[Entry], document: dict[str, Any]) -> bytes:
 def parse(header: bytes, data_bytes: int, where: str) -> tuple[list[Entry], dict[str, Any]]:
     """Return the tensors in file order and the document of a header made by `build`.
 
-    Raises CheckpointError: malformed, written by a newer cnnlab, too many tensors, or any tensor
-    that is not exactly where its size and order put it. Nothing is allocated by a claimed size.
+    Raises CheckpointError for a header that is malformed or written by a newer cnnlab, for too many
+    tensors, and for a tensor that is not exactly where its size and order put it. Nothing is
+    allocated by a claimed size.
     """
     try:
         claimed = _loads(header.decode())
@@ -86,6 +87,7 @@ def parse(header: bytes, data_bytes: int, where: str) -> tuple[list[Entry], dict
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, NumericsError) as e:
         reason = str(e) if isinstance(e, ValueError) else type(e).__name__
         raise CheckpointError("the checkpoint's header is malformed", where, reason[:200]) from e
+
     total = sum(entry.num_bytes for entry in entries)
     if not canonical or total != data_bytes:
         raise CheckpointError("the checkpoint's tensors are not where its header puts them", where)
@@ -93,9 +95,10 @@ def parse(header: bytes, data_bytes: int, where: str) -> tuple[list[Entry], dict
 
 
 def check_plain(value: Any, where: str = "", depth: int = 0) -> None:
-    """Check that JSON gives back what is put in, key by key; see `build`."""
+    """Check that JSON can hold the value unchanged, key by key; raises as `build` does."""
     if depth > MAX_DEPTH:
         raise TypeError(f"the document is nested deeper than {MAX_DEPTH} at {where[:80]}")
+
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
@@ -120,7 +123,7 @@ def _loads(text: str) -> dict[str, Any]:
     )
     _require(isinstance(value, dict), "it is not a mapping")
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    text.encode()  # half of a surrogate pair is no text
+    text.encode()  # raises for half of a surrogate pair
     return dict(value)
 
 

@@ -1,4 +1,4 @@
-"""One folder a run: claimed, locked while written, described by run.json, found again.
+"""Run folders: one per run, created, locked while written, described by run.json, found again.
 
 Knows no trainer and no tensor. Reading order: names, lock, record, claiming, finding, provenance.
 """
@@ -9,7 +9,6 @@ from cnnlab.run_folder.finding import (
     list_runs,
     newest_checkpoint,
     resolve_checkpoint,
-    resume_point,
 )
 from cnnlab.run_folder.record import BASE, RunFolder, now
 
@@ -22,5 +21,4 @@ __all__ = [
     "newest_checkpoint",
     "now",
     "resolve_checkpoint",
-    "resume_point",
 ]

@@ -1,4 +1,4 @@
-"""Making a run folder: `<base>/<date>/<time>_<model>_<dataset>`, claimed by mkdir."""
+"""Create a run folder, `<base>/<date>/<time>_<model>_<dataset>`, claimed by mkdir."""
 
 import os
 import shlex
@@ -13,11 +13,11 @@ from cnnlab.run_folder.record import BASE, RunFolder, now
 
 
 def claim(name: str, *, base: str | Path = BASE, exact: str | Path | None = None) -> RunFolder:
-    """Make and lock a new run folder `<base>/<date>/<time>_<name>`, `_2`, `_3` ... when taken.
+    """Create and lock a new run folder `<base>/<date>/<time>_<name>`, with `_2` ... where taken.
 
-    exact: this very folder instead. run.json says at once that it is running, since when and by
-    whom. Raises BusyError when the exact folder exists and is not empty, UsageError for a name
-    with '=' or '/', ResourceError when the folder cannot be made.
+    exact: create this folder instead. run.json says from now on that it is running, since when and
+    in which process. Raises BusyError when the exact folder exists and is not empty, UsageError
+    for a name with '=' or '/', ResourceError when the folder cannot be made.
     """
     try:
         run = RunFolder(_make_exactly(Path(exact)) if exact is not None else _make(base, name))
@@ -46,6 +46,7 @@ def _make_exactly(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if _made(path) or (path.is_dir() and not any(path.iterdir())):
         return path
+
     if not RunFolder(path).status_file.is_file():
         raise BusyError(
             "the path already exists and is not a run folder",

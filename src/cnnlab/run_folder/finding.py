@@ -1,4 +1,4 @@
-"""Finding runs and the checkpoint to resume from or to evaluate."""
+"""Find runs, and the checkpoint to resume from or to evaluate."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -6,25 +6,26 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, UsageError
-from cnnlab.files import sealed
+from cnnlab.files import checksummed
 from cnnlab.printable import printable
 from cnnlab.run_folder import lock, names
 from cnnlab.run_folder.record import BASE, START_HINT, RunFolder
 
 _MAX_DEPTH = 6
-"""Folders between the base and a run: multirun/<time>/<hydra.sweep.subdir> may be some."""
+"""Folders between the base and a run, as in multirun/<time>/<hydra.sweep.subdir>."""
 
 
 def find_run(where: str | Path, *, base: str | Path = BASE) -> RunFolder:
-    """Return the run of a folder, of a checkpoint file in it, or the `latest` under `base`.
+    """Return the run of a folder, of a checkpoint file in one, or `latest`: the newest in `base`.
 
-    Raises UsageError when it is no run folder, saying how to start one.
+    Raises UsageError when there is none, saying how to start one.
     """
     if str(where) == "latest":
         runs = _runs_by_start(base)
         if not runs:
             raise UsageError("there is no run yet", printable(str(base)), START_HINT)
         return runs[-1]
+
     path = Path(where)
     if path.is_file():
         path = next(filter(_is_run, path.resolve().parents), path)
@@ -35,47 +36,34 @@ def find_run(where: str | Path, *, base: str | Path = BASE) -> RunFolder:
 
 
 def newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Path | None:
-    """Return the newest checkpoint whose digest holds, None when none was ever finished.
+    """Return the newest checkpoint whose digest matches, None when none was ever saved.
 
-    Damaged ones are named through `warn` and passed over. Raises CheckpointError when there are
-    checkpoints and none of them is whole.
+    `warn` is called for damaged ones, which are skipped. Raises CheckpointError when there are
+    checkpoints and all are damaged.
     """
     candidates = names.newest_first(run.checkpoints)
     for path in candidates:
         try:
-            sealed.verify(path)
+            checksummed.verify(path)
         except CheckpointError as error:
             warn(f"skipping {printable(str(path))}: {error.what}")
         else:
             return path
+
     if not candidates:
         return None
     raise CheckpointError(
-        "none of the run's checkpoints is whole",
+        "all of the run's checkpoints are damaged",
         printable(str(run.checkpoints)),
-        "remove them to start again at step 0 in the same folder",
+        "remove them to restart at step 0 in the same folder",
     )
 
 
-def resume_point(
-    where: str | Path, warn: Callable[[str], None], *, base: str | Path = BASE
-) -> tuple[RunFolder, Path | None]:
-    """Return the run to continue and the checkpoint to continue from (None: from step 0).
-
-    A named file is taken as it is, or CheckpointError: it is never replaced by another. Raises
-    as `find_run` and `newest_checkpoint` do.
-    """
-    run = find_run(where, base=base)
-    if Path(where).is_file():
-        sealed.verify(where)
-        return run, Path(where)
-    return run, newest_checkpoint(run, warn)
-
-
 def resolve_checkpoint(where: str | Path, *, base: str | Path = BASE) -> Path:
-    """Return the checkpoint to evaluate: a file itself; of a run folder `best`, else `last`.
+    """Return the checkpoint to evaluate: a file as it is; of a run folder `best`, else `last`.
 
-    `latest`: the newest run that has one. Nothing is verified here. Raises CheckpointError.
+    `latest`: of the newest run that has one. Nothing is verified here. Raises CheckpointError where
+    there is none.
     """
     path = Path(where)
     if str(where) == "latest":
@@ -84,6 +72,7 @@ def resolve_checkpoint(where: str | Path, *, base: str | Path = BASE) -> Path:
         folders = [path / "checkpoints", path]
     else:
         return path
+
     for folder in folders:
         if found := names.to_evaluate(folder):
             return found
@@ -94,7 +83,7 @@ def resolve_checkpoint(where: str | Path, *, base: str | Path = BASE) -> Path:
 def list_runs(base: str | Path = BASE) -> list[dict[str, Any]]:
     """Return run.json of every run under `base`, oldest first, with its `path` added.
 
-    A run that says it is running but has no writer any more gets the status `killed`.
+    A run whose status is running, but which no process writes, gets the status `killed`.
     """
     listed = []
     for run in _runs_by_start(base):

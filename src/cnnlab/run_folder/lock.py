@@ -1,4 +1,4 @@
-"""One writer a run folder: a lock the system drops when its holder dies, however it dies."""
+"""One writer per run folder: a lock that the system releases when its holder dies."""
 
 import errno
 import fcntl
@@ -14,10 +14,10 @@ _MAX_NOTE_BYTES = 4096
 
 
 class RunLock:
-    """Holds `folder/lock` from construction until `release` or the end of the process.
+    """A lock on `folder/lock`, held from construction until `release` or the end of the process.
 
-    The file says who holds it; a note without a holder is stale and overwritten. Raises BusyError
-    naming pid and host while another process (or object) holds it.
+    The file names its holder; the name of a holder that is gone is overwritten. Raises BusyError
+    with pid and host while another process (or object) holds it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,6 +27,7 @@ class RunLock:
             self._descriptor: int | None = os.open(self._path, flags, 0o666)
         except OSError as error:
             raise self._unusable(error) from error
+
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._note_holder()
@@ -38,7 +39,7 @@ class RunLock:
             raise self._unusable(error) from error
 
     def release(self) -> None:
-        """Let the next writer in; releasing twice is harmless."""
+        """Release the lock; a second call does nothing."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -58,7 +59,7 @@ class RunLock:
         return BusyError(
             f"the run folder is being written by {who}",
             printable(str(self._path.parent)),
-            "wait for it to end, or start a new run: leave out resume",
+            "wait until it ends, or start a new run: leave out resume",
         )
 
     def _unusable(self, error: OSError) -> UnwritableError:
@@ -70,7 +71,7 @@ class RunLock:
 
 
 def is_held(folder: Path) -> bool:
-    """Say whether a living process writes the run; changes nothing."""
+    """Return whether a process holds the lock of a run folder; changes nothing."""
     try:
         descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:

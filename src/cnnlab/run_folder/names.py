@@ -1,7 +1,7 @@
 """The files of checkpoints/: `last`, `best` and `step_00001200`, all real files.
 
-`last` and `best` are further names (hard links) of numbered checkpoints, so removing a numbered one
-never takes them away.
+`last` and `best` are hard links to numbered checkpoints, so that removing a numbered one never
+removes them.
 """
 
 import math
@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from cnnlab.errors import CnnlabError
-from cnnlab.files import sealed, tensor_header
+from cnnlab.files import checksummed, tensor_header
 
 ENDING = ".safetensors"
 LAST, BEST = f"last{ENDING}", f"best{ENDING}"
@@ -29,10 +29,10 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Return every distinct checkpoint, the one to go on from first.
+    """Return every distinct checkpoint, the one to resume from first.
 
-    `last` comes behind the highest number: it is the same file, or one save older when the
-    process died between the two; `best` comes at the end.
+    `last` comes after the highest number: it is the same file, or one save older when the process
+    died between the two; `best` comes at the end.
     """
     paths = [path for _, path in reversed(numbered(folder))]
     paths[1:1] = [folder / LAST]
@@ -51,7 +51,7 @@ def to_evaluate(folder: Path) -> Path | None:
 
 
 def prune(folder: Path, keep: int) -> None:
-    """Remove the oldest numbered checkpoints but `keep`, at least two."""
+    """Remove all but the newest `keep` numbered checkpoints, at least two."""
     for _, path in numbered(folder)[: -max(keep, MIN_KEPT)]:
         path.unlink(missing_ok=True)
 
@@ -59,7 +59,7 @@ def prune(folder: Path, keep: int) -> None:
 def set_aside_after(folder: Path, step: int) -> list[Path]:
     """Move every checkpoint of a later step into `abandoned_N` and return the new paths.
 
-    `last` and `best` are moved too when they are later, or damaged so that nobody can say.
+    `last` and `best` are moved too when they are later, or so damaged that their step is unknown.
     """
     later = [path for number, path in numbered(folder) if number > step]
     for name in (LAST, BEST):
@@ -73,7 +73,7 @@ def set_aside_after(folder: Path, step: int) -> list[Path]:
 
 def _step_of(path: Path) -> float:
     try:
-        header, data = sealed.read(path)
+        header, data = checksummed.read(path)
         step = tensor_header.parse(header, len(data), str(path))[1].get("step")
     except CnnlabError:
         return math.inf

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, the command's machine, and the source's revision."""
+"""What a run was made with: versions, host, and the git revision of the source."""
 
 import importlib.metadata
 import os
@@ -24,10 +24,10 @@ def describe() -> dict[str, Any]:
 
 
 def revision(folder: Path) -> dict[str, Any] | None:
-    """Return {"revision", "dirty"} of the checkout whose sources these are, or None.
+    """Return {"revision", "dirty"} of the git checkout that cnnlab runs from, or None.
 
-    dirty: tracked files differ from the revision. A copy inside another project's folder (an
-    installed wheel) is not that project's source and has no revision.
+    dirty: tracked files differ from the revision. A copy inside another repository (an installed
+    wheel) is not tracked there and has no revision.
     """
     if _git(folder, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None

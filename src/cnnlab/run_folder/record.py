@@ -1,13 +1,11 @@
-"""One run on disk: its paths, status, config, checkpoints and lock. No trainer, no tensor.
-
-config.yaml, run.json, metrics.jsonl, train.log, tensorboard/ and checkpoints/ in one folder.
-"""
+"""One run folder: config.yaml, run.json, metrics.jsonl, train.log, tensorboard/, checkpoints/."""
 
 import json
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from cnnlab.config import renamed
 from cnnlab.files import atomic
 from cnnlab.files.plain_yaml import dump_plain, load_plain
 from cnnlab.run_folder import names
@@ -18,7 +16,7 @@ START_HINT = "start a run: cnnlab train (its folder appears in outputs/)"
 
 
 class RunFolder:
-    """The paths of one run, what its run.json says, its checkpoints and its lock."""
+    """The paths, status (run.json), config, checkpoints and lock of one run."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -31,10 +29,10 @@ class RunFolder:
         self._lock: RunLock | None = None
 
     def lock(self) -> list[Path]:
-        """Become the one writer until `release`; return the leftovers of killed writes, removed.
+        """Lock the folder for writing until `release`; remove and return partial files.
 
-        Raises BusyError naming pid and host of the present writer, ResourceError when the folder
-        cannot be written.
+        Raises BusyError with pid and host of another writer, ResourceError when the folder cannot
+        be written.
         """
         if self._lock is None:
             self._lock = RunLock(self.path)
@@ -45,13 +43,13 @@ class RunFolder:
         return atomic.sweep(self.path) + atomic.sweep(self.checkpoints)
 
     def release(self) -> None:
-        """Let another writer in; the end of the process does the same."""
+        """Unlock the folder; the end of the process does the same."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
     def status(self) -> dict[str, Any]:
-        """Return what run.json says, {} when it is missing or unreadable."""
+        """Return the content of run.json, {} when it is missing or unreadable."""
         try:
             facts = json.loads(self.status_file.read_bytes(), parse_constant=lambda _: None)
         except (OSError, ValueError, RecursionError):
@@ -68,7 +66,7 @@ class RunFolder:
         atomic.write_bytes(self.status_file, text.encode())
 
     def begin_again(self, **facts: Any) -> None:
-        """Say in run.json that the run is running again: what it had come to holds no more."""
+        """Set the status to running again in run.json, and clear the earlier result."""
         self.update_status(
             status="running",
             ended=None,
@@ -84,34 +82,35 @@ class RunFolder:
         atomic.write_bytes(self.config_file, dump_plain(plain))
 
     def read_config(self) -> dict[str, Any]:
-        """Return config.yaml as plain data; nothing in it is resolved or imported.
+        """Return config.yaml as plain data under the key names of today; nothing is resolved.
 
         Raises UsageError when it is missing or not plain YAML.
         """
-        return load_plain(self.config_file, hint=START_HINT)
+        config: dict[str, Any] = renamed.current(load_plain(self.config_file, hint=START_HINT))
+        return config
 
     def checkpoint_file(self, step: int) -> Path:
-        """Return the name of the checkpoint after `step` steps."""
+        """Return the path of the checkpoint after `step` steps."""
         return self.checkpoints / names.at_step(step)
 
     def mark(self, step: int, name: str) -> None:
-        """Let `last` or `best` be the checkpoint of this step; the old one stays until then."""
+        """Make `last` or `best` the checkpoint of this step, atomically."""
         target = self.checkpoints / f"{name}{names.ENDING}"
         atomic.link(self.checkpoint_file(step), target)
 
     def prune(self, keep: int) -> None:
-        """Remove the oldest numbered checkpoints but `keep` (at least 2); never best and last."""
+        """Remove all but the newest `keep` numbered checkpoints (at least 2), not best and last."""
         names.prune(self.checkpoints, keep)
 
     def set_aside_after(self, step: int) -> list[Path]:
         """Move checkpoints of later steps to checkpoints/abandoned_N; return their new paths.
 
-        For a run that goes on from an older checkpoint: the later ones are another future of it,
-        kept, but no longer in the way of pruning and of resuming.
+        For a run that continues from an older checkpoint: the later ones belong to another
+        continuation. They are kept, but no longer pruned or resumed.
         """
         return names.set_aside_after(self.checkpoints, step)
 
 
 def now() -> str:
-    """Return the local time with its zone, as run.json holds it."""
+    """Return the local time with its zone, in the format of run.json."""
     return datetime.now().astimezone().isoformat(timespec="milliseconds")

@@ -18,7 +18,7 @@ from cnnlab.visualization.hook import PictureHook, WriteImage
 from cnnlab.visualization.probe import Probe
 
 WHILE_TRAINING = ("filters", "deconvnet")
-IN_REPORTS = ("top9", "neighbours", "predictions", "invariance")
+IN_REPORTS = ("top9", "neighbors", "predictions", "invariance")
 NUM_IMAGES, NUM_UNITS, NUM_SEARCHED, BATCH = 32, 8, 500, 125
 
 

@@ -24,7 +24,7 @@ PICTURES: dict[str, Draw] = {
     "occlusion": draw_occlusion,
     "equivariance": draw_equivariance,
     "invariance": draw_invariance,
-    "neighbours": draw_neighbours,
+    "neighbors": draw_neighbours,
     "predictions": draw_predictions,
     "evolution": draw_evolution,
     "filter_evolution": draw_filter_evolution,

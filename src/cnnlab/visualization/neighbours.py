@@ -66,7 +66,7 @@ def draw_neighbours(model: nn.Module, probe: Probe) -> list[Picture]:
 
     Source: Krizhevsky et al. 2012, figure 4 (right). The same search in pixels is counted beside.
     """
-    train_set = needed_set(probe.train_set, "neighbours", "training")
+    train_set = needed_set(probe.train_set, "neighbors", "training")
     layer = hidden_layer(model) if probe.layer is None else check_layer(model, probe.layer)
     few = _first_images(probe, NUM_QUERIES)
     found = find_neighbours(model, few, layer, train_set.batches(), NUM_NEIGHBOURS)
@@ -89,7 +89,7 @@ def draw_neighbours(model: nn.Module, probe: Probe) -> list[Picture]:
         "same_class_in_pixels": _same_class(in_pixels, few.labels),
         "shared_with_pixels": shared,
     }
-    return [Picture("neighbours", title, caption, figure, facts)]
+    return [Picture("neighbors", title, caption, figure, facts)]
 
 
 def draw_predictions(model: nn.Module, probe: Probe) -> list[Picture]:

@@ -1,8 +1,8 @@
-"""A file that carries the SHA-256 of itself, compared before one byte of it is parsed.
+"""A file that contains its own SHA-256, which is compared before one byte of it is parsed.
 
-Bytes 0..7 hold the header's length (little-endian), bytes 8..34 the beginning of the header, bytes
-35..98 the digest in hex, then come the rest of the header and the data. The digest is that of the
-whole file with its own 64 digits read as '0'. Knows neither tensors nor JSON.
+Bytes 0..7 are the header's length (little-endian), bytes 8..34 the start of the header, bytes
+35..98 the digest in hex, then the rest of the header and the data. The digest is that of the whole
+file with its own 64 digits as '0'. Knows neither tensors nor JSON.
 """
 
 import contextlib
@@ -33,15 +33,16 @@ _Update = Callable[[memoryview], None]
 
 
 def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_bytes: int) -> None:
-    """Write length, header and data as one sealed file, atomically.
+    """Write length, header and data as one checksummed file, atomically.
 
-    header: starts with HEADER_START and BLANK_DIGEST, its length a multiple of 8. The data is
-    read once, piece by piece. Raises ResourceError as `atomic.replacing` does.
+    header: starts with HEADER_START and BLANK_DIGEST; its length is a multiple of 8. data: read
+    once, piece by piece. Raises ResourceError as `atomic.replacing` does.
     """
     assert header.startswith(HEADER_START + BLANK_DIGEST)
     assert len(header) % 8 == 0
     if len(header) > MAX_HEADER_BYTES:
-        raise ResourceError(f"the checkpoint's description has {len(header):,} bytes", str(path))
+        raise ResourceError(f"the checkpoint's header has {len(header):,} bytes", str(path))
+
     start = len(header).to_bytes(_LENGTH_BYTES, "little") + header
     digest = hashlib.sha256(start)
     with atomic.replacing(path, len(start) + data_bytes) as file:
@@ -57,7 +58,7 @@ def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_byte
 def verify(path: str | Path) -> None:
     """Read the whole file and compare its digest, in constant memory.
 
-    Raises CheckpointError when the file is missing, foreign or damaged.
+    Raises CheckpointError when the file is missing, not cnnlab's or damaged.
     """
     with _opened(path) as (descriptor, size):
         scratch = memoryview(bytearray(min(size, _CHUNK_BYTES)))
@@ -65,15 +66,16 @@ def verify(path: str | Path) -> None:
 
 
 def read(path: str | Path) -> tuple[bytes, memoryview]:
-    """Return (header, data) of a file whose digest holds; the header's digest is left blank.
+    """Return (header, data) of a file whose digest matches; the header's digest is blank.
 
     The file is read once, through one descriptor, into one buffer that is hashed and returned:
     nothing can change between the comparison and the use. The data is a writable view of it.
-    Raises CheckpointError as `verify` does, ResourceError when memory does not suffice.
+    Raises CheckpointError as `verify` does, ResourceError for a lack of memory.
     """
     with _opened(path) as (descriptor, size):
         buffer = _allocate(path, size)
         _compare(path, descriptor, size, lambda start, end: buffer[start:end])
+
     end = _LENGTH_BYTES + int.from_bytes(buffer[:_LENGTH_BYTES], "little")
     header = HEADER_START + BLANK_DIGEST + bytes(buffer[_DIGEST_END:end])
     return header, buffer[end:]
@@ -81,10 +83,10 @@ def read(path: str | Path) -> tuple[bytes, memoryview]:
 
 @contextlib.contextmanager
 def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_Update]:
-    """Give a function that hands pieces to `update` in a thread; all are taken when the block ends.
+    """Give a function that calls `update` in a thread; the end of the block waits for the rest.
 
-    Hashing and writing both let others run, so that a save takes the time of the slower one. A few
-    pieces wait in between; little data is not worth a thread.
+    Hashing and writing both release the GIL, so that a save takes the time of the slower one. A few
+    pieces are queued in between; little data is not worth a thread.
     """
     if num_bytes < _WORTH_A_THREAD_BYTES:
         yield update
@@ -96,7 +98,7 @@ def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_U
         while (piece := waiting.get()) is not None:
             try:
                 update(piece)
-            except BaseException as error:  # raised below; the pieces that follow are only taken
+            except BaseException as error:  # raised below; further pieces are dropped
                 failed.append(error)
 
     thread = threads.Beside(take, "digest", stop=lambda: waiting.put(None))
@@ -110,8 +112,9 @@ def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_U
 
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[int, int]]:
-    """Open a regular file without ever waiting for a pipe; translate what the system reports."""
+    """Open a regular file, never waiting for a pipe; translate the system's errors."""
     where = printable(str(path))
+
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -144,7 +147,7 @@ def _kind(status: os.stat_result) -> str:
 
 
 def _allocate(path: str | Path, size: int) -> memoryview:
-    """Reserve memory that is only taken as it is filled."""
+    """Reserve memory that the system provides only as it is filled."""
     try:
         return memoryview(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
     except (OSError, OverflowError, MemoryError, ValueError) as error:
@@ -161,11 +164,14 @@ def _compare(
     head = place(0, min(size, _DIGEST_END))
     _fill(path, descriptor, head)
     stored = _stored_digest(path, descriptor, bytes(head), size)
+
     digest = hashlib.sha256(bytes(head[:_DIGEST_START]) + BLANK_DIGEST)
     for start in range(_DIGEST_END, size, _CHUNK_BYTES):
         piece = place(start, min(start + _CHUNK_BYTES, size))
         _fill(path, descriptor, piece)
         digest.update(piece)
+
+    # a byte beyond the size: the file grew while it was read
     if digest.hexdigest().encode() != stored or os.read(descriptor, 1):
         raise CheckpointError(
             "the checkpoint is damaged: its content does not match its SHA-256",
@@ -183,7 +189,7 @@ def _fill(path: str | Path, descriptor: int, target: memoryview) -> None:
 
 
 def _stored_digest(path: str | Path, descriptor: int, head: bytes, size: int) -> bytes:
-    """Return the digest of a file that begins as a sealed one of possible lengths does."""
+    """Return the digest in a file's first bytes. Raises CheckpointError where there is none."""
     header_bytes = int.from_bytes(head[:_LENGTH_BYTES], "little")
     if len(head) < _DIGEST_END or head[_LENGTH_BYTES:_DIGEST_START] != HEADER_START:
         raise foreign.refusal(path, os.pread(descriptor, foreign.LOOK_BYTES, 0))
