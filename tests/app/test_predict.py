@@ -42,14 +42,14 @@ def checkpoint(tmp_path_factory) -> Path:
     """A linear network whose weights are the digits' mean pictures: right four times in five."""
     path = tmp_path_factory.mktemp("linear") / "a.safetensors"
     write_checkpoint(path)
-    held = files.read(path)
+    loaded = files.read(path)
     means = templates() / 255
-    side = held.document["model"]["input_size_pixels"]
+    side = loaded.document["model"]["input_size_pixels"]
     border = (side - 28) // 2
     weight = torch.nn.functional.pad(means, (border,) * 4).flatten(1)
-    names = [name for name in held.tensors if name.startswith("model.")]
-    weights = {name: tensor.clone() for name, tensor in held.tensors.items()}
-    mean, std = held.tensors["input.mean"], held.tensors["input.std"]
+    names = [name for name in loaded.tensors if name.startswith("model.")]
+    weights = {name: tensor.clone() for name, tensor in loaded.tensors.items()}
+    mean, std = loaded.tensors["input.mean"], loaded.tensors["input.std"]
     # scores = (2 m.x - m.m) / 8 on pixels x = (std * input + mean) / 255
     scale = float(std[0]) / 255
     for name in names:
@@ -58,7 +58,7 @@ def checkpoint(tmp_path_factory) -> Path:
         else:
             offset = 2 * weight.sum(1) * float(mean.mean()) / 255 - (weight**2).sum(1)
             weights[name] = offset / 8
-    files.write(path, weights, dict(held.document))
+    files.write(path, weights, dict(loaded.document))
     return path
 
 

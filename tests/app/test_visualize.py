@@ -145,7 +145,7 @@ def test_a_missing_checkpoint_is_said(tmp_path):
 def test_own_pictures_are_looked_at_and_bad_ones_named(run, tmp_path, capsys):
     from PIL import Image
 
-    Image.new("L", (40, 30), 200).save(tmp_path / "grey.png")
+    Image.new("L", (40, 30), 200).save(tmp_path / "gray.png")
     Image.new("RGB", (28, 28), (255, 0, 0)).save(tmp_path / "red.jpg")
     config = config_for(run, what=["predictions"], images=[str(tmp_path)])
     assert draw(config) == 0

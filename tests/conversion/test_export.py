@@ -128,12 +128,12 @@ def test_a_plain_file_without_all_that_is_needed_is_refused(change, lenet, tmp_p
     exporting.export(lenet, tmp_path / "plain.safetensors")
     with safe_open(tmp_path / "plain.safetensors", framework="pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        held = file.metadata()
+        metadata = file.metadata()
     if change == "nonsense":
-        held["cnnlab.class_names"] = "7"
+        metadata["cnnlab.class_names"] = "7"
     else:
-        del held[f"cnnlab.{change}"]
-    save_file(tensors, tmp_path / "less.safetensors", held)
+        del metadata[f"cnnlab.{change}"]
+    save_file(tensors, tmp_path / "less.safetensors", metadata)
 
     words = [f"source={tmp_path / 'less.safetensors'}", f"output={tmp_path / 'o.safetensors'}"]
     assert main(["convert", *words]) == 4

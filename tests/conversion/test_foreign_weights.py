@@ -115,8 +115,8 @@ def test_hyperparameters_of_lightning_do_not_matter(tmp_path, monkeypatch):
     module.AttributeDict = AttributeDict
     for part in ("pytorch_lightning", "pytorch_lightning.utilities", module.__name__):
         monkeypatch.setitem(sys.modules, part, module)
-    held = with_state(within("net."), hyper_parameters=AttributeDict(lr=0.1))
-    torch.save(held, tmp_path / "last.ckpt")
+    content = with_state(within("net."), hyper_parameters=AttributeDict(lr=0.1))
+    torch.save(content, tmp_path / "last.ckpt")
     for part in ("pytorch_lightning", "pytorch_lightning.utilities", module.__name__):
         monkeypatch.delitem(sys.modules, part)
     assert read(tmp_path / "last.ckpt").tensors.keys() == NAMES
@@ -134,8 +134,8 @@ class Called:
 
 def test_the_settings_beside_the_weights_are_never_built(tmp_path, monkeypatch):
     """The file calls argparse.Namespace and pathlib.PosixPath; neither may happen."""
-    held = with_state(STATE, args=argparse.Namespace(a=1), path=Called(type(Path()), "a", "b"))
-    torch.save(held, tmp_path / "a.pth")
+    content = with_state(STATE, args=argparse.Namespace(a=1), path=Called(type(Path()), "a", "b"))
+    torch.save(content, tmp_path / "a.pth")
 
     def built(*_: object, **__: object) -> None:
         raise AssertionError("a class that the file names was called")
@@ -157,10 +157,10 @@ def test_stand_ins_are_gone_when_the_file_is_read(tmp_path):
 
 def test_code_beside_the_settings_refuses_the_file(tmp_path):
     marker = tmp_path / "sprung"
-    held = with_state(
+    content = with_state(
         STATE, args=argparse.Namespace(hook=Called(exec, f"open({str(marker)!r}, 'w')"))
     )
-    torch.save(held, tmp_path / "trap.pth")
+    torch.save(content, tmp_path / "trap.pth")
     with pytest.raises(CheckpointError, match=r"builtin.*exec.*do not open it"):
         read(tmp_path / "trap.pth")
     assert not marker.exists()
@@ -201,8 +201,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("content", REFUSED)
 def test_what_is_not_one_alexnet_is_refused(content, tmp_path):
-    held, said = REFUSED[content]
-    torch.save(held, tmp_path / "a.pth")
+    weights, said = REFUSED[content]
+    torch.save(weights, tmp_path / "a.pth")
     with pytest.raises(CheckpointError) as caught:
         read(tmp_path / "a.pth")
     assert said in str(caught.value)
@@ -268,9 +268,9 @@ def test_training_begins_with_such_a_file(trained, tmp_path, monkeypatch, capsys
     assert code == 0, shown.err
     assert "weights: from 'state_dict' (not used: epoch, arch)" in shown.out
     assert json.loads((tmp_path / "run" / "run.json").read_text())["status"] == "done"
-    held = checkpoint.read(tmp_path / "run" / "checkpoints" / "last.safetensors").tensors
+    saved = checkpoint.read(tmp_path / "run" / "checkpoints" / "last.safetensors").tensors
     wanted = trained[0].state_dict()["features.0.weight"]
-    assert torch.equal(held["model.conv1.weight"], wanted)
+    assert torch.equal(saved["model.conv1.weight"], wanted)
 
 
 def test_another_model_is_refused_for_such_a_file(trained, capsys):

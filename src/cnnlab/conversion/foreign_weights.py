@@ -74,14 +74,18 @@ def read(path: str | Path) -> ForeignWeights:
     is_torch = foreign.format_of(foreign.first_bytes(path)) == "torch"
     found: Any = load_tensors(path) if is_torch else read_safetensors(path)
 
-    unwrapped: list[str] = []
-    state = _state_dict(found, where, unwrapped)
-    state = _network_names(state, where, unwrapped)
+    state, taken_from = _state_dict(found, where)
+    state, wrappers = _without_wrappers(state, where)
+    state, prefix = _without_prefix(state, where)
     if more := sorted(state.keys() - NAMES):
         raise CheckpointError(
             f"not torchvision's AlexNet, which has no '{printable(more[0])}'", where
         )
-    return ForeignWeights(_as_float32(state, where, unwrapped), tuple(unwrapped))
+    widened = {tensor.dtype for tensor in state.values() if tensor.dtype in _WIDENED}
+    converted = [f"{str(dtype).removeprefix('torch.')} converted to float32" for dtype in widened]
+
+    tensors = {name: _float32(name, tensor, where) for name, tensor in state.items()}
+    return ForeignWeights(tensors, (*taken_from, *wrappers, *prefix, *converted))
 
 
 def as_checkpoint(
@@ -167,10 +171,14 @@ def _is_state_dict(value: object) -> bool:
     )
 
 
-def _state_dict(found: Any, where: str, unwrapped: list[str]) -> dict[str, Tensor]:
+Unwrapped = tuple[dict[str, Tensor], list[str]]
+"""A state dict without something around it, and that in words: nothing, or one phrase each."""
+
+
+def _state_dict(found: Any, where: str) -> Unwrapped:
     """Return the state dict of a file, out of a training program's checkpoint if need be."""
     if _is_state_dict(found):
-        return dict(found)
+        return dict(found), []
 
     inner = found if isinstance(found, Mapping) else {}
     candidates = [str(key) for key, value in inner.items() if _is_state_dict(value)]
@@ -182,12 +190,11 @@ def _state_dict(found: Any, where: str, unwrapped: list[str]) -> dict[str, Tenso
         raise CheckpointError(f"the file holds several state dicts: {', '.join(preferred)}", where)
 
     beside = [str(key) for key in inner if str(key) != chosen]
-    unwrapped.append(f"from '{chosen}'{_not_used(beside)}")
-    return dict(inner[chosen])
+    return dict(inner[chosen]), [f"from '{chosen}'{_not_used(beside)}"]
 
 
-def _network_names(state: dict[str, Tensor], where: str, unwrapped: list[str]) -> dict[str, Tensor]:
-    """Return the tensors under the network's own names, without wrappers and a common prefix."""
+def _without_wrappers(state: dict[str, Tensor], where: str) -> Unwrapped:
+    """Remove what DataParallel and torch.compile add to names."""
     plain = {
         name: ".".join(part for part in name.split(".") if part not in WRAPPERS) for name in state
     }
@@ -196,12 +203,16 @@ def _network_names(state: dict[str, Tensor], where: str, unwrapped: list[str]) -
         raise CheckpointError(
             "two tensors have the same name without 'module' and '_orig_mod'", where
         )
-    wrappers = {part for name in state for part in name.split(".") if part in WRAPPERS}
-    unwrapped += [f"names without '{part}.'" for part in sorted(wrappers)]
 
+    wrappers = {part for name in state for part in name.split(".") if part in WRAPPERS}
+    return named, [f"names without '{part}.'" for part in sorted(wrappers)]
+
+
+def _without_prefix(named: dict[str, Tensor], where: str) -> Unwrapped:
+    """Return the tensors of the network alone where it is a part of another module."""
     prefixes = [name.removesuffix(FIRST) for name in named if name.endswith(f".{FIRST}")]
     if FIRST in named or not prefixes:
-        return named
+        return named, []
     if len(prefixes) > 1:
         listed = ", ".join(f"'{printable(prefix)}'" for prefix in prefixes)
         raise CheckpointError(
@@ -210,19 +221,12 @@ def _network_names(state: dict[str, Tensor], where: str, unwrapped: list[str]) -
 
     (prefix,) = prefixes
     other = [name for name in named if not name.startswith(prefix)]
-    unwrapped.append(f"names without '{prefix}'{_not_used(other)}")
-    return {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
+    state = {n.removeprefix(prefix): t for n, t in named.items() if n.startswith(prefix)}
+    return state, [f"names without '{prefix}'{_not_used(other)}"]
 
 
 def _not_used(names: list[str]) -> str:
     return f" (not used: {', '.join(names)})" if names else ""
-
-
-def _as_float32(state: dict[str, Tensor], where: str, unwrapped: list[str]) -> dict[str, Tensor]:
-    """Return the tensors as float32. Raises CheckpointError for values that are not finite."""
-    widened = {tensor.dtype for tensor in state.values() if tensor.dtype in _WIDENED}
-    unwrapped += [f"{str(dtype).removeprefix('torch.')} converted to float32" for dtype in widened]
-    return {name: _float32(name, tensor, where) for name, tensor in state.items()}
 
 
 def _float32(name: str, tensor: Tensor, where: str) -> Tensor:
