@@ -77,7 +77,8 @@ def draw(path: Path, picture: Tensor) -> None:
         for step in range(-1, STEPS):
             shown = pictures[kind][max(step, 0) % len(pictures[kind])][None]
             if step >= 0:
-                shown = augment(shown, make_generator(0, "augment", step))
+                generator = make_generator(0, "augment", step)
+                shown = augment.apply(shown, augment.draw(1, shown.shape[-1], generator))
             sheet.paste(tile(shown), (LABEL + (step + 1) * (TILE + GAP), top))
     sheet.quantize(200).save(path, optimize=True)
 

@@ -413,7 +413,7 @@ def test_a_decode_thread_that_dies_ends_the_run_with_the_cause(
     assert reading.is_set()
     assert outcome.is_clean
     assert all(word in outcome.errors for word in words), outcome.errors
-    assert not [t.name for t in threading.enumerate() if t.name == "ahead"]
+    assert not [t.name for t in threading.enumerate() if t.name == "prefetch"]
 
 
 def test_a_checkpoint_folder_deleted_during_the_run_is_named(

@@ -12,7 +12,6 @@ import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from cnnlab.data.augment import build_augment
 from cnnlab.data.building import Builder, Tolerance
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.prepared import open_splits
+from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.store import Store, SubsetStore
 from cnnlab.data.stream import Batch, InOrder, Stream
 from cnnlab.data.workers import Workers
@@ -83,7 +83,7 @@ def our_pass(store: Store, crop_pixels: int, num_images: int, pixels: int) -> Pa
     def run() -> int:
         done = 0
         for batch in next(batches):
-            done += len(inputs(batch.images, partial(make_generator, 0, "augment", batch.step)))
+            done += len(inputs(batch.images, make_generator(0, "augment", batch.step)))
         return done
 
     return run
@@ -96,7 +96,7 @@ def _epochs(
     work falls into another contender's time."""
     if small:
         stream = Stream(
-            store, batch_size=SMALL_BATCH, seed=0, device="cpu", residency="device",
+            store, BatchSampler(len(store), SMALL_BATCH, seed=0), device="cpu", residency="device",
             prepare=preprocessing.prepare,
         )  # fmt: skip
         batches = stream.batches()

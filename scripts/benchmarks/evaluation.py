@@ -23,7 +23,7 @@ from cnnlab.config import VARIANTS, choices
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.store import ArrayStore
-from cnnlab.data.stream import InOrder, in_order
+from cnnlab.data.stream import InOrder
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, evaluate, evaluating, predict_views
 from cnnlab.inference.members import crops_at_once
@@ -138,7 +138,9 @@ def measure_overhead(rounds: int) -> None:
         labels = torch.arange(len(images)) % 10
         names = tuple("0123456789")
         store = ArrayStore("noise", "test", images.permute(0, 2, 3, 1), labels, names, True)
-        batches = in_order(store, BATCH, "cpu", member.preprocessing.prepare)
+        batches = InOrder(
+            store, batch_size=BATCH, device="cpu", prepare=member.preprocessing.prepare
+        )
         ready = [member.preprocessing.normalize(part) for part in images.split(BATCH)]
 
         def forward(network: nn.Module = network, ready: list[Tensor] = ready) -> None:

@@ -161,6 +161,6 @@ def resized_boxes(images: Tensor, boxes: Tensor, size: int) -> Tensor:
     return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False)
 
 
-def shift_colours(images: Tensor, shifts: Tensor) -> Tensor:
+def shift_colors(images: Tensor, shifts: Tensor) -> Tensor:
     """Add float [N,C] levels to all pixels of each image; nothing is clipped. Returns float32."""
     return images.float() + shifts[:, :, None, None]

@@ -6,6 +6,7 @@ from torch import Tensor
 from cnnlab.data.augment import build_augment, draw_corners, draw_flags
 from cnnlab.errors import UsageError
 from cnnlab.runtime import make_generator
+from tests.data.augmented import augmented
 from tests.data.settings import augment_config
 from tests.reference import images as reference
 
@@ -21,7 +22,7 @@ def generator(step: int = 0) -> torch.Generator:
 def test_none_changes_nothing() -> None:
     augment = build_augment(augment_config("none"), mirror_allowed=False)
     images = random_images()
-    assert augment(images, generator()) is images
+    assert augmented(augment, images, generator()) is images
     assert augment.output_size(28) == 28
 
 
@@ -31,7 +32,7 @@ def test_crop_with_padding_equals_pad_then_slice() -> None:
     corners = draw_corners(8, 6, generator())
     padded = reference.pad(images.numpy(), 3)
     expected = reference.crop(padded, corners.tolist(), 12)
-    np.testing.assert_array_equal(augment(images, generator()), expected)
+    np.testing.assert_array_equal(augmented(augment, images, generator()), expected)
     assert augment.output_size(12) == 12
 
 
@@ -41,7 +42,7 @@ def test_crop_mirror_equals_pad_slice_and_reverse() -> None:
     images, source = random_images(), generator()
     corners, flags = draw_corners(8, 3, source), draw_flags(8, source)
     expected = reference.mirror(reference.crop(images.numpy(), corners.tolist(), 9), flags.tolist())
-    np.testing.assert_array_equal(augment(images, generator()), expected)
+    np.testing.assert_array_equal(augmented(augment, images, generator()), expected)
     assert augment.output_size(12) == 9
 
 
@@ -49,8 +50,12 @@ def test_the_same_step_gives_the_same_pictures_and_another_step_others() -> None
     config = augment_config("crop_mirror", padding_pixels=4)
     augment = build_augment(config, mirror_allowed=True)
     images = random_images()
-    assert torch.equal(augment(images, generator(3)), augment(images, generator(3)))
-    assert not torch.equal(augment(images, generator(3)), augment(images, generator(4)))
+    assert torch.equal(
+        augmented(augment, images, generator(3)), augmented(augment, images, generator(3))
+    )
+    assert not torch.equal(
+        augmented(augment, images, generator(3)), augmented(augment, images, generator(4))
+    )
 
 
 def test_corners_reach_all_33x33_places_and_both_ends() -> None:

@@ -5,13 +5,14 @@ from torch import Tensor
 
 from cnnlab import images as pixels
 from cnnlab.data.augment import Crop, build_augment, draw_corners
-from cnnlab.data.distortions import Affine, ColourShift, ResizedCrop, colour_directions
+from cnnlab.data.distortions import Affine, ColorShift, ResizedCrop, color_directions
 from cnnlab.data.moments import Sums, principal_components
 from cnnlab.data.store import StoredStatistics
-from cnnlab.distributed.share import Part
+from cnnlab.distributed.share import RankSlice
 from cnnlab.errors import UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
+from tests.data.augmented import augmented
 from tests.data.settings import augment_config
 from tests.reference import images as reference
 from tests.reference import moments as reference_moments
@@ -42,7 +43,7 @@ def generator(step: int = 0) -> torch.Generator:
 
 def test_affine_equals_looking_up_each_pixel() -> None:
     images = random_images()
-    matrices = Affine(0.1, 0.2, 0.1, 0.3).draw(5, generator())
+    matrices = Affine(0.1, 0.2, 0.1, 0.3).draw(5, 9, generator())
     found = pixels.affine(images, matrices)
     for image, matrix, result in zip(images, matrices, found, strict=True):
         expected = reference.affine(image.numpy(), matrix.double().numpy())
@@ -52,14 +53,14 @@ def test_affine_equals_looking_up_each_pixel() -> None:
 def test_affine_of_size_zero_changes_nothing() -> None:
     images = random_images()
     torch.testing.assert_close(
-        Affine(0, 0, 0, 0)(images, generator()), images.float(), atol=1e-3, rtol=0
+        augmented(Affine(0, 0, 0, 0), images, generator()), images.float(), atol=1e-3, rtol=0
     )
 
 
 def test_affine_shifts_by_the_stated_share_of_the_side() -> None:
     images = torch.zeros(2000, 1, 33, 33)
     images[:, :, 16, 16] = 1
-    moved = Affine(0.25, 0, 0, 0)(images, generator())
+    moved = augmented(Affine(0.25, 0, 0, 0), images, generator())
     columns = (moved.sum((1, 2)) * torch.arange(33)).sum(1) / moved.sum((1, 2, 3)) - 16
     assert 8.0 < columns.abs().max() <= 33 * 0.25 + 1e-3
     assert abs(columns.mean()) < 0.5
@@ -114,29 +115,32 @@ def test_imagenets_covariance_gives_the_published_constants() -> None:
 def test_the_first_component_shifts_by_the_levels_that_each_reading_means() -> None:
     values, vectors = principal_components(IMAGENET_COVARIANCE)
     for scale, levels in (("stdev", 11.73), ("eigenvalue", 5.395)):
-        shift = ColourShift(colour_directions(values, vectors, scale), 0.1)
-        drawn = shift.draw(200_000, generator()) @ vectors[:, 0].float()
+        shift = ColorShift(color_directions(values, vectors, scale), 0.1)
+        drawn = shift.draw(200_000, 9, generator()) @ vectors[:, 0].float()
         assert drawn.std() == pytest.approx(levels, rel=0.01)
 
 
-def test_colour_shift_equals_the_formula() -> None:
+def test_color_shift_equals_the_formula() -> None:
     images = random_images(4)
     values, vectors = principal_components(IMAGENET_COVARIANCE)
-    shift = ColourShift(colour_directions(values, vectors, "stdev"), 0.1)
+    shift = ColorShift(color_directions(values, vectors, "stdev"), 0.1)
     factors = 0.1 * torch.empty(4, 3).normal_(generator=generator())
-    expected = reference.shift_colours(
+    expected = reference.shift_colors(
         images.numpy(), factors.numpy(), values.numpy(), vectors.numpy()
     )
-    np.testing.assert_allclose(shift(images, generator()), expected, atol=1e-3)
+    np.testing.assert_allclose(augmented(shift, images, generator()), expected, atol=1e-3)
 
 
-def test_colour_shift_by_deviations_is_the_same_at_any_scale_of_pixels() -> None:
+def test_color_shift_by_deviations_is_the_same_at_any_scale_of_pixels() -> None:
     images = random_images(4).float()
     values, vectors = principal_components(IMAGENET_COVARIANCE)
-    whole = ColourShift(colour_directions(values, vectors, "stdev"), 0.1)
-    small = ColourShift(colour_directions(values / 255**2, vectors, "stdev"), 0.1)
+    whole = ColorShift(color_directions(values, vectors, "stdev"), 0.1)
+    small = ColorShift(color_directions(values / 255**2, vectors, "stdev"), 0.1)
     torch.testing.assert_close(
-        small(images / 255, generator()) * 255, whole(images, generator()), atol=1e-3, rtol=1e-5
+        augmented(small, images / 255, generator()) * 255,
+        augmented(whole, images, generator()),
+        atol=1e-3,
+        rtol=1e-5,
     )
 
 
@@ -153,12 +157,12 @@ def test_the_step_alone_decides_and_processes_agree(name: str) -> None:
     augment = build_augment(config, mirror_allowed=True, statistics=lambda: STATISTICS)
     images = random_images(8)
     torch.manual_seed(1)
-    whole = augment(images, generator(3))
+    whole = augmented(augment, images, generator(3))
     torch.manual_seed(2)
-    assert torch.equal(augment(images, generator(3)), whole)
-    assert not torch.equal(augment(images, generator(4)), whole)
+    assert torch.equal(augmented(augment, images, generator(3)), whole)
+    assert not torch.equal(augmented(augment, images, generator(4)), whole)
     assert whole.shape[-1] == augment.output_size(9)
-    second = augment(images[3:], generator(3), Part(first=3, total=8))
+    second = augmented(augment, images[3:], generator(3), RankSlice(3, 8, total=8))
     torch.testing.assert_close(second, whole[3:], atol=1e-4, rtol=0)
 
 
@@ -168,14 +172,14 @@ def test_the_source_of_2012_draws_once_for_32_neighbours_and_divides() -> None:
     )
     augment = build_augment(config, mirror_allowed=True, statistics=lambda: STATISTICS)
     images = random_images(1).expand(70, -1, -1, -1)
-    found = augment(images, generator())
+    found = augmented(augment, images, generator())
     paper = augment_config("alexnet", crop_pixels=8, images_per_draw=32)
     plain = build_augment(paper, mirror_allowed=True, statistics=lambda: STATISTICS)
     mean = pixels.center_crop(STATISTICS.mean_image.float().permute(2, 0, 1), 8)
-    expected = mean + (plain(images, generator()) - mean) / 1.1
+    expected = mean + (augmented(plain, images, generator()) - mean) / 1.1
     torch.testing.assert_close(found, expected)
     none = augment_config("alexnet", crop_pixels=8, images_per_draw=32, color_scale="none")
-    cut = build_augment(none, mirror_allowed=True)(images, generator())
+    cut = augmented(build_augment(none, mirror_allowed=True), images, generator())
     for chunk in cut.split(32):
         assert torch.equal(chunk, chunk[:1].expand_as(chunk))
     assert not torch.equal(cut[0], cut[32]) or not torch.equal(cut[32], cut[64])
@@ -186,10 +190,10 @@ def test_the_mean_under_the_crop_is_subtracted_where_that_is_asked_for() -> None
     images = random_images(6)
     preprocessing = Preprocessing(3, 9, 0, mean, torch.ones(3))
     corners = draw_corners(6, 4, generator())
-    cropped = preprocessing.normalize(Crop(0, 5, mean=mean)(images, generator()))
+    cropped = preprocessing.normalize(augmented(Crop(0, 5, mean=mean), images, generator()))
     expected = reference.crop((images - mean).numpy(), corners.tolist(), 5)
     np.testing.assert_allclose(cropped, expected, atol=1e-3)
-    central = preprocessing.normalize(Crop(0, 5)(images, generator()))
+    central = preprocessing.normalize(augmented(Crop(0, 5), images, generator()))
     assert (central - cropped).abs().max() > 10
 
 
@@ -199,11 +203,11 @@ def test_signs_are_not_mirrored_unless_forced(name: str) -> None:
         build_augment(augment_config(name), mirror_allowed=False)
 
 
-def test_colour_shifts_of_grey_images_are_refused() -> None:
+def test_color_shifts_of_gray_images_are_refused() -> None:
     values, vectors = principal_components(IMAGENET_COVARIANCE)
-    shift = ColourShift(colour_directions(values, vectors, "stdev"), 0.1)
+    shift = ColorShift(color_directions(values, vectors, "stdev"), 0.1)
     with pytest.raises(UsageError, match="3 channels on 1 channels"):
-        shift(random_images(channels=1), generator())
+        augmented(shift, random_images(channels=1), generator())
 
 
 def test_an_affine_distortion_without_effect_is_refused() -> None:

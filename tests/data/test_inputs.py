@@ -1,5 +1,3 @@
-from functools import partial
-
 import pytest
 import torch
 
@@ -7,7 +5,7 @@ from cnnlab.data import inputs as module
 from cnnlab.data.augment import AUGMENTATIONS, build_augment
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.store import StoredStatistics
-from cnnlab.distributed.share import Part
+from cnnlab.distributed.share import RankSlice
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 from tests.data.settings import augment_config
@@ -28,7 +26,7 @@ def statistics(channels: int) -> StoredStatistics:
     return StoredStatistics(flat, flat.sqrt(), spread @ spread.T, image)
 
 
-def parts(name: str, channels: int, mean_position: str | None = None) -> Inputs:
+def inputs_of(name: str, channels: int, mean_position: str | None = None) -> Inputs:
     found = statistics(channels)
     settings = SETTINGS.get(name, {})
     if mean_position:
@@ -40,30 +38,30 @@ def parts(name: str, channels: int, mean_position: str | None = None) -> Inputs:
     return Inputs(augmentation, Preprocessing(channels, SIDE, 0, mean, torch.ones(channels) * 50))
 
 
-@pytest.mark.parametrize("part", [None, Part(4, 30)])
+@pytest.mark.parametrize("rank_slice", [None, RankSlice(4, 27, total=30)])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", sorted(AUGMENTATIONS))
-def test_a_few_images_at_once_give_the_same_numbers_as_all_of_them(
-    monkeypatch: pytest.MonkeyPatch, name: str, channels: int, part: Part | None
+def test_chunks_give_the_same_numbers_as_the_whole_batch(
+    monkeypatch: pytest.MonkeyPatch, name: str, channels: int, rank_slice: RankSlice | None
 ) -> None:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (23, channels, SIDE, SIDE), dtype=torch.uint8)
     images = images.contiguous(memory_format=torch.channels_last)
-    ready, generator = parts(name, channels), partial(make_generator, 3, "augment", 7)
-    whole = ready(images, generator, part)
-    assert ready._images_at_once(images) > 23
+    inputs = inputs_of(name, channels)
+    whole = inputs(images, make_generator(3, "augment", 7), rank_slice)
+    assert inputs._images_per_chunk(images) > 23
     side = whole.shape[-1]
-    monkeypatch.setattr(module, "_PART_BYTES", 5 * channels * side * side * 4)
-    assert ready._images_at_once(images) == 5
-    found = ready(images, generator, part)
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 5 * channels * side * side * 4)
+    assert inputs._images_per_chunk(images) == 5
+    found = inputs(images, make_generator(3, "augment", 7), rank_slice)
     assert torch.equal(found, whole)
     orders = [each.is_contiguous(memory_format=torch.channels_last) for each in (found, whole)]
     assert orders[0] == orders[1]
 
 
-def test_the_mean_under_the_crop_is_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mean_under_the_crop_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     images = torch.randint(0, 256, (9, 3, SIDE, SIDE), dtype=torch.uint8)
-    ready, generator = parts("alexnet", 3, "cropped"), partial(make_generator, 3, "augment", 7)
-    whole = ready(images, generator)
-    monkeypatch.setattr(module, "_PART_BYTES", 1)
-    assert torch.equal(ready(images, generator), whole)
+    inputs = inputs_of("alexnet", 3, "cropped")
+    whole = inputs(images, make_generator(3, "augment", 7))
+    monkeypatch.setattr(module, "_CHUNK_BYTES", 1)
+    assert torch.equal(inputs(images, make_generator(3, "augment", 7)), whole)

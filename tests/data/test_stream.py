@@ -11,11 +11,12 @@ import torch
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig
-from cnnlab.data import ahead as ahead_module
+from cnnlab.data import prefetch as prefetch_module
 from cnnlab.data import residency
-from cnnlab.data.ahead import ahead
-from cnnlab.data.store import ArrayStore
-from cnnlab.data.stream import Batch, InOrder, Stream, in_order
+from cnnlab.data.prefetch import prefetch
+from cnnlab.data.sampler import BatchSampler
+from cnnlab.data.store import ArrayStore, Store
+from cnnlab.data.stream import Batch, InOrder, Stream
 from cnnlab.errors import DataError, ResourceError, UsageError
 from cnnlab.preprocessing import Preprocessing
 from tests.data.pictures import write_train_and_test
@@ -31,8 +32,16 @@ def numbered_store(num: int = NUM_IMAGES, channels: int = 1) -> ArrayStore:
     return ArrayStore("numbered", "train", images.contiguous(), torch.arange(num), names, True)
 
 
-def stream(**settings) -> Stream:
-    return Stream(numbered_store(), **{"batch_size": 5, "seed": 1, "device": "cpu", **settings})
+def stream(
+    seed: int = 1, limit_batches: int | None = None, overfit_one_batch: bool = False, **settings
+) -> Stream:
+    sampler = BatchSampler(NUM_IMAGES, 5, seed, limit_batches, overfit_one_batch)
+    return Stream(numbered_store(), sampler, device="cpu", **settings)
+
+
+def mapped_stream(store: Store, batch_size: int = 4, seed: int = 0) -> Stream:
+    sampler = BatchSampler(len(store), batch_size, seed)
+    return Stream(store, sampler, device="cpu", residency="mapped")
 
 
 def flat(batches: list[Batch]) -> list[int]:
@@ -84,9 +93,8 @@ def test_limited_epochs_still_differ() -> None:
     assert batches[0:2] != batches[2:4]
 
 
-def test_one_batch_is_shown_for_ever() -> None:
-    source = stream()
-    source.repeat_first_batch()
+def test_one_batch_is_shown_without_end() -> None:
+    source = stream(overfit_one_batch=True)
     batches = shown(list(islice(source.batches(), 12)))
     assert batches == [batches[0]] * 12
 
@@ -106,7 +114,7 @@ def test_auto_names_the_residency_it_chose() -> None:
 
 
 def test_in_order_goes_through_all_images_again_and_again() -> None:
-    batches = in_order(numbered_store(), 10, "cpu")
+    batches = InOrder(numbered_store(), batch_size=10, device="cpu")
     for _ in range(2):
         assert flat(list(batches)) == list(range(NUM_IMAGES))
     assert len(batches) == 3
@@ -128,13 +136,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_decoding_while_training_shows_what_residence_shows(pictures: Path) -> None:
-    """1 and 4 decode threads, read ahead or not, started at once or in the middle of an epoch."""
-    settings = {"batch_size": 6, "seed": 3, "device": "cpu"}
-    resident = Stream(data.load(file_config(pictures)).train, residency="device", **settings)
+    """1 and 4 decoding threads, prefetched or not, from the start or the middle of an epoch."""
+    store = data.load(file_config(pictures)).train
+    sampler = BatchSampler(len(store), batch_size=6, seed=3)
+    resident = Stream(store, sampler, device="cpu", residency="device")
     expected = list(islice(resident.batches(), 9))
     for num_threads in (1, 4):
         store = data.load(file_config(pictures, num_decode_threads=num_threads)).train
-        mapped = Stream(store, residency="mapped", **settings)
+        mapped = mapped_stream(store, batch_size=6, seed=3)
         for start in (0, 2, 5):
             found = islice(mapped.batches(start), 9 - start)
             for batch, wanted in zip(found, expected[start:], strict=True):
@@ -147,18 +156,18 @@ def test_a_bad_file_ends_the_stream_with_its_path(tmp_path: Path) -> None:
     write_train_and_test(tmp_path, each=3)
     (tmp_path / "train" / "class_2" / "0001.jpg").write_bytes(b"")
     store = data.load(file_config(tmp_path)).train
-    batches = Stream(store, batch_size=4, seed=0, device="cpu", residency="mapped").batches()
+    batches = mapped_stream(store).batches()
     with pytest.raises(DataError, match=r"0001\.jpg: empty file"):
         list(islice(batches, 3))
 
 
 def test_a_stream_that_is_dropped_leaves_no_thread(pictures: Path) -> None:
     store = data.load(file_config(pictures)).train
-    batches = Stream(store, batch_size=4, seed=0, device="cpu", residency="mapped").batches()
+    batches = mapped_stream(store).batches()
     next(batches)
-    assert "ahead" in {thread.name for thread in threading.enumerate()}
+    assert "prefetch" in {thread.name for thread in threading.enumerate()}
     batches.close()
-    assert "ahead" not in {thread.name for thread in threading.enumerate()}
+    assert "prefetch" not in {thread.name for thread in threading.enumerate()}
 
 
 def end_in_the_middle(script: str, *words: str) -> tuple[int, str]:
@@ -171,29 +180,28 @@ def test_a_process_that_ends_while_items_are_made_ends_quietly() -> None:
     """Without torch, which takes seconds to import."""
     script = (
         "import importlib.util, sys, time\n"
-        "spec = importlib.util.spec_from_file_location('ahead', sys.argv[1])\n"
+        "spec = importlib.util.spec_from_file_location('prefetch', sys.argv[1])\n"
         "module = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(module)\n"
-        "items = module.ahead((time.sleep(0.01) for _ in range(10**6)), 3)\n"
+        "items = module.prefetch((time.sleep(0.01) for _ in range(10**6)), 3)\n"
         "next(items)\n"
     )
-    assert end_in_the_middle(script, ahead_module.__file__) == (0, "")
+    assert end_in_the_middle(script, prefetch_module.__file__) == (0, "")
 
 
 @pytest.mark.slow
 def test_a_process_that_ends_in_the_middle_of_decoding_ends_quietly(pictures: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from tests.data.test_stream import Stream, data, file_config\n"
+        "from tests.data.test_stream import data, file_config, mapped_stream\n"
         "store = data.load(file_config(Path(sys.argv[1]))).train\n"
-        "stream = Stream(store, batch_size=4, seed=0, device='cpu', residency='mapped')\n"
-        "batches = stream.batches()\n"
+        "batches = mapped_stream(store).batches()\n"
         "next(batches)\n"
     )
     assert end_in_the_middle(script, str(pictures)) == (0, "")
 
 
-def test_reading_ahead_is_bounded() -> None:
+def test_prefetching_is_bounded() -> None:
     made = []
 
     def count() -> Iterator[int]:
@@ -201,7 +209,7 @@ def test_reading_ahead_is_bounded() -> None:
             made.append(item)
             yield item
 
-    items = ahead(count(), depth=3)
+    items = prefetch(count(), depth=3)
     assert next(items) == 0
     time.sleep(0.3)
     assert len(made) <= 1 + 3 + 1 + 1  # taken, queued, waiting to be queued, and being made

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cnnlab import data
-from cnnlab.data.augment import build_augment
+from cnnlab.data.augment import build_augment, rows_of
+from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stream import Batch, InOrder, Stream
 from cnnlab.distributed.share import Share
 from cnnlab.runtime import make_generator
@@ -29,8 +30,7 @@ def store(num_images: int):
 
 
 def shown(share: Share, num_steps: int) -> list[Batch]:
-    stream = Stream(store(57), batch_size=8, seed=3, device="cpu")
-    stream.take_share(share)
+    stream = Stream(store(57), BatchSampler(57, 8, seed=3), device="cpu", share=share)
     return list(islice(stream.batches(), num_steps))
 
 
@@ -39,7 +39,9 @@ def test_the_processes_of_a_job_see_what_one_process_sees() -> None:
 
     def pictures(batch: Batch) -> torch.Tensor:
         generator = make_generator(3, "augment", batch.step)
-        return augment(batch.images, generator, batch.part)
+        assert batch.rank_slice is not None
+        drawn = augment.draw(batch.rank_slice.total, 32, generator)
+        return augment.apply(batch.images, rows_of(drawn, batch.rank_slice.rows))
 
     for size in (2, 3, 9):
         shares = [shown(Share(rank, size), 10) for rank in range(size)]
@@ -50,7 +52,7 @@ def test_the_processes_of_a_job_see_what_one_process_sees() -> None:
 
 
 def test_the_stream_knows_how_many_all_processes_see() -> None:
-    stream = Stream(store(57), batch_size=8, seed=3, device="cpu")
+    stream = Stream(store(57), BatchSampler(57, 8, seed=3), device="cpu")
     counts = [len(batch.labels) for batch in islice(stream.batches(), 10)]
 
     assert counts[7] == 1
@@ -60,15 +62,13 @@ def test_the_stream_knows_how_many_all_processes_see() -> None:
 def test_evaluation_shares_are_the_set_in_order() -> None:
     labels = []
     for rank in range(3):
-        part = InOrder(store(61), batch_size=8, device="cpu")
-        part.take_share(Share(rank, 3))
-        labels += [batch.labels for batch in part]
+        batches = InOrder(store(61), batch_size=8, device="cpu", share=Share(rank, 3))
+        labels += [batch.labels for batch in batches]
 
     assert torch.equal(torch.cat(labels), store(61).labels)
 
 
 def test_more_processes_than_images_leave_some_without() -> None:
-    part = InOrder(store(61), batch_size=8, device="cpu")
-    part.take_share(Share(0, 100))
+    batches = InOrder(store(61), batch_size=8, device="cpu", share=Share(0, 100))
 
-    assert list(part) == []
+    assert list(batches) == []

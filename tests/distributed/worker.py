@@ -18,6 +18,8 @@ from cnnlab import data, distributed, models
 from cnnlab.config import MODELS, choices
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import build_augment
+from cnnlab.data.inputs import Inputs
+from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stream import Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers
 from cnnlab.preprocessing import Preprocessing
@@ -55,18 +57,17 @@ def trained(case: str, peers: Peers) -> Tensor:
         image_size_pixels=settings["side"],
         pad_pixels=0,
     )
-    stream = Stream(data.build(config).train, batch_size=8, seed=SEED, device=CPU)
-    stream.take_share(peers.share)
+    store = data.build(config).train
+    sampler = BatchSampler(len(store), batch_size=8, seed=SEED)
+    stream = Stream(store, sampler, device=CPU, share=peers.share)
     augment = build_augment(augment_config("crop"), mirror_allowed=True)
     scale = Preprocessing(3, settings["side"], 0, torch.full((3,), 127.0), torch.full((3,), 64.0))
-    model = network(name, settings["side"]).double()
+    inputs, model = Inputs(augment, scale), network(name, settings["side"]).double()
 
     def batches():
         for batch in stream.batches():
-            pictures = augment(
-                batch.images, make_generator(SEED, "augment", batch.step), batch.part
-            )
-            yield scale.normalize(pictures).double(), batch.labels
+            generator = make_generator(SEED, "augment", batch.step)
+            yield inputs(batch.images, generator, batch.rank_slice).double(), batch.labels
 
     overlap_with = model if settings["parts"] == 1 else None
     processes = DataParallel(

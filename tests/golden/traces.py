@@ -19,6 +19,8 @@ from cnnlab.config.models import MODELS
 from cnnlab.config.schema import parse
 from cnnlab.config.training import OPTIMIZERS, SCHEDULES, TrainerConfig
 from cnnlab.data.augment import build_augment
+from cnnlab.data.inputs import Inputs
+from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.stream import Batch, Stream
 from cnnlab.runtime import make_generator
@@ -68,7 +70,7 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
     preprocessing = preprocessing_for(store, dataset, 1)
     augment = build_augment(section(AUGMENTS, "augment", "crop"), mirror_allowed=False)
     prepare = preprocessing.prepare
-    stream = Stream(store, batch_size=64, seed=SEED, device=CPU, prepare=prepare)
+    stream = Stream(store, BatchSampler(len(store), 64, SEED), device=CPU, prepare=prepare)
     model = models.build(
         section(MODELS, "model", model_name),
         in_channels=1,
@@ -85,8 +87,8 @@ def _trace(model_name: str, rule: str, parts: int) -> list[float]:
     step = training.build_step(trainer(parts), device=CPU, precision="fp32", seed=SEED)
 
     def changed(batch: Batch) -> tuple[Tensor, Tensor]:
-        images = augment(batch.images, make_generator(SEED, "augment", batch.step))
-        return preprocessing.normalize(images), batch.labels
+        generator = make_generator(SEED, "augment", batch.step)
+        return Inputs(augment, preprocessing)(batch.images, generator), batch.labels
 
     batches = map(changed, stream.batches())
     losses: list[float] = []

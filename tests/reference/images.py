@@ -105,7 +105,7 @@ def resized_box(image: np.ndarray, box: tuple[float, ...], size: int) -> np.ndar
     return out
 
 
-def shift_colours(images: np.ndarray, factors: np.ndarray, values: np.ndarray, vectors: np.ndarray):
+def shift_colors(images: np.ndarray, factors: np.ndarray, values: np.ndarray, vectors: np.ndarray):
     """Add sum over components of factor * sqrt(eigenvalue) * eigenvector to every pixel."""
     out = images.astype(np.float64).copy()
     for n in range(len(images)):

@@ -4,7 +4,6 @@ import resource
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -107,8 +106,8 @@ class Bench:
         pixels, inputs = batch.images, Inputs(parts.augmentation, parts.preprocessing)
 
         def change() -> torch.Tensor:
-            generator = partial(make_generator, parts.config.seed, "augment")
-            return inputs(pixels, generator, batch.part)
+            generator = make_generator(parts.config.seed, "augment")
+            return inputs(pixels, generator, batch.rank_slice)
 
         num_bytes = pixels.nbytes + change().nbytes
         return self._copying("augmentation", change, len(pixels), num_bytes)

@@ -1,7 +1,8 @@
-"""Augmentation: parameters drawn on the CPU for the whole batch, then applied on the device.
+"""Random augmentation in two steps: draw parameters on the CPU, then apply them to images.
 
-A generator that depends on nothing but the step gives the same pictures on every device. Uniform
-numbers below p decide, not bernoulli: its CPU sequence differs between processor makers.
+Parameters are drawn for the whole global batch by a generator that depends on the step alone, so
+an image looks the same on every device, in every process and however a batch is cut into chunks.
+Flags are uniform numbers below p, not bernoulli: its CPU sequence differs between processor makers.
 """
 
 from collections.abc import Callable
@@ -20,28 +21,39 @@ from cnnlab.config.data import (
     CropMirrorConfig,
     ResizedCropConfig,
 )
-from cnnlab.data.distortions import Affine, ColourShift, ResizedCrop, colour_directions
+from cnnlab.data.distortions import Affine, ColorShift, ResizedCrop, color_directions
 from cnnlab.data.moments import principal_components
-from cnnlab.data.rows import num_drawn, own_rows
 from cnnlab.data.store import StoredStatistics
-from cnnlab.distributed.share import Part
 from cnnlab.errors import UsageError
 
 
 class Augmentation(Protocol):
-    """[N,C,S,S] -> [N,C,s,s], random by `generator` alone.
+    """[N,C,S,S] -> [N,C,s,s]: `draw` takes all randomness, `apply` is a pure function.
 
-    part: which rows of a batch shared by several processes the images are; parameters are drawn
-    for the whole batch and cut, so that an image looks the same whoever computes it.
+    Parameters are a CPU tensor with one row per image, or a tuple of parameters; `rows_of` selects
+    those of some images.
     """
 
     def output_size(self, image_size: int) -> int:
         """Return s for images of side S. Raises UsageError when they are too small."""
         ...
 
-    def __call__(
-        self, images: Tensor, generator: Generator, part: Part | None = None
-    ) -> Tensor: ...
+    def draw(self, num_images: int, side: int, generator: Generator) -> Any:
+        """Return the parameters for `num_images` images of side S."""
+        ...
+
+    def apply(self, images: Tensor, parameters: Any) -> Tensor:
+        """Return the augmented images, on their device."""
+        ...
+
+
+def rows_of(parameters: Any, rows: slice) -> Any:
+    """Return the parameters of images `rows` of those that they were drawn for."""
+    if parameters is None:
+        return None
+    if isinstance(parameters, tuple):
+        return tuple(rows_of(each, rows) for each in parameters)
+    return parameters[rows]
 
 
 @dataclass(frozen=True)
@@ -55,9 +67,16 @@ class Chain:
             image_size = part.output_size(image_size)
         return image_size
 
-    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
-        for augmentation in self.parts:
-            images = augmentation(images, generator, part)
+    def draw(self, num_images: int, side: int, generator: Generator) -> tuple[Any, ...]:
+        drawn = []
+        for part in self.parts:
+            drawn.append(part.draw(num_images, side, generator))
+            side = part.output_size(side)
+        return tuple(drawn)
+
+    def apply(self, images: Tensor, parameters: tuple[Any, ...]) -> Tensor:
+        for part, drawn in zip(self.parts, parameters, strict=True):
+            images = part.apply(images, drawn)
         return images
 
 
@@ -66,12 +85,12 @@ UNCHANGED = Chain()
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A window of `size` pixels (null: the image's side) anywhere in image plus border.
+    """A random window of `size` pixels (None: the image's side) out of the image and its padding.
 
-    images_per_draw neighbours share a window. mirrors: reflect half of the windows, as Mirror
-    behind it would, in one copy. mean: [C,S,S] or None; normalization subtracts the centre of a
-    mean image, so with one the difference to its part under the window is taken off here, and in
-    the end what was subtracted is the mean where the crop lay.
+    images_per_draw: so many consecutive images share a window. mirrors: also reflect half of the
+    windows, in the same copy. mean: [C,S,S] or None. Normalization subtracts the center of a mean
+    image; with `mean`, the mean's difference between window and center is subtracted here, so that
+    the total is the mean under the window.
     """
 
     padding: int
@@ -89,46 +108,52 @@ class Crop:
             )
         return self.size or image_size
 
-    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
-        size = self.output_size(images.shape[-1])
-        room = images.shape[-1] + 2 * self.padding - size
-        num_images = num_drawn(images, part)
+    def draw(
+        self, num_images: int, side: int, generator: Generator
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the corners, int64 [N,2], and which windows to reflect, bool [N] or None."""
+        room = side + 2 * self.padding - self.output_size(side)
         corners = draw_corners(-(-num_images // self.images_per_draw), room, generator)
         corners = corners.repeat_interleave(self.images_per_draw, 0)[:num_images]
-        corners = own_rows(corners, images, part)
-        padded, mirror = pixels.pad(images, self.padding), Mirror(self.images_per_draw)
+        if not self.mirrors:
+            return corners, None
+        return corners, Mirror(self.images_per_draw).draw(num_images, side, generator)
+
+    def apply(self, images: Tensor, parameters: tuple[Tensor, Tensor | None]) -> Tensor:
+        corners, flags = parameters
+        corners = corners.to(images.device)
+        flags = None if flags is None else flags.to(images.device)
+        size, padded = self.output_size(images.shape[-1]), pixels.pad(images, self.padding)
         if self.mean is None:
-            flags = mirror.draw(images, generator, part) if self.mirrors else None
             return pixels.crop(padded, corners, size, flags)
+
         crops = pixels.crop(padded, corners, size)
         mean = pixels.pad(self.mean.to(images.device), self.padding)
         under = pixels.crop(mean.expand(len(images), -1, -1, -1), corners, size)
         crops = crops - under + pixels.center_crop(mean, size)
-        return mirror(crops, generator, part) if self.mirrors else crops
+        return crops if flags is None else pixels.mirror(crops, flags)
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """Left-right reflection of half of the images."""
+    """Left-right reflection of half of the images; `images_per_draw` consecutive ones alike."""
 
     images_per_draw: int = 1
 
     def output_size(self, image_size: int) -> int:
         return image_size
 
-    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
-        return pixels.mirror(images, self.draw(images, generator, part))
-
-    def draw(self, images: Tensor, generator: Generator, part: Part | None) -> Tensor:
+    def draw(self, num_images: int, side: int, generator: Generator) -> Tensor:
         """Return bool [N]: which of the images are reflected."""
-        num_images = num_drawn(images, part)
         flags = draw_flags(-(-num_images // self.images_per_draw), generator)
-        flags = flags.repeat_interleave(self.images_per_draw)[:num_images]
-        return own_rows(flags, images, part)
+        return flags.repeat_interleave(self.images_per_draw)[:num_images]
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        return pixels.mirror(images, parameters.to(images.device))
 
 
 def draw_corners(num_images: int, room: int, generator: Generator) -> Tensor:
-    """Return int64 [N,2] in 0..room, both ends included: 224 out of 256 has 33x33 places.
+    """Return (top, left), int64 [N,2], in 0..room inclusive: 224 out of 256 has 33x33 places.
 
     Source: the released convdata_jpeg.py of 2012, which draws from 2*border + 1 offsets.
     """
@@ -141,15 +166,15 @@ def draw_flags(num_images: int, generator: Generator, probability: float = 0.5) 
 
 
 Statistics = Callable[[], StoredStatistics]
-"""Gives the statistics of the training pixels, in levels; called only if they are needed."""
+"""Return the statistics of the training pixels, in levels; called only if they are needed."""
 
 
 def build_augment(
     config: AugmentConfig, *, mirror_allowed: bool, statistics: Statistics | None = None
 ) -> Augmentation:
-    """Make the augmentation that `config.name` names.
+    """Build the augmentation `config.name`.
 
-    mirror_allowed: whether the set's labels survive reflection. Raises UsageError when they do not
+    mirror_allowed: whether a reflected image keeps its label. Raises UsageError where it does not
     and the config mirrors without force_mirror.
     """
     forced = getattr(config, "force_mirror", True)
@@ -192,17 +217,22 @@ def _build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) 
     if config.color_scale == "none" and not cropped:
         found = None
     else:
-        assert statistics is not None, "who builds colour shifts must know the set's colours"
+        assert statistics is not None, "color shifts need the training set's statistics"
         found = statistics()
     mean = None if found is None else found.mean_image.float().permute(2, 0, 1)
-    together = config.images_per_draw
-    crop = Crop(0, config.crop_pixels, together, mirrors=True, mean=mean if cropped else None)
+    crop = Crop(
+        padding=0,
+        size=config.crop_pixels,
+        images_per_draw=config.images_per_draw,
+        mirrors=True,
+        mean=mean if cropped else None,
+    )
     parts: tuple[Augmentation, ...] = (crop,)
     if found is not None and config.color_scale != "none":
         values, vectors = principal_components(found.covariance)
-        directions = colour_directions(values, vectors, config.color_scale)
+        directions = color_directions(values, vectors, config.color_scale)
         divided_from = mean if config.color_divides else None
-        parts += (ColourShift(directions, config.color_strength, divided_from),)
+        parts += (ColorShift(directions, config.color_strength, divided_from),)
     return Chain(parts)
 
 

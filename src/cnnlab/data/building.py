@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data import journal as journals
 from cnnlab.data import manifest as manifests
 from cnnlab.data.build_lock import building
@@ -28,7 +29,6 @@ from cnnlab.data.shards import Source, shard_ranges, write_array, write_jpegs, w
 from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, DataError, ResourceError
 from cnnlab.files.atomic import sweep, sync_folder
-from cnnlab.kept_memory import KeptMemory
 from cnnlab.printable import printable
 
 _SHOWN = 20
@@ -78,7 +78,7 @@ class Builder:
         self.sources, self.recipe, self.output = sources, recipe, output
         self.folder = output.with_name(f"{output.name}.building")
         self._workers, self._progress, self._num_done = workers, progress, 0
-        self._memory = KeptMemory()
+        self._memory = BufferPool()
         first, _ = sources["train"].read_good(torch.zeros(1, dtype=torch.int64))
         height, width, channels = first.shape[1:]
         self.image_shape = (height, width, channels)

@@ -1,4 +1,4 @@
-"""Augmentations that make new pixel values: affine distortion, resized crop, colour shift."""
+"""Augmentations that compute new pixel values: affine distortion, resized crop, color shift."""
 
 import math
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ import torch
 from torch import Generator, Tensor
 
 from cnnlab import images as pixels
-from cnnlab.data.rows import num_drawn, own_rows
-from cnnlab.distributed.share import Part
 from cnnlab.errors import UsageError
 
 _MOST_ASPECT = 4 / 3
@@ -29,14 +27,10 @@ class Affine:
     def output_size(self, image_size: int) -> int:
         return image_size
 
-    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
-        matrices = self.draw(num_drawn(images, part), generator)
-        return pixels.affine(images, own_rows(matrices, images, part))
-
-    def draw(self, num_images: int, generator: Generator) -> Tensor:
+    def draw(self, num_images: int, side: int, generator: Generator) -> Tensor:
         """Return float [N,2,3] for `images.affine`.
 
-        The content grows by scale * squeeze sideways and by scale / squeeze downwards.
+        The content grows by scale * squeeze horizontally and by scale / squeeze vertically.
         """
         noise = torch.empty(num_images, 5).uniform_(-1, 1, generator=generator)
         scale, squeeze = 1 + self.scale * noise[:, 0], 1 + self.squeeze * noise[:, 1]
@@ -44,6 +38,9 @@ class Affine:
         across, down = 2 * self.shift * noise[:, 3], 2 * self.shift * noise[:, 4]
         rows = (1 / (scale * squeeze), slant, across, zero, squeeze / scale, down)
         return torch.stack(rows, 1).view(-1, 2, 3)
+
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        return pixels.affine(images, parameters.to(images.device))
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,6 @@ class ResizedCrop:
     def output_size(self, image_size: int) -> int:
         return self.size
 
-    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
-        boxes = self.draw(num_drawn(images, part), images.shape[-1], generator)
-        return pixels.resized_boxes(images, own_rows(boxes, images, part), self.size)
-
     def draw(self, num_images: int, side: int, generator: Generator) -> Tensor:
         """Return float [N,4]: top, left, height, width in pixels of images of side `side`."""
         noise = torch.empty(num_images, 4).uniform_(generator=generator)
@@ -74,18 +67,21 @@ class ResizedCrop:
         top, left = (side - height) * noise[:, 2], (side - width) * noise[:, 3]
         return torch.stack([top, left, height, width], 1)
 
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        return pixels.resized_boxes(images, parameters.to(images.device), self.size)
+
 
 @dataclass(frozen=True, eq=False)
-class ColourShift:
-    """One colour offset an image, along the principal components of the set's pixels.
+class ColorShift:
+    """One color offset per image, along the principal components of the training pixels.
 
-    directions: float [C,C]; column i is component i times its standard deviation (or what takes
-    its place), in levels; each is multiplied with a normal number of deviation `strength`. Acts on
-    levels before the mean is subtracted, which is the same as after. mean: [C,H,W] or None; with
-    one, the distance of each pixel from the mean's centre is divided by 1 + strength, so that
-    training and test images keep one scale. Source: Krizhevsky et al. 2012, section 4.1, and the
-    released convdata_jpeg.py, which multiplies deviations where the paper prints eigenvalues, and
-    divides, of which the paper does not speak.
+    directions: float [C,C] in levels; column i is component i times its standard deviation, or
+    what replaces it (`color_directions`). Each is multiplied by a normal number with standard
+    deviation `strength`. Acts on levels before the mean is subtracted, which gives the same as
+    after. mean: [C,H,W] or None; with one, each pixel's distance from the center of the mean is
+    divided by 1 + strength, so that training and test images keep one scale.
+    Source: Krizhevsky et al. 2012, section 4.1, and the released convdata_jpeg.py, which multiplies
+    standard deviations where the paper prints eigenvalues, and divides, which the paper omits.
     """
 
     directions: Tensor
@@ -95,30 +91,30 @@ class ColourShift:
     def output_size(self, image_size: int) -> int:
         return image_size
 
-    def __call__(self, images: Tensor, generator: Generator, part: Part | None = None) -> Tensor:
-        if images.shape[1] != len(self.directions):
-            raise UsageError(
-                f"colour shifts of {len(self.directions)} channels on {images.shape[1]} channels"
-            )
-        shifts = self.draw(num_drawn(images, part), generator)
-        shifted = pixels.shift_colours(images, own_rows(shifts, images, part))
-        if self.mean is None:
-            return shifted
-        mean = pixels.center_crop(self.mean, images.shape[-1]).to(images.device)
-        return mean + (shifted - mean) / (1 + self.strength)
-
-    def draw(self, num_images: int, generator: Generator) -> Tensor:
+    def draw(self, num_images: int, side: int, generator: Generator) -> Tensor:
         """Return float [N,C] levels."""
         channels = len(self.directions)
         factors = torch.empty(num_images, channels).normal_(generator=generator)
         return self.strength * factors @ self.directions.T
 
+    def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
+        """Raise UsageError for images with another number of channels than the directions."""
+        if images.shape[1] != len(self.directions):
+            raise UsageError(
+                f"color shifts of {len(self.directions)} channels on {images.shape[1]} channels"
+            )
+        shifted = pixels.shift_colors(images, parameters.to(images.device))
+        if self.mean is None:
+            return shifted
+        mean = pixels.center_crop(self.mean, images.shape[-1]).to(images.device)
+        return mean + (shifted - mean) / (1 + self.strength)
 
-def colour_directions(values: Tensor, vectors: Tensor, scale: str) -> Tensor:
-    """Return float [C,C] for ColourShift from eigenvalues and eigenvectors of pixels in levels.
 
-    stdev: the square roots of the eigenvalues, whatever the scale of the pixels. eigenvalue: what
-    ports do with pixels in [0,1], the eigenvalues themselves; in levels that is value / 255.
+def color_directions(values: Tensor, vectors: Tensor, scale: str) -> Tensor:
+    """Return float [C,C] for ColorShift from eigenvalues and eigenvectors of pixels in levels.
+
+    stdev: the square roots of the eigenvalues, whatever the scale of the pixels. eigenvalue: the
+    eigenvalues of pixels in [0,1], as ports have it; in levels that is value / 255.
     """
     sizes = values.sqrt() if scale == "stdev" else values / 255
     return (vectors * sizes).float()

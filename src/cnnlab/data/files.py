@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
+from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data.contents import digest_of_files
 from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
 from cnnlab.data.leaving_out import bad_files
 from cnnlab.data.listing import Listing
 from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
-from cnnlab.kept_memory import KeptMemory
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class FileStore(Store):
 
     def _decode_as(self, decoding: Decoding) -> None:
         self.decoding = decoding
-        self._workers, self._memory = Workers(decoding.num_threads), KeptMemory()
+        self._workers, self._memory = Workers(decoding.num_threads), BufferPool()
         self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)
 
     def read_as(self, reading: Reading) -> "FileStore":

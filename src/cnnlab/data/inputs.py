@@ -1,17 +1,17 @@
 """What a network is fed: a batch of stored pixels, augmented and normalized."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
 
-from cnnlab.data.augment import UNCHANGED, Augmentation
-from cnnlab.distributed.share import Part
-from cnnlab.kept_memory import KeptMemory
+from cnnlab.cpu.buffer_pool import BufferPool
+from cnnlab.data.augment import Augmentation, rows_of
+from cnnlab.distributed.share import RankSlice
 from cnnlab.preprocessing import Preprocessing
 
-_PART_BYTES = 8 << 20
+_CHUNK_BYTES = 8 << 20
 """Of float pixels: so much is still in the processor's cache when the next operation reads it."""
 
 
@@ -19,50 +19,52 @@ _PART_BYTES = 8 << 20
 class Inputs:
     """Augments, then normalizes.
 
-    A large batch goes through a CPU a few images at a time, which changes no bit of the result:
-    what is drawn belongs to a row of the batch, whoever computes it.
+    On a CPU, a large batch is processed in chunks of a few images. Their parameters are cut out of
+    those of the whole batch, so chunks change no bit of the result.
     """
 
     augmentation: Augmentation
     preprocessing: Preprocessing
-    _memory: KeptMemory = field(default_factory=KeptMemory)
+    _buffers: BufferPool = field(default_factory=BufferPool)
 
     def __call__(
-        self, images: Tensor, generator: Callable[[], Generator], part: Part | None = None
+        self, images: Tensor, generator: Generator, rank_slice: RankSlice | None = None
     ) -> Tensor:
         """uint8 [N,C,S,S] -> float32 [N,C,s,s] on the images' device.
 
-        generator: gives a fresh generator of the step, the same whenever it is called.
+        generator: of the step; parameters of the whole global batch are drawn from it. rank_slice:
+        which rows of the global batch the images are; None: all of them.
         """
-        few = self._images_at_once(images)
-        if images.device.type != "cpu" or len(images) <= few:
-            return self.preprocessing.normalize(self._augmented(images, generator, part))
-        whole = part or Part(0, len(images))
-        ready: Tensor | None = None
-        for first in range(0, len(images), few):
-            rows = Part(whole.first + first, whole.total)
-            pictures = self._augmented(images[first : first + few], generator, rows)
-            if ready is None:
-                ready = self._empty(len(images), pictures)
-            self.preprocessing.normalize(pictures, out=ready[first : first + few])
-        assert ready is not None, "there are more images than fit at once"
-        return ready
+        own = RankSlice(0, len(images), len(images)) if rank_slice is None else rank_slice
+        drawn = self.augmentation.draw(own.total, images.shape[-1], generator)
+        parameters = rows_of(drawn, own.rows)
 
-    def _augmented(
-        self, images: Tensor, generator: Callable[[], Generator], part: Part | None
-    ) -> Tensor:
-        if self.augmentation == UNCHANGED:  # a generator would be made for nothing
-            return images
-        return self.augmentation(images, generator(), part)
+        chunk = self._images_per_chunk(images)
+        if images.device.type != "cpu" or len(images) <= chunk:
+            return self.preprocessing.normalize(self.augmentation.apply(images, parameters))
 
-    def _images_at_once(self, images: Tensor) -> int:
+        out: Tensor | None = None
+        for rows in _chunks(len(images), chunk):
+            augmented = self.augmentation.apply(images[rows], rows_of(parameters, rows))
+            if out is None:
+                out = self._empty(len(images), augmented)
+            self.preprocessing.normalize(augmented, out=out[rows])
+        assert out is not None, "there are more images than fit a chunk"
+        return out
+
+    def _images_per_chunk(self, images: Tensor) -> int:
         side = self.augmentation.output_size(images.shape[-1])
-        return max(1, _PART_BYTES // (images.shape[1] * side * side * torch.float32.itemsize))
+        return max(1, _CHUNK_BYTES // (images.shape[1] * side * side * torch.float32.itemsize))
 
-    def _empty(self, num_images: int, pictures: Tensor) -> Tensor:
-        """Return room for all images, in the memory order of a few of them."""
-        channels, height, width = pictures.shape[1:]
-        if channels > 1 and pictures.is_contiguous(memory_format=torch.channels_last):
-            lines = self._memory.empty((num_images, height, width, channels), torch.float32)
+    def _empty(self, num_images: int, augmented: Tensor) -> Tensor:
+        """Return a buffer for all images, in the memory format of the first chunk."""
+        channels, height, width = augmented.shape[1:]
+        if channels > 1 and augmented.is_contiguous(memory_format=torch.channels_last):
+            lines = self._buffers.empty((num_images, height, width, channels), torch.float32)
             return lines.permute(0, 3, 1, 2)
-        return self._memory.empty((num_images, channels, height, width), torch.float32)
+        return self._buffers.empty((num_images, channels, height, width), torch.float32)
+
+
+def _chunks(num_images: int, size: int) -> Iterator[slice]:
+    for first in range(0, num_images, size):
+        yield slice(first, min(first + size, num_images))

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data import manifest as manifests
 from cnnlab.data.jpeg import decode_jpeg
 from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
 from cnnlab.data.store import Splits, Store, StoredStatistics, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError
-from cnnlab.kept_memory import KeptMemory
 from cnnlab.printable import printable
 
 MEAN_IMAGE = "mean_image.npy"
@@ -53,7 +53,7 @@ class PreparedStore(Store):
         has_groups = any(entry.name == f"{split}_groups.npy" for entry in manifest.files)
         self.groups = _load(folder, manifest, f"{split}_groups.npy") if has_groups else None
         self._starts = self._first_images()
-        self._workers, self._memory = Workers(num_threads), KeptMemory()
+        self._workers, self._memory = Workers(num_threads), BufferPool()
         if split == "train":
             mean_image = _load(folder, manifest, MEAN_IMAGE)
             self.statistics = _read_statistics(manifest.statistics, mean_image)

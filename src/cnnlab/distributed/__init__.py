@@ -8,13 +8,12 @@ in the launcher's store (job_store, heartbeats) and the report of a failure (err
 from cnnlab.distributed.gradients import GradientSum
 from cnnlab.distributed.joining import device_name, is_launched, joined
 from cnnlab.distributed.peers import ALONE, Peers
-from cnnlab.distributed.share import WHOLE, Part, RankSlice, Share
+from cnnlab.distributed.share import WHOLE, RankSlice, Share
 
 __all__ = [
     "ALONE",
     "WHOLE",
     "GradientSum",
-    "Part",
     "Peers",
     "RankSlice",
     "Share",

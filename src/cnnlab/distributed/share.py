@@ -32,22 +32,6 @@ class Share:
         first, stop = (total * rank // self.size for rank in (self.rank, self.rank + 1))
         return RankSlice(first, stop, total)
 
-    def rows(self, total: int) -> slice:
-        """Return `slice_of(total).rows`; goes with `Part`."""
-        return self.slice_of(total).rows
-
-    def part(self, total: int) -> "Part":
-        """Return the same as a Part; goes with `Part`."""
-        return Part(self.slice_of(total).first, total)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Until data/ is rewritten against RankSlice: rows first, first + 1, ... of `total`."""
-
-    first: int
-    total: int
-
 
 WHOLE = Share()
 """One process: everything."""

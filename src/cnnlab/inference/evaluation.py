@@ -11,7 +11,7 @@ from cnnlab import interrupts
 from cnnlab.config import DatasetConfig, EvaluateConfig
 from cnnlab.data.store import Store
 from cnnlab.data.stream import InOrder
-from cnnlab.distributed import Peers
+from cnnlab.distributed import Peers, Share
 from cnnlab.errors import Interrupted, UsageError
 from cnnlab.evaluation import sharing
 from cnnlab.evaluation.ensemble import MemberObserver
@@ -53,8 +53,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
     counting = MemberObserver()
     saving = probability_file(config, folder, len(store))
     observers: list[Observer] = [misses] if len(members) == 1 else [misses, counting]
-    batches = in_order(members, store, dataset, config, device)
-    batches.take_share(peers.share)
+    batches = in_order(members, store, dataset, config, device, peers.share)
     tally = judge(
         members,
         batches,
@@ -107,6 +106,7 @@ def in_order(
     dataset: DatasetConfig,
     config: EvaluateConfig,
     device: torch.device,
+    share: Share,
 ) -> InOrder:
     """Return the images in batches, resized once where all members take the same size."""
     return InOrder(
@@ -115,6 +115,7 @@ def in_order(
         device=device,
         residency=dataset.residency,
         prepare=_shared_preparation(members),
+        share=share,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -15,10 +15,11 @@ from cnnlab.config.surroundings import EvaluationConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs
+from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
-from cnnlab.data.stream import InOrder, Stream, in_order
-from cnnlab.distributed import ALONE, GradientSum, Peers
+from cnnlab.data.stream import InOrder, Stream
+from cnnlab.distributed import ALONE, GradientSum, Peers, Share
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import tally_of_all
@@ -63,8 +64,8 @@ class Assembly:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
         inputs = Inputs(self.augmentation, self.preprocessing)
         for batch in self.stream.batches(start_step):
-            generator = partial(make_generator, self.config.seed, "augment", batch.step)
-            yield inputs(batch.images, generator, batch.part), batch.labels
+            generator = make_generator(self.config.seed, "augment", batch.step)
+            yield inputs(batch.images, generator, batch.rank_slice), batch.labels
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""
@@ -86,9 +87,13 @@ class Assembly:
 
     def in_order(self, store: Store) -> InOrder:
         """Return the batches of `store` for evaluation, this process's share of them."""
-        batches = in_order(store, EVALUATION_BATCH, self.device, self.preprocessing.prepare)
-        batches.take_share(self.peers.share)
-        return batches
+        return InOrder(
+            store,
+            batch_size=EVALUATION_BATCH,
+            device=self.device,
+            prepare=self.preprocessing.prepare,
+            share=self.peers.share,
+        )
 
     def evaluate(
         self,
@@ -138,8 +143,7 @@ def assemble(
 
     # a network over several devices takes its batches on the first of them
     device = models.home_device(network, device)
-    stream = _stream(config, train, preprocessing, device)
-    stream.take_share(peers.share)
+    stream = _stream(config, train, preprocessing, device, peers.share)
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
 
@@ -176,21 +180,28 @@ def _augmentation(config: TrainConfig, train: Store, preprocessing: Preprocessin
 
 
 def _stream(
-    config: TrainConfig, train: Store, preprocessing: Preprocessing, device: torch.device
+    config: TrainConfig,
+    train: Store,
+    preprocessing: Preprocessing,
+    device: torch.device,
+    share: Share,
 ) -> Stream:
     """Return the endless shuffled batches of the training images."""
-    stream = Stream(
-        train,
+    sampler = BatchSampler(
+        len(train),
         batch_size=config.trainer.batch_size,
         seed=config.seed,
+        limit_batches=config.trainer.limit_train_batches,
+        overfit_one_batch=config.trainer.overfit_one_batch,
+    )
+    return Stream(
+        train,
+        sampler,
         device=device,
         residency=config.dataset.residency,
-        limit_batches=config.trainer.limit_train_batches,
         prepare=preprocessing.prepare,
+        share=share,
     )
-    if config.trainer.overfit_one_batch:
-        stream.repeat_first_batch()
-    return stream
 
 
 def _network(

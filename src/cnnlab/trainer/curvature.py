@@ -45,6 +45,8 @@ def estimate_on(
         indices = torch.randperm(len(store), generator=generator)[:num_images].sort().values
         pixels = store.read(indices).permute(0, 3, 1, 2)
         images = preprocessing.prepare(pixels.to(preprocessing.mean.device))
-        return curvature.diagonal(model, preprocessing.normalize(augmentation(images, generator)))
+        parameters = augmentation.draw(num_images, images.shape[-1], generator)
+        augmented = augmentation.apply(images, parameters)
+        return curvature.diagonal(model, preprocessing.normalize(augmented))
 
     return estimate

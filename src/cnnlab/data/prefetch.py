@@ -1,4 +1,4 @@
-"""Make the next few items of an iterator in a thread of its own while the last one is used."""
+"""Prefetching: a thread makes the next few items of an iterator while the last one is used."""
 
 import queue
 import threading
@@ -9,14 +9,14 @@ from cnnlab.threads import Beside
 
 Item = TypeVar("Item")
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
-def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
-    """Yield what `items` yields, made at most `depth` items in advance, in the same order.
+def prefetch(items: Iterator[Item], depth: int) -> Iterator[Item]:
+    """Yield what `items` yields, in the same order, made at most `depth` items in advance.
 
     An exception of `items` is raised where its item would have come. Closing this iterator (or
-    dropping it) ends the thread: both ends look at a flag, so neither can wait for ever.
+    dropping it) ends the thread: both ends poll a flag, so neither can wait forever.
     """
     made: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
     closed = threading.Event()
@@ -24,7 +24,7 @@ def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
     def put(is_item: bool, value: Any) -> None:
         while not closed.is_set():
             try:
-                made.put((is_item, value), timeout=_LOOK_SECONDS)
+                made.put((is_item, value), timeout=_POLL_SECONDS)
                 break
             except queue.Full:
                 continue
@@ -36,10 +36,10 @@ def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
                 if closed.is_set():
                     return
             put(False, None)
-        except BaseException as error:  # told to the one who waits, whatever it is
+        except BaseException as error:  # raised again in the consumer, whatever it is
             put(False, error)
 
-    thread = Beside(make, "ahead", stop=closed.set)
+    thread = Beside(make, "prefetch", stop=closed.set)
     try:
         while True:
             is_item, value = _take(made, thread)
@@ -56,6 +56,6 @@ def ahead(items: Iterator[Item], depth: int) -> Iterator[Item]:
 def _take(made: "queue.Queue[tuple[bool, Any]]", thread: Beside) -> tuple[bool, Any]:
     while True:
         try:
-            return made.get(timeout=_LOOK_SECONDS)
+            return made.get(timeout=_POLL_SECONDS)
         except queue.Empty:
-            assert thread.is_alive or not made.empty(), "the thread ends with a word"
+            assert thread.is_alive or not made.empty(), "the thread ends with a last item"

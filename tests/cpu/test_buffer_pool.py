@@ -4,7 +4,7 @@ import threading
 import pytest
 import torch
 
-from cnnlab.kept_memory import KeptMemory
+from cnnlab.cpu.buffer_pool import BufferPool
 
 LARGE = (2, 1024, 1024)
 
@@ -12,12 +12,12 @@ LARGE = (2, 1024, 1024)
 @pytest.mark.parametrize("shape", [LARGE, (3, 5), (0, 4)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_it_lends_what_was_asked_for(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    found = KeptMemory().empty(shape, dtype)
+    found = BufferPool().empty(shape, dtype)
     assert (tuple(found.shape), found.dtype, found.is_contiguous()) == (shape, dtype, True)
 
 
 def test_memory_is_used_again_when_its_tensor_is_gone() -> None:
-    memory = KeptMemory()
+    memory = BufferPool()
     first = memory.empty(LARGE, torch.uint8)
     place = first.data_ptr()
     assert place % 64 == 0
@@ -27,14 +27,14 @@ def test_memory_is_used_again_when_its_tensor_is_gone() -> None:
 
 
 def test_memory_that_anybody_looks_at_is_left_alone() -> None:
-    memory = KeptMemory()
+    memory = BufferPool()
     row = memory.empty(LARGE, torch.uint8).fill_(7)[1, 5]  # a view alone remains
     assert memory.empty(LARGE, torch.uint8).fill_(9).sum() == 9 * 2 * 1024 * 1024
     assert (row == 7).all()
 
 
 def test_memory_that_a_backward_pass_needs_is_left_alone() -> None:
-    memory, weight = KeptMemory(), torch.ones(1, requires_grad=True)
+    memory, weight = BufferPool(), torch.ones(1, requires_grad=True)
     images = memory.empty(LARGE, torch.float32).fill_(2)
     loss = (images * weight).sum()
     del images
@@ -45,14 +45,14 @@ def test_memory_that_a_backward_pass_needs_is_left_alone() -> None:
 
 
 def test_smaller_blocks_make_room_for_a_larger_one() -> None:
-    memory = KeptMemory()
+    memory = BufferPool()
     memory.empty(LARGE, torch.uint8)
     memory.empty(LARGE, torch.float32)
     assert [block.nbytes for block in memory._free] == [4 * 2 * 1024 * 1024 + 64]
 
 
 def test_threads_never_share_a_block() -> None:
-    memory, wrong = KeptMemory(), []
+    memory, wrong = BufferPool(), []
 
     def use(number: int) -> None:
         for _ in range(50):

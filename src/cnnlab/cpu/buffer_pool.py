@@ -1,7 +1,7 @@
-"""Memory of large CPU batches, used again as soon as no tensor looks at it any more.
+"""A pool of large CPU buffers: memory is reused as soon as no tensor refers to it.
 
-A fresh page costs more than filling it: the system hands out and clears 19,000 of them for a batch
-of 128 pictures of 224 pixels, three times as long as normalizing into memory that is there.
+A fresh page costs more than filling it: for a batch of 128 images of 224 pixels the kernel maps and
+clears 19,000 of them, which takes three times as long as normalizing into memory that is there.
 """
 
 import math
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 _LEAST_BYTES = 1 << 20
-"""Smaller blocks come from freed memory anyway."""
+"""Smaller blocks are reused by the C allocator anyway."""
 
 _ALIGNMENT = 64
 
 
-class KeptMemory:
-    """Lends blocks; one comes back when the last tensor that shares it is gone, whoever held it.
+class BufferPool:
+    """Hands out buffers; one returns when the last tensor that shares it is garbage collected.
 
-    So nobody's pixels are ever written over, and there are as many blocks as were in use at once.
-    May be asked by several threads.
+    So no live tensor is ever overwritten, and the pool grows to what was in use at once.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class KeptMemory:
         num_bytes = math.prod(shape) * dtype.itemsize
         if num_bytes < _LEAST_BYTES:
             return torch.empty(shape, dtype=dtype)
+
         block = self._take(num_bytes)
         first = -block.ctypes.data % _ALIGNMENT
         loan = block[first : first + num_bytes]  # the tensor's storage keeps this object alive
@@ -40,7 +41,7 @@ class KeptMemory:
         return torch.from_numpy(loan).view(dtype).view(shape)
 
     def _take(self, num_bytes: int) -> np.ndarray:
-        """Return a free block that is large enough; smaller ones are given up."""
+        """Return a free block that is large enough; smaller ones are dropped."""
         needed = num_bytes + _ALIGNMENT
         while True:
             try:
