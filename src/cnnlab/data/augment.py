@@ -225,6 +225,7 @@ def build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -
     else:
         assert statistics is not None, "color shifts need the training set's statistics"
         found = statistics()
+
     mean = None if found is None else found.mean_image.float().permute(2, 0, 1)
     crop = Crop(
         padding=0,
@@ -234,6 +235,7 @@ def build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -
         mean=mean if cropped else None,
     )
     parts: tuple[Augmentation, ...] = (crop,)
+
     if found is not None and config.color_scale != "none":
         values, vectors = principal_components(found.covariance)
         directions = color_directions(values, vectors, config.color_scale)
