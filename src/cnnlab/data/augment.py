@@ -40,7 +40,7 @@ class Augmentation(Protocol):
         ...
 
     def draw(self, num_images: int, side: int, generator: Generator) -> Any:
-        """Return the parameters for `num_images` images of side S."""
+        """Return the parameters of `num_images` images of side S: a whole global batch."""
         ...
 
     def apply(self, images: Tensor, parameters: Any) -> Tensor:
