@@ -130,12 +130,29 @@ class EvaluableNetwork:
             crop_pixels=self.network.input_size_pixels,
             image_pixels=self.preprocessing.image_size_pixels,
             padding_pixels=self._border_pixels(evaluation),
-            mirror_allowed=self.mirror_allowed or bool(self.augment.get("force_mirror")),
+            mirror_allowed=self._may_be_mirrored,
             dataset=self.dataset,
         )
         return Member(
             name, self.network, self.preprocessing, built, crops_at_once=self._crops_at_once
         )
+
+    def admitted_views(self) -> list[str]:
+        """Return the names of the views that `member` accepts with the border of training."""
+        return views.admitted(
+            self.preprocessing.image_size_pixels,
+            self.network.input_size_pixels,
+            padding_pixels=self._training_border_pixels,
+            mirror_allowed=self._may_be_mirrored,
+        )
+
+    @property
+    def _may_be_mirrored(self) -> bool:
+        return self.mirror_allowed or bool(self.augment.get("force_mirror"))
+
+    @property
+    def _training_border_pixels(self) -> int:
+        return int(self.augment.get("padding_pixels") or 0)
 
     def _border_pixels(self, evaluation: EvaluationConfig) -> int:
         """Return the width of the black border around the images; by default that of training.
@@ -145,7 +162,7 @@ class EvaluableNetwork:
         if evaluation.name == "center":
             return 0
         asked: int | None = getattr(evaluation, "padding_pixels", None)
-        return int(self.augment.get("padding_pixels") or 0) if asked is None else asked
+        return self._training_border_pixels if asked is None else asked
 
     @cached_property
     def _crops_at_once(self) -> int | None:

@@ -70,10 +70,11 @@ class Assembly:
         evaluation = self.config.evaluation
         if views_name != evaluation.name:
             evaluation = EvaluationConfig(name=views_name)
-        return self._evaluable.member(self.config.model.name, evaluation)
+        return self.evaluable.member(self.config.model.name, evaluation)
 
     @cached_property
-    def _evaluable(self) -> EvaluableNetwork:
+    def evaluable(self) -> EvaluableNetwork:
+        """The network in training with what decides its test views."""
         train = self.splits.train
         return EvaluableNetwork(
             self.network,

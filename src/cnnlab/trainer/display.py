@@ -11,7 +11,6 @@ from cnnlab import __version__
 from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
-from cnnlab.evaluation import views
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.models import Network
 from cnnlab.models.summary import summarize
@@ -156,15 +155,8 @@ def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
 
 def other_views(parts: Assembly) -> str | None:
     """Return views that the data set and the network admit, other than those of the test."""
-    config, augment = parts.config, parts.config.augment
-    names = views.admitted(
-        parts.preprocessing.image_size_pixels,
-        parts.network.input_size_pixels,
-        padding_pixels=int(getattr(augment, "padding_pixels", None) or 0),
-        mirror_allowed=parts.splits.train.mirror_allowed
-        or bool(getattr(augment, "force_mirror", False)),
-    )
-    others = (name for name in PREFERRED_VIEWS if name in names and name != config.evaluation.name)
+    names, tested = parts.evaluable.admitted_views(), parts.config.evaluation.name
+    others = (name for name in PREFERRED_VIEWS if name in names and name != tested)
     return next(others, None)
 
 
