@@ -11,9 +11,7 @@ LARGE = (2, 1024, 1024)
 
 @pytest.mark.parametrize("shape", [LARGE, (3, 5), (0, 4)])
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
-def test_it_returns_the_shape_and_dtype(
-    shape: tuple[int, ...], dtype: torch.dtype
-) -> None:
+def test_it_returns_the_shape_and_dtype(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     found = BufferPool().empty(shape, dtype)
     assert (tuple(found.shape), found.dtype, found.is_contiguous()) == (shape, dtype, True)
 
