@@ -1,54 +1,61 @@
-"""Layers computed in another way on a CPU: the same mathematics in operations that fill vectors.
+"""CPU fusion: adjacent layers computed as one group, with the same mathematics and fuller vectors.
 
 A convolution to a few maps leaves most lanes of a vector empty, and max pooling of a few maps runs
-one number at a time. Both end when the four places of each pooling window become four maps: a
+one number at a time. Both end when the four positions of each pooling window become four maps: a
 convolution of stride 2 whose kernel is one larger, each of its four copies shifted by a pixel,
-computes them, and a window's places lie as far apart as the pixels of a map, which pooling takes
-many at a time. A convolution of a few maps sends its gradient to them faster with channels first,
-and to its weights with channels last. docs/performance.md has the measurements.
+computes them, and the positions of a window are then as far apart as the pixels of a map, which
+pooling takes many at a time. The gradient of a convolution of a few maps is computed faster with
+channels first for the maps, and with channels last for the weights. docs/performance.md has the
+measurements.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
-from itertools import product
 from typing import Any, NamedTuple, TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cnnlab.models.layers import Conv2d
-
 FEW_MAPS = 8
-"""Maps up to which this pays; with 16 the library's own way is faster (AVX-512, two threads)."""
+"""Most maps for which fusion is faster; at 16 torch's own kernels win (AVX-512, two threads)."""
 
 
-class Stretch(NamedTuple):
-    """Layers in a row, and what computes them: (maps, their modules) -> maps."""
+class FusedGroup(NamedTuple):
+    """Names of adjacent layers and the function that computes them: (maps, modules) -> maps."""
 
     names: tuple[str, ...]
     compute: Callable[[Tensor, Sequence[nn.Module]], Tensor]
 
 
-def stretches(modules: dict[str, nn.Module]) -> tuple[Stretch, ...]:
-    """Return all layers in order, those together that are faster together."""
-    names, found = list(modules), []
+def fused_groups(
+    modules: dict[str, nn.Module], convolutions: Collection[type] = (nn.Conv2d,)
+) -> tuple[FusedGroup, ...]:
+    """Split the layers into groups, in order; a layer that nothing is gained for is one of its own.
+
+    convolutions: the types that compute what nn.Conv2d does, at least for stride, dilation and
+    groups of 1 without padding. Their subclasses do not count.
+    """
+    names, groups = list(modules), list[FusedGroup]()
+
     while names:
-        next_three = [modules[name] for name in names[:3]]
-        if _pools_few_maps(next_three):
-            found.append(Stretch(tuple(names[:3]), convolve_pool_rectify))
-        elif _rectifies_and_pools(next_three[:2]):
-            found.append(Stretch(tuple(names[:2]), pool_and_rectify))
-        else:
-            is_first = not found  # nothing goes back to the images
-            narrow = not is_first and _sees_few_maps(next_three[0])
-            found.append(Stretch((names[0],), convolve_few_maps if narrow else _apply))
-        names = names[len(found[-1].names) :]
-    return tuple(found)
+        window = [modules[name] for name in names[:3]]
+        size, compute = 1, _apply
+        if _convolves_and_pools_few_maps(window, convolutions):
+            size, compute = 3, convolve_pool_rectify
+        elif [type(module) for module in window[:2]] == [nn.ReLU, nn.MaxPool2d]:
+            size, compute = 2, pool_and_rectify
+        elif groups and _sees_few_maps(window[0], convolutions):  # images need no gradient
+            compute = convolve_few_maps
+
+        groups.append(FusedGroup(tuple(names[:size]), compute))
+        names = names[size:]
+
+    return tuple(groups)
 
 
-def pay(images: Tensor) -> bool:
-    """Say whether stretches are faster: float32 on a CPU, and nobody traces the layers."""
+def is_faster_for(images: Tensor) -> bool:
+    """Return whether to use the groups: float32 on a CPU, while nothing traces the layers."""
     return (
         isinstance(images, Tensor)
         and images.device.type == "cpu"
@@ -59,39 +66,40 @@ def pay(images: Tensor) -> bool:
     )
 
 
-def is_watched(modules: Iterable[nn.Module]) -> bool:
-    """Say whether somebody has hooks on one of the modules, who must see what each one does."""
-    for module in modules:
-        if (
-            module._forward_hooks
-            or module._forward_pre_hooks
-            or module._backward_hooks
-            or module._backward_pre_hooks
-        ):
-            return True
-    return False
+def have_hooks(modules: Iterable[nn.Module]) -> bool:
+    """Return whether a module has a hook, which must see what that module alone computes."""
+    return any(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        for module in modules
+    )
 
 
 def convolve_pool_rectify(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     """Return relu(pool(convolution(maps))): [N,C,H,W] -> [N,C',h,w], channels first.
 
-    Where pooling would leave a line of the convolved map out, the layers are applied in turn.
+    Where pooling would drop a row or column of the convolved map, the layers run one by one.
     """
     convolution, pool, rectifier = modules
     assert isinstance(convolution, nn.Conv2d)
     sides = (side - k + 1 for side, k in zip(maps.shape[-2:], convolution.kernel_size, strict=True))
     if any(side % 2 for side in sides):
         return rectifier(pool(convolution(maps)))
+
     bias = convolution.bias
-    places = F.conv2d(
+    positions = F.conv2d(
         _channels_first(maps),
         _shifted_copies(convolution.weight),
         None if bias is None else bias[:, None].expand(-1, 4).reshape(-1),
         stride=2,
     )
-    num, _, height, width = places.shape
-    windows = places.contiguous().view(num, -1, 2, height * width)  # a window's lines, map by map
-    largest = F.max_pool2d(windows.permute(0, 3, 1, 2), 2)  # pixels are its channels, all at once
+
+    # Pooling sees the pixels as its channels, and of each map two rows of two positions.
+    num, _, height, width = positions.shape
+    windows = positions.contiguous().view(num, -1, 2, height * width)
+    largest = F.max_pool2d(windows.permute(0, 3, 1, 2), 2)
     return rectifier(largest.permute(0, 2, 3, 1).reshape(num, -1, height, width))
 
 
@@ -111,26 +119,29 @@ def _apply(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     return modules[0](maps)
 
 
-def _is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Say whether this is a convolution over whole windows at every pixel."""
+def _is_plain(module: nn.Module, convolutions: Collection[type]) -> TypeGuard[nn.Conv2d]:
+    """Return whether this is a convolution with stride 1, no padding, dilation or groups."""
     return (
         isinstance(module, nn.Conv2d)
-        and type(module) in (nn.Conv2d, Conv2d)
+        and type(module) in convolutions
         and _numbers(module.stride, module.dilation, module.groups) == {1}
         and _numbers(module.padding) == {0}
     )
 
 
-def _sees_few_maps(module: nn.Module) -> bool:
-    return _is_plain(module) and module.in_channels <= FEW_MAPS
+def _sees_few_maps(module: nn.Module, convolutions: Collection[type]) -> bool:
+    return _is_plain(module, convolutions) and module.in_channels <= FEW_MAPS
 
 
-def _pools_few_maps(modules: Sequence[nn.Module]) -> bool:
+def _convolves_and_pools_few_maps(
+    modules: Sequence[nn.Module], convolutions: Collection[type]
+) -> bool:
     if len(modules) < 3:
         return False
+
     convolution, pool, rectifier = modules
     return (
-        _is_plain(convolution)
+        _is_plain(convolution, convolutions)
         and convolution.out_channels <= FEW_MAPS
         and isinstance(pool, nn.MaxPool2d)
         and _numbers(pool.kernel_size, pool.stride) == {2}
@@ -139,17 +150,13 @@ def _pools_few_maps(modules: Sequence[nn.Module]) -> bool:
     )
 
 
-def _rectifies_and_pools(modules: Sequence[nn.Module]) -> bool:
-    return [type(module) for module in modules] == [nn.ReLU, nn.MaxPool2d]
-
-
 def _numbers(*settings: Any) -> set[Any]:
     pairs = (value if isinstance(value, tuple) else (value,) for value in settings)
     return {number for pair in pairs for number in pair}
 
 
 class _ConvolveFewMaps(torch.autograd.Function):
-    """conv2d(maps, weight, bias) of a few maps; each gradient in the memory format it likes."""
+    """conv2d(maps, weight, bias) of a few maps, each gradient in the faster memory format."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -160,46 +167,54 @@ class _ConvolveFewMaps(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Convolve back to the weights with channels last, to the maps with channels first."""
+        """Return the gradients of maps, weight and bias, None where nobody needs one."""
         maps, last, weight = ctx.saved_tensors
         to_maps = to_weight = to_bias = None
         needs_maps, *needs_weights = ctx.needs_input_grad
+
         if any(needs_weights):
             wanted = [False, *needs_weights]
-            _, to_weight, to_bias = _convolve_back(gradients[0], last, weight, wanted)
+            _, to_weight, to_bias = _convolution_backward(gradients[0], last, weight, wanted)
         if needs_maps:
             first = gradients[0].contiguous(), maps.contiguous(), weight.contiguous()
-            to_maps, *_ = _convolve_back(*first, [True, False, False])
+            to_maps, *_ = _convolution_backward(*first, [True, False, False])
         return to_maps, to_weight, to_bias
 
 
-def _convolve_back(gradient: Tensor, maps: Tensor, weight: Tensor, wanted: list[bool]) -> Any:
+def _convolution_backward(
+    gradient: Tensor, maps: Tensor, weight: Tensor, wanted: list[bool]
+) -> Any:
     """Return the wanted ones of the gradients of maps, weight and bias."""
-    everywhere = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
+    stride_1_without_padding = ([1, 1], [0, 0], [1, 1], False, [0, 0], 1)
     return torch.ops.aten.convolution_backward.default(
-        gradient, maps, weight, [len(weight)], *everywhere, wanted
+        gradient, maps, weight, [len(weight)], *stride_1_without_padding, wanted
     )
 
 
 def _channels_first(maps: Tensor) -> Tensor:
-    """Return the maps with channels first, also by their strides where there is one channel."""
+    """Return contiguous maps, also by the strides of a single channel, which torch leaves open."""
     return maps.contiguous().view(-1).view(maps.shape)
 
 
 def _shifted_copies(weight: Tensor) -> Tensor:
     """[C',C,k,k] -> [4C',C,k+1,k+1]: each kernel at (0,0), (0,1), (1,0), (1,1) among zeros."""
     maps, channels, height, width = weight.shape
-    places = _places(height, width, weight.dtype)
-    copies = weight.reshape(-1, height * width) @ places  # each sum has one term that is not 0
+    copies = weight.reshape(-1, height * width) @ _shifts(height, width, weight.dtype)
     copies = copies.view(maps, channels, 4, -1).transpose(1, 2)
     return copies.reshape(4 * maps, channels, height + 1, width + 1)
 
 
 @cache
-def _places(height: int, width: int, dtype: torch.dtype) -> Tensor:
-    """Return [height * width, 4 * (height + 1) * (width + 1)]: 1 where a weight goes."""
+def _shifts(height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """Return [height * width, 4 * (height + 1) * (width + 1)]: 1 where a weight goes, 0 elsewhere.
+
+    A product with it copies exactly, as each of its sums has one term that is not 0.
+    """
     with torch.inference_mode(False):  # training may come after the evaluation that asked first
-        goes = torch.zeros(height, width, 2, 2, height + 1, width + 1, dtype=dtype)
-    for line, column, down, right in product(range(height), range(width), range(2), range(2)):
-        goes[line, column, down, right, line + down, column + right] = 1
-    return goes.view(height * width, -1)
+        one_hot = torch.eye(height * width, dtype=dtype).view(-1, height, width)
+        copies = [
+            F.pad(one_hot, (right, 1 - right, down, 1 - down))
+            for down in (0, 1)
+            for right in (0, 1)
+        ]
+        return torch.stack(copies, 1).view(height * width, -1)

@@ -6,10 +6,10 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from cnnlab.cpu import fusion
 from cnnlab.errors import UsageError
 from cnnlab.geometry import ReceptiveField, whole_image
-from cnnlab.models import merged
-from cnnlab.models.layers import window_of
+from cnnlab.models.layers import Conv2d, window_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Network(nn.Module):
         assert len(self._roles) == len(layers), "layer names must differ"
         for layer in layers:
             self.add_module(layer.name, layer.module)
-        self._stretches = merged.stretches({layer.name: layer.module for layer in layers})
+        modules = {layer.name: layer.module for layer in layers}
+        self._fused_groups = fusion.fused_groups(modules, (nn.Conv2d, Conv2d))
 
     @property
     def in_channels(self) -> int:
@@ -119,12 +120,14 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the scores of the images; on a CPU some layers are computed together."""
+        """Return the scores of the images; on a CPU some layers are fused."""
         maps = self._enter(images)
-        if merged.pay(maps) and not merged.is_watched(self._modules.values()):  # type: ignore[arg-type]
-            for names, compute in self._stretches:
+
+        if fusion.is_faster_for(maps) and not fusion.have_hooks(self._modules.values()):  # type: ignore[arg-type]
+            for names, compute in self._fused_groups:
                 maps = compute(maps, [self._modules[name] for name in names])  # type: ignore[misc]
             return self._leave(maps)
+
         for name in self._roles:
             maps = self._modules[name](maps)  # type: ignore[misc]
         return self._leave(maps)

@@ -1,0 +1,1 @@
+"""What makes a CPU faster: fused layers and a pool of large buffers."""
