@@ -1,6 +1,7 @@
 """`cnnlab summary`: print the lecture's table of a network, and how it starts."""
 
 import dataclasses
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from cnnlab.data.stats import preprocessing_for
 from cnnlab.inference.network import import_plugins
 from cnnlab.models import Network
 from cnnlab.models.init_report import InitReport, report_start
-from cnnlab.models.summary import Row, Summary, summarize
+from cnnlab.models.summary import Row, Summary, summarize, summarize_unbuilt
 from cnnlab.plain_json import json_text
 from cnnlab.printable import write_out
 from cnnlab.runtime import make_generator
@@ -23,36 +24,48 @@ TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
 
 
 def run(config: SummaryConfig, launch: Launch) -> int:
-    """Build the network, print its table or its JSON document, return 0.
+    """Print the table or the JSON document of a network and return 0.
 
-    A network of two devices is built on one: the same layers.
+    Weights are drawn for `init_report=true` alone; the table needs only their shapes. A network of
+    two devices is built on one: the same layers.
     """
     import_plugins(config.plugins)
+    name = config.model.name
+    start = None
+
+    if config.init_report:
+        network = _build(config)
+        summary = summarize(network, name)
+        with way_out_told(launch):
+            start = report_start(network, _real_images(config, network))
+    else:
+        summary = summarize_unbuilt(partial(_build, config), name)
+
+    if config.format == "json":
+        document = summary.as_document()
+        write_out(json_text(document | ({"start": start.as_document()} if start else {})))
+        return 0
+
+    _print(summary)
+    if start:
+        _print_start(start)
+    return 0
+
+
+def _build(config: SummaryConfig) -> Network:
+    """Build the network for the sizes in `config`, by default those it was published for."""
     usual = models.USUAL_INPUT[config.model.name]
     chosen = (config.in_channels, config.input_size_pixels, config.num_classes)
     channels, size, classes = (
         own if given is None else given for given, own in zip(chosen, usual, strict=True)
     )
-    network = models.build(
+    return models.build(
         models.on_one_device(config.model),
         in_channels=channels,
         input_size_pixels=size,
         num_classes=classes,
         seed=config.seed,
     )
-    summary = summarize(network, config.model.name)
-    start = None
-    if config.init_report:
-        with way_out_told(launch):
-            start = report_start(network, _real_images(config, network))
-    if config.format == "json":
-        document = summary.as_document()
-        write_out(json_text(document | ({"start": start.as_document()} if start else {})))
-        return 0
-    _print(summary)
-    if start:
-        _print_start(start)
-    return 0
 
 
 def _real_images(config: SummaryConfig, network: Network) -> Tensor:

@@ -16,14 +16,16 @@ def normal(deviation: float) -> WeightRule:
     """Return the rule N(0, deviation^2)."""
 
     def fill(weight: Tensor, generator: torch.Generator) -> None:
-        nn.init.normal_(weight, 0.0, deviation, generator=generator)
+        if not weight.is_meta:  # for which torch imports its compiler, to draw nothing
+            nn.init.normal_(weight, 0.0, deviation, generator=generator)
 
     return fill
 
 
 def kaiming(weight: Tensor, generator: torch.Generator) -> None:
     """Draw from N(0, 2 / fan-in). Source: He et al. 2015, equation 10."""
-    nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+    if not weight.is_meta:  # as in `normal`
+        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
 
 
 def xavier(weight: Tensor, generator: torch.Generator) -> None:

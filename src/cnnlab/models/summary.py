@@ -1,6 +1,7 @@
 """The lecture's table of a network: sizes, formulas, parameters, multiply-adds, what units see."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab import geometry
+from cnnlab.errors import CnnlabError
 from cnnlab.models.layers import window_of
+from cnnlab.models.meta import MetaWeights
 from cnnlab.models.network import Layer, Network
 
 
@@ -93,6 +96,22 @@ def summarize(network: Network, model: str = "") -> Summary:
     return Summary(model, [network.in_channels, size, size], tuple(rows))
 
 
+def summarize_unbuilt(build: Callable[[], Network], model: str = "") -> Summary:
+    """Return the table of the network that `build` makes, without drawing or storing its weights.
+
+    Where a layer does something else with its weights than convolutions and matrix products do,
+    the network is built in full.
+    """
+    try:
+        with torch.device("meta"):
+            network = build()
+        return summarize(network, model)
+    except CnnlabError:
+        raise
+    except Exception:  # values were needed; an error of another kind is raised again
+        return summarize(build(), model)
+
+
 def largest_map(network: Network) -> int:
     """Return how many numbers the largest of the layers' outputs has for one image."""
     _, outputs = _shapes(network.plan)
@@ -110,7 +129,8 @@ def _shapes(network: Network) -> tuple[dict[str, list[int]], dict[str, list[int]
     was_training = network.training
     network.eval()
     size = network.input_size_pixels
-    outputs = network.activations(_black_image(network, network.in_channels, size))
+    with MetaWeights():
+        outputs = network.activations(_black_image(network, network.in_channels, size))
     network.train(was_training)
     after = {name: list(maps.shape[1:]) for name, maps in outputs.items()}
     before = dict(zip(after, [[network.in_channels, size, size], *after.values()], strict=False))
@@ -119,7 +139,8 @@ def _shapes(network: Network) -> tuple[dict[str, list[int]], dict[str, list[int]
 
 def _black_image(network: Network, channels: int, size: int) -> Tensor:
     like = next(network.parameters(), torch.empty(0))
-    return torch.zeros(1, channels, size, size, dtype=like.dtype, device=like.device)
+    device = "cpu" if like.is_meta else like.device
+    return torch.zeros(1, channels, size, size, dtype=like.dtype, device=device)
 
 
 def _multiply_adds(module: nn.Module, output: list[int]) -> int:
