@@ -1,4 +1,4 @@
-"""`cnnlab summary`: print the lecture's table of a network, and how it starts."""
+"""`cnnlab summary`: print the lecture's table of a network, and statistics at initialization."""
 
 import dataclasses
 from functools import partial
@@ -59,6 +59,7 @@ def _build(config: SummaryConfig) -> Network:
     channels, size, classes = (
         own if given is None else given for given, own in zip(chosen, usual, strict=True)
     )
+
     return models.build(
         models.on_one_device(config.model),
         in_channels=channels,
@@ -69,7 +70,7 @@ def _build(config: SummaryConfig) -> Network:
 
 
 def _real_images(config: SummaryConfig, network: Network) -> Tensor:
-    """Return training images of the data set as the network would see them, [N, C, S, S]."""
+    """Return normalized training images of the data set, [N, C, S, S]."""
     dataset = dataclasses.replace(config.dataset, image_size_pixels=network.input_size_pixels)
     train = data.build(dataset).train
     preprocessing = preprocessing_for(train, dataset, network.in_channels)
@@ -80,18 +81,21 @@ def _real_images(config: SummaryConfig, network: Network) -> Tensor:
 
 def _print(summary: Summary) -> None:
     console = Console(progress=False)
+
     rows = [row for row in summary.rows if row.role in TABLE_ROLES]
     size = "x".join(map(str, summary.input_size))
     columns = ("layer", "output size", "parameters", "multiply-adds", "field", "jump")
     cells = [_cells(row) for row in rows]
     console.table(columns, cells, title=f"{summary.model} on {size}", num_names=2)
+
     console.line()
     console.line(
         f"{summary.num_parameters:,} parameters, {summary.fc_share:.2%} of them in fully "
-        f"connected layers; {summary.num_multiply_adds:,} multiply-adds an image."
+        f"connected layers; {summary.num_multiply_adds:,} multiply-adds per image."
     )
+
     console.line()
-    console.line("the same by hand")
+    console.line("the formulas")
     for row in rows:
         for formula in filter(None, (row.size_formula, row.parameter_formula)):
             console.line(f"  {row.name:<8} {formula}")
@@ -110,15 +114,18 @@ def _cells(row: Row) -> list[str]:
 
 def _print_start(start: InitReport) -> None:
     console = Console(progress=False)
+
     rows = []
     for layer in start.layers:
         figures = [f"{figure:.3g}" for figure in (layer.mean, layer.std, layer.signal)]
         dead, share = f"{layer.dead_share:.0%}", f"{layer.signal_share:.0%}"
         rows.append([layer.name, *figures[:2], dead, figures[2], share])
+
     console.line()
-    columns = ("layer", "mean", "deviation", "dead", "signal", "share")
-    console.table(columns, rows, title="before the first update, on real images")
-    verdict = "enough to learn from" if start.can_train else "a stall at the 2012 rates is likely"
+    columns = ("layer", "mean", "std", "dead", "signal", "share")
+    console.table(columns, rows, title="outputs before training, on real images")
+
+    verdict = "enough to train" if start.can_train else "a stall at the 2012 rates is likely"
     console.line()
     console.line(
         f"{start.score_share:.1%} of the scores' size depends on the image; networks with more "

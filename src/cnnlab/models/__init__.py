@@ -1,4 +1,4 @@
-"""Build a network by name: the one table of models, own ones included."""
+"""Build a network by name: the table of all models, own ones included."""
 
 from collections.abc import Callable
 from typing import Any
@@ -93,7 +93,7 @@ def on_one_device(config: ModelConfig) -> ModelConfig:
 
 
 def home_device(network: Network, device: torch.device) -> torch.device:
-    """Return where the network's scores appear, if it is asked to run on `device`."""
+    """Return the device of the network's scores when it runs on `device`."""
     return network.devices[0] if isinstance(network, SplitNetwork) else device
 
 
