@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cnnlab import data
-from cnnlab.data import imagenet, matlab
+from cnnlab.data import imagenet
 from cnnlab.errors import DataError
 from tests.data.pictures import CHALLENGE_NUMBERS, SYNSETS, write_devkit, write_imagenet
 from tests.data.settings import dataset_config
@@ -250,12 +250,12 @@ def test_a_synset_with_two_descriptions_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_devkit_is_refused(tmp_path: Path) -> None:
     write_devkit(tmp_path)
     path = tmp_path / "data" / "meta.mat"
-    assert matlab.read_synsets(path, "ILSVRC2012_ID") == CHALLENGE_NUMBERS
+    assert imagenet.read_synsets(path, "ILSVRC2012_ID") == CHALLENGE_NUMBERS
     whole = path.read_bytes()
     for damaged in (whole[:-20], whole[:100], b"", whole[:150] + bytes(40) + whole[190:]):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"meta\.mat"):
-            matlab.read_synsets(path, "ILSVRC2012_ID")
+            imagenet.read_synsets(path, "ILSVRC2012_ID")
 
 
 def test_a_missing_folder_names_the_layout(tmp_path: Path) -> None:

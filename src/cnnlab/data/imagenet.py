@@ -7,11 +7,13 @@ validation is a seeded part of training. 2010 has public labels for its 150,000 
 import csv
 import hashlib
 import io
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
@@ -21,7 +23,6 @@ from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
 from cnnlab.data.listing import Listing, list_class_folders, list_flat, some
-from cnnlab.data.matlab import read_synsets
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
@@ -59,6 +60,8 @@ EDITION_2010 = Edition(
 )
 _SYNSETS_2012 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 """SHA-256 of the 1,000 synsets of 2012, sorted, one per line."""
+
+_MOST_META_BYTES = 16 << 20
 
 
 def load_2012(config: DatasetConfig) -> Splits:
@@ -219,8 +222,37 @@ def _known_words(classes: tuple[str, ...]) -> dict[str, str]:
 
 
 def _devkit_synsets(root: Path, edition: Edition) -> dict[int, str]:
+    """Return number -> synset of the devkit's data/meta.mat; nothing where there is none."""
     path = _find_file(root, "meta.mat")
     return read_synsets(path, edition.id_field) if path is not None else {}
+
+
+def read_synsets(path: Path, id_field: str) -> dict[int, str]:
+    """Return number -> synset of a devkit's meta.mat. Raises DataError."""
+    try:
+        if path.stat().st_size > _MOST_META_BYTES:
+            raise ValueError("larger than 16 MiB")
+        table = _read_synset_table(path)
+        numbers, names = table[id_field].tolist(), table["WNID"].tolist()
+        synsets = {int(number): str(name) for number, name in zip(numbers, names, strict=True)}
+        if len(synsets) != len(numbers):
+            raise ValueError("one number for two synsets")
+        return synsets
+    except Exception as error:  # scipy raises nearly anything on damaged files
+        raise DataError(
+            f"cannot read {id_field} and WNID of the devkit's synsets ({printable(str(error))})",
+            printable(str(path)),
+            "unpack the devkit of the same year again",
+        ) from error
+
+
+def _read_synset_table(path: Path) -> np.ndarray:
+    """Return MATLAB's struct array `synsets` as records [n]."""
+    from scipy.io import loadmat  # late: half a second that no other data set needs
+
+    with warnings.catch_warnings(action="ignore"):  # they quote the file's bytes as they are
+        found = loadmat(path, variable_names=["synsets"], squeeze_me=True)
+    return np.atleast_1d(found["synsets"])
 
 
 def _find_file(root: Path, name: str) -> Path | None:
