@@ -3,6 +3,7 @@
 import io
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +62,6 @@ CIFAR100 = CifarSet(
 )
 
 
-def load_cifar10(config: DatasetConfig) -> Splits:
-    """Return CIFAR-10's 50,000 + 10,000 images."""
-    return load(CIFAR10, config)
-
-
-def load_cifar100(config: DatasetConfig) -> Splits:
-    """Return CIFAR-100's 50,000 + 10,000 images with their fine labels."""
-    return load(CIFAR100, config)
-
-
 def load(cifar: CifarSet, config: DatasetConfig) -> Splits:
     """Read the pickled batches. Raises DataError saying what is missing and where."""
     assert isinstance(config, DownloadConfig)
@@ -84,6 +75,10 @@ def load(cifar: CifarSet, config: DatasetConfig) -> Splits:
     names = read_class_names(folder / cifar.meta_file, cifar.names_key, cifar.num_classes)
     train, test = (_read_files(cifar, folder, split, names) for split in ("train", "test"))
     return Splits(train, None, test)
+
+
+load_cifar10, load_cifar100 = (partial(load, cifar) for cifar in (CIFAR10, CIFAR100))
+"""The builders in the table of data sets."""
 
 
 def find_folder(cifar: CifarSet, root: Path) -> Path | None:

@@ -1,6 +1,5 @@
 """FileStore: images decoded from their files whenever they are read, at one size."""
 
-import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -31,25 +30,28 @@ class FileStore(Store):
     """A listed split. A bad file raises BadFilesError, which names all of them, when it is read."""
 
     def __init__(
-        self, name: str, split: str, listing: Listing, decoding: Decoding, mirror_allowed: bool
+        self,
+        name: str,
+        split: str,
+        listing: Listing,
+        decoding: Decoding,
+        mirror_allowed: bool,
+        note: str,
     ) -> None:
         check_labels(listing.labels, listing.class_names, f"{name}, {split}, {listing.root}")
         self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
         self.labels, self.class_names = listing.labels, listing.class_names
-        self.groups, self.note = listing.groups, listing.note()
-        self.listing, self.decodes = listing, True
-        self._decode_as(decoding)
-
-    def _decode_as(self, decoding: Decoding) -> None:
-        self.decoding = decoding
-        self._workers, self._memory = Workers(decoding.num_threads), KeptMemory()
+        self.groups, self.note, self.decodes = listing.groups, note, True
         self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)
+        self.listing, self.decoding = listing, decoding
+        self._workers, self._memory = Workers(decoding.num_threads), KeptMemory()
 
     def read_as(self, reading: Reading) -> "FileStore":
         side = reading.side_pixels or self.decoding.side_pixels
-        other = copy.copy(self)
-        other._decode_as(replace(self.decoding, **(vars(reading) | {"side_pixels": side})))
-        return other
+        decoding = replace(self.decoding, **(vars(reading) | {"side_pixels": side}))
+        return FileStore(
+            self.name, self.split, self.listing, decoding, self.mirror_allowed, self.note
+        )
 
     def name_of(self, index: int) -> str:
         return self.listing.paths[index]

@@ -1,6 +1,7 @@
 """folder: your own images, a folder a class; and what all sets of image files share."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
@@ -28,16 +29,14 @@ def load(config: DatasetConfig) -> Splits:
     _check_num_test(config, layout)
 
     listing = list_class_folders(layout.splits.get("train", root))
-    listing.left_out.update(layout.left_out)
-    train: Store = _store(config, "train", listing)
-    train.note = one_note(train.note, layout.note)
+    listing = replace(listing, left_out=listing.left_out + layout.left_out)
+    train: Store = _store(config, "train", listing, layout.note)
 
-    validation = _own(config, "validation", layout, train)
-    if validation is not None and config.num_validation:
-        unused = f"dataset.num_validation={config.num_validation} is not used: there is a folder"
-        validation.note = one_note(validation.note, unused)
+    unused = f"dataset.num_validation={config.num_validation} is not used: there is a folder"
+    note = unused if config.num_validation else ""
+    validation = _own(config, "validation", layout, train.class_names, note)
 
-    test = _own(config, "test", layout, train)
+    test = _own(config, "test", layout, train.class_names)
     if test is None:
         train, test = _hold_out_test(train, config)
     return Splits(train, validation, test)
@@ -53,11 +52,13 @@ def _check_num_test(config: FolderConfig, layout: Layout) -> None:
         )
 
 
-def _own(config: FolderConfig, split: str, layout: Layout, train: Store) -> Store | None:
+def _own(
+    config: FolderConfig, split: str, layout: Layout, classes: tuple[str, ...], note: str = ""
+) -> Store | None:
     """Return the split that has a folder of its own, labeled as training is; else None."""
     if (folder := layout.splits.get(split)) is None:
         return None
-    return _store(config, split, list_class_folders(folder, train.class_names, all_present=False))
+    return _store(config, split, list_class_folders(folder, classes, all_present=False), note)
 
 
 def existing_root(root: str | None, name: str, layout: str) -> Path:
@@ -83,8 +84,9 @@ def decode_threads(config: DecodedConfig) -> int:
     return config.num_decode_threads or len(os.sched_getaffinity(0))
 
 
-def _store(config: FolderConfig, split: str, listing: Listing) -> FileStore:
-    return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed)
+def _store(config: FolderConfig, split: str, listing: Listing, note: str) -> FileStore:
+    note = one_note(listing.note(), note)
+    return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed, note)
 
 
 def _hold_out_test(train: Store, config: FolderConfig) -> tuple[Store, Store]:

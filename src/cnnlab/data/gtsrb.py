@@ -88,12 +88,10 @@ def load(config: DatasetConfig) -> Splits:
     train = _train_listing(_find(root, _TRAIN_FOLDERS))
     test = _test_listing(_find(root, (_TEST_FOLDER,)), _find_labels(root))
     decoding = decoding_for(config)
-    stores = [
-        FileStore("gtsrb", split, listing, decoding, mirror_allowed=False)
-        for split, listing in (("train", train), ("test", test))
-    ]
-    for store in stores:
-        store.note = one_note(note_for(len(store)), store.note)
+    stores = []
+    for split, listing in (("train", train), ("test", test)):
+        note = one_note(note_for(len(listing.paths)), listing.note())
+        stores.append(FileStore("gtsrb", split, listing, decoding, mirror_allowed=False, note=note))
     return Splits(stores[0], None, stores[1])
 
 

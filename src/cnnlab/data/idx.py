@@ -9,6 +9,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,13 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 
+
+def _remotes(folder: str, *md5s: str) -> tuple[Remote, ...]:
+    """Return the four gzipped files in `folder`, with their MD5 sums in the order of FILES."""
+    names = [f"{name}.gz" for pair in FILES.values() for name in pair]
+    return tuple(Remote(name, (folder,), md5) for name, md5 in zip(names, md5s, strict=True))
+
+
 MNIST = IdxSet(
     name="mnist",
     class_names=tuple("0123456789"),
@@ -48,14 +56,12 @@ MNIST = IdxSet(
     usual_folders=(),
     install_hint="set dataset.root to their folder, or dataset.download=true;"
     " or dataset=mnist5k, which needs no files",
-    remotes=tuple(
-        Remote(f"{name}.gz", ("https://ossci-datasets.s3.amazonaws.com/mnist/",), md5)
-        for name, md5 in (
-            ("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-            ("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432"),
-            ("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3"),
-            ("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c"),
-        )
+    remotes=_remotes(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
     ),
 )
 
@@ -76,26 +82,14 @@ FASHION_MNIST = IdxSet(
     mirror_allowed=True,
     usual_folders=(Path("/usr/share/datasets/fashion-mnist"),),
     install_hint="apt install dataset-fashion-mnist, or set dataset.root, or dataset.download=true",
-    remotes=tuple(
-        Remote(f"{name}.gz", ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",), md5)
-        for name, md5 in (
-            ("train-images-idx3-ubyte", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-            ("train-labels-idx1-ubyte", "25c81989df183df01b3e8a0aad5dffbe"),
-            ("t10k-images-idx3-ubyte", "bef4ecab320f06d8554ea6380940ec79"),
-            ("t10k-labels-idx1-ubyte", "bb300cfdad3c16e7a12a480ee83cd310"),
-        )
+    remotes=_remotes(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
     ),
 )
-
-
-def load_mnist(config: DatasetConfig) -> Splits:
-    """Return MNIST's 60,000 + 10,000 digits."""
-    return load(MNIST, config)
-
-
-def load_fashion_mnist(config: DatasetConfig) -> Splits:
-    """Return Fashion-MNIST's 60,000 + 10,000 clothes."""
-    return load(FASHION_MNIST, config)
 
 
 def load(idx_set: IdxSet, config: DatasetConfig) -> Splits:
@@ -109,6 +103,10 @@ def load(idx_set: IdxSet, config: DatasetConfig) -> Splits:
         raise _not_found(idx_set, folders)
     train, test = (_read_split(idx_set, folder, split) for split in FILES)
     return Splits(train, None, test)
+
+
+load_mnist, load_fashion_mnist = (partial(load, idx_set) for idx_set in (MNIST, FASHION_MNIST))
+"""The builders in the table of data sets."""
 
 
 def missing_files(folder: Path) -> list[str]:

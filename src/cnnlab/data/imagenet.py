@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig
-from cnnlab.data.entries import LeftOut, look_into
+from cnnlab.data.entries import look_into
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
@@ -32,49 +33,42 @@ LAYOUT = "expected train/n01440764/*.JPEG and val/, with class folders or flat w
 
 @dataclass(frozen=True)
 class Edition:
-    """A year of the challenge: the folder that is tested on, and the files that label it.
+    """A year of the challenge.
 
-    number_prefix: an image of that folder is called by it and the eight digits of its number.
+    test_folder: the folder that is tested on; test_split: what the devkit calls it.
     """
 
     name: str
+    year: int
     test_folder: str
-    truth_file: str
-    id_field: str
-    number_prefix: str
+    test_split: str
+
+    @property
+    def truth_file(self) -> str:
+        """The devkit's class numbers of the test images, one per line."""
+        return f"ILSVRC{self.year}_{self.test_split}_ground_truth.txt"
+
+    @property
+    def id_field(self) -> str:
+        """The field of meta.mat that holds the class numbers."""
+        return f"ILSVRC{self.year}_ID"
+
+    def image_name(self, number: int) -> str:
+        """Return the name of a test image, without its ending."""
+        return f"ILSVRC{self.year}_{self.test_folder}_{number:08d}"
 
 
-EDITION_2012 = Edition(
-    name="imagenet",
-    test_folder="val",
-    truth_file="ILSVRC2012_validation_ground_truth.txt",
-    id_field="ILSVRC2012_ID",
-    number_prefix="ILSVRC2012_val_",
-)
-EDITION_2010 = Edition(
-    name="imagenet_2010",
-    test_folder="test",
-    truth_file="ILSVRC2010_test_ground_truth.txt",
-    id_field="ILSVRC2010_ID",
-    number_prefix="ILSVRC2010_test_",
-)
+EDITION_2012 = Edition("imagenet", 2012, test_folder="val", test_split="validation")
+EDITION_2010 = Edition("imagenet_2010", 2010, test_folder="test", test_split="test")
+
 _SYNSETS_2012 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 """SHA-256 of the 1,000 synsets of 2012, sorted, one per line."""
 
 _MOST_META_BYTES = 16 << 20
 
 
-def load_2012(config: DatasetConfig) -> Splits:
-    """Return the training images and, as test, the validation images of 2012."""
-    return _load(config, EDITION_2012)
-
-
-def load_2010(config: DatasetConfig) -> Splits:
-    """Return the training and the test images of 2010."""
-    return _load(config, EDITION_2010)
-
-
-def _load(config: DatasetConfig, edition: Edition) -> Splits:
+def load(edition: Edition, config: DatasetConfig) -> Splits:
+    """Return the training images and, as test, the labeled images that papers report on."""
     assert isinstance(config, EncodedConfig)
     root = existing_root(config.root, edition.name, LAYOUT)
     for folder in ("train", edition.test_folder):
@@ -85,17 +79,19 @@ def _load(config: DatasetConfig, edition: Edition) -> Splits:
     _check_edition(root, edition, train.class_names)
     test = _test_listing(root, edition, train.class_names)
     names = readable_names(root, train.class_names)
-    stores = [
-        FileStore(
-            edition.name,
-            split,
-            replace(part, class_names=names),
-            decoding_for(config),
-            mirror_allowed=True,
+    decoding, stores = decoding_for(config), []
+    for split, part in (("train", train), ("test", test)):
+        listing = replace(part, class_names=names)
+        stores.append(
+            FileStore(
+                edition.name, split, listing, decoding, mirror_allowed=True, note=listing.note()
+            )
         )
-        for split, part in (("train", train), ("test", test))
-    ]
     return Splits(stores[0], None, stores[1])
+
+
+load_2012, load_2010 = (partial(load, edition) for edition in (EDITION_2012, EDITION_2010))
+"""The builders in the table of data sets."""
 
 
 def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None:
@@ -111,7 +107,7 @@ def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None
 
 def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Listing:
     folder = root / edition.test_folder
-    contents = look_into(folder, LeftOut())
+    contents = look_into(folder)
     if not contents.all_folders:
         names, left_out = list_flat(folder)
         labels = _labels_of_flat(root, edition, classes, names)
@@ -180,7 +176,7 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
     except ValueError as error:
         raise DataError("a line that is no whole number", printable(str(path))) from error
     return {
-        f"{edition.number_prefix}{image:08d}": synsets.get(number, "")
+        edition.image_name(image): synsets.get(number, "")
         for image, number in enumerate(numbers, start=1)
     }
 

@@ -38,9 +38,8 @@ def read_layout(root: Path) -> Layout:
     whatever its name: `train` is a class of CIFAR-100. Raises DataError for what is neither and
     for what could be both.
     """
-    left_out = LeftOut()
-    top = look_into(root, left_out)
-    named = {name: look_into(root / name, LeftOut()) for name in top.all_folders if split_of(name)}
+    top = look_into(root)
+    named = {name: look_into(root / name) for name in top.all_folders if split_of(name)}
     others = [name for name in top.all_folders if name not in named]
     if not named:
         return Layout(note=_look_deeper(root, others))
@@ -53,11 +52,8 @@ def read_layout(root: Path) -> Layout:
             raise _ambiguous(root, list(named), others_with_images)
 
     splits = _as_splits(root, named)
-    for name in others:
-        left_out.add(Reason.BESIDE, name)
-    for name in top.images:
-        left_out.add(Reason.LOOSE, name)
-    return Layout(splits, left_out, _one_for_two(splits))
+    beside, loose = LeftOut.each(Reason.BESIDE, others), LeftOut.each(Reason.LOOSE, top.images)
+    return Layout(splits, top.left_out + beside + loose, _one_for_two(splits))
 
 
 def _look_deeper(root: Path, folders: list[str]) -> str:
@@ -68,7 +64,7 @@ def _look_deeper(root: Path, folders: list[str]) -> str:
     if not folders:
         return ""
 
-    inner, is_only = look_into(root / folders[0], LeftOut()), len(folders) == 1
+    inner, is_only = look_into(root / folders[0]), len(folders) == 1
     splits = [name for name in inner.all_folders if split_of(name)]
     if {split_of(name) for name in splits} > {"train"}:
         deeper = f"dataset.root={root / folders[0]}"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from cnnlab.data.listing import one_note
 from cnnlab.data.store import Splits, Store, SubsetStore, all_indices
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
@@ -103,8 +104,11 @@ def _without_bad(store: Store) -> Store:
     bad = find_bad(store)
     if not bad:
         return store
-    good = SubsetStore(store, store.split, good_images(store, bad).nonzero()[:, 0])
-    good.left_out = (*store.left_out, *((name, reason) for _, name, reason in bad))
     remark = f"{len(bad)} bad files left out (dataset.on_bad=skip)"
-    good.note = "; ".join(note for note in (store.note, remark) if note)
-    return good
+    return SubsetStore(
+        store,
+        store.split,
+        good_images(store, bad).nonzero()[:, 0],
+        note=one_note(store.note, remark),
+        left_out=(*store.left_out, *((name, reason) for _, name, reason in bad)),
+    )

@@ -73,8 +73,8 @@ def list_class_folders(
     folders here are. Raises DataError for a class that training does not know, and for a class
     without images; a class that is absent here is an error only with all_present.
     """
-    left_out = LeftOut()
-    found = _class_folders(folder, look_into(folder, left_out), left_out)
+    contents = look_into(folder)
+    found = _class_folders(folder, contents)
     names = found if class_names is None else tuple(class_names)
     known, present = set(names), set(found)
     if unknown := [name for name in found if name not in known]:
@@ -84,7 +84,7 @@ def list_class_folders(
             "name the class folders as those of training, or remove them",
         )
 
-    walk = Walk(folder, left_out)
+    walk = Walk(folder)
     paths: list[str] = []
     labels: list[int] = []
     empty = []
@@ -95,6 +95,7 @@ def list_class_folders(
         paths += files
         labels += [label] * len(files)
 
+    left_out = contents.left_out + LeftOut.each(Reason.LOOSE, contents.images) + walk.left_out
     if empty:
         raise DataError(
             f"{len(empty)} classes without images: {some(empty)}",
@@ -106,22 +107,19 @@ def list_class_folders(
 
 def list_flat(folder: Path) -> tuple[list[str], LeftOut]:
     """Return the names of the images that lie in one folder, sorted, and what else lies there."""
-    left_out = LeftOut()
-    contents = look_into(folder, left_out)
-    for name in contents.all_folders:
-        left_out.add(Reason.BESIDE, name)
-    return contents.images, left_out
+    contents = look_into(folder)
+    return contents.images, contents.left_out + LeftOut.each(Reason.BESIDE, contents.all_folders)
 
 
-def _class_folders(folder: Path, contents: Contents, left_out: LeftOut) -> tuple[str, ...]:
-    """Return the names of the class folders; images beside them are left out and counted.
+def _class_folders(folder: Path, contents: Contents) -> tuple[str, ...]:
+    """Return the names of the class folders.
 
     Raises DataError for none, for a name that is no UTF-8, and for a link that leads nowhere,
     which may be a whole class.
     """
     where = printable(str(folder.absolute()))
-    if Reason.DANGLING in left_out.first:
-        link = printable(left_out.first[Reason.DANGLING])
+    if Reason.DANGLING in contents.left_out.first:
+        link = printable(contents.left_out.first[Reason.DANGLING])
         raise DataError(
             f"a link to nothing among the classes: {link}", where, "repair or remove it"
         )
@@ -136,8 +134,6 @@ def _class_folders(folder: Path, contents: Contents, left_out: LeftOut) -> tuple
             where,
             "rename them; convmv does it for a whole tree",
         )
-    for name in contents.images:
-        left_out.add(Reason.LOOSE, name)
     return tuple(names)
 
 

@@ -15,7 +15,7 @@ Picture = tuple[Path, Tensor | BadImage]
 
 
 def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
-    """Return the files named, and of each folder named the images in and below it, sorted.
+    """Return the files named, and for each folder named the images in and below it, sorted.
 
     Folders are listed by the rules of training; what was left out of them is returned too. A file
     named by itself is taken whatever its ending. Raises DataError for a path that does not exist
@@ -26,21 +26,28 @@ def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
     for where in given:
         path = Path(where)
         check_openable(path)
-        if not path.is_dir():
-            if not path.exists() and not path.is_symlink():
-                raise DataError("there is no such picture", printable(where))
+        if path.is_dir():
+            found, skipped = _images_below(path)
+            files += found
+            left_out += skipped
+        elif path.exists() or path.is_symlink():
             files.append(path)
-            continue
-        found = Walk(path, left_out).images_below("")
-        if not found:
-            endings = ", ".join(sorted(IMAGE_ENDINGS))
-            raise DataError(
-                "no pictures in this folder",
-                left_out.after(printable(where)),
-                f"endings: {endings}",
-            )
-        files += [path / name for name in found]
+        else:
+            raise DataError("there is no such picture", printable(where))
     return files, left_out
+
+
+def _images_below(folder: Path) -> tuple[list[Path], LeftOut]:
+    walk = Walk(folder)
+    found = [folder / name for name in walk.images_below("")]
+    if not found:
+        endings = ", ".join(sorted(IMAGE_ENDINGS))
+        raise DataError(
+            "no pictures in this folder",
+            walk.left_out.after(printable(str(folder))),
+            f"endings: {endings}",
+        )
+    return found, walk.left_out
 
 
 def read_pictures(files: Sequence[Path], channels: int) -> list[Picture]:

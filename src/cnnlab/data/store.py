@@ -196,16 +196,28 @@ class DerivedStore(Store):
 
 
 class SubsetStore(DerivedStore):
-    """Some images of another Store, in the order of `indices` (int64 [n])."""
+    """Some images of another Store, in the order of `indices` (int64 [n]).
 
-    def __init__(self, parent: Store, split: str, indices: Tensor) -> None:
+    note, left_out: None keeps the parent's.
+    """
+
+    def __init__(
+        self,
+        parent: Store,
+        split: str,
+        indices: Tensor,
+        note: str | None = None,
+        left_out: tuple[tuple[str, str], ...] | None = None,
+    ) -> None:
         super().__init__(parent)
         self.split, self.labels = split, parent.labels[indices]
         self.groups = None if parent.groups is None else parent.groups[indices]
+        self.note = parent.note if note is None else note
+        self.left_out = parent.left_out if left_out is None else left_out
         self._indices = indices
 
     def _over(self, parent: Store) -> "SubsetStore":
-        return SubsetStore(parent, self.split, self._indices)
+        return SubsetStore(parent, self.split, self._indices, self.note, self.left_out)
 
     def _chosen(self, indices: Tensor) -> Tensor:
         return self._indices[indices]
