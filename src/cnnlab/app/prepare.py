@@ -10,8 +10,9 @@ from cnnlab.config import Launch
 from cnnlab.config.prepare import PrepareConfig
 from cnnlab.console import Console
 from cnnlab.data import decode, manifest
-from cnnlab.data.building import Builder, Recipe, Tolerance
+from cnnlab.data.building import Builder
 from cnnlab.data.manifest import Manifest
+from cnnlab.data.recipe import Recipe, Tolerance
 from cnnlab.data.shards import Source
 from cnnlab.data.store import Reading, Splits, Store
 from cnnlab.data.workers import Workers

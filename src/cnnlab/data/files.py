@@ -8,7 +8,7 @@ from torch import Tensor
 from cnnlab import images as pixels
 from cnnlab.data.contents import digest_of_files
 from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
-from cnnlab.data.leaving_out import bad_files
+from cnnlab.data.leaving_out import bad_among, bad_files
 from cnnlab.data.listing import Listing
 from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
@@ -59,8 +59,7 @@ class FileStore(Store):
     def read(self, indices: Tensor) -> Tensor:
         images, bad = self.read_good(indices)
         if bad:
-            met = [(int(indices[place]), error) for place, error in bad]
-            raise bad_files(self, [(k, self.name_of(k), error.reason) for k, error in met])
+            raise bad_files(self, bad_among(self, indices, bad))
         return images
 
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:

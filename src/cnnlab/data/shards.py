@@ -27,6 +27,12 @@ class Source:
     side_pixels: int | None
     kernel: str
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of what is read."""
+        side = self.side_pixels
+        return self.store.image_shape if side is None else (side, side, self.store.image_shape[2])
+
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
         """Return uint8 [n,S,S,C], and the places that could not be read."""
         side = self.side_pixels
