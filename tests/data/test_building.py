@@ -245,7 +245,7 @@ def test_a_shard_cut_short_after_the_store_was_opened_is_refused_before_it_is_ma
     store = open_splits(folder).train
     shard = folder / store._entry.shards[1].name
     os.truncate(shard, shard.stat().st_size // 2)
-    with pytest.raises(DataError, match="bytes, announced") as caught:
+    with pytest.raises(DataError, match="bytes, expected") as caught:
         store.read(torch.arange(len(store)))
     assert str(shard) in caught.value.where
 

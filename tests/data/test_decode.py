@@ -284,7 +284,7 @@ def animation(kind: str) -> bytes:
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "empty file"),
-    "text": (lambda: b"hello world", "no image that is known"),
+    "text": (lambda: b"hello world", "no image of a known format"),
     "a web page": (lambda: b"<!DOCTYPE html><html>404</html>", "a web page"),
     "a drawing": (lambda: b"<?xml version='1.0'?><svg/>", "a drawing"),
     "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),

@@ -167,8 +167,11 @@ ROWS = [f"ILSVRC2012_val_{k:08d},{SYNSETS[label]} 1 2 3 4" for k, label in enume
         (ROWS[1:], "1 files have no row: ILSVRC2012_val_00000001.JPEG"),
         ([*ROWS, f"ILSVRC2012_val_00000009,{SYNSETS[0]} 1 2 3 4"], "1 rows have no file"),
         ([*ROWS, f"ILSVRC2012_val_00000002,{SYNSETS[0]} 1 2 3 4"], "different labels"),
-        ([*ROWS[1:], "ILSVRC2012_val_00000001"], "a line without image and class"),
-        ([*ROWS[1:], "ILSVRC2012_val_00000001,n99999999 1 2 3 4"], "no label that training knows"),
+        ([*ROWS[1:], "ILSVRC2012_val_00000001"], "a line without an image and its class"),
+        (
+            [*ROWS[1:], "ILSVRC2012_val_00000001,n99999999 1 2 3 4"],
+            "label that training does not have",
+        ),
     ],
 )
 def test_a_solution_list_that_does_not_fit_is_refused(

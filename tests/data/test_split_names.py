@@ -148,7 +148,7 @@ def test_splits_without_class_folders_are_refused(tmp_path: Path, names: tuple[s
 def test_unlabeled_test_images_are_refused(tmp_path: Path) -> None:
     write_two_classes(tmp_path / "train")
     write_pictures(tmp_path / "test")
-    with pytest.raises(DataError, match="test/ with images, but without class folders"):
+    with pytest.raises(DataError, match="images, but no class folders, in test/"):
         load(tmp_path)
 
 
@@ -160,15 +160,15 @@ def test_what_lies_beside_the_splits_is_told(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "README.md").write_text("x")
     note = load(tmp_path).train.note
-    assert "1 image beside the class folders (cover.png)" in note
-    assert "2 folders beside those of the set (annotations, ...)" in note
-    assert "1 not an image by its ending (README.md)" in note
+    assert "1 image outside the class folders (cover.png)" in note
+    assert "2 unrelated folders (annotations, ...)" in note
+    assert "1 file without an image extension (README.md)" in note
 
 
 def test_one_folder_for_two_splits_is_told(tmp_path: Path) -> None:
     write_two_classes(tmp_path / "train")
     (tmp_path / "test").symlink_to("train", target_is_directory=True)
-    assert "one folder: test/, train/" in load(tmp_path).train.note.replace(
+    assert "the same folder: test/, train/" in load(tmp_path).train.note.replace(
         "train/, test/", "test/, train/"
     )
 

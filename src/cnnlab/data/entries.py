@@ -1,4 +1,4 @@
-"""What lies in a folder: an entry is an image, a folder, or left out and counted by its reason."""
+"""List a folder: an entry is an image, a folder, or left out and counted by its reason."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from cnnlab.data.decode import SHORTAGES
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
 
-IMAGE_ENDINGS = {
+IMAGE_EXTENSIONS = {
     ".jpg",
     ".jpeg",
     ".png",
@@ -26,21 +26,21 @@ IMAGE_ENDINGS = {
     ".pbm",
 }
 SYSTEM_NAMES = {"__macosx", "@eadir", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini"}
-"""What systems leave in people's folders without a leading dot, in lower case."""
+"""Hidden files and folders of operating systems that have no leading dot, in lower case."""
 
 
 class Reason(Enum):
-    """Why an entry is left out, in the words for one and for several."""
+    """Why an entry is left out: the words for one and for several."""
 
     HIDDEN = ("hidden", "hidden")
     IN_HIDDEN = ("in a hidden folder", "in hidden folders")
-    ENDING = ("not an image by its ending", "not images by their ending")
-    LOOSE = ("image beside the class folders", "images beside the class folders")
-    BESIDE = ("folder beside those of the set", "folders beside those of the set")
+    EXTENSION = ("file without an image extension", "files without an image extension")
+    LOOSE = ("image outside the class folders", "images outside the class folders")
+    BESIDE = ("unrelated folder", "unrelated folders")
     EMPTY = ("empty folder", "empty folders")
-    LOOP = ("link back to a folder above it", "links back to folders above them")
+    LOOP = ("link to a parent folder", "links to parent folders")
     SEEN = ("link to a folder already listed", "links to folders already listed")
-    DANGLING = ("link to nothing", "links to nothing")
+    DANGLING = ("broken link", "broken links")
 
 
 class LeftOut:
@@ -104,7 +104,7 @@ class Contents:
 def look_into(folder: str | Path, shown: str = "") -> Contents:
     """Sort the entries of one folder into folders, images, and what is left out.
 
-    shown: the folder's name in `left_out`. A file with the ending of an image counts as one
+    shown: the folder's name in `left_out`. A file with the extension of an image counts as one
     whatever is in it: reading it decides. Raises DataError for a folder that cannot be listed.
     """
     entries = _scan(folder)
@@ -119,12 +119,12 @@ def look_into(folder: str | Path, shown: str = "") -> Contents:
             left_out.append(_hidden(entry, where))
         elif _is_folder(entry):
             (links if entry.is_symlink() else folders).append(entry.name)
-        elif has_image_ending(entry.name):
+        elif has_image_extension(entry.name):
             images.append(entry.name)
         elif entry.is_symlink() and not os.path.exists(entry.path):
             left_out.append((Reason.DANGLING, where, 1))
         else:
-            left_out.append((Reason.ENDING, where, 1))
+            left_out.append((Reason.EXTENSION, where, 1))
     return Contents(len(entries), folders, links, images, LeftOut(left_out))
 
 
@@ -141,10 +141,10 @@ def holds_images(folder: Path) -> bool:
 
 
 def check_openable(path: str | Path) -> None:
-    """Raise DataError for a path that the system refuses, whether or not something lies there.
+    """Raise DataError for a path that the system refuses; one that does not exist passes.
 
-    No permission on the way, a name that is too long, links in a ring: `is_dir` would raise or
-    say no. A path where nothing lies is somebody else's question.
+    No permission for a parent folder, too long a name, a loop of links: `is_dir` would raise or
+    return False.
     """
     try:
         os.stat(os.path.join(path, "."))
@@ -154,9 +154,9 @@ def check_openable(path: str | Path) -> None:
         raise _not_opened(path, error) from error
 
 
-def has_image_ending(name: str) -> bool:
-    """Return whether a name ends as those of images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
+def has_image_extension(name: str) -> bool:
+    """Return whether a file name has the extension of an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
 class Walk:
@@ -198,7 +198,7 @@ class Walk:
 
             for name in contents.folders:
                 below = os.path.join(here, name)
-                if has_image_ending(name):  # reading it will say that it is a folder
+                if has_image_extension(name):  # reading it will say that it is a folder
                     found.append(below)
                 else:
                     folders.append(below)
@@ -239,7 +239,7 @@ def _scan(folder: str | Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         if error.errno in SHORTAGES:
-            raise  # the system's fault, not the folder's
+            raise  # out of memory or file handles: not the folder's fault
         raise _not_opened(folder, error) from error
 
 

@@ -1,4 +1,4 @@
-"""FileStore: images decoded from their files whenever they are read, at one size."""
+"""FileStore: images decoded from their files each time they are read, at one size."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ from cnnlab.kept_memory import KeptMemory
 
 @dataclass(frozen=True)
 class Decoding:
-    """How files become pixels: shorter side, then the central square, of `channels` planes."""
+    """How files become pixels: resize the shorter side, then cut the central square."""
 
     side_pixels: int
     channels: int = 3
@@ -27,7 +27,7 @@ class Decoding:
 
 
 class FileStore(Store):
-    """A listed split. A bad file raises BadFilesError, which names all of them, when it is read."""
+    """The files of a split. Reading a bad one raises BadFilesError, which names all bad ones."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""folder: your own images, a folder a class; and what all sets of image files share."""
+"""folder: your own images, one folder per class; and what all sets of image files share."""
 
 import os
 from dataclasses import replace
@@ -18,10 +18,10 @@ LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS
 
 
 def load(config: DatasetConfig) -> Splits:
-    """Read the folders of the splits; whatever is missing is held out of training.
+    """Read the folders of the splits; a missing split is held out of training.
 
-    A root of class folders alone is all training data, of which both are held out. Test and
-    validation follow the training classes by name. Raises DataError, UsageError.
+    A root of class folders alone is all training data. Labels of test and validation follow the
+    training classes by name. Raises DataError, UsageError.
     """
     assert isinstance(config, FolderConfig)
     root = existing_root(config.root, "folder", LAYOUT)
@@ -32,7 +32,9 @@ def load(config: DatasetConfig) -> Splits:
     listing = replace(listing, left_out=listing.left_out + layout.left_out)
     train: Store = _store(config, "train", listing, layout.note)
 
-    unused = f"dataset.num_validation={config.num_validation} is not used: there is a folder"
+    unused = (
+        f"dataset.num_validation={config.num_validation} is not used: there is a validation folder"
+    )
     note = unused if config.num_validation else ""
     validation = _own(config, "validation", layout, train.class_names, note)
 
@@ -43,7 +45,7 @@ def load(config: DatasetConfig) -> Splits:
 
 
 def _check_num_test(config: FolderConfig, layout: Layout) -> None:
-    """Raise UsageError where test images are asked for twice."""
+    """Raise UsageError for num_test where a test folder exists."""
     if config.num_test and (folder := layout.splits.get("test")) is not None:
         raise UsageError(
             f"dataset.num_test={config.num_test} holds out test images, but there is a test folder",
@@ -62,25 +64,25 @@ def _own(
 
 
 def existing_root(root: str | None, name: str, layout: str) -> Path:
-    """Return dataset.root as a folder. Raises DataError when it is not set or not there."""
+    """Return dataset.root as a folder. Raises DataError when it is not set or not a folder."""
     if root is None:
         raise DataError(f"the files of {name} were not found", "dataset.root is not set", layout)
     if not Path(root).is_dir():
         where = printable(str(Path(root).absolute()))
-        raise DataError("dataset.root is no folder", where, layout)
+        raise DataError("dataset.root is not a folder", where, layout)
     return Path(root)
 
 
 def decoding_for(config: EncodedConfig) -> Decoding:
-    """Decode to the size of the content that the network will see."""
+    """Return how to decode: to the image size without its padding."""
     side = config.image_size_pixels - 2 * config.pad_pixels
     if side < 1:
-        raise UsageError(f"dataset.pad_pixels={config.pad_pixels} leaves no pixel of the images")
+        raise UsageError(f"dataset.pad_pixels={config.pad_pixels} leaves no pixels of the images")
     return Decoding(side, config.channels or 3, num_threads=decode_threads(config))
 
 
 def decode_threads(config: DecodedConfig) -> int:
-    """Return how many threads decode: as asked, else one a core that this process may use."""
+    """Return how many threads decode: as configured, else one per core this process may use."""
     return config.num_decode_threads or len(os.sched_getaffinity(0))
 
 

@@ -27,7 +27,7 @@ _MOST_VALUES = 1 << 31
 
 @dataclass(frozen=True)
 class IdxSet:
-    """Where a set of four IDX files may lie, and what its classes are called."""
+    """A set of four IDX files: where they are looked for, and the names of its classes."""
 
     name: str
     class_names: tuple[str, ...]
@@ -93,7 +93,7 @@ FASHION_MNIST = IdxSet(
 
 
 def load(idx_set: IdxSet, config: DatasetConfig) -> Splits:
-    """Read the four files. Raises DataError saying what is missing and where it was looked for."""
+    """Read the four files. Raises DataError with the missing names and the places searched."""
     assert isinstance(config, DownloadConfig)
     folders = [Path(config.root)] if config.root else list(idx_set.usual_folders)
     folder = next((f for f in folders if not missing_files(f)), None)
@@ -110,13 +110,13 @@ load_mnist, load_fashion_mnist = (partial(load, idx_set) for idx_set in (MNIST, 
 
 
 def missing_files(folder: Path) -> list[str]:
-    """Return which of the four files are in `folder` neither plain nor gzipped."""
+    """Return which of the four files `folder` lacks, plain and gzipped."""
     names = [name for pair in FILES.values() for name in pair]
     return [name for name in names if _find(folder, name) is None]
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """Some unpackers write a dot where the original has a dash: train-images.idx3-ubyte."""
+    """Return the file or None; some unpackers write a dot for the dash: train-images.idx3-ubyte."""
     dotted = name.replace("-idx", ".idx")
     candidates = (folder / f"{stem}{end}" for stem in (name, dotted) for end in ("", ".gz"))
     return next((path for path in candidates if path.is_file()), None)
@@ -136,12 +136,14 @@ def _read_split(idx_set: IdxSet, folder: Path, split: str) -> ArrayStore:
     image_path, label_path = (_find(folder, name) for name in FILES[split])
     assert image_path is not None
     assert label_path is not None
+
     images = read_idx(image_path, num_dimensions=3)
     labels = read_idx(label_path, num_dimensions=1)
     if len(images) != len(labels):
         raise DataError(
             f"{len(images)} images but {len(labels)} labels", f"{image_path}, {label_path}"
         )
+
     return ArrayStore(
         name=idx_set.name,
         split=split,
@@ -167,19 +169,20 @@ def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
             f" with {num_dimensions}",
             str(path),
         )
+
     sizes = struct.unpack(f">{num_dimensions}I", content[4:header_bytes])
-    num_values = math.prod(sizes)
-    if num_values != len(content) - header_bytes:
+    num_values, found = math.prod(sizes), len(content) - header_bytes
+    if num_values != found:
         raise DataError(
-            f"the header announces {num_values} bytes, {len(content) - header_bytes} follow",
+            f"the header states {num_values} bytes of data, the file has {found}",
             str(path),
-            "the file is truncated or damaged: fetch it again",
+            "the file is truncated or damaged: download it again",
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header_bytes).reshape(sizes)
 
 
 def _read_bytes(path: Path) -> bytearray:
-    """Read a plain or gzipped file, told apart by their first bytes, up to 2 GiB unpacked."""
+    """Read a plain or gzipped file, by its first bytes, up to 2 GiB unpacked."""
     try:
         with path.open("rb") as file:
             is_gzip = file.read(2) == b"\x1f\x8b"

@@ -1,4 +1,4 @@
-"""imagenet: ILSVRC 2012, and 2010 apart from it; with or without the devkit or class folders.
+"""imagenet: ILSVRC 2012 and ILSVRC 2010; with or without the devkit or class folders.
 
 The 50,000 validation images are what papers report on, so they are the test split here, and
 validation is a seeded part of training. 2010 has public labels for its 150,000 test images.
@@ -75,10 +75,12 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
         if not (root / folder).is_dir():
             where = printable(str((root / folder).absolute()))
             raise DataError(f"the images of {edition.name} were not found", where, LAYOUT)
+
     train = list_class_folders(root / "train")
     _check_edition(root, edition, train.class_names)
     test = _test_listing(root, edition, train.class_names)
     names = readable_names(root, train.class_names)
+
     decoding, stores = decoding_for(config), []
     for split, part in (("train", train), ("test", test)):
         listing = replace(part, class_names=names)
@@ -95,13 +97,13 @@ load_2012, load_2010 = (partial(load, edition) for edition in (EDITION_2012, EDI
 
 
 def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None:
-    """Refuse the other year's files by the synsets that a devkit lists; without one, trust."""
+    """Raise DataError for classes that the devkit does not list; without one, accept all."""
     synsets = _devkit_synsets(root, edition)
     if synsets and not set(classes) <= set(synsets.values()):
         raise DataError(
-            f"classes that {edition.name} does not have",
+            f"the folders have classes that {edition.name} does not have",
             printable(str(root.absolute())),
-            "2010 and 2012 are different sets: dataset=imagenet or dataset=imagenet_2010",
+            "2012 and 2010 are different sets: dataset=imagenet or dataset=imagenet_2010",
         )
 
 
@@ -125,7 +127,7 @@ def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Lis
 def _labels_of_flat(
     root: Path, edition: Edition, classes: tuple[str, ...], names: list[str]
 ) -> list[int]:
-    """Return a label per file, by its name, from whichever list is there."""
+    """Return a label per file, by its name, from the list that is there."""
     if (path := _find_file(root, "LOC_val_solution.csv")) is not None:
         synset_of = _from_solution_csv(path)
     elif (path := _find_file(root, edition.truth_file)) is not None:
@@ -142,10 +144,10 @@ def _labels_of_flat(
     label_of = {synset: label for label, synset in enumerate(classes)}
     if unknown := [n for n, s in zip(names, synsets, strict=True) if s not in label_of]:
         raise DataError(
-            f"{len(unknown)} of {len(names)} files have no label that training knows:"
+            f"{len(unknown)} of {len(names)} files have a label that training does not have:"
             f" {some(unknown)}",
             printable(str(path)),
-            "train/ lacks their classes, or the list belongs to another set",
+            "train/ lacks their classes, or the list is of another set",
         )
     return [label_of[synset] for synset in synsets]
 
@@ -157,24 +159,29 @@ def _from_solution_csv(path: Path) -> dict[str, str]:
         return by_name([(row[0], row[1].split()[0]) for row in rows if row], path)
     except (IndexError, csv.Error) as error:
         raise DataError(
-            "a line without image and class",
+            "a line without an image and its class",
             printable(str(path)),
             "expected lines such as ILSVRC2012_val_00000001,n01751748",
         ) from error
 
 
 def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) -> dict[str, str]:
-    """Line n is the class of image number n, in the devkit's numbers; the devkit translates it."""
+    """Return name -> synset: line n is the class number of image n, which the devkit translates."""
     if not synsets:
         raise DataError(
-            "the ground truth holds numbers, and no devkit says which class they mean",
+            "the ground truth has class numbers, and no devkit translates them",
             printable(str(path)),
             "unpack the devkit into dataset.root, so that data/meta.mat is there",
         )
+
     try:
         numbers = [int(line) for line in read_list(path).strip().splitlines()]
     except ValueError as error:
-        raise DataError("a line that is no whole number", printable(str(path))) from error
+        raise DataError(
+            "a line that is not a whole number",
+            printable(str(path)),
+            "unpack the devkit again",
+        ) from error
     return {
         edition.image_name(image): synsets.get(number, "")
         for image, number in enumerate(numbers, start=1)
@@ -182,9 +189,9 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
 
 
 def readable_names(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return 'tench, Tinca tinca' for 'n01440764' where a list is there; 2012's are known anyway.
+    """Return 'tench, Tinca tinca' for 'n01440764' where a list is there; 2012 needs none.
 
-    Two classes of the same words (crane, maillot) keep their synset in brackets.
+    Two classes of the same words (crane, maillot) keep their synset in parentheses.
     """
     words = _word_list(root)
     if not words and len(classes) == 1000:
@@ -208,7 +215,7 @@ def _word_list(root: Path) -> dict[str, str]:
 
 
 def _known_words(classes: tuple[str, ...]) -> dict[str, str]:
-    """Return torchvision's names of 2012, which follow the sorted synsets, if these are they."""
+    """Return torchvision's names of the 2012 classes, sorted by synset; {} for other classes."""
     if hashlib.sha256("\n".join(classes).encode()).hexdigest() != _SYNSETS_2012:
         return {}
     from torchvision.models import AlexNet_Weights

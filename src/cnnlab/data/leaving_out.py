@@ -66,9 +66,9 @@ def bad_files(store: Store, met: Sequence[BadFile]) -> BadFilesError:
 
 
 def leave_out(splits: Splits) -> Splits:
-    """Return the splits without the files that cannot be read. Every image is decoded for it.
+    """Return the splits without the files that cannot be read; decodes every image once.
 
-    Raises DataError where a split, or a class of the training images, has nothing left.
+    Raises DataError where a split, or a class of the training images, has no image left.
     """
     stores = {name: _without_bad(store) for name, store in splits.stores().items()}
     return replace(splits, **stores)
@@ -77,7 +77,7 @@ def leave_out(splits: Splits) -> Splits:
 def good_images(store: Store, bad: Sequence[BadFile]) -> Tensor:
     """Return bool [n]: which images are not bad.
 
-    Raises DataError where the split, or a class of the training images, has nothing left.
+    Raises DataError where the split, or a class of the training images, has no image left.
     """
     is_good = torch.ones(len(store), dtype=torch.bool)
     is_good[[file.index for file in bad]] = False

@@ -1,4 +1,4 @@
-"""Pictures that belong to no set: files and folders named by a person."""
+"""Pictures that belong to no data set: files and folders named by the user."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cnnlab.data.decode import BadImage, read_image
-from cnnlab.data.entries import IMAGE_ENDINGS, LeftOut, Walk, check_openable
+from cnnlab.data.entries import IMAGE_EXTENSIONS, LeftOut, Walk, check_openable
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
 
@@ -17,8 +17,8 @@ Picture = tuple[Path, Tensor | BadImage]
 def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
     """Return the files named, and for each folder named the images in and below it, sorted.
 
-    Folders are listed by the rules of training; what was left out of them is returned too. A file
-    named by itself is taken whatever its ending. Raises DataError for a path that does not exist
+    Folders are listed as for training; what is left out of them is returned too. A file named by
+    itself is used whatever its extension. Raises DataError for a path that does not exist
     and for a folder without images.
     """
     files: list[Path] = []
@@ -41,17 +41,17 @@ def _images_below(folder: Path) -> tuple[list[Path], LeftOut]:
     walk = Walk(folder)
     found = [folder / name for name in walk.images_below("")]
     if not found:
-        endings = ", ".join(sorted(IMAGE_ENDINGS))
+        extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
         raise DataError(
             "no pictures in this folder",
             walk.left_out.after(printable(str(folder))),
-            f"endings: {endings}",
+            f"pictures have one of these extensions: {extensions}",
         )
     return found, walk.left_out
 
 
 def read_pictures(files: Sequence[Path], channels: int) -> list[Picture]:
-    """Read each file as uint8 [channels,H,W]; one that cannot be read does not stop the others."""
+    """Read each file as uint8 [channels,H,W], or keep the reason why it cannot be read."""
     return [(path, _read(path, channels)) for path in files]
 
 

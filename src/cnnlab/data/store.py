@@ -1,4 +1,4 @@
-"""Store: labelled images of one size behind `read(indices)`, wherever the pixels lie."""
+"""Store: labeled images of one size, read by index wherever the pixels are kept."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -13,12 +13,12 @@ from cnnlab.data.decode import BadImage
 from cnnlab.errors import DataError
 
 Bad = tuple[int, BadImage]
-"""A place among the images asked for, and why none could be read."""
+"""A position among the requested images, and why this one could not be read."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredStatistics:
-    """mean, std: float64 [C]; covariance: float64 [C,C]; mean_image: float64 [H,W,C]; in levels."""
+    """mean, std: float64 [C]; covariance: [C,C]; mean_image: [H,W,C]; in levels of 0 to 255."""
 
     mean: Tensor
     std: Tensor
@@ -28,7 +28,7 @@ class StoredStatistics:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are to be decoded, where there are files. side_pixels: None leaves the side."""
+    """How to decode files, where a Store has files. side_pixels: None keeps the size."""
 
     side_pixels: int | None
     kernel: str
@@ -37,13 +37,13 @@ class Reading:
 
 
 class Store(ABC):
-    """A split of a labelled image set.
+    """A split of a labeled image set.
 
     labels: int64 [N] on the CPU. image_shape: (height, width, channels). mirror_allowed: whether a
-    reflected image keeps its label. groups: int64 [N] or None; images of one group show the same
-    thing and stay together when a split is made. note: shown in the description. decodes: whether
-    reading costs a decoding of files. statistics: of all images, where a prepared Store recorded
-    them. left_out: name and reason of each bad file that was skipped.
+    mirrored image keeps its label. groups: int64 [N] or None; images of one group show the same
+    object and are never divided between splits. note: shown in the description. decodes: whether
+    reading decodes files. statistics: of all images, where a prepared Store recorded them.
+    left_out: name and reason of each bad file that was skipped.
     """
 
     name: str
@@ -65,27 +65,27 @@ class Store(ABC):
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
         """Return what `read` returns, and the bad images, whose pixels are undefined.
 
-        out: written and returned. Only files can be bad: others raise DataError.
+        out: the images are written to it, and it is returned. Only files can be bad.
         """
         images = self.read(indices)
         return images if out is None else out.copy_(images), []
 
     def read_as(self, reading: Reading) -> "Store":
-        """Return the same images read in another way; without files to decode, this Store."""
+        """Return a Store that decodes its files so; one without files returns itself."""
         return self
 
     def name_of(self, index: int) -> str:
-        """Return what an image is called: its file below the split's folder, where it has one."""
+        """Return an image's file, relative to the split's folder, or 'image 7' for none."""
         return f"image {index}"
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of class names, labels and what is read, in hex."""
+        """SHA-256 of class names, labels and pixels or files, in hex."""
         return self._digest()
 
     @cached_property
     def earlier_digest(self) -> str:
-        """The digest as earlier versions recorded it, where they counted less."""
+        """The digest as earlier versions recorded it; for files these left out the content."""
         return self._earlier_digest()
 
     def has_digest(self, recorded: object) -> bool:
@@ -140,10 +140,10 @@ class ArrayStore(Store):
 
 
 class DerivedStore(Store):
-    """Another Store seen in another way; whatever the parent can do, this can.
+    """A view of another Store, the parent.
 
-    A kind of it says which of the parent's images it has and what becomes of their pixels; all
-    else is passed on, so nobody needs to ask what a Store is made of.
+    A subclass defines which of the parent's images it has and what is done to their pixels;
+    everything else is passed on, so that no caller needs to know what a Store is made of.
     """
 
     def __init__(self, parent: Store) -> None:
@@ -171,7 +171,7 @@ class DerivedStore(Store):
         return indices
 
     def _changed(self, images: Tensor) -> Tensor:
-        """Return what is shown for the parent's pixels uint8 [n,H,W,C]."""
+        """Return the pixels of this view for the parent's uint8 [n,H,W,C]."""
         return images
 
     def read(self, indices: Tensor) -> Tensor:
@@ -230,14 +230,14 @@ class SubsetStore(DerivedStore):
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a set; validation comes out of the training data, never out of test."""
+    """The three splits of a set; validation is a part of the training data, never of test."""
 
     train: Store
     validation: Store | None
     test: Store
 
     def stores(self) -> dict[str, Store]:
-        """Return those that the set has, by name."""
+        """Return the splits that the set has, by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: store for name, store in parts.items() if store is not None}
 
@@ -245,7 +245,7 @@ class Splits:
 def check_labels(labels: Tensor, class_names: tuple[str, ...], where: str) -> None:
     """Raise DataError for an empty set, a label outside the classes, or a class named twice."""
     if len(labels) == 0:
-        raise DataError("the set holds no images", where)
+        raise DataError("the set has no images", where)
     if len(set(class_names)) != len(class_names):
         raise DataError("two classes have the same name", where)
     low, high = int(labels.min()), int(labels.max())
