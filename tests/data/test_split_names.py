@@ -139,7 +139,7 @@ def test_what_could_be_a_split_or_a_class_is_refused(tmp_path: Path, write) -> N
 def test_splits_without_class_folders_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         write_pictures(tmp_path / name)
-    with pytest.raises(DataError, match="without class folders") as caught:
+    with pytest.raises(DataError, match="but no class folders") as caught:
         load(tmp_path, num_test=1)
     assert all(f"{name}/" in caught.value.what for name in names)
     assert "a class: " in caught.value.hint

@@ -118,7 +118,7 @@ def check_size(width: int, height: int, path: Path, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise BadImage(path, f"{width}x{height} is more than {max_pixels:,} pixels")
     if max(width, height) > MAX_ASPECT * max(1, min(width, height)):
-        raise BadImage(path, f"{width}x{height} is more than {MAX_ASPECT} times as long as wide")
+        raise BadImage(path, f"{width}x{height} has an aspect ratio above {MAX_ASPECT}:1")
 
 
 def turn(image: Tensor, orientation: int) -> Tensor:
