@@ -142,7 +142,7 @@ def test_splits_without_class_folders_are_refused(tmp_path: Path, names: tuple[s
     with pytest.raises(DataError, match="but no class folders") as caught:
         load(tmp_path, num_test=1)
     assert all(f"{name}/" in caught.value.what for name in names)
-    assert "a class: " in caught.value.hint
+    assert "if it is a class, " in caught.value.hint
 
 
 def test_unlabeled_test_images_are_refused(tmp_path: Path) -> None:

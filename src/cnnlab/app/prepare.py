@@ -41,8 +41,9 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
     sources = sources_for(data.load(config.dataset), config)
     for source in sources.values():
         console.line(source.store.describe())
-    workers = Workers(config.num_threads or len(os.sched_getaffinity(0)))
+
     meter = Meter(console, launch.command)
+    workers = Workers(_num_threads(config))
     builder = Builder(sources, recipe_for(config), output, workers, meter)
     console.start_bar(builder.num_images, 0, "preparing", unit="images")
     found = builder.run(Tolerance(config.on_bad, config.max_bad_fraction), config.wait_seconds)
@@ -57,9 +58,13 @@ def sources_for(splits: Splits, config: PrepareConfig) -> dict[str, Source]:
 
 
 def _source(store: Store, config: PrepareConfig) -> Source:
-    threads = config.num_threads or len(os.sched_getaffinity(0))
+    threads = _num_threads(config)
     reading = Reading(config.side_pixels, config.kernel, config.max_image_pixels, threads)
     return Source(store.read_as(reading), config.side_pixels, config.kernel)
+
+
+def _num_threads(config: PrepareConfig) -> int:
+    return config.num_threads or len(os.sched_getaffinity(0))
 
 
 def recipe_for(config: PrepareConfig) -> Recipe:

@@ -56,7 +56,7 @@ def damaged_in_sample(
 ) -> list[Path]:
     """Compare up to `most_checked` blocks of (file, sums); return the files with a wrong one.
 
-    The sample is drawn anew each time, so that more is checked with every opening.
+    Each call draws another sample, so that more is checked with every opening.
     """
     places = [(path, text, k) for path, text in files for k in range(len(text) // _DIGITS)]
     if len(places) > most_checked:

@@ -126,7 +126,7 @@ class Builder:
         )
 
     def _open_journal(self) -> Journal:
-        """Continue what is there if it is of the same plan; remove it otherwise."""
+        """Return the journal of an earlier attempt at the same plan; remove any other attempt."""
         journal = journals.read(self.folder, self.plan, self.image_shape)
         if not journal.splits:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -173,7 +173,7 @@ class Builder:
         for part in indices.split(16 * self._workers.num_threads):
             room = shard[num_good : num_good + len(part)]
             _, bad = source.read_good(part, out=room)
-            if bad:  # the good ones move together
+            if bad:  # close the gaps
                 good = torch.ones(len(part), dtype=torch.bool)
                 good[[place for place, _ in bad]] = False
                 room[: len(part) - len(bad)] = room[good]

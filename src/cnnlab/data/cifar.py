@@ -63,7 +63,7 @@ CIFAR100 = CifarSet(
 
 
 def load(cifar: CifarSet, config: DatasetConfig) -> Splits:
-    """Read the pickled batches. Raises DataError saying what is missing and where."""
+    """Read the pickled batches. Raises DataError that names missing files."""
     assert isinstance(config, DownloadConfig)
     folder = find_folder(cifar, Path(config.root)) if config.root else None
     if folder is None and config.download:

@@ -18,7 +18,7 @@ _UNREADABLE = "-"
 def digest_of_files(listing: Listing, workers: Workers, whole_bytes: int = WHOLE_BYTES) -> str:
     """Return the SHA-256 over class names and each file's name, label, size and content.
 
-    Above whole_bytes in total, only the beginning, the middle and the end of a file count, so a
+    Above whole_bytes in total, only the start, the middle and the end of a file count, so a
     change elsewhere that keeps its size is not seen.
     """
     sizes = [_size(listing.path(index)) for index in range(len(listing.paths))]

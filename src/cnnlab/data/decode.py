@@ -174,7 +174,7 @@ def _read_orientation(segment: bytes) -> int:
     try:
         exif.load(segment)
         value = exif.get(_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
+    except Exception:  # a damaged EXIF block is no reason to refuse the pixels
         return 1
     return value if isinstance(value, int) else 1
 

@@ -25,8 +25,8 @@ def like_mnist(image: Tensor) -> Tensor:
 
     1. Size: the longer side becomes 256 pixels. 2. Polarity: the border is background; where it is
     brighter than the middle gray of the picture's darkest and brightest, the picture is inverted,
-    so that ink is bright. 3. Light: the background, a wide average of what is not ink, is
-    subtracted. 4. Ink: what is above Otsu's threshold, its gray levels kept and stretched.
+    so that ink is bright. 3. Light: the background, a wide average of the pixels without ink,
+    is subtracted. 4. Ink: pixels above Otsu's threshold, their gray levels kept and stretched.
     5. Place: the ink's box is scaled to 20 pixels and centered by mass in 28x28.
     A picture that is 28x28 already is returned as it is; one without ink becomes black.
     """

@@ -86,7 +86,7 @@ class LeftOut:
 class Contents:
     """The names in one folder that count, each list sorted; links: linked folders.
 
-    num_entries: of everything in the folder, what is left out included.
+    num_entries: of the folder, those that are left out included.
     """
 
     num_entries: int
@@ -102,10 +102,10 @@ class Contents:
 
 
 def look_into(folder: str | Path, shown: str = "") -> Contents:
-    """Sort the entries of one folder into folders, images, and what is left out.
+    """Sort the entries of one folder into folders, images, and entries left out.
 
-    shown: the folder's name in `left_out`. A file with the extension of an image counts as one
-    whatever is in it: reading it decides. Raises DataError for a folder that cannot be listed.
+    shown: the folder's name in `left_out`. A file with the extension of an image counts as one;
+    whether it is one shows when it is read. Raises DataError for a folder that cannot be listed.
     """
     entries = _scan(folder)
     folders: list[str] = []
@@ -198,7 +198,7 @@ class Walk:
 
             for name in contents.folders:
                 below = os.path.join(here, name)
-                if has_image_extension(name):  # reading it will say that it is a folder
+                if has_image_extension(name):  # reported as a folder when it is read
                     found.append(below)
                 else:
                     folders.append(below)
@@ -218,7 +218,7 @@ class Walk:
         return real
 
     def _enter(self, part: str, here: str, real: str) -> bool:
-        """Return whether a folder is met for the first time."""
+        """Return whether a folder is reached for the first time."""
         earlier_part, earlier = self._seen.setdefault(real, (part, here))
         if earlier == here:
             return True

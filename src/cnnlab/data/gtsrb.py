@@ -86,6 +86,7 @@ def load(config: DatasetConfig) -> Splits:
     """Read the official folders below dataset.root. Raises DataError."""
     assert isinstance(config, EncodedConfig)
     root = existing_root(config.root, "gtsrb", LAYOUT)
+
     train = _train_listing(_find(root, _TRAIN_FOLDERS))
     test = _test_listing(_find(root, (_TEST_FOLDER,)), _find_labels(root))
     decoding = decoding_for(config)
@@ -98,7 +99,7 @@ def load(config: DatasetConfig) -> Splits:
 
 
 def note_for(num_images: int) -> str:
-    """Return which of the published sets has so many images."""
+    """Return the name of the published set with this number of images."""
     return _NOTES.get(num_images, f"{num_images} images: not a published size of this set")
 
 

@@ -235,12 +235,14 @@ def read_synsets(path: Path, id_field: str) -> dict[int, str]:
     try:
         if path.stat().st_size > _MOST_META_BYTES:
             raise ValueError("larger than 16 MiB")
+
         table = _read_synset_table(path)
         numbers, names = table[id_field].tolist(), table["WNID"].tolist()
         synsets = {int(number): str(name) for number, name in zip(numbers, names, strict=True)}
         if len(synsets) != len(numbers):
             raise ValueError("one number for two synsets")
         return synsets
+
     except Exception as error:  # scipy raises nearly anything on damaged files
         raise DataError(
             f"cannot read {id_field} and WNID of the devkit's synsets ({printable(str(error))})",
@@ -253,7 +255,7 @@ def _read_synset_table(path: Path) -> np.ndarray:
     """Return MATLAB's struct array `synsets` as records [n]."""
     from scipy.io import loadmat  # late: half a second that no other data set needs
 
-    with warnings.catch_warnings(action="ignore"):  # they quote the file's bytes as they are
+    with warnings.catch_warnings(action="ignore"):  # they would print bytes of the file unescaped
         found = loadmat(path, variable_names=["synsets"], squeeze_me=True)
     return np.atleast_1d(found["synsets"])
 

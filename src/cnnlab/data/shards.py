@@ -29,7 +29,7 @@ class Source:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels) of what is read."""
+        """(height, width, channels) of the images that are read."""
         side = self.side_pixels
         return self.store.image_shape if side is None else (side, side, self.store.image_shape[2])
 
