@@ -255,7 +255,10 @@ def test_a_damaged_devkit_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data" / "meta.mat"
     assert imagenet.read_synsets(path, "ILSVRC2012_ID") == CHALLENGE_NUMBERS
     whole = path.read_bytes()
-    for damaged in (whole[:-20], whole[:100], b"", whole[:150] + bytes(40) + whole[190:]):
+    foreign = (b"<!doctype html>" * 20, whole[:124] + b"\x00\x02IM" + whole[128:])
+    too_large = whole + bytes(16 << 20)
+    broken = (whole[:-20], whole[:100], b"", whole[:150] + bytes(40) + whole[190:])
+    for damaged in (*broken, *foreign, too_large):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"meta\.mat"):
             imagenet.read_synsets(path, "ILSVRC2012_ID")

@@ -18,7 +18,7 @@ _POLL_SECONDS = 0.2
 
 @contextlib.contextmanager
 def building(output: Path, wait_seconds: float) -> Iterator[None]:
-    """Hold the lock `<output>.lock` in the block. BusyError: another has it."""
+    """Hold the lock `<output>.lock` in the block. Raises BusyError while another process does."""
     path = output.with_name(f"{output.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -54,7 +54,7 @@ class Edition:
         return f"ILSVRC{self.year}_ID"
 
     def image_name(self, number: int) -> str:
-        """Return the name of a test image, without its ending."""
+        """Return the file name of a test image, without its extension."""
         return f"ILSVRC{self.year}_{self.test_folder}_{number:08d}"
 
 
@@ -153,7 +153,7 @@ def _labels_of_flat(
 
 
 def _from_solution_csv(path: Path) -> dict[str, str]:
-    """ImageId,PredictionString with lines such as ILSVRC2012_val_00000001,n01751748 ..."""
+    """Return name -> synset of lines such as ILSVRC2012_val_00000001,n01751748 1 2 3 4."""
     try:
         rows = list(csv.reader(io.StringIO(read_list(path))))[1:]
         return by_name([(row[0], row[1].split()[0]) for row in rows if row], path)
@@ -205,7 +205,7 @@ def readable_names(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _word_list(root: Path) -> dict[str, str]:
-    """Read lines of 'n01440764 tench, Tinca tinca'."""
+    """Return synset -> words of lines such as 'n01440764 tench, Tinca tinca'."""
     for file_name in ("LOC_synset_mapping.txt", "synset_words.txt"):
         if (path := _find_file(root, file_name)) is not None:
             lines = [line for line in read_list(path).splitlines() if line.strip()]
