@@ -18,7 +18,7 @@ Bad = tuple[int, BadImage]
 
 @dataclass(frozen=True, eq=False)
 class StoredStatistics:
-    """mean, std: float64 [C]; covariance: float64 [C,C]; mean_image: float64 [H,W,C]; in levels."""
+    """mean, std: float64 [C]; covariance: [C,C]; mean_image: [H,W,C]; in levels of 0 to 255."""
 
     mean: Tensor
     std: Tensor
@@ -193,16 +193,28 @@ class DerivedStore(Store):
 
 
 class SubsetStore(DerivedStore):
-    """Some images of another Store, in the order of `indices` (int64 [n])."""
+    """Some images of another Store, in the order of `indices` (int64 [n]).
 
-    def __init__(self, parent: Store, split: str, indices: Tensor) -> None:
+    note, left_out: None keeps the parent's.
+    """
+
+    def __init__(
+        self,
+        parent: Store,
+        split: str,
+        indices: Tensor,
+        note: str | None = None,
+        left_out: tuple[tuple[str, str], ...] | None = None,
+    ) -> None:
         super().__init__(parent)
         self.split, self.labels = split, parent.labels[indices]
         self.groups = None if parent.groups is None else parent.groups[indices]
+        self.note = parent.note if note is None else note
+        self.left_out = parent.left_out if left_out is None else left_out
         self._indices = indices
 
     def _over(self, parent: Store) -> "SubsetStore":
-        return SubsetStore(parent, self.split, self._indices)
+        return SubsetStore(parent, self.split, self._indices, self.note, self.left_out)
 
     def _chosen(self, indices: Tensor) -> Tensor:
         return self._indices[indices]
@@ -230,7 +242,7 @@ class Splits:
 def check_labels(labels: Tensor, class_names: tuple[str, ...], where: str) -> None:
     """Raise DataError for an empty set, a label out of range, or two classes with one name."""
     if len(labels) == 0:
-        raise DataError("the set holds no images", where)
+        raise DataError("the set has no images", where)
     if len(set(class_names)) != len(class_names):
         raise DataError("two classes have the same name", where)
     low, high = int(labels.min()), int(labels.max())
