@@ -29,7 +29,7 @@ SIGNS = (
     "dataset.num_train=39209",
     "dataset.num_test=12630",
 )
-STAND_INS = {"lenet5_mnist": DIGITS, "lenet5_gtsrb": SIGNS}
+PLACEHOLDER_CLASSES = {"lenet5_mnist": DIGITS, "lenet5_gtsrb": SIGNS}
 """Made-up images for sets that are not on this machine: as many as the real set has, of the size
 in which they are stored; of ImageNet 1,200, since training reads it from where it lies."""
 
@@ -48,7 +48,7 @@ def measure(experiment: str) -> str:
     try:
         parts = our_parts(*settings)
     except DataError:
-        made_up = STAND_INS.get(experiment, IMAGENET)
+        made_up = PLACEHOLDER_CLASSES.get(experiment, IMAGENET)
         parts, images = our_parts(*settings, *made_up), "made-up images"
     state = TrainState(parts.network, parts.optimizer)
     fit(state, parts.batches(), parts.step, parts.schedule.rate_at, [], 1)

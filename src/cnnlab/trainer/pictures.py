@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import nn
 
 from cnnlab.errors import UsageError
-from cnnlab.inference.probing import as_seen, image_set, spread
+from cnnlab.inference.probing import balanced_indices, central_view, image_set
 from cnnlab.models import Network
 from cnnlab.models.towers import SplitNetwork
 from cnnlab.reports import page as report
@@ -66,8 +66,8 @@ def probe_of_run(parts: Assembly, checkpoint_title: str, num_images: int) -> Pro
     Test images are never used while a run could still be changed by what is seen.
     """
     store = parts.splits.validation or parts.splits.train
-    see = as_seen(parts.preprocessing, parts.network.input_size_pixels)
-    chosen = spread(store.labels, num_images)
+    see = central_view(parts.preprocessing, parts.network.input_size_pixels)
+    chosen = balanced_indices(store.labels, num_images)
     train = parts.splits.train
     return Probe(
         images=see(store.read(chosen)),
