@@ -75,6 +75,16 @@ class CsvWriter:
         self._file.close()
 
 
+def read_epochs(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a metrics.csv, one per epoch, without empty cells; none without a file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    rows = csv.DictReader(text.splitlines())
+    return [{key: float(cell) for key, cell in row.items() if key and cell} for row in rows]
+
+
 class TensorboardWriter:
     """Event files in the run's own folder; later steps of an earlier start are hidden."""
 
