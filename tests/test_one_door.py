@@ -32,12 +32,14 @@ def uses(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id == "print":
             found.add("print")
+
         elif isinstance(node, ast.Attribute):
             name = ast.unparse(node)
             if name in ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"):
                 found.add("stream")
             if name in ("warnings.warn", "traceback.print_exc", "traceback.print_exception"):
                 found.add(name)
+
         elif isinstance(node, ast.ImportFrom) and node.module == "sys":
             found |= {"stream" for alias in node.names if alias.name in ("stdout", "stderr")}
     return found

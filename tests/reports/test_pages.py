@@ -1,4 +1,4 @@
-"""The pages that evaluations and runs leave behind, with names that try to break out."""
+"""The pages of evaluations and runs, with names that try to inject HTML."""
 
 import json
 
@@ -112,7 +112,7 @@ def test_a_faultless_network_has_no_misses_and_no_pairs():
     perfect = Findings.on(store, count(score(torch.eye(2)[store.labels], store.labels), 2), [])
     assert len(sections.confusion(perfect).parts) == 1
     (text,) = sections.misses(perfect).parts
-    assert text.text == "No image was misjudged."
+    assert text.text == "No image was misclassified."
 
 
 def test_classes_without_images_are_said_to_have_none():
@@ -121,18 +121,20 @@ def test_classes_without_images_are_said_to_have_none():
     assert ["c", "no images", "0"] in [list(row) for row in table.rows]
 
 
-def test_an_evaluation_leaves_page_result_and_probabilities(tmp_path, capsys):
+def test_an_evaluation_writes_page_result_and_probabilities(tmp_path, capsys):
     path = write_checkpoint(tmp_path / "a.safetensors")
     config = config_for(path, path, output=str(tmp_path / "out"), save_probabilities=True)
     verb.run(config, Launch(command="cnnlab evaluate"))
     printed = json.loads(capsys.readouterr().out)
-    left = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert left == [
+
+    written = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert written == [
         "evaluation_validation_center.html",
         "evaluation_validation_center.json",
         "labels.npy",
         "probabilities.npy",
     ]
+
     saved = json.loads((tmp_path / "out" / "evaluation_validation_center.json").read_text())
     assert saved == printed
     page = (tmp_path / "out" / "evaluation_validation_center.html").read_text()
@@ -140,7 +142,7 @@ def test_an_evaluation_leaves_page_result_and_probabilities(tmp_path, capsys):
     assert "Disagreement" in page
 
 
-def test_checkpoints_outside_a_run_leave_nothing(tmp_path, capsys):
+def test_checkpoints_outside_a_run_write_nothing(tmp_path, capsys):
     path = write_checkpoint(tmp_path / "a.safetensors")
     verb.run(config_for(path), Launch(command=""))
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]

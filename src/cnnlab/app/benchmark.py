@@ -38,6 +38,7 @@ def run(config: BenchmarkConfig, launch: Launch) -> int:
 def document(config: BenchmarkConfig, bench: Bench, parts: list[Throughput]) -> dict[str, Any]:
     """Return the measurement as plain data for JSON."""
     rows = [{**asdict(part), "share_of_limit": part.share_of_limit} for part in parts]
+
     return {
         "model": config.model.name,
         "dataset": config.dataset.name,

@@ -29,6 +29,7 @@ def page(
     facts: when and where it was evaluated.
     """
     first: list[Part] = [Text(found.description), sections.errors(found.tally)]
+
     return [
         Section("Figures", [*first, *(Text(line) for line in remarks)]),
         *members,
@@ -45,7 +46,7 @@ def page(
 def ensemble(members: Rows, by_size: Rows, disagreement: Rows) -> list[Section]:
     """Return the members alone, ensembles by size, and how often two members differ."""
     sizes = "Top-1 error of all subsets of that size, equal weights: mean, lowest, highest."
-    share = "Share of images that two members name differently."
+    share = "Share of images that two members classify differently."
     return [
         Section("Members", [Table(*members)]),
         Section("Ensembles by size", [Text(sizes), Table(*by_size)]),

@@ -94,7 +94,7 @@ def confusion(found: Findings) -> Section:
     if len(names) <= charts.MOST_CLASSES:
         parts.append(figure(charts.confusion(matrix, names, "confusion matrix")))
     if pairs := charts.worst_pairs(matrix, names):
-        parts.append(Table(["truth", "answer", "images", "of the class"], pairs))
+        parts.append(Table(["true class", "predicted", "images", "of the class"], pairs))
     return Section("Confusion", parts)
 
 
@@ -134,7 +134,7 @@ def calibration(tally: Tally) -> Section:
 def misses(found: Findings) -> Section:
     """Return the misclassified images of highest confidence."""
     if not found.misses:
-        return Section("Worst misses", [Text("No image was misjudged.")])
+        return Section("Worst misses", [Text("No image was misclassified.")])
     images = [
         (png(image), f"{caption}; image {miss.index}")
         for image, miss, caption in zip(

@@ -52,7 +52,7 @@ def pictures_of_test(found: Findings) -> list[tuple[str, Tensor]]:
         pictures.append(("test/confusion", to_pixels(drawn)))
 
     if found.misses:
-        title = "worst misses: truth, answer, confidence"
+        title = "worst misses: true class, prediction, confidence"
         captions = sections.miss_captions(found)
         sheet = charts.captioned("worst_misses", title, found.missed, captions)
         pictures.append(("test/worst_misses", to_pixels(sheet)))
