@@ -253,7 +253,7 @@ def test_names_of_any_kind_can_be_drawn() -> None:
 
 
 def test_a_page_of_a_run_escapes_what_it_shows(trained: Path) -> None:
-    from cnnlab import report
+    from cnnlab.reports import page as report
 
     page = trained.parent / "page.html"
     part = report.Text("<script>alert(1)</script>")

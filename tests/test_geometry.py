@@ -108,12 +108,6 @@ def test_parameter_formulas_count_what_torch_allocates():
     assert geometry.fc_parameters(84, 10) == _count(nn.Linear(84, 10))
 
 
-def test_multiply_adds_are_one_a_weight_and_position():
-    assert geometry.conv_multiply_adds(1, 6, 5, 28) == 6 * 25 * 28 * 28
-    assert geometry.conv_multiply_adds(96, 256, 5, 27, groups=2) == 256 * 48 * 25 * 27 * 27
-    assert geometry.fc_multiply_adds(4096, 1000) == 4_096_000
-
-
 def test_formula_shows_the_numbers_put_in():
     window = Window(11, stride=4, padding=2)
     assert window.formula(224) == "floor((224 + 2·2 - 1·(11 - 1) - 1)/4 + 1) = 55"

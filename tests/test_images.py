@@ -103,7 +103,7 @@ def test_resize_equals_pillow_to_one_level(size: int) -> None:
     assert np.abs(found - expected).max() <= 1
 
 
-def test_resize_of_batches_in_either_memory_order_is_the_same() -> None:
+def test_resize_of_batches_in_either_memory_format_is_the_same() -> None:
     images = random_images(3, 3, 20, 20)
     last = images.contiguous(memory_format=torch.channels_last)
     assert torch.equal(pixels.resize(images, 9), pixels.resize(last, 9))
@@ -115,7 +115,7 @@ def test_resize_to_the_same_size_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(10, 30), (30, 10), (500, 33), (10, 10), (7, 8)])
-def test_shorter_side_then_central_square(height: int, width: int) -> None:
+def test_shorter_side_then_center_crop(height: int, width: int) -> None:
     column = torch.arange(width).expand(height, width) * (255 // width)
     square = pixels.resize_shorter_side(column[None, None].to(torch.uint8), 8)
     assert square.shape == (1, 1, 8, 8)
@@ -123,16 +123,16 @@ def test_shorter_side_then_central_square(height: int, width: int) -> None:
     assert abs(center - column.float().mean()) <= 255 / min(height, width)
 
 
-def test_grey_is_repeated_and_colour_is_weighted() -> None:
-    grey, colour = random_images(2, 1, 4, 4), random_images(2, 3, 4, 4)
-    assert torch.equal(pixels.to_channels(grey, 3), torch.cat([grey] * 3, dim=1))
-    np.testing.assert_array_equal(pixels.to_channels(colour, 1), reference.to_grey(colour.numpy()))
-    assert pixels.to_channels(colour, 3) is colour
+def test_gray_is_repeated_and_color_is_weighted() -> None:
+    gray, color = random_images(2, 1, 4, 4), random_images(2, 3, 4, 4)
+    assert torch.equal(pixels.to_channels(gray, 3), torch.cat([gray] * 3, dim=1))
+    np.testing.assert_array_equal(pixels.to_channels(color, 1), reference.to_gray(color.numpy()))
+    assert pixels.to_channels(color, 3) is color
 
 
-def test_grey_survives_the_way_to_colour_and_back() -> None:
-    grey = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
-    assert torch.equal(pixels.to_channels(pixels.to_channels(grey, 3), 1), grey)
+def test_gray_survives_the_way_to_color_and_back() -> None:
+    gray = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    assert torch.equal(pixels.to_channels(pixels.to_channels(gray, 3), 1), gray)
 
 
 def test_nothing_is_changed_in_place() -> None:
@@ -145,7 +145,7 @@ def test_nothing_is_changed_in_place() -> None:
     assert torch.equal(images, before)
 
 
-def test_an_image_becomes_a_batch_in_its_own_memory_order() -> None:
+def test_an_image_becomes_a_batch_in_its_own_memory_format() -> None:
     turned = random_images(1, 3, 50, 70)[0].permute(1, 2, 0).contiguous().permute(2, 0, 1)
     batch = pixels.as_batch(turned)
     assert torch.equal(batch, turned[None])

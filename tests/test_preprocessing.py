@@ -16,7 +16,7 @@ def random_images(*shape: int) -> torch.Tensor:
     return torch.randint(0, 256, shape, dtype=torch.uint8)
 
 
-def test_digits_get_a_black_border_and_keep_their_pixels() -> None:
+def test_digits_get_black_padding_and_keep_their_pixels() -> None:
     digits = random_images(3, 1, 28, 28)
     prepared = preprocessing().prepare(digits)
     assert prepared.shape == (3, 1, 32, 32)
@@ -49,7 +49,7 @@ def test_normalize_equals_the_formula(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 @pytest.mark.parametrize("mean_shape", [(3,), (3, 12, 12)])
 @pytest.mark.parametrize("divides", [True, False])
-def test_both_memory_orders_give_the_same_numbers(
+def test_both_memory_formats_give_the_same_numbers(
     dtype: torch.dtype, mean_shape: tuple[int, ...], divides: bool
 ) -> None:
     std = torch.tensor([60.0, 50.0, 55.0]) if divides else torch.ones(3)
@@ -71,7 +71,7 @@ def test_normalize_changes_nothing_in_place() -> None:
     assert torch.equal(images, before)
 
 
-def test_a_per_pixel_mean_is_cut_to_its_centre() -> None:
+def test_a_per_pixel_mean_is_center_cropped() -> None:
     mean = torch.rand(3, 10, 10) * 255
     whole = Preprocessing(3, 10, 0, mean, torch.ones(3))
     images = random_images(2, 3, 6, 6)

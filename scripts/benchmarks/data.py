@@ -26,9 +26,10 @@ from cnnlab.app.prepare import recipe_for, sources_for
 from cnnlab.config.data import CropMirrorConfig, DownloadConfig, FolderConfig
 from cnnlab.config.verbs.prepare import PrepareConfig
 from cnnlab.data.augment import build_augment
-from cnnlab.data.building import Builder, Tolerance
+from cnnlab.data.building import Builder
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.prepared import open_splits
+from cnnlab.data.recipe import Tolerance
 from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.store import Store, SubsetStore
 from cnnlab.data.stream import Batch, InOrder, Stream

@@ -1,4 +1,4 @@
-"""LeNet-5's first layers in turn and together (models/merged.py): the parts, and whole steps."""
+"""LeNet-5's first layers in turn and together (cpu/fusion.py): the parts, and whole steps."""
 
 import json
 import statistics
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from work import our_parts
 
-from cnnlab.models import merged
+from cnnlab.cpu import fusion
 
 
 def in_turn(maps: Tensor, modules: list[nn.Module]) -> Tensor:
@@ -46,9 +46,9 @@ def parts(batch_size: int) -> dict[str, Action]:
     maps_last = maps.contiguous(memory_format=last).requires_grad_()
     pairs = {
         "C1, S2, ReLU in turn": forward_and_back(in_turn, images, c1),
-        "C1, S2, ReLU together": forward_and_back(merged.convolve_pool_rectify, images, c1),
+        "C1, S2, ReLU together": forward_and_back(fusion.convolve_pool_rectify, images, c1),
         "C3 in turn": forward_and_back(in_turn, maps_last, c3),
-        "C3 together": forward_and_back(merged.convolve_few_maps, maps.requires_grad_(), c3),
+        "C3 together": forward_and_back(fusion.convolve_few_maps, maps.requires_grad_(), c3),
     }
     ways = {f"{name}, forward": forward for name, (forward, _) in pairs.items()}
     return ways | {f"{name}, back": back for name, (_, back) in pairs.items()}
@@ -61,7 +61,7 @@ def step(batch_size: int, together: bool) -> Action:
     network.train()
 
     def advance() -> None:
-        merged.pay = lambda images: together
+        fusion.is_faster_for = lambda images: together
         images, labels = next(batches)
         optimizer.zero_grad()
         F.cross_entropy(network(images), labels).backward()

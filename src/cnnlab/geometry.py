@@ -1,6 +1,6 @@
-"""What the lecture computes by hand: output sizes, receptive fields, parameters, multiply-adds.
+"""The lecture's arithmetic of layers: output sizes, receptive fields, numbers of parameters.
 
-Integers only, no torch. All maps are square; a `size` is their side in pixels.
+Integers only, no torch. All maps are square; `size` is their height and width in pixels.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Window:
-    """A kernel of a convolution or a pooling layer and the way it moves; all in pixels.
+    """The window of a convolution or pooling layer; all in pixels.
 
-    ceil: round the number of positions up, so that the last window may hang over the bottom and
-    right edge, as in the 2012 source code; otherwise down, as the lecture's formula does.
+    ceil: round the number of positions up, so that the last window may extend beyond the bottom and
+    right edge, as in the 2012 source code; otherwise down, as in the lecture's formula.
     """
 
     kernel: int
@@ -31,12 +31,12 @@ class Window:
         return output_size(size, self.kernel, self.stride, self.padding, self.dilation, self.ceil)
 
     def overhang(self, size: int) -> int:
-        """Return by how many pixels the last window hangs over the bottom or right edge."""
+        """Return how many pixels the last window extends beyond the bottom or right edge."""
         span = (self.output_size(size) - 1) * self.stride + self.extent
         return max(0, span - size - 2 * self.padding)
 
     def formula(self, size: int) -> str:
-        """Return the lecture's formula with the numbers put in."""
+        """Return the lecture's formula for the output size, with numbers."""
         rounding = "ceil" if self.ceil else "floor"
         inner = f"({size} + 2·{self.padding} - {self.dilation}·({self.kernel} - 1) - 1)"
         return f"{rounding}({inner}/{self.stride} + 1) = {self.output_size(size)}"
@@ -47,7 +47,7 @@ def output_size(
 ) -> int:
     """Return H' = floor((H + 2P - D(K - 1) - 1) / S + 1), with ceil in place of floor if asked.
 
-    In the ceil form a window that would begin behind the last pixel is left out, as in torch.
+    With ceil, a window that would start beyond the last pixel is left out, as in torch.
     Returns 0 when the window does not fit at all.
     Source: the lecture, convolutional layer and pooling summaries; `ceil` from the 2012 source.
     """
@@ -59,7 +59,7 @@ def output_size(
 
 
 def trace_sizes(size: int, windows: Mapping[str, Window]) -> dict[str, int]:
-    """Return the output size behind each named window, in order, for an input of `size`."""
+    """Return the output size after each named window, in order, for an input of `size`."""
     sizes = {}
     for name, window in windows.items():
         size = window.output_size(size) if size > 0 else 0
@@ -77,10 +77,10 @@ def smallest_input(windows: Mapping[str, Window]) -> int:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The input pixels that a unit sees, per side.
+    """The receptive field of a unit: the input pixels that it depends on, along one side.
 
-    jump_pixels: between the fields of neighbouring units; 0 when every unit sees everything.
-    start_pixels: column at which the field of the first unit begins, negative under padding.
+    jump_pixels: distance between the fields of neighboring units; 0 when each sees the whole image.
+    start_pixels: first column of the field of the first unit, negative with padding.
     """
 
     size_pixels: int = 1
@@ -88,7 +88,7 @@ class ReceptiveField:
     start_pixels: int = 0
 
     def through(self, window: Window) -> "ReceptiveField":
-        """Return the field one layer up: it grows by (extent - 1) jumps, the jump by the stride."""
+        """Return the field after `window`: (extent - 1) jumps larger, the jump times `stride`."""
         grown = self.size_pixels + (window.extent - 1) * self.jump_pixels
         start = self.start_pixels - window.padding * self.jump_pixels
         return ReceptiveField(grown, self.jump_pixels * window.stride, start)
@@ -107,15 +107,3 @@ def conv_parameters(in_channels: int, out_channels: int, kernel: int, groups: in
 def fc_parameters(in_features: int, out_features: int) -> int:
     """Return M N weights + M biases."""
     return out_features * in_features + out_features
-
-
-def conv_multiply_adds(
-    in_channels: int, out_channels: int, kernel: int, out_size: int, groups: int = 1
-) -> int:
-    """Return the weights of one kernel times its positions: C_out (C_in / groups) K^2 H' W'."""
-    return out_channels * (in_channels // groups) * kernel**2 * out_size**2
-
-
-def fc_multiply_adds(in_features: int, out_features: int) -> int:
-    """Return one multiply-add a weight."""
-    return in_features * out_features

@@ -1,7 +1,7 @@
-"""Batch functions on pixels: [N,C,H,W] in, [N,C,H,W] out, on the device of the images.
+"""Pure batch functions on pixels: [N,C,H,W] in, [N,C,H,W] out, on the images' device.
 
-Pure: nothing is drawn here and nothing is changed in place. No function loops over images, but
-where large ones are copied on a CPU: each is then a few long runs of memory.
+Nothing is random, nothing happens in place. Only copies of large images on a CPU loop over images:
+each is then a few long runs of memory.
 """
 
 import torch
@@ -9,15 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _LARGE_BYTES = 1 << 16
-"""Of one image. Copying such images one by one is twice as fast as an index of all their rows;
-for small ones the loop is the slower."""
+"""Per image. From this size on, copying images one by one is twice as fast as indexing the rows of
+all; below, the loop is slower."""
 
 
 def as_batch(image: Tensor) -> Tensor:
-    """[C,H,W] -> [1,C,H,W], a view in the same memory order.
+    """[C,H,W] -> [1,C,H,W], a view in the same memory format.
 
-    image[None] hides from torch that an image's channels lie together: resizing it is then 1.3
-    times slower, and what comes out lies in another order and must be turned once more.
+    Of image[None] torch does not know that it is channels_last: resizing is then 1.3 times slower,
+    and the result has another memory format.
     """
     return image.permute(1, 2, 0)[None].permute(0, 3, 1, 2)
 
@@ -32,8 +32,8 @@ def pad(images: Tensor, pixels: int, value: float = 0) -> Tensor:
 def center_crop(images: Tensor, size: int) -> Tensor:
     """Return a view of the central size×size pixels, at offset round((side - size) / 2).
 
-    Half pixels go to the even offset, as in torchvision, so that published centre-crop figures
-    mean the same pixels here.
+    Half pixels go to the even offset, as in torchvision, so that published center-crop accuracies
+    refer to the same pixels.
     """
     height, width = images.shape[-2:]
     assert size <= min(height, width), f"cannot cut {size} pixels out of {height}x{width}"
@@ -42,20 +42,22 @@ def center_crop(images: Tensor, size: int) -> Tensor:
 
 
 def crop(images: Tensor, corners: Tensor, size: int, mirrored: Tensor | None = None) -> Tensor:
-    """Cut one size×size window out of each image, and reflect those that are flagged.
+    """Crop one size×size window out of each image, and mirror those that are flagged.
 
     corners: int64 [N,2], (top, left) of each window, all inside the image. mirrored: bool [N] or
-    None; `mirror` of the windows does the same, with one copy more. The result is in
-    channels_last order. Each row of a window is one run of memory, so all rows of all windows are
-    a single index_select: 15 to 40 times faster than indexing pixel by pixel.
+    None; the same as `mirror` afterwards, with one copy less. The result is channels_last. Each
+    row of a window is one run of memory, so all rows of all windows are a single index_select: 15
+    to 40 times faster than indexing pixel by pixel.
     """
     num, channels, height, width = images.shape
     if num == 0:  # one of several processes may have no row of a short last batch
         return images.new_empty(0, channels, size, size)
+
     if _are_copied_one_by_one(images, size * size):
         places = zip(images.permute(0, 2, 3, 1), corners.tolist(), strict=True)
         cut = [one[top : top + size, left : left + size] for one, (top, left) in places]
         return _stack(cut, mirrored)
+
     lines = images.permute(0, 2, 3, 1).contiguous().view(-1)
     runs = lines.unfold(0, size * channels, channels)  # a view: the run that starts at each pixel
     first_row = torch.arange(num, device=images.device) * height + corners[:, 0]
@@ -69,14 +71,16 @@ def crop(images: Tensor, corners: Tensor, size: int, mirrored: Tensor | None = N
 def mirror(images: Tensor, flags: Tensor) -> Tensor:
     """Reflect left to right the images whose flag is set. flags: bool [N].
 
-    The CPU copies whole images, five times faster than choosing pixel by pixel; a GPU chooses, as
-    counting the flags would make the host wait for it.
+    A CPU copies whole images, five times faster than torch.where; on a GPU, counting the flags
+    would synchronize.
     """
     if images.device.type != "cpu":
         return torch.where(flags[:, None, None, None], images.flip(-1), images)
+
     lines, flagged = images.permute(0, 2, 3, 1), flags.nonzero()[:, 0]
     if _are_copied_one_by_one(images, lines.shape[1] * lines.shape[2]):
         return _stack(list(lines), flags)
+
     order = torch.arange(len(images))
     order[flagged] = torch.arange(len(images), len(images) + len(flagged))
     both = torch.cat([lines, lines.index_select(0, flagged).flip(2)])
@@ -84,7 +88,7 @@ def mirror(images: Tensor, flags: Tensor) -> Tensor:
 
 
 def _stack(lines: list[Tensor], mirrored: Tensor | None) -> Tensor:
-    """Copy images [H,W,C] into one [N,C,H,W] in channels_last order, the flagged ones reflected."""
+    """Copy images [H,W,C] into a channels_last [N,C,H,W], the flagged ones reflected."""
     if mirrored is not None:
         pairs = zip(lines, mirrored.tolist(), strict=True)
         lines = [one.flip(1) if flag else one for one, flag in pairs]
@@ -111,9 +115,9 @@ def resize(images: Tensor, size: int | tuple[int, int], kernel: str = "bilinear"
 
 
 def resize_shorter_side(images: Tensor, size: int, kernel: str = "bilinear") -> Tensor:
-    """Resize so that the shorter side is `size` and cut the central square out of the rest.
+    """Resize the shorter side to `size`, then center-crop a square.
 
-    Source: Krizhevsky et al. 2012, section 2; the longer side is rounded to whole pixels.
+    Source: Krizhevsky et al. 2012, section 2; the longer side is rounded to pixels.
     """
     height, width = images.shape[-2:]
     if height <= width:
@@ -124,7 +128,7 @@ def resize_shorter_side(images: Tensor, size: int, kernel: str = "bilinear") -> 
 
 
 def to_channels(images: Tensor, channels: int) -> Tensor:
-    """Repeat grey images to `channels`; turn colour into grey by the weights of ITU-R BT.601."""
+    """Repeat gray images to `channels`; convert color to gray by the weights of ITU-R BT.601."""
     found = images.shape[1]
     if found == channels:
         return images
@@ -132,12 +136,12 @@ def to_channels(images: Tensor, channels: int) -> Tensor:
         return images.expand(-1, channels, -1, -1).contiguous()
     assert (found, channels) == (3, 1), f"no conversion from {found} to {channels} channels"
     weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
-    grey = (images.float() * weights).sum(1, keepdim=True)
-    return grey.round_().to(torch.uint8) if images.dtype == torch.uint8 else grey
+    gray = (images.float() * weights).sum(1, keepdim=True)
+    return gray.round_().to(torch.uint8) if images.dtype == torch.uint8 else gray
 
 
 def affine(images: Tensor, matrices: Tensor) -> Tensor:
-    """Look up each output pixel at an affine place of its image: bilinear, black outside.
+    """Warp each image by an affine map: bilinear, black outside.
 
     matrices: float [N,2,3]; (x, y) of the input = matrix @ (x, y, 1) of the output, both in
     [-1, 1] from edge to edge, x to the right and y downwards. Returns float32 [N,C,H,W].
@@ -147,7 +151,7 @@ def affine(images: Tensor, matrices: Tensor) -> Tensor:
 
 
 def resized_boxes(images: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Resize a box of each image to size×size: bilinear between pixel centres, no antialiasing.
+    """Resize a box of each image to size×size: bilinear between pixel centers, no antialiasing.
 
     boxes: float [N,4], (top, left, height, width) in pixels, inside the image. Returns float32.
     """
@@ -162,5 +166,5 @@ def resized_boxes(images: Tensor, boxes: Tensor, size: int) -> Tensor:
 
 
 def shift_colors(images: Tensor, shifts: Tensor) -> Tensor:
-    """Add float [N,C] levels to all pixels of each image; nothing is clipped. Returns float32."""
+    """Add float [N,C] levels to all pixels of each image; without clipping. Returns float32."""
     return images.float() + shifts[:, :, None, None]

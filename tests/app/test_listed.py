@@ -42,7 +42,7 @@ def trained(untidy: Path) -> tuple[Path, Outcome]:
 
 NOTES = {
     "train": "left out: 1 in a hidden folder (cat/.ipynb_checkpoints)",
-    "test": "left out: 1 not an image by its ending (dog/list.csv)",
+    "test": "left out: 1 file without an image extension (dog/list.csv)",
 }
 
 

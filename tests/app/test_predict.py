@@ -106,7 +106,7 @@ def test_bad_files_are_named_and_the_rest_is_predicted(checkpoint, tmp_path, cap
     found = json.loads(printed.out)
     assert [Path(image["path"]).name for image in found["images"]] == ["b.png"]
     assert [Path(bad["path"]).name for bad in found["failed"]] == ["a.png", "c.jpg"]
-    assert printed.err.splitlines()[0].endswith("1 not an image by its ending (notes.txt)")
+    assert printed.err.splitlines()[0].endswith("1 file without an image extension (notes.txt)")
     assert len(printed.err.splitlines()) == 3
     assert ".cpp" not in printed.err  # no path of the machine that built the decoder
 

@@ -33,7 +33,7 @@ def test_prepare_then_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "train: 64 images" in said
     assert f"dataset.root={output}" in said
     assert prepare(root, output, verify=True) == 0
-    assert "every digest is right" in capsys.readouterr().out
+    assert "every digest is correct" in capsys.readouterr().out
     shard = output / "train_00000.npy"
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     with pytest.raises(DataError, match=r"train_00000\.npy"):
@@ -151,7 +151,7 @@ def test_a_request_to_stop_keeps_what_is_done(
     code, error = main(words), capsys.readouterr().err
     building = tmp_path / "store.building" / "journal.npz"
     assert code == 143, error
-    assert "go on with the same command" in error
+    assert "continue with the same command" in error
     assert "Traceback" not in error
     assert building.exists()
     assert not output.exists()

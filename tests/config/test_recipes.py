@@ -33,7 +33,7 @@ SEEN: dict[str, tuple[int, int]] = {
 """Channels and classes of each set; those of `folder` and `store` are their owner's."""
 
 NOT_TOGETHER = {
-    ("lenet5_1998", name): f"ten bitmaps, one a class; the set has {classes} classes"
+    ("lenet5_1998", name): f"ten bitmaps, one per class; the set has {classes} classes"
     for name, (_, classes) in SEEN.items()
     if classes != 10
 }

@@ -81,9 +81,11 @@ def matlab_element(kind: int, content: bytes) -> bytes:
     return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
 
 
-def matlab_matrix(class_number: int, dimensions: tuple[int, int], *parts: bytes) -> bytes:
+def matlab_matrix(
+    class_number: int, dimensions: tuple[int, int], *parts: bytes, name: bytes = b""
+) -> bytes:
     head = matlab_element(6, struct.pack("<II", class_number, 0))
-    head += matlab_element(5, struct.pack("<ii", *dimensions)) + matlab_element(1, b"")
+    head += matlab_element(5, struct.pack("<ii", *dimensions)) + matlab_element(1, name)
     return matlab_element(14, head + b"".join(parts))
 
 
@@ -97,7 +99,7 @@ def write_devkit(root: Path, id_field: str = "ILSVRC2012_ID") -> Path:
         for text in (synset, f"words of {synset}"):
             codes = text.encode("utf-16-le")
             parts.append(matlab_matrix(4, (1, len(text)), matlab_element(4, codes)))
-    table = matlab_matrix(2, (len(CHALLENGE_NUMBERS), 1), *parts)
+    table = matlab_matrix(2, (len(CHALLENGE_NUMBERS), 1), *parts, name=b"synsets")
     packed = zlib.compress(table)
     content = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
     (root / "data").mkdir()

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from cnnlab import data
 from cnnlab.app.prepare import recipe_for, sources_for
 from cnnlab.config.verbs.prepare import PrepareConfig
 from cnnlab.data import manifest
-from cnnlab.data.building import Builder, Recipe, Tolerance
+from cnnlab.data.building import Builder
 from cnnlab.data.prepared import open_splits
+from cnnlab.data.recipe import Recipe, Tolerance
 from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, CnnlabError, DataError, ResourceError
 from tests.data.pictures import write_train_and_test
@@ -34,11 +36,17 @@ def config_for(root: Path, **changes) -> PrepareConfig:
     return prepare_config(dataset, **changes)
 
 
-def builder(root: Path, output: Path, num_threads: int = 1, **changes) -> Builder:
+def builder(
+    root: Path,
+    output: Path,
+    num_threads: int = 1,
+    progress: Callable[[int], None] = lambda num_done: None,
+    **changes,
+) -> Builder:
     config = config_for(root, num_threads=num_threads, **changes)
     sources = sources_for(data.load(config.dataset), config)
     recipe: Recipe = replace(recipe_for(config), shard_bytes=SMALL_SHARD_BYTES)
-    return Builder(sources, recipe, output, Workers(num_threads))
+    return Builder(sources, recipe, output, Workers(num_threads), progress)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -121,7 +129,7 @@ def test_a_changed_source_or_recipe_is_told_and_nothing_overwritten(
 
 def test_an_output_that_is_something_else_is_left_alone(root: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(BusyError, match="is no Store"):
+    with pytest.raises(BusyError, match="is not a Store"):
         builder(root, tmp_path).run(STRICT)
     assert contents(tmp_path) == {"mine.txt": b"mine"}
 
@@ -237,7 +245,7 @@ def test_a_shard_cut_short_after_the_store_was_opened_is_refused_before_it_is_ma
     store = open_splits(folder).train
     shard = folder / store._entry.shards[1].name
     os.truncate(shard, shard.stat().st_size // 2)
-    with pytest.raises(DataError, match="bytes, announced") as caught:
+    with pytest.raises(DataError, match="bytes, expected") as caught:
         store.read(torch.arange(len(store)))
     assert str(shard) in caught.value.where
 
@@ -268,8 +276,7 @@ def test_an_interrupted_preparation_goes_on_to_the_same_bytes(
         if done >= num_done:
             raise StopError
 
-    interrupted = builder(root, tmp_path / "store")
-    interrupted._progress = stop
+    interrupted = builder(root, tmp_path / "store", progress=stop)
     with pytest.raises(StopError):
         interrupted.run(STRICT)
     assert not (tmp_path / "store").exists()
@@ -355,8 +362,11 @@ def test_a_kill_between_the_last_two_steps_only_leaves_the_renaming(
 
 
 def test_training_never_opens_a_half_made_store(root: Path, tmp_path: Path) -> None:
-    interrupted = builder(root, tmp_path / "store")
-    interrupted._progress = lambda done: (_ for _ in ()).throw(StopError) if done > 30 else None
+    def stop(done: int) -> None:
+        if done > 30:
+            raise StopError
+
+    interrupted = builder(root, tmp_path / "store", progress=stop)
     with pytest.raises(StopError):
         interrupted.run(STRICT)
     for folder in ("store", "store.building"):

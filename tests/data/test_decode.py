@@ -284,7 +284,7 @@ def animation(kind: str) -> bytes:
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "empty file"),
-    "text": (lambda: b"hello world", "no image that is known"),
+    "text": (lambda: b"hello world", "no image of a known format"),
     "a web page": (lambda: b"<!DOCTYPE html><html>404</html>", "a web page"),
     "a drawing": (lambda: b"<?xml version='1.0'?><svg/>", "a drawing"),
     "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
@@ -345,7 +345,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "a png that ends in a chunk": (lambda: PNG[:-16], "IDAT is cut off"),
     "one clear color of 16 bits": (
         lambda: png_of(16, 2, bytes(12), bytes(6), width=2),
-        "clear color of 16 bits",
+        "transparent color of 16 bits",
     ),
     "float pixels": (float_tiff, "32-bit pixels"),
     "32-bit integers": (int_tiff, "32-bit pixels"),
@@ -357,8 +357,11 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: encoded(Image.new("1", (9400, 9400)), "PNG"),
         "more than 50,000,000 pixels",
     ),
-    "1x5000": (lambda: encoded(Image.new("RGB", (5000, 1)), "PNG"), "longer than 20 times"),
-    "5000x1 jpeg": (lambda: encoded(Image.new("RGB", (1, 5000)), "JPEG"), "longer than 20 times"),
+    "1x5000": (lambda: encoded(Image.new("RGB", (5000, 1)), "PNG"), "aspect ratio above 20:1"),
+    "5000x1 jpeg": (
+        lambda: encoded(Image.new("RGB", (1, 5000)), "JPEG"),
+        "aspect ratio above 20:1",
+    ),
     "a numpy array": (lambda: b"\x93NUMPY" + bytes(200), "no image"),
     "zeros": (lambda: bytes(5000), "no image"),
 }

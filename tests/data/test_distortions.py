@@ -90,9 +90,11 @@ def test_principal_components_equal_numpys_of_all_pixels() -> None:
         0, 256, (70, 13, 11, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     )
     images[..., 1] = images[..., 0] // 2 + images[..., 1] // 2
+
     sums = Sums.empty((13, 11, 3))
     for part in images.split(17):
         sums.add(part)
+
     values, vectors = principal_components(sums.statistics().covariance)
     expected = reference_moments.principal_components(images.numpy())
     np.testing.assert_allclose(values, expected[0], rtol=1e-9)
@@ -166,18 +168,20 @@ def test_the_step_alone_decides_and_processes_agree(name: str) -> None:
     torch.testing.assert_close(second, whole[3:], atol=1e-4, rtol=0)
 
 
-def test_the_source_of_2012_draws_once_for_32_neighbours_and_divides() -> None:
+def test_the_source_of_2012_draws_once_for_32_neighbors_and_divides() -> None:
     config = augment_config(
         "alexnet", crop_pixels=8, images_per_draw=32, color_divides=True, color_strength=0.1
     )
     augment = build_augment(config, mirror_allowed=True, statistics=lambda: STATISTICS)
     images = random_images(1).expand(70, -1, -1, -1)
+
     found = augmented(augment, images, generator())
     paper = augment_config("alexnet", crop_pixels=8, images_per_draw=32)
     plain = build_augment(paper, mirror_allowed=True, statistics=lambda: STATISTICS)
     mean = pixels.center_crop(STATISTICS.mean_image.float().permute(2, 0, 1), 8)
     expected = mean + (augmented(plain, images, generator()) - mean) / 1.1
     torch.testing.assert_close(found, expected)
+
     none = augment_config("alexnet", crop_pixels=8, images_per_draw=32, color_scale="none")
     cut = augmented(build_augment(none, mirror_allowed=True), images, generator())
     for chunk in cut.split(32):

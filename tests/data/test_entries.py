@@ -57,13 +57,13 @@ LEFT_OUT: dict[str, tuple[Reason, int, Callable[[Path], object]]] = {
         1,
         lambda root: write_picture(root / "__MACOSX" / "cat" / "0.png"),
     ),
-    "notes": (Reason.ENDING, 1, lambda root: (root / "cat" / "notes.txt").write_text("x")),
+    "notes": (Reason.EXTENSION, 1, lambda root: (root / "cat" / "notes.txt").write_text("x")),
     "a list beside the classes": (
-        Reason.ENDING,
+        Reason.EXTENSION,
         1,
         lambda root: (root / "labels.csv").write_text("x"),
     ),
-    "a pipe": (Reason.ENDING, 1, lambda root: os.mkfifo(root / "cat" / "pipe")),
+    "a pipe": (Reason.EXTENSION, 1, lambda root: os.mkfifo(root / "cat" / "pipe")),
     "pictures of no class": (Reason.LOOSE, 1, lambda root: write_picture(root / "loose.png")),
     "an empty folder in a class": (Reason.EMPTY, 1, lambda root: (root / "cat" / "new").mkdir()),
     "a link to its own class": (Reason.LOOP, 1, lambda root: (root / "cat" / "up").symlink_to(".")),
@@ -159,7 +159,7 @@ def test_a_folder_of_two_classes_is_refused(tmp_path: Path, link: str, target: s
 
 def test_a_class_whose_link_lost_its_target_is_refused(tmp_path: Path) -> None:
     root = write_two_classes(tmp_path / "pictures")
-    with pytest.raises(DataError, match="link to nothing among the classes: emu"):
+    with pytest.raises(DataError, match="broken link among the classes: emu"):
         follow(root, "emu", tmp_path / "unplugged")
 
 
@@ -225,7 +225,7 @@ def test_a_class_without_images_says_what_lies_there_instead(tmp_path: Path) -> 
     (root / "emu" / "photo.heic").write_text("x")
     with pytest.raises(DataError, match="1 classes without images: emu") as caught:
         list_class_folders(root)
-    assert "1 not an image by its ending (emu/photo.heic)" in caught.value.where
+    assert "1 file without an image extension (emu/photo.heic)" in caught.value.where
     with pytest.raises(DataError, match="no pictures") as caught:
         picture_files([str(root / "emu")])
     assert "photo.heic" in caught.value.where

@@ -107,7 +107,7 @@ def test_hidden_and_other_files_are_not_images_and_are_counted(tmp_path: Path) -
     train = load(tmp_path).train
     assert len(train) == 64
     assert "2 hidden (class_0/.hidden.jpg, ...)" in train.describe()
-    assert "1 not an image by its ending (class_0/notes.txt)" in train.describe()
+    assert "1 file without an image extension (class_0/notes.txt)" in train.describe()
 
 
 def test_subfolders_belong_to_their_class(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_tracks_of_two_classes_are_two_tracks(root: Path) -> None:
 
 def test_a_set_of_another_size_is_told(root: Path) -> None:
     splits = data.load(dataset_config("gtsrb", root=str(root)))
-    assert "430 images: no published size" in splits.train.describe()
+    assert "430 images: not a published size" in splits.train.describe()
 
 
 @pytest.mark.parametrize(("num_images", "words"), [(39_209, "final"), (26_640, "2011 online")])
@@ -106,8 +106,8 @@ def test_what_is_no_image_of_the_set_is_counted(small: Path) -> None:
     (images / "thumbnails").mkdir()
     splits = data.load(dataset_config("gtsrb", root=str(small)))
     assert "GT-final_test.test.csv" in splits.test.note
-    assert "1 folder beside" in splits.test.note
-    assert "43 not images by their ending (00000/GT-00000.csv, ...)" in splits.train.note
+    assert "1 unrelated folder" in splits.test.note
+    assert "43 files without an image extension (00000/GT-00000.csv, ...)" in splits.train.note
 
 
 def test_too_few_tracks_for_a_validation_part_are_refused(small: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from cnnlab import data
-from cnnlab.data import imagenet, matlab
+from cnnlab.data import imagenet
 from cnnlab.errors import DataError
 from tests.data.pictures import CHALLENGE_NUMBERS, SYNSETS, write_devkit, write_imagenet
 from tests.data.settings import dataset_config
@@ -167,8 +167,11 @@ ROWS = [f"ILSVRC2012_val_{k:08d},{SYNSETS[label]} 1 2 3 4" for k, label in enume
         (ROWS[1:], "1 files have no row: ILSVRC2012_val_00000001.JPEG"),
         ([*ROWS, f"ILSVRC2012_val_00000009,{SYNSETS[0]} 1 2 3 4"], "1 rows have no file"),
         ([*ROWS, f"ILSVRC2012_val_00000002,{SYNSETS[0]} 1 2 3 4"], "different labels"),
-        ([*ROWS[1:], "ILSVRC2012_val_00000001"], "a line without image and class"),
-        ([*ROWS[1:], "ILSVRC2012_val_00000001,n99999999 1 2 3 4"], "no label that training knows"),
+        ([*ROWS[1:], "ILSVRC2012_val_00000001"], "a line without an image and its class"),
+        (
+            [*ROWS[1:], "ILSVRC2012_val_00000001,n99999999 1 2 3 4"],
+            "label that training does not have",
+        ),
     ],
 )
 def test_a_solution_list_that_does_not_fit_is_refused(
@@ -250,12 +253,15 @@ def test_a_synset_with_two_descriptions_is_refused(tmp_path: Path) -> None:
 def test_a_damaged_devkit_is_refused(tmp_path: Path) -> None:
     write_devkit(tmp_path)
     path = tmp_path / "data" / "meta.mat"
-    assert matlab.read_synsets(path, "ILSVRC2012_ID") == CHALLENGE_NUMBERS
+    assert imagenet.read_synsets(path, "ILSVRC2012_ID") == CHALLENGE_NUMBERS
     whole = path.read_bytes()
-    for damaged in (whole[:-20], whole[:100], b"", whole[:150] + bytes(40) + whole[190:]):
+    foreign = (b"<!doctype html>" * 20, whole[:124] + b"\x00\x02IM" + whole[128:])
+    too_large = whole + bytes(16 << 20)
+    broken = (whole[:-20], whole[:100], b"", whole[:150] + bytes(40) + whole[190:])
+    for damaged in (*broken, *foreign, too_large):
         path.write_bytes(damaged)
         with pytest.raises(DataError, match=r"meta\.mat"):
-            matlab.read_synsets(path, "ILSVRC2012_ID")
+            imagenet.read_synsets(path, "ILSVRC2012_ID")
 
 
 def test_a_missing_folder_names_the_layout(tmp_path: Path) -> None:

@@ -59,10 +59,12 @@ def test_chunks_give_the_same_numbers_as_the_whole_batch(
     inputs = inputs_of(name, channels)
     batch = batch_of(images, rank_slice)
     whole = inputs(batch)
+
     assert inputs._images_per_chunk(images) > 23
     side = whole.shape[-1]
     monkeypatch.setattr(module, "_CHUNK_BYTES", 5 * channels * side * side * 4)
     assert inputs._images_per_chunk(images) == 5
+
     found = inputs(batch)
     assert torch.equal(found, whole)
     orders = [each.is_contiguous(memory_format=torch.channels_last) for each in (found, whole)]

@@ -83,7 +83,12 @@ def test_another_table_is_refused(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
-def test_numbers_of_one_to_three_digits_are_parsed(ending: str) -> None:
-    numbers = np.random.default_rng(0).integers(0, 256, (3, 785))
+def test_numbers_of_one_to_three_digits_are_parsed(tmp_path: Path, ending: str) -> None:
+    numbers = np.random.default_rng(0).integers(0, 256, (5000, 785))
+    numbers[:, -1] = np.arange(5000) % 10
     text = "\n".join(",".join(map(str, row)) for row in numbers) + ending
-    np.testing.assert_array_equal(mnist5k.parse_table(text.encode()), numbers)
+    path = tmp_path / "digits.csv.gz"
+    path.write_bytes(gzip.compress(text.encode(), 1))
+    images, labels = mnist5k.read_digits(path)
+    np.testing.assert_array_equal(images.reshape(5000, -1), numbers[:, :-1])
+    np.testing.assert_array_equal(labels, numbers[:, -1])

@@ -8,7 +8,7 @@ from tests.reference import moments as reference
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("num", "side"), [(1, 1), (3, 40), (700, 5)])
-def test_sums_equal_those_of_whole_numbers(num: int, side: int, channels: int) -> None:
+def test_sums_equal_integer_sums(num: int, side: int, channels: int) -> None:
     images = torch.randint(0, 256, (num, side, side, channels), dtype=torch.uint8)
     sums = Sums.empty((side, side, channels))
     for number, part in enumerate(images.split(400)):

@@ -53,7 +53,7 @@ def evaluate(run: Path, root: Path, *words: str) -> Outcome:
     return outcome
 
 
-def test_images_as_they_were_are_called_so(trained: tuple[Path, Path], tmp_path: Path) -> None:
+def test_unchanged_images_are_as_recorded(trained: tuple[Path, Path], tmp_path: Path) -> None:
     run, root = trained
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(root, elsewhere, copy_function=shutil.copyfile)
@@ -64,17 +64,19 @@ def test_images_as_they_were_are_called_so(trained: tuple[Path, Path], tmp_path:
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_another_state_of_the_test_images_is_told(
+def test_changed_test_images_are_reported(
     trained: tuple[Path, Path], tmp_path: Path, kind: str
 ) -> None:
     run, root = trained
     other = tmp_path / "other"
     shutil.copytree(root, other)
     CHANGES[kind](other / "test")
+
     output = tmp_path / "report"
     said = evaluate(run, other, f"output={output}").output
     assert "warning: these test images are not those that the run recorded" in said
     assert "not those that the run recorded" in next(output.glob("*.html")).read_text()
+
     answer = json.loads(evaluate(run, other, "format=json").output)
     assert answer["data_as_recorded"] is False
     recorded = json.loads((run / "run.json").read_text())["data_digests"]["test"]
@@ -85,7 +87,7 @@ def test_another_state_of_the_test_images_is_told(
 
 @pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("kind", CHANGES)
-def test_no_run_goes_on_with_images_that_changed(
+def test_no_run_resumes_with_images_that_changed(
     trained: tuple[Path, Path], tmp_path: Path, kind: str, split: str
 ) -> None:
     run, root = trained
@@ -113,7 +115,7 @@ def copy_of_earlier_run(run: Path, copy: Path, digest: str) -> Path:
     return copy
 
 
-def test_a_run_of_an_earlier_version_goes_on_and_is_evaluated(
+def test_a_run_of_an_earlier_version_resumes_and_is_evaluated(
     trained: tuple[Path, Path], tmp_path: Path
 ) -> None:
     from cnnlab import data

@@ -35,7 +35,7 @@ def test_rare_classes_keep_their_only_image() -> None:
 
 
 def test_splits_of_earlier_versions_are_the_same() -> None:
-    """Where no class is in danger, the images of a run that goes on are those it began with."""
+    """Where no class is in danger, a resumed run has the images that it started with."""
     labels = torch.arange(50) % 4
     assert stratified(labels, 9, seed=7)[1].tolist() == EARLIER
 

@@ -139,16 +139,16 @@ def test_what_could_be_a_split_or_a_class_is_refused(tmp_path: Path, write) -> N
 def test_splits_without_class_folders_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
     for name in names:
         write_pictures(tmp_path / name)
-    with pytest.raises(DataError, match="without class folders") as caught:
+    with pytest.raises(DataError, match="but no class folders") as caught:
         load(tmp_path, num_test=1)
     assert all(f"{name}/" in caught.value.what for name in names)
-    assert "a class: " in caught.value.hint
+    assert "if it is a class, " in caught.value.hint
 
 
 def test_unlabeled_test_images_are_refused(tmp_path: Path) -> None:
     write_two_classes(tmp_path / "train")
     write_pictures(tmp_path / "test")
-    with pytest.raises(DataError, match="test/ with images, but without class folders"):
+    with pytest.raises(DataError, match="images, but no class folders, in test/"):
         load(tmp_path)
 
 
@@ -160,15 +160,15 @@ def test_what_lies_beside_the_splits_is_told(tmp_path: Path) -> None:
     (tmp_path / "annotations").mkdir()
     (tmp_path / "README.md").write_text("x")
     note = load(tmp_path).train.note
-    assert "1 image beside the class folders (cover.png)" in note
-    assert "2 folders beside those of the set (annotations, ...)" in note
-    assert "1 not an image by its ending (README.md)" in note
+    assert "1 image outside the class folders (cover.png)" in note
+    assert "2 unrelated folders (annotations, ...)" in note
+    assert "1 file without an image extension (README.md)" in note
 
 
 def test_one_folder_for_two_splits_is_told(tmp_path: Path) -> None:
     write_two_classes(tmp_path / "train")
     (tmp_path / "test").symlink_to("train", target_is_directory=True)
-    assert "one folder: test/, train/" in load(tmp_path).train.note.replace(
+    assert "the same folder: test/, train/" in load(tmp_path).train.note.replace(
         "train/, test/", "test/, train/"
     )
 

@@ -24,7 +24,7 @@ def test_statistics_equal_those_of_all_pixels_at_once() -> None:
     np.testing.assert_allclose(std, expected[1], rtol=1e-6)
 
 
-def test_normalized_training_images_have_mean_0_and_deviation_1_with_their_border() -> None:
+def test_normalized_training_images_have_mean_0_and_std_1_with_their_padding() -> None:
     images = random_pixels(0, 200, 28, 28, 1)
     preprocessing = preprocessing_for(store(images), dataset_config("mnist"), channels=1)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
@@ -34,7 +34,7 @@ def test_normalized_training_images_have_mean_0_and_deviation_1_with_their_borde
     assert abs(normal.std(correction=0) - 1) < 1e-5
 
 
-def test_a_channel_that_never_changes_is_not_divided() -> None:
+def test_a_constant_channel_is_not_divided() -> None:
     images = np.full((4, 3, 3, 2), 7, np.uint8)
     found = statistics_of(store(images), lambda batch: batch)
     mean, std = found.mean, found.std
@@ -42,7 +42,7 @@ def test_a_channel_that_never_changes_is_not_divided() -> None:
     assert std.tolist() == [1, 1]
 
 
-def test_a_border_that_leaves_no_content_is_refused() -> None:
+def test_padding_that_leaves_no_content_is_refused() -> None:
     config = dataset_config("mnist", image_size_pixels=32, pad_pixels=16)
     with pytest.raises(UsageError, match="leaves nothing"):
         preprocessing_for(store(random_pixels(0, 4, 28, 28, 1)), config, channels=1)

@@ -28,9 +28,7 @@ READING = Reading(side_pixels=40, kernel="bicubic", max_pixels=10**6, num_thread
 def files(tmp_path: Path) -> FileStore:
     listing = list_class_folders(write_classes(tmp_path / "pictures", num_classes=2, each=4))
     listing.path(BAD).write_bytes(b"no picture")
-    store = FileStore("folder", "train", listing, Decoding(16), mirror_allowed=True)
-    store.note = "a note"
-    return store
+    return FileStore("folder", "train", listing, Decoding(16), mirror_allowed=True, note="a note")
 
 
 def test_no_code_asks_what_a_store_is() -> None:

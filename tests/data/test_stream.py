@@ -71,7 +71,7 @@ def test_images_belong_to_their_labels() -> None:
 
 
 @pytest.mark.parametrize("start", [0, 1, 4, 5, 7, 12])
-def test_a_stream_started_at_a_step_goes_on_as_if_never_stopped(start: int) -> None:
+def test_a_stream_started_at_a_step_continues_as_if_never_stopped(start: int) -> None:
     whole = shown(list(islice(stream().batches(), 15)))
     assert shown(list(islice(stream().batches(start), 15 - start))) == whole[start:]
 
@@ -135,12 +135,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_train_and_test(tmp_path_factory.mktemp("pictures"), each=5)
 
 
-def test_decoding_while_training_shows_what_residence_shows(pictures: Path) -> None:
+def test_decoding_while_training_shows_what_resident_images_show(pictures: Path) -> None:
     """1 and 4 decoding threads, prefetched or not, from the start or the middle of an epoch."""
     store = data.load(file_config(pictures)).train
     sampler = BatchSampler(len(store), batch_size=6, seed=3)
     resident = Stream(store, sampler, device="cpu", residency="device")
     expected = list(islice(resident.batches(), 9))
+
     for num_threads in (1, 4):
         store = data.load(file_config(pictures, num_decode_threads=num_threads)).train
         mapped = mapped_stream(store, batch_size=6, seed=3)
@@ -216,14 +217,14 @@ def test_prefetching_is_bounded() -> None:
     assert list(items) == list(range(1, 1000))
 
 
-def test_auto_leaves_large_sets_where_they_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_leaves_large_sets_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residency, "free_bytes", lambda device: 23 * 36 * 2 - 1)
     assert stream(residency="auto").residency == "mapped"
     monkeypatch.setattr(residency, "free_bytes", lambda device: 23 * 36 * 2)
     assert stream(residency="auto").residency == "device"
 
 
-def test_too_large_a_set_for_the_place_asked_for_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_too_large_for_its_residency_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise MemoryError
 

@@ -59,7 +59,7 @@ def test_sizes_are_those_of_pooling_that_rounds_up(build):
     }
 
 
-def test_normalization_stands_before_pooling_or_behind_pool1(build):
+def test_normalization_is_before_pooling_or_after_pool1(build):
     def names(**changes):
         layers = build("cifar_11pct", **changes).layers
         return [layer.name for layer in layers if layer.role in ("conv", "norm", "pool")]

@@ -11,7 +11,7 @@ from tests.compilers import needs_compiler
 SMALLEST = {"alexnet": 64, "alexnet_two_tower": 64, "alexnet_two_gpu": 64, "alexnet_2014": 64}
 NETWORKS = sorted(MODELS)
 QUICK = ("alexnet_two_tower", "cifar_11pct", "lenet5", "lenet5_1998")
-"""Normalization over and within maps, layers computed together, layers of 1998."""
+"""Normalization over and within maps, fused layers, layers of 1998."""
 
 
 def network_of(build, name):

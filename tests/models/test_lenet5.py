@@ -35,7 +35,7 @@ def test_maps_have_the_published_sizes(build):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid"])
-def test_activation_behind_max_pooling_gives_the_values_and_gradients_of_before(build, activation):
+def test_activation_after_max_pooling_gives_the_values_and_gradients_of_before(build, activation):
     network = build("lenet5", activation=activation, size=20).double()
     swapped = [layer.module for layer in network.layers]
     swapped[1], swapped[2] = swapped[2], swapped[1]  # c1 -> activation -> s2, as in the paper

@@ -148,7 +148,7 @@ def test_another_number_of_classes_is_refused(build):
 
 @pytest.fixture
 def exact(build):
-    """The exact Gauss-Newton diagonal of equation 8 on four images, by one Jacobian an image."""
+    """The exact Gauss-Newton diagonal of equation 8 on four images, by one Jacobian per image."""
     network = build("lenet5_1998").double()
     images = torch.randn(4, 1, 32, 32, dtype=torch.float64)
     weights = {name: value.detach() for name, value in network.named_parameters()}

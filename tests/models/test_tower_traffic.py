@@ -28,7 +28,7 @@ def crossed(monkeypatch):
 
 
 def exchanged(network):
-    """Return elements an image sends forward: (to both towers, to tower 0 alone, to tower 1 alone).
+    """Return elements sent forward per image: (to both towers, to tower 0 alone, to tower 1 alone).
 
     Both ways into conv3, fc6 and fc7, half of what is there; into fc8 on the first device from the
     second; the second device's half of two dropout masks. The images come from outside.

@@ -168,7 +168,7 @@ def test_another_number_of_devices_is_refused(narrow, build, names):
 
 
 def test_what_is_no_device_is_refused(narrow, build):
-    with pytest.raises(UsageError, match="names no device"):
+    with pytest.raises(UsageError, match="not a list of devices"):
         build("alexnet_two_gpu", devices=["cpu", "gpu7"], **TASK)
 
 

@@ -28,10 +28,10 @@ def mirror(images: np.ndarray, flags: list[bool]) -> np.ndarray:
     )
 
 
-def to_grey(images: np.ndarray) -> np.ndarray:
+def to_gray(images: np.ndarray) -> np.ndarray:
     weights = (0.299, 0.587, 0.114)
-    grey = sum(weight * images[:, c].astype(np.float64) for c, weight in enumerate(weights))
-    return np.round(grey)[:, None].astype(np.uint8)
+    gray = sum(weight * images[:, c].astype(np.float64) for c, weight in enumerate(weights))
+    return np.round(gray)[:, None].astype(np.uint8)
 
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -65,7 +65,7 @@ def statistics(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sample(plane: np.ndarray, y: float, x: float, border: str) -> float:
-    """Read [H,W] between pixels, whose centres lie at whole numbers; zero or the edge outside."""
+    """Read [H,W] between pixels, whose centers lie at whole numbers; zero or the edge outside."""
     height, width = plane.shape
     if border == "edge":
         y, x = min(max(y, 0), height - 1), min(max(x, 0), width - 1)

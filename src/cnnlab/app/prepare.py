@@ -1,4 +1,4 @@
-"""`cnnlab prepare`: any image set becomes a verified Store, once."""
+"""`cnnlab prepare`: build a verified Store from any image set."""
 
 import os
 import time
@@ -9,8 +9,9 @@ from cnnlab import data, interrupts
 from cnnlab.config import Launch, PrepareConfig
 from cnnlab.console import Console
 from cnnlab.data import decode, manifest
-from cnnlab.data.building import Builder, Recipe, Tolerance
+from cnnlab.data.building import Builder
 from cnnlab.data.manifest import Manifest
+from cnnlab.data.recipe import Recipe, Tolerance
 from cnnlab.data.shards import Source
 from cnnlab.data.store import Reading, Splits, Store
 from cnnlab.data.workers import Workers
@@ -21,7 +22,8 @@ from cnnlab.printable import command_line
 def run(config: PrepareConfig, launch: Launch) -> int:
     """Build, resume or verify the Store in `output`; return the exit code."""
     if config.output is None:
-        raise UsageError("output is missing", hint="output=FOLDER names the Store to make")
+        raise UsageError("output is missing", hint="output=FOLDER names the Store")
+
     console = Console()
     try:
         with interrupts.watching():
@@ -38,8 +40,9 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
     sources = sources_for(data.load(config.dataset), config)
     for source in sources.values():
         console.line(source.store.describe())
-    workers = Workers(config.num_threads or len(os.sched_getaffinity(0)))
+
     meter = Meter(console, launch.command)
+    workers = Workers(_num_threads(config))
     builder = Builder(sources, recipe_for(config), output, workers, meter)
     console.start_bar(builder.num_images, 0, "preparing", unit="images")
     found = builder.run(Tolerance(config.on_bad, config.max_bad_fraction), config.wait_seconds)
@@ -49,18 +52,22 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
 
 
 def sources_for(splits: Splits, config: PrepareConfig) -> dict[str, Source]:
-    """Return the splits that the set has, each at the size and with the threads asked for."""
+    """Return the splits that the set has, each to be read as configured."""
     return {name: _source(store, config) for name, store in splits.stores().items()}
 
 
 def _source(store: Store, config: PrepareConfig) -> Source:
-    threads = config.num_threads or len(os.sched_getaffinity(0))
+    threads = _num_threads(config)
     reading = Reading(config.side_pixels, config.kernel, config.max_image_pixels, threads)
     return Source(store.read_as(reading), config.side_pixels, config.kernel)
 
 
+def _num_threads(config: PrepareConfig) -> int:
+    return config.num_threads or len(os.sched_getaffinity(0))
+
+
 def recipe_for(config: PrepareConfig) -> Recipe:
-    """Return what, with the source, decides every byte of the Store."""
+    """Return what decides, with the source, every byte of the Store."""
     return Recipe(
         encoding=config.encoding,
         side_pixels=config.side_pixels,
@@ -73,7 +80,7 @@ def recipe_for(config: PrepareConfig) -> Recipe:
 
 
 class Meter:
-    """Moves the bar, and leaves between two images when somebody asked to stop."""
+    """Advance the progress bar, and end the preparation between two images when asked to stop."""
 
     def __init__(self, console: Console, command: str) -> None:
         self._console, self._command = console, command
@@ -84,7 +91,7 @@ class Meter:
             self._console.stop_bar()
             raise Interrupted(
                 interrupts.exit_code(signal_number),
-                f"what is done is kept; go on with the same command: {self._command}",
+                f"finished shards are kept; continue with the same command: {self._command}",
             )
         self._done = num_done
         self._console.advance_bar(num_done, self.rate)
@@ -96,7 +103,7 @@ class Meter:
 
 
 def report(found: Manifest, output: Path, console: Console) -> None:
-    """Say what the Store holds and how to train on it."""
+    """Print the content of the Store and how to train on it."""
     for name, split in found.splits.items():
         size = sum(shard.num_bytes for shard in split.shards)
         skipped = (
@@ -119,4 +126,4 @@ def _verify(output: Path, console: Console) -> None:
     num_bytes = manifest.verify(output, found, advance)
     console.stop_bar()
     num_files = sum(1 for _ in found.all_files())
-    console.line(f"every digest is right: {num_files} files, {num_bytes:,} bytes")
+    console.line(f"every digest is correct: {num_files} files, {num_bytes:,} bytes")

@@ -1,7 +1,7 @@
 """Keys and values that had another name in earlier versions of cnnlab.
 
 Stored configs (config.yaml of a run, the config in a checkpoint) are read under the names of today.
-An old name that is typed, or stands in a YAML file of your own, is refused with the new one.
+An old name that is typed, or used in a YAML file of your own, is refused with the new one.
 """
 
 from typing import Any

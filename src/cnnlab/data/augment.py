@@ -40,7 +40,7 @@ class Augmentation(Protocol):
         ...
 
     def draw(self, num_images: int, side: int, generator: Generator) -> Any:
-        """Return the parameters for `num_images` images of side S."""
+        """Return the parameters of `num_images` images of side S: a whole global batch."""
         ...
 
     def apply(self, images: Tensor, parameters: Any) -> Tensor:
@@ -225,6 +225,7 @@ def build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -
     else:
         assert statistics is not None, "color shifts need the training set's statistics"
         found = statistics()
+
     mean = None if found is None else found.mean_image.float().permute(2, 0, 1)
     crop = Crop(
         padding=0,
@@ -234,6 +235,7 @@ def build_alexnet(config: AlexnetAugmentConfig, statistics: Statistics | None) -
         mean=mean if cropped else None,
     )
     parts: tuple[Augmentation, ...] = (crop,)
+
     if found is not None and config.color_scale != "none":
         values, vectors = principal_components(found.covariance)
         directions = color_directions(values, vectors, config.color_scale)

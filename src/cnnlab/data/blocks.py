@@ -1,7 +1,7 @@
 """Checksums of a file's blocks: a part of a large file is checked without reading the rest.
 
-CRC-32: it finds accidents, at a cost that preparing does not feel. `verify=true` compares the
-SHA-256 of whole files.
+CRC-32: it finds accidental damage at almost no cost. `verify=true` compares the SHA-256 of whole
+files.
 """
 
 import random
@@ -12,20 +12,20 @@ from typing import Any
 
 BLOCK_BYTES = 1 << 20
 MOST_CHECKED = 256
-"""Blocks that are read when a Store is opened: all of a small one, of a large one a sample."""
+"""Blocks that are read at most when a Store is opened: a sample of a large one."""
 
 _DIGITS = 8
 
 
 class BlockSums:
-    """Sums up what is written, in any pieces."""
+    """The checksums of a file that is written in pieces of any size."""
 
     def __init__(self) -> None:
         self._done: list[str] = []
         self._sum, self._num_bytes = 0, 0
 
     def update(self, part: Any) -> None:
-        """Take the next bytes of the file: anything with a buffer."""
+        """Add the next bytes of the file: anything with a buffer."""
         rest = memoryview(part).cast("B")
         while len(rest):
             piece = rest[: BLOCK_BYTES - self._num_bytes]
@@ -54,9 +54,9 @@ def num_blocks(num_bytes: int) -> int:
 def damaged_in_sample(
     files: Sequence[tuple[Path, str]], most_checked: int = MOST_CHECKED
 ) -> list[Path]:
-    """Compare up to so many blocks of (file, sums); return the files with a wrong one.
+    """Compare up to `most_checked` blocks of (file, sums); return the files with a wrong one.
 
-    The sample is another one each time, so that every opening adds to what was looked at.
+    Each call draws another sample, so that more is checked with every opening.
     """
     places = [(path, text, k) for path, text in files for k in range(len(text) // _DIGITS)]
     if len(places) > most_checked:

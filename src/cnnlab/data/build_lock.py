@@ -1,4 +1,7 @@
-"""One preparation of a Store at a time: a lock beside the output that dies with its holder."""
+"""One preparation of a Store at a time: a lock file beside the output, held by one process.
+
+The system releases it when the process ends, however it ends.
+"""
 
 import contextlib
 import fcntl
@@ -15,15 +18,18 @@ _POLL_SECONDS = 0.2
 
 @contextlib.contextmanager
 def building(output: Path, wait_seconds: float) -> Iterator[None]:
-    """Hold the lock `<output>.lock` in the block. Raises BusyError when it stays taken."""
+    """Hold the lock `<output>.lock` in the block. Raises BusyError while another process does."""
     path = output.with_name(f"{output.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:
         raise ResourceError(
-            f"cannot write there: {error.strerror}", printable(str(path.absolute()))
+            f"cannot write the lock file: {error.strerror}",
+            printable(str(path.absolute())),
+            "choose another output",
         ) from error
+
     try:
         _wait(descriptor, output, time.monotonic() + wait_seconds)
         yield

@@ -9,9 +9,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,12 +18,14 @@ from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data import journal as journals
 from cnnlab.data import manifest as manifests
 from cnnlab.data.build_lock import building
-from cnnlab.data.journal import Journal, SplitProgress
-from cnnlab.data.leaving_out import good_images, listed
+from cnnlab.data.journal import Journal
+from cnnlab.data.leaving_out import BadFile, bad_among, good_images, listed
 from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
 from cnnlab.data.moments import principal_components
 from cnnlab.data.prepared import MEAN_IMAGE
+from cnnlab.data.recipe import Recipe, Tolerance
 from cnnlab.data.shards import Source, shard_ranges, write_array, write_jpegs, write_uint8
+from cnnlab.data.store import Store, StoredStatistics
 from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, DataError, ResourceError
 from cnnlab.files.atomic import sweep, sync_folder
@@ -34,34 +34,6 @@ from cnnlab.printable import printable
 _SHOWN = 20
 _JPEG_SHARE = 0.25  # of the pixels' bytes at quality 95, generously
 _SLACK_BYTES = 16 << 20
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a Store is made; with the source it decides every byte."""
-
-    encoding: str
-    side_pixels: int | None
-    kernel: str
-    quality: int
-    shard_bytes: int
-    libraries: dict[str, str]
-    decoding: str
-
-    def document(self) -> dict[str, Any]:
-        """Return what the manifest records; the quality only where there are JPEGs."""
-        plain = dict(vars(self))
-        if self.encoding != "jpeg":
-            plain.pop("quality")
-        return plain
-
-
-@dataclass(frozen=True)
-class Tolerance:
-    """What happens with bad files: fail, or skip up to a fraction of a split."""
-
-    on_bad: str
-    max_bad_fraction: float
 
 
 class Builder:
@@ -79,9 +51,7 @@ class Builder:
         self.folder = output.with_name(f"{output.name}.building")
         self._workers, self._progress, self._num_done = workers, progress, 0
         self._memory = BufferPool()
-        first, _ = sources["train"].read_good(torch.zeros(1, dtype=torch.int64))
-        height, width, channels = first.shape[1:]
-        self.image_shape = (height, width, channels)
+        self.image_shape = sources["train"].image_shape
         self.digests = {name: source.store.digest for name, source in sources.items()}
         self.num_images = sum(len(source.store) for source in sources.values())
 
@@ -94,7 +64,7 @@ class Builder:
         ).hexdigest()
 
     def run(self, tolerance: Tolerance, wait_seconds: float = 0) -> Manifest:
-        """Build and publish, or go on where an earlier attempt stopped; return the manifest.
+        """Build and publish, or continue where an earlier attempt stopped; return the manifest.
 
         A finished Store of the same plan is left as it is. Raises DataError for bad files and for
         a Store of another plan, BusyError while another process builds it or when the output is
@@ -106,6 +76,7 @@ class Builder:
             if (complete := self._complete_but_unnamed()) is not None:
                 self._give_name()
                 return complete
+
             journal = self._open_journal()
             self._check_space(journal)
             for split in self.sources:
@@ -113,21 +84,24 @@ class Builder:
             return self._publish(journal, self._good_images(journal, tolerance))
 
     def _finished(self) -> Manifest | None:
+        """Return the manifest of a Store of the same plan. Raises for any other output."""
+        where = printable(str(self.output.absolute()))
         if manifests.is_store(self.output):
             manifest = manifests.read(self.output)
             if self._is_same(manifest):
                 return manifest
             changed = "source has"
             if self._is_of_source(manifest):
-                changed = f"recipe ({', '.join(self._changed_in(manifest.recipe))}) has"
+                changed = f"recipe ({', '.join(self.recipe.changed_in(manifest.recipe))}) has"
             raise DataError(
-                f"a Store is there already, and the {changed} changed since",
-                printable(str(self.output.absolute())),
+                f"the output is a Store already, and the {changed} changed since it was made",
+                where,
                 "rebuild: remove it, or prepare into another output",
             )
+
         if self.output.exists() and (not self.output.is_dir() or any(self.output.iterdir())):
             raise BusyError(
-                "the output exists and is no Store", printable(str(self.output.absolute()))
+                "the output exists and is not a Store", where, "choose another output, or remove it"
             )
         return None
 
@@ -144,10 +118,6 @@ class Builder:
     def _is_same(self, manifest: Manifest) -> bool:
         return manifest.recipe == self.recipe.document() and self._is_of_source(manifest)
 
-    def _changed_in(self, recipe: dict[str, Any]) -> list[str]:
-        ours = self.recipe.document()
-        return [key for key in sorted({*ours, *recipe}) if ours.get(key) != recipe.get(key)]
-
     def _is_of_source(self, manifest: Manifest) -> bool:
         """Return whether a Store was made of these images, by this version or an earlier one."""
         stores = {name: source.store for name, source in self.sources.items()}
@@ -156,7 +126,7 @@ class Builder:
         )
 
     def _open_journal(self) -> Journal:
-        """Go on with what is there if it is of the same plan; remove it otherwise."""
+        """Return the journal of an earlier attempt at the same plan; remove any other attempt."""
         journal = journals.read(self.folder, self.plan, self.image_shape)
         if not journal.splits:
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -169,6 +139,7 @@ class Builder:
         bytes_each = share * self.image_shape[0] * self.image_shape[1] * self.image_shape[2]
         done = sum(e.num_bytes for split in journal.splits.values() for e in split.shards)
         needed = int(self.num_images * bytes_each) + _SLACK_BYTES - done
+
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise ResourceError(
@@ -178,41 +149,39 @@ class Builder:
             )
 
     def _build_split(self, split: str, journal: Journal) -> None:
-        progress = journal.splits.setdefault(split, SplitProgress())
+        """Write the shards that the journal does not have yet, and record each."""
         height, width, channels = self.image_shape
         ranges = shard_ranges(
             len(self.sources[split].store), height * width * channels, self.recipe.shard_bytes
         )
+        num_shards_done = journal.num_shards_done(split)
         for number, indices in enumerate(ranges):
-            if number < progress.num_shards_done:
+            if number < num_shards_done:
                 self._count(len(indices))
                 continue
-            images = self._read(split, indices, progress)
-            if len(images):
-                progress.shards.append(self._write(f"{split}_{number:05d}", images))
-            if split == "train":
-                journal.sums.add(images)
-            progress.num_shards_done = number + 1
+
+            images, bad = self._read(split, indices)
+            shard = self._write(f"{split}_{number:05d}", images) if len(images) else None
+            journal.add(split, images, shard, bad)
             journal.write(self.folder)
 
-    def _read(self, split: str, indices: Tensor, progress: SplitProgress) -> Tensor:
-        """Return the good images of a shard and note the bad ones."""
-        source, num_good, bad_places = self.sources[split], 0, []
+    def _read(self, split: str, indices: Tensor) -> tuple[Tensor, list[BadFile]]:
+        """Return the good images of a shard, and its bad files."""
+        source, num_good = self.sources[split], 0
+        bad_files: list[BadFile] = []
         shard = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
         for part in indices.split(16 * self._workers.num_threads):
             room = shard[num_good : num_good + len(part)]
             _, bad = source.read_good(part, out=room)
-            bad_places += [(int(part[place]), error) for place, error in bad]
-            if bad:  # the good ones move together
+            if bad:  # close the gaps
                 good = torch.ones(len(part), dtype=torch.bool)
                 good[[place for place, _ in bad]] = False
                 room[: len(part) - len(bad)] = room[good]
+
+            bad_files += bad_among(source.store, part, bad)
             num_good += len(part) - len(bad)
             self._count(len(part))
-        for index, error in bad_places:
-            path = source.store.name_of(index)
-            progress.bad.append({"index": index, "path": path, "reason": error.reason})
-        return shard[:num_good]
+        return shard[:num_good], bad_files
 
     def _count(self, num_images: int) -> None:
         self._num_done += num_images
@@ -225,15 +194,13 @@ class Builder:
         return write_uint8(self.folder / f"{stem}.npy", images)
 
     def _good_images(self, journal: Journal, tolerance: Tolerance) -> dict[str, Tensor]:
-        """Return which images of each split the Store gets. Raises DataError for too few."""
+        """Return bool [n] per split: which images the Store gets. Raises DataError for too few."""
         found = {}
         for split, progress in journal.splits.items():
             store = self.sources[split].store
-            allowed = tolerance.max_bad_fraction * len(store) if tolerance.on_bad == "skip" else 0
-            if len(progress.bad) > allowed:
-                raise _bad_files(split, progress.bad, len(store), tolerance)
-            bad = [(item["index"], item["path"], item["reason"]) for item in progress.bad]
-            found[split] = good_images(store, bad)
+            if len(progress.bad) > tolerance.max_bad(len(store)):
+                raise _too_many_bad(store, progress.bad, tolerance)
+            found[split] = good_images(store, progress.bad)
         return found
 
     def _publish(self, journal: Journal, is_good: dict[str, Tensor]) -> Manifest:
@@ -244,20 +211,15 @@ class Builder:
             files.append(write_array(self.folder / f"{split}_labels.npy", store.labels[good]))
             if store.groups is not None:
                 files.append(write_array(self.folder / f"{split}_groups.npy", store.groups[good]))
-            skipped = [{key: item[key] for key in ("path", "reason")} for item in progress.bad]
+            skipped = [{"path": file.path, "reason": file.reason} for file in progress.bad]
             splits[split] = SplitEntry(int(good.sum()), progress.shards, skipped, store.note)
+
         statistics = journal.sums.statistics()
         files.append(write_array(self.folder / MEAN_IMAGE, statistics.mean_image))
-        values, vectors = principal_components(statistics.covariance)
-        numbers = {
-            "mean": statistics.mean.tolist(),
-            "std": statistics.std.tolist(),
-            "covariance": statistics.covariance.tolist(),
-            "eigenvalues": values.tolist(),
-            "eigenvectors": vectors.tolist(),
-        }
-        manifest = self._manifest(splits, files, numbers)
+        manifest = self._manifest(splits, files, statistics)
         manifests.write(self.folder, manifest)
+
+        # in this order: a folder with a manifest and no journal is complete
         (self.folder / journals.FILE_NAME).unlink()
         self._give_name()
         return manifest
@@ -269,9 +231,10 @@ class Builder:
         sync_folder(self.output.parent)
 
     def _manifest(
-        self, splits: dict[str, SplitEntry], files: list[FileEntry], numbers: dict[str, Any]
+        self, splits: dict[str, SplitEntry], files: list[FileEntry], statistics: StoredStatistics
     ) -> Manifest:
         train = self.sources["train"].store
+        values, vectors = principal_components(statistics.covariance)
         return Manifest(
             name=train.name,
             class_names=list(train.class_names),
@@ -281,18 +244,23 @@ class Builder:
             source=self.digests,
             splits=splits,
             files=files,
-            statistics=numbers,
+            statistics={
+                "mean": statistics.mean.tolist(),
+                "std": statistics.std.tolist(),
+                "covariance": statistics.covariance.tolist(),
+                "eigenvalues": values.tolist(),
+                "eigenvectors": vectors.tolist(),
+            },
         )
 
 
-def _bad_files(
-    split: str, bad: list[dict[str, Any]], total: int, tolerance: Tolerance
-) -> DataError:
-    named = [(item["path"], item["reason"]) for item in bad]
+def _too_many_bad(store: Store, bad: list[BadFile], tolerance: Tolerance) -> DataError:
     if tolerance.on_bad == "skip":
         hint = f"more than max_bad_fraction={tolerance.max_bad_fraction:g} allows"
     else:
         hint = "repair or remove them, or leave them out with on_bad=skip"
     return DataError(
-        f"{len(bad)} of {total} {split} files hold no usable image", listed(named, _SHOWN), hint
+        f"{len(bad)} of {len(store)} {store.split} files hold no usable image",
+        listed(bad, _SHOWN),
+        hint,
     )

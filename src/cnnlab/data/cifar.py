@@ -1,8 +1,9 @@
-"""CIFAR-10 and -100: pickles of Python 2, read by an unpickler that can make only arrays."""
+"""CIFAR-10 and -100: pickles of Python 2, read by an unpickler that makes arrays only."""
 
 import io
 import pickle
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from cnnlab.errors import DataError
 
 @dataclass(frozen=True)
 class CifarSet:
-    """Where the batches of a set lie and how their labels are called."""
+    """The files of a set, and the keys of their labels."""
 
     name: str
     folder: str
@@ -32,7 +33,7 @@ class CifarSet:
     num_classes: int
 
     def files(self) -> tuple[str, ...]:
-        """Return all files that must be there."""
+        """Return the names of all files of the set."""
         return (*self.train_files, self.test_file, self.meta_file)
 
 
@@ -61,18 +62,8 @@ CIFAR100 = CifarSet(
 )
 
 
-def load_cifar10(config: DatasetConfig) -> Splits:
-    """Return CIFAR-10's 50,000 + 10,000 images."""
-    return load(CIFAR10, config)
-
-
-def load_cifar100(config: DatasetConfig) -> Splits:
-    """Return CIFAR-100's 50,000 + 10,000 images with their fine labels."""
-    return load(CIFAR100, config)
-
-
 def load(cifar: CifarSet, config: DatasetConfig) -> Splits:
-    """Read the pickled batches. Raises DataError saying what is missing and where."""
+    """Read the pickled batches. Raises DataError that names missing files."""
     assert isinstance(config, DownloadConfig)
     folder = find_folder(cifar, Path(config.root)) if config.root else None
     if folder is None and config.download:
@@ -81,13 +72,18 @@ def load(cifar: CifarSet, config: DatasetConfig) -> Splits:
         folder = find_folder(cifar, fetched)
     if folder is None:
         raise _not_found(cifar, config.root)
+
     names = read_class_names(folder / cifar.meta_file, cifar.names_key, cifar.num_classes)
     train, test = (_read_files(cifar, folder, split, names) for split in ("train", "test"))
     return Splits(train, None, test)
 
 
+load_cifar10, load_cifar100 = (partial(load, cifar) for cifar in (CIFAR10, CIFAR100))
+"""The builders in the table of data sets."""
+
+
 def find_folder(cifar: CifarSet, root: Path) -> Path | None:
-    """Return `root` or the archive's folder in it, whichever holds all files of the set."""
+    """Return `root` or the archive's folder in it: the one with all files of the set, or None."""
     folders = (root, root / cifar.folder)
     return next((f for f in folders if all((f / n).is_file() for n in cifar.files())), None)
 
@@ -136,12 +132,14 @@ def read_batch(path: Path, label_key: bytes, num_classes: int) -> tuple[np.ndarr
     data = batch.get(b"data") if isinstance(batch, dict) else None
     if not (isinstance(data, np.ndarray) and data.dtype == np.uint8 and data.ndim == 2):
         raise DataError("a batch must hold b'data', unsigned bytes [N,3072]", str(path))
+
     labels = batch.get(label_key)
     good = isinstance(labels, list) and all(type(item) is int for item in labels)
     if not good or len(labels) != len(data) or data.shape[1] != 3072:
-        raise DataError(f"{label_key!r} must list a whole number for each of the images", str(path))
+        raise DataError(f"{label_key!r} must list one whole number per image", str(path))
     if not all(0 <= label < num_classes for label in labels):
         raise DataError(f"a label outside 0..{num_classes - 1}", str(path))
+
     images = data.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     return np.ascontiguousarray(images), np.array(labels, dtype=np.int64)
 
@@ -154,7 +152,7 @@ def _unpickle(path: Path) -> Any:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Knows the three names that the published batches contain, and refuses every other."""
+    """Resolve the three names that the published batches contain, and refuse all others."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in {"numpy.core.multiarray", "numpy._core.multiarray"} and name == "_reconstruct":
@@ -167,5 +165,5 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    """What a pickled array starts from, before its state is set."""
+    """Return what a pickled array starts from, before its state is set."""
     return np.ndarray.__new__(np.ndarray, (0,), dtype="b")

@@ -1,4 +1,4 @@
-"""A digest of image files by what is in them, for telling one state of a folder from another."""
+"""A digest of image files by their content: it tells one state of a folder from another."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from cnnlab.data.listing import Listing
 from cnnlab.data.workers import Workers
 
 WHOLE_BYTES = 4 << 30
-"""Of all files together: up to so much is read in full, a few seconds; of more, samples."""
+"""Files of up to this total size are read in full, a few seconds; of larger sets, samples."""
 
 SAMPLE_BYTES = 4096
 _UNREADABLE = "-"
@@ -18,7 +18,7 @@ _UNREADABLE = "-"
 def digest_of_files(listing: Listing, workers: Workers, whole_bytes: int = WHOLE_BYTES) -> str:
     """Return the SHA-256 over class names and each file's name, label, size and content.
 
-    Beyond whole_bytes in total, only the beginning, the middle and the end of a file count, so a
+    Above whole_bytes in total, only the start, the middle and the end of a file count, so a
     change elsewhere that keeps its size is not seen.
     """
     sizes = [_size(listing.path(index)) for index in range(len(listing.paths))]
@@ -36,7 +36,7 @@ def digest_of_files(listing: Listing, workers: Workers, whole_bytes: int = WHOLE
 
 
 def _size(path: Path) -> int:
-    """Return a file's bytes; 0 for what is no file, which is never opened."""
+    """Return the size of a file; 0 for anything that is not a file, which is never opened."""
     try:
         status = os.stat(path)
     except OSError:

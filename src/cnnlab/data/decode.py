@@ -1,9 +1,9 @@
 """One image file -> uint8 pixels, with a stated outcome for every kind of file.
 
-Converted: 8-bit grey, colour, palette, 1-bit; 16-bit grey scaled by 1/257; CMYK and YCbCr by
-Pillow's formulas; alpha laid over white; EXIF orientation applied; the content decides, not the
-file's ending. Rejected with a reason: everything else, and pictures whose decoder or checksum
-notices that pixels were lost. Nothing is clipped or replaced.
+Converted: 8-bit gray, color, palette, 1-bit; 16-bit gray scaled by 1/257; CMYK and YCbCr by
+Pillow's formulas; alpha blended over white; EXIF orientation applied. The content decides, not the
+file's extension. Rejected with a reason: everything else, and pictures whose decoder or checksum
+reports lost pixels. Nothing is clipped or replaced.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ MAX_PIXELS = 50_000_000
 MAX_FILE_BYTES = 1 << 28
 MAX_ASPECT = 20
 SHORTAGES = NO_HANDLES | {errno.ENOMEM}
-"""What the system lacks, not the file: an image is not called bad for it."""
+"""Errors of the machine, not of the file: an image is not called bad for them."""
 
 _ORIENTATION = 0x0112
 _PLAIN_MODES = {"L", "RGB", "CMYK", "YCbCr"}
@@ -45,7 +45,7 @@ _ALPHA_MODES = {"LA", "PA", "RGBA", "La", "RGBa"}
 
 
 class BadImage(Exception):  # noqa: N818 - it names what was found
-    """A file that holds no image that can be shown as it is. reason: half a sentence."""
+    """A file without a usable image. reason: half a sentence."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(path, reason)
@@ -56,14 +56,14 @@ class BadImage(Exception):  # noqa: N818 - it names what was found
 
 
 def read_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Tensor:
-    """Return uint8 [channels,H,W] (1: grey, 3: colour). Raises BadImage."""
+    """Return uint8 [channels,H,W] (1: gray, 3: color). Raises BadImage."""
     with quiet():
         return decode(read_file(path), path, channels, max_pixels)
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence Pillow's warnings: what is wrong is checked here and said once.
+    """Silence Pillow's warnings: what they warn of is checked here.
 
     For one thread at a time: Python's warning filters are shared by all threads.
     """
@@ -75,7 +75,7 @@ def quiet() -> Iterator[None]:
 def read_file(path: Path) -> bytes:
     """Return the bytes of a regular file that is neither empty nor absurdly large.
 
-    Looked at before it is opened and opened without waiting: a FIFO cannot hang the reader.
+    Checked before it is opened, and opened without waiting: a FIFO cannot hang the reader.
     """
     try:
         status = os.stat(path)
@@ -83,12 +83,14 @@ def read_file(path: Path) -> bytes:
             raise BadImage(path, f"{_kind(status.st_mode)}, not a file")
         if not 0 < status.st_size <= MAX_FILE_BYTES:
             raise BadImage(path, "empty file" if status.st_size == 0 else "file above 256 MiB")
+
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
+
     except OSError as error:
         if error.errno in SHORTAGES:
-            raise  # the system's fault, not the file's
+            raise  # not the file's fault
         dangling = isinstance(error, FileNotFoundError) and path.is_symlink()
         reason = "dangling link" if dangling else (error.strerror or str(error)).lower()
         raise BadImage(path, reason) from error
@@ -97,8 +99,8 @@ def read_file(path: Path) -> bytes:
 def decode(content: bytes, path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Tensor:
     """Return uint8 [channels,H,W] for the bytes of one file; path is for the message.
 
-    JPEGs of one or three components take a decoder of their own (equal to Pillow's, faster, and
-    it tells of lost data); everything else goes through Pillow. Raises BadImage.
+    JPEGs of one or three components are decoded by simplejpeg (equal to Pillow, faster, and it
+    reports lost data), everything else by Pillow. Raises BadImage.
     """
     header = read_jpeg_header(content)
     if header is None or header["components"] not in (1, 3):
@@ -112,15 +114,15 @@ def decode(content: bytes, path: Path, channels: int, max_pixels: int = MAX_PIXE
 
 
 def check_size(width: int, height: int, path: Path, max_pixels: int) -> None:
-    """Refuse an image by the size that its header announces, before any pixel is decoded."""
+    """Raise BadImage for a size in the header that is too large, before any pixel is decoded."""
     if width * height > max_pixels:
         raise BadImage(path, f"{width}x{height} is more than {max_pixels:,} pixels")
     if max(width, height) > MAX_ASPECT * max(1, min(width, height)):
-        raise BadImage(path, f"{width}x{height} is longer than {MAX_ASPECT} times its width")
+        raise BadImage(path, f"{width}x{height} has an aspect ratio above {MAX_ASPECT}:1")
 
 
 def turn(image: Tensor, orientation: int) -> Tensor:
-    """Show [C,H,W] upright for an EXIF orientation of 1 to 8; other values mean nothing."""
+    """Turn [C,H,W] upright for an EXIF orientation of 1 to 8; other values change nothing."""
     if orientation in (5, 6, 7, 8):
         image = image.transpose(1, 2)
     if orientation in (2, 3, 6, 7):
@@ -133,16 +135,18 @@ def turn(image: Tensor, orientation: int) -> Tensor:
 def read_jpeg_header(content: bytes) -> dict[str, int] | None:
     """Return width, height, components and EXIF orientation of a baseline or progressive JPEG.
 
-    None for anything else, and for what is malformed before the first scan: Pillow judges it.
+    None for anything else, and for a malformed header: Pillow decides about those.
     Source: ITU-T T.81 annex B.
     """
     if content[:3] != b"\xff\xd8\xff":
         return None
+
     place, orientation = 2, 1
     while place + 4 <= len(content) and content[place] == 0xFF:
         marker, size = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
         if marker in (0xC0, 0xC1, 0xC2):
             return _frame_header(content[place + 4 : place + 2 + size], orientation)
+        # the first scan, another coding, or no segment at all: no frame header comes any more
         if marker in (0xC3, 0xDA) or size < 2 or 0xC5 <= marker <= 0xC7 or 0xC9 <= marker <= 0xCF:
             return None
         if marker == 0xE1 and content[place + 4 : place + 10] == b"Exif\0\0":
@@ -170,7 +174,7 @@ def _read_orientation(segment: bytes) -> int:
     try:
         exif.load(segment)
         value = exif.get(_ORIENTATION, 1)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
+    except Exception:  # a damaged EXIF block is no reason to refuse the pixels
         return 1
     return value if isinstance(value, int) else 1
 
@@ -180,6 +184,7 @@ def _decode_with_pillow(content: bytes, path: Path, channels: int, max_pixels: i
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         check_size(*picture.size, path, max_pixels)
         return _convert(picture, _checked(picture.format, content, path), path, channels)
+
     except BadImage:
         raise
     except Image.DecompressionBombError as error:
@@ -193,7 +198,7 @@ def _decode_with_pillow(content: bytes, path: Path, channels: int, max_pixels: i
 
 
 def _checked(kind: str | None, content: bytes, path: Path) -> png.Png | None:
-    """Refuse the lost data that Pillow has no word for; return what a PNG says of itself."""
+    """Raise BadImage for lost data that Pillow does not report; return the facts of a PNG."""
     try:
         if kind in ("JPEG", "MPO"):
             check_jpeg(content)
@@ -205,16 +210,16 @@ def _checked(kind: str | None, content: bytes, path: Path) -> png.Png | None:
 def _convert(picture: Any, known: png.Png | None, path: Path, channels: int) -> Tensor:
     kind, num_frames = picture.format, getattr(picture, "n_frames", 1)
     if num_frames > 1 and kind != "MPO":  # cameras put a preview after the picture
-        raise BadImage(path, f"{num_frames} frames: which one is meant?")
+        raise BadImage(path, f"{num_frames} frames, expected one image")
     if known is not None and known.color_key and known.bit_depth == 16:
-        raise BadImage(path, "one clear color of 16 bits, of which the upper 8 are read")
+        raise BadImage(path, "a transparent color of 16 bits, of which only the upper 8 are read")
 
     picture.load()
     picture = ImageOps.exif_transpose(picture)  # a copy, which has no format
     if picture.mode.startswith("I;16") or (picture.mode == "I" and kind == "PPM"):
         return _from_16_bits(picture, known, channels)
     if picture.mode in ("I", "F"):
-        raise BadImage(path, "32-bit pixels, whose range nobody states")
+        raise BadImage(path, "32-bit pixels of unknown range")
 
     if picture.mode == "L" and known is not None and known.transparent is not None:
         picture.info["transparency"] = known.transparent * 255 // ((1 << known.bit_depth) - 1)
@@ -229,7 +234,7 @@ def _convert(picture: Any, known: png.Png | None, path: Path, channels: int) -> 
 
 
 def _from_16_bits(picture: Any, known: png.Png | None, channels: int) -> Tensor:
-    """Scale 0..65535 to 0..255, white where the picture is clear."""
+    """Scale 0..65535 to 0..255, white where the picture is transparent."""
     levels = np.asarray(picture)
     gray = np.rint(levels.astype(np.float64) / 257).astype(np.uint8)
     if known is not None and known.transparent is not None:
@@ -238,9 +243,9 @@ def _from_16_bits(picture: Any, known: png.Png | None, channels: int) -> Tensor:
 
 
 def _over_white(picture: Any) -> Any:
-    colour = picture.convert("RGBA")
-    white = Image.new("RGBA", colour.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, colour).convert("RGB")
+    color = picture.convert("RGBA")
+    white = Image.new("RGBA", color.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, color).convert("RGB")
 
 
 def _kind(mode: int) -> str:
@@ -254,4 +259,4 @@ def _guess(content: bytes) -> str:
         return "a web page, not an image"
     if start.startswith((b"<svg", b"<?xml")):
         return "a drawing (SVG or XML), not pixels"
-    return "no image that is known"
+    return "no image of a known format"

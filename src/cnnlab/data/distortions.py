@@ -9,14 +9,15 @@ from torch import Generator, Tensor
 from cnnlab import images as pixels
 from cnnlab.errors import UsageError
 
-_MOST_ASPECT = 4 / 3
+_MAX_ASPECT = 4 / 3
 
 
 @dataclass(frozen=True)
 class Affine:
-    """Shift, scale, squeeze and horizontal shear, each uniform up to its largest value.
+    """Shift, scale, squeeze and horizontal shear, each uniform in ± its setting.
 
-    Source: LeCun et al. 1998, section III-A names the four; their ranges are not published.
+    shift: as a fraction of the side. Source: LeCun et al. 1998, section III-A names the four; their
+    ranges are not published.
     """
 
     shift: float
@@ -45,10 +46,10 @@ class Affine:
 
 @dataclass(frozen=True)
 class ResizedCrop:
-    """A box of random area and shape, resized to `size`.
+    """A box of random area and aspect ratio, resized to `size`.
 
     Area uniform in [min_area, 1] of the image, log of the aspect uniform in [-log 4/3, log 4/3];
-    a side longer than the image is cut to it, where others draw again.
+    a side longer than the image is clamped, where torchvision draws again.
     """
 
     size: int
@@ -61,7 +62,7 @@ class ResizedCrop:
         """Return float [N,4]: top, left, height, width in pixels of images of side `side`."""
         noise = torch.empty(num_images, 4).uniform_(generator=generator)
         area = self.min_area + (1 - self.min_area) * noise[:, 0]
-        aspect = torch.exp((2 * noise[:, 1] - 1) * math.log(_MOST_ASPECT))
+        aspect = torch.exp((2 * noise[:, 1] - 1) * math.log(_MAX_ASPECT))
         width = (area * aspect).sqrt().clamp_max(1) * side
         height = (area / aspect).sqrt().clamp_max(1) * side
         top, left = (side - height) * noise[:, 2], (side - width) * noise[:, 3]

@@ -1,4 +1,4 @@
-"""Fetch a public file once: to a temporary name, checked by its published MD5, then renamed."""
+"""Download a public file once: to a temporary name, checked by its published MD5, renamed."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ _TIMEOUT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Remote:
-    """A file's name, the folders that serve it, and the MD5 its publishers give."""
+    """A file's name, the URLs of the folders that serve it, and its published MD5."""
 
     name: str
     folders: tuple[str, ...]
@@ -24,7 +24,7 @@ class Remote:
 
 
 def fetch(remotes: Sequence[Remote], root: str | None, set_name: str) -> Path:
-    """Bring all files into `root` (default data/<set>) and return that folder.
+    """Download all files into `root` (default data/<set>) and return that folder.
 
     Files that are there with the right MD5 are kept. Raises DataError.
     """
@@ -43,16 +43,21 @@ def _fetch_one(remote: Remote, target: Path) -> None:
         temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
         try:
             _download(folder + remote.name, temporary)
+
+            # a proxy's error page or a cut transfer would go unnoticed without the MD5
             if (found := _md5(temporary)) == remote.md5:
                 temporary.replace(target)
                 return
             failures.append(f"{folder}{remote.name}: MD5 {found}, published {remote.md5}")
+
         except (urllib.error.URLError, OSError) as error:
             failures.append(f"{folder}{remote.name}: {error}")
         finally:
             temporary.unlink(missing_ok=True)
     raise DataError(
-        f"cannot download {remote.name}", "; ".join(failures), "fetch it by hand into dataset.root"
+        f"cannot download {remote.name}",
+        "; ".join(failures),
+        "download it by hand into dataset.root",
     )
 
 

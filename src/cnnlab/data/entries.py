@@ -1,9 +1,10 @@
-"""What lies in a folder: an entry is an image, a folder, or left out and counted by its reason."""
+"""List a folder: an entry is an image, a folder, or left out and counted by its reason."""
 
 import errno
 import os
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from cnnlab.data.decode import SHORTAGES
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
 
-IMAGE_ENDINGS = {
+IMAGE_EXTENSIONS = {
     ".jpg",
     ".jpeg",
     ".png",
@@ -25,39 +26,47 @@ IMAGE_ENDINGS = {
     ".pbm",
 }
 SYSTEM_NAMES = {"__macosx", "@eadir", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini"}
-"""What systems leave in people's folders without a leading dot, in lower case."""
+"""Hidden files and folders of operating systems that have no leading dot, in lower case."""
 
 
 class Reason(Enum):
-    """Why an entry is left out, in the words for one and for several."""
+    """Why an entry is left out: the words for one and for several."""
 
     HIDDEN = ("hidden", "hidden")
     IN_HIDDEN = ("in a hidden folder", "in hidden folders")
-    ENDING = ("not an image by its ending", "not images by their ending")
-    LOOSE = ("image beside the class folders", "images beside the class folders")
-    BESIDE = ("folder beside those of the set", "folders beside those of the set")
+    EXTENSION = ("file without an image extension", "files without an image extension")
+    LOOSE = ("image outside the class folders", "images outside the class folders")
+    BESIDE = ("unrelated folder", "unrelated folders")
     EMPTY = ("empty folder", "empty folders")
-    LOOP = ("link back to a folder above it", "links back to folders above them")
+    LOOP = ("link to a parent folder", "links to parent folders")
     SEEN = ("link to a folder already listed", "links to folders already listed")
-    DANGLING = ("link to nothing", "links to nothing")
+    DANGLING = ("broken link", "broken links")
 
 
 class LeftOut:
-    """Entries that are not used: how many for each reason, and the first of them."""
+    """Entries that are not used: how many for each reason, and the first of them.
 
-    def __init__(self) -> None:
+    Made of (reason, path, number of entries); a path is relative to the folder that is listed.
+    """
+
+    def __init__(self, entries: Iterable[tuple[Reason, str, int]] = ()) -> None:
         self.counts: Counter[Reason] = Counter()
         self.first: dict[Reason, str] = {}
+        for reason, path, number in entries:
+            self.counts[reason] += number
+            self.first.setdefault(reason, path)
 
-    def add(self, reason: Reason, path: str, number: int = 1) -> None:
-        """Count `number` entries at `path`, which is relative to the folder that is listed."""
-        self.counts[reason] += number
-        self.first.setdefault(reason, path)
+    @classmethod
+    def each(cls, reason: Reason, paths: Iterable[str]) -> "LeftOut":
+        """Return these entries, all for one reason."""
+        return cls((reason, path, 1) for path in paths)
 
-    def update(self, other: "LeftOut") -> None:
-        """Count what another listing left out."""
-        for reason, number in other.counts.items():
-            self.add(reason, other.first[reason], number)
+    def __add__(self, other: "LeftOut") -> "LeftOut":
+        return LeftOut(
+            (reason, part.first[reason], number)
+            for part in (self, other)
+            for reason, number in part.counts.items()
+        )
 
     def __str__(self) -> str:
         """Return 'left out: 1 hidden (a/.b.jpg), 2 empty folders (a/new, ...)', or nothing."""
@@ -69,21 +78,22 @@ class LeftOut:
         return f"left out: {', '.join(parts)}" if parts else ""
 
     def after(self, where: str) -> str:
-        """Return the text, and what was left out where that may explain an empty folder."""
+        """Return `where`, followed by the text: it may explain why a folder seems empty."""
         return f"{where}; {self}" if self.counts else where
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Contents:
     """The names in one folder that count, each list sorted; links: linked folders.
 
-    num_entries: all that lies there, what is left out included.
+    num_entries: of the folder, those that are left out included.
     """
 
-    num_entries: int = 0
-    folders: list[str] = field(default_factory=list)
-    links: list[str] = field(default_factory=list)
-    images: list[str] = field(default_factory=list)
+    num_entries: int
+    folders: list[str]
+    links: list[str]
+    images: list[str]
+    left_out: LeftOut
 
     @property
     def all_folders(self) -> list[str]:
@@ -91,35 +101,39 @@ class Contents:
         return sorted(self.folders + self.links)
 
 
-def look_into(folder: str | Path, left_out: LeftOut, shown: str = "") -> Contents:
-    """Sort the entries of one folder; what is neither image nor folder goes to `left_out`.
+def look_into(folder: str | Path, shown: str = "") -> Contents:
+    """Sort the entries of one folder into folders, images, and entries left out.
 
-    shown: the folder's name there. An entry with the ending of an image is an image whatever it
-    is: reading it decides. Raises DataError for a folder that cannot be listed.
+    shown: the folder's name in `left_out`. A file with the extension of an image counts as one;
+    whether it is one shows when it is read. Raises DataError for a folder that cannot be listed.
     """
     entries = _scan(folder)
-    contents = Contents(len(entries))
+    folders: list[str] = []
+    links: list[str] = []
+    images: list[str] = []
+    left_out: list[tuple[Reason, str, int]] = []
+
     for entry in entries:
         where = os.path.join(shown, entry.name)
         if _is_hidden(entry.name):
-            _count_hidden(entry, where, left_out)
+            left_out.append(_hidden(entry, where))
         elif _is_folder(entry):
-            (contents.links if entry.is_symlink() else contents.folders).append(entry.name)
-        elif has_image_ending(entry.name):
-            contents.images.append(entry.name)
+            (links if entry.is_symlink() else folders).append(entry.name)
+        elif has_image_extension(entry.name):
+            images.append(entry.name)
         elif entry.is_symlink() and not os.path.exists(entry.path):
-            left_out.add(Reason.DANGLING, where)
+            left_out.append((Reason.DANGLING, where, 1))
         else:
-            left_out.add(Reason.ENDING, where)
-    return contents
+            left_out.append((Reason.EXTENSION, where, 1))
+    return Contents(len(entries), folders, links, images, LeftOut(left_out))
 
 
 def holds_images(folder: Path) -> bool:
-    """Return whether an image lies in or below a folder, links not followed."""
+    """Return whether a folder or one below it holds an image; links are not followed."""
     waiting = [str(folder)]
     while waiting:
         here = waiting.pop()
-        contents = look_into(here, LeftOut())
+        contents = look_into(here)
         if contents.images:
             return True
         waiting += [os.path.join(here, name) for name in contents.folders]
@@ -127,10 +141,10 @@ def holds_images(folder: Path) -> bool:
 
 
 def check_openable(path: str | Path) -> None:
-    """Raise DataError for a path that the system refuses, whether or not something lies there.
+    """Raise DataError for a path that the system refuses; one that does not exist passes.
 
-    No permission on the way, a name that is too long, links in a ring: `is_dir` would raise or
-    say no. A path where nothing lies is somebody else's question.
+    No permission for a parent folder, too long a name, a loop of links: `is_dir` would raise or
+    return False.
     """
     try:
         os.stat(os.path.join(path, "."))
@@ -140,22 +154,22 @@ def check_openable(path: str | Path) -> None:
         raise _not_opened(path, error) from error
 
 
-def has_image_ending(name: str) -> bool:
-    """Return whether a name ends as those of images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_ENDINGS
+def has_image_extension(name: str) -> bool:
+    """Return whether a file name has the extension of an image."""
+    return os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS
 
 
 class Walk:
     """The images below the folders of a root. Links are followed, and no folder is listed twice.
 
     A linked folder that leads back above itself, or to a folder that the same part has already,
-    is left out and counted. A folder that two parts share is refused: its images would have two
-    labels.
+    is left out and counted in `left_out`. A folder that two parts share is refused: its images
+    would have two labels.
     """
 
-    def __init__(self, root: Path, left_out: LeftOut) -> None:
-        self._root, self._left_out = str(root), left_out
-        self._real_root = os.path.realpath(root)
+    def __init__(self, root: Path) -> None:
+        self.left_out = LeftOut()
+        self._root, self._real_root = str(root), os.path.realpath(root)
         self._seen: dict[str, tuple[str, str]] = {}
 
     def images_below(self, part: str) -> list[str]:
@@ -174,31 +188,37 @@ class Walk:
             real = self._follow(here) if is_link else real_of.pop(here)
             if real is None or not self._enter(part, here, real):
                 continue
-            contents = look_into(os.path.join(self._root, here), self._left_out, here)
+
+            contents = look_into(os.path.join(self._root, here), here)
+            self.left_out += contents.left_out
             if contents.num_entries == 0 and here != part:
-                self._left_out.add(Reason.EMPTY, here)
+                self._leave_out(Reason.EMPTY, here)
             found += [os.path.join(here, name) for name in contents.images]
+            links += [os.path.join(here, name) for name in contents.links]
+
             for name in contents.folders:
                 below = os.path.join(here, name)
-                if has_image_ending(name):  # reading it will say that it is a folder
+                if has_image_extension(name):  # reported as a folder when it is read
                     found.append(below)
                 else:
                     folders.append(below)
                     real_of[below] = os.path.join(real, name)
-            links += [os.path.join(here, name) for name in contents.links]
         return sorted(found)
+
+    def _leave_out(self, reason: Reason, path: str) -> None:
+        self.left_out += LeftOut.each(reason, [path])
 
     def _follow(self, link: str) -> str | None:
         """Return where a linked folder really is; None where it leads back above itself."""
         path = os.path.join(self._root, link)
         real, above = os.path.realpath(path), os.path.realpath(os.path.dirname(path))
         if _is_within(above, real) or _is_within(self._real_root, real):
-            self._left_out.add(Reason.LOOP, link)
+            self._leave_out(Reason.LOOP, link)
             return None
         return real
 
     def _enter(self, part: str, here: str, real: str) -> bool:
-        """Return whether a folder is met for the first time."""
+        """Return whether a folder is reached for the first time."""
         earlier_part, earlier = self._seen.setdefault(real, (part, here))
         if earlier == here:
             return True
@@ -208,7 +228,7 @@ class Walk:
                 printable(real),
                 "its images would have two labels; remove one of the links",
             )
-        self._left_out.add(Reason.SEEN, here)
+        self._leave_out(Reason.SEEN, here)
         return False
 
 
@@ -219,7 +239,7 @@ def _scan(folder: str | Path) -> list[os.DirEntry[str]]:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
         if error.errno in SHORTAGES:
-            raise  # the system's fault, not the folder's
+            raise  # out of memory or file handles: not the folder's fault
         raise _not_opened(folder, error) from error
 
 
@@ -243,15 +263,14 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _count_hidden(entry: os.DirEntry[str], where: str, left_out: LeftOut) -> None:
-    """Count a hidden file, or the files in and below a hidden folder."""
+def _hidden(entry: os.DirEntry[str], where: str) -> tuple[Reason, str, int]:
+    """Return how a hidden file counts, or the files in and below a hidden folder."""
     num_files = 0
     if _is_folder(entry) and not entry.is_symlink():
         num_files = sum(len(files) for _, _, files in os.walk(entry.path))
     if num_files:
-        left_out.add(Reason.IN_HIDDEN, where, num_files)
-    else:
-        left_out.add(Reason.HIDDEN, where)
+        return Reason.IN_HIDDEN, where, num_files
+    return Reason.HIDDEN, where, 1
 
 
 def _is_within(path: str, folder: str) -> bool:

@@ -1,6 +1,5 @@
-"""FileStore: images decoded from their files whenever they are read, at one size."""
+"""FileStore: images decoded from their files each time they are read, at one size."""
 
-import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +9,7 @@ from cnnlab import images as pixels
 from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data.contents import digest_of_files
 from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
-from cnnlab.data.leaving_out import bad_files
+from cnnlab.data.leaving_out import bad_among, bad_files
 from cnnlab.data.listing import Listing
 from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
@@ -18,7 +17,7 @@ from cnnlab.data.workers import Workers
 
 @dataclass(frozen=True)
 class Decoding:
-    """How files become pixels: shorter side, then the central square, of `channels` planes."""
+    """How files become pixels: resize the shorter side, then cut the central square."""
 
     side_pixels: int
     channels: int = 3
@@ -28,28 +27,31 @@ class Decoding:
 
 
 class FileStore(Store):
-    """A listed split. A bad file raises BadFilesError, which names all of them, when it is read."""
+    """The files of a split. Reading a bad one raises BadFilesError, which names all bad ones."""
 
     def __init__(
-        self, name: str, split: str, listing: Listing, decoding: Decoding, mirror_allowed: bool
+        self,
+        name: str,
+        split: str,
+        listing: Listing,
+        decoding: Decoding,
+        mirror_allowed: bool,
+        note: str,
     ) -> None:
         check_labels(listing.labels, listing.class_names, f"{name}, {split}, {listing.root}")
         self.name, self.split, self.mirror_allowed = name, split, mirror_allowed
         self.labels, self.class_names = listing.labels, listing.class_names
-        self.groups, self.note = listing.groups, listing.note()
-        self.listing, self.decodes = listing, True
-        self._decode_as(decoding)
-
-    def _decode_as(self, decoding: Decoding) -> None:
-        self.decoding = decoding
-        self._workers, self._memory = Workers(decoding.num_threads), BufferPool()
+        self.groups, self.note, self.decodes = listing.groups, note, True
         self.image_shape = (decoding.side_pixels, decoding.side_pixels, decoding.channels)
+        self.listing, self.decoding = listing, decoding
+        self._workers, self._memory = Workers(decoding.num_threads), BufferPool()
 
     def read_as(self, reading: Reading) -> "FileStore":
         side = reading.side_pixels or self.decoding.side_pixels
-        other = copy.copy(self)
-        other._decode_as(replace(self.decoding, **(vars(reading) | {"side_pixels": side})))
-        return other
+        decoding = replace(self.decoding, **(vars(reading) | {"side_pixels": side}))
+        return FileStore(
+            self.name, self.split, self.listing, decoding, self.mirror_allowed, self.note
+        )
 
     def name_of(self, index: int) -> str:
         return self.listing.paths[index]
@@ -57,8 +59,7 @@ class FileStore(Store):
     def read(self, indices: Tensor) -> Tensor:
         images, bad = self.read_good(indices)
         if bad:
-            met = [(int(indices[place]), error) for place, error in bad]
-            raise bad_files(self, [(k, self.name_of(k), error.reason) for k, error in met])
+            raise bad_files(self, bad_among(self, indices, bad))
         return images
 
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:

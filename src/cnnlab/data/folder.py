@@ -1,6 +1,7 @@
-"""folder: your own images, a folder a class; and what all sets of image files share."""
+"""folder: your own images, one folder per class; and what all sets of image files share."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
@@ -17,10 +18,10 @@ LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS
 
 
 def load(config: DatasetConfig) -> Splits:
-    """Read the folders of the splits; whatever is missing is held out of training.
+    """Read the folders of the splits; a missing split is held out of training.
 
-    A root of class folders alone is all training data, of which both are held out. Test and
-    validation follow the training classes by name. Raises DataError, UsageError.
+    A root of class folders alone is all training data. Labels of test and validation follow the
+    training classes by name. Raises DataError, UsageError.
     """
     assert isinstance(config, FolderConfig)
     root = existing_root(config.root, "folder", LAYOUT)
@@ -28,23 +29,23 @@ def load(config: DatasetConfig) -> Splits:
     _check_num_test(config, layout)
 
     listing = list_class_folders(layout.splits.get("train", root))
-    listing.left_out.update(layout.left_out)
-    train: Store = _store(config, "train", listing)
-    train.note = one_note(train.note, layout.note)
+    listing = replace(listing, left_out=listing.left_out + layout.left_out)
+    train: Store = _store(config, "train", listing, layout.note)
 
-    validation = _own(config, "validation", layout, train)
-    if validation is not None and config.num_validation:
-        unused = f"dataset.num_validation={config.num_validation} is not used: there is a folder"
-        validation.note = one_note(validation.note, unused)
+    unused = (
+        f"dataset.num_validation={config.num_validation} is not used: there is a validation folder"
+    )
+    note = unused if config.num_validation else ""
+    validation = _own(config, "validation", layout, train.class_names, note)
 
-    test = _own(config, "test", layout, train)
+    test = _own(config, "test", layout, train.class_names)
     if test is None:
         train, test = _hold_out_test(train, config)
     return Splits(train, validation, test)
 
 
 def _check_num_test(config: FolderConfig, layout: Layout) -> None:
-    """Raise UsageError where test images are asked for twice."""
+    """Raise UsageError for num_test where a test folder exists."""
     if config.num_test and (folder := layout.splits.get("test")) is not None:
         raise UsageError(
             f"dataset.num_test={config.num_test} holds out test images, but there is a test folder",
@@ -53,38 +54,41 @@ def _check_num_test(config: FolderConfig, layout: Layout) -> None:
         )
 
 
-def _own(config: FolderConfig, split: str, layout: Layout, train: Store) -> Store | None:
+def _own(
+    config: FolderConfig, split: str, layout: Layout, classes: tuple[str, ...], note: str = ""
+) -> Store | None:
     """Return the split that has a folder of its own, labeled as training is; else None."""
     if (folder := layout.splits.get(split)) is None:
         return None
-    return _store(config, split, list_class_folders(folder, train.class_names, all_present=False))
+    return _store(config, split, list_class_folders(folder, classes, all_present=False), note)
 
 
 def existing_root(root: str | None, name: str, layout: str) -> Path:
-    """Return dataset.root as a folder. Raises DataError when it is not set or not there."""
+    """Return dataset.root as a folder. Raises DataError when it is not set or not a folder."""
     if root is None:
         raise DataError(f"the files of {name} were not found", "dataset.root is not set", layout)
     if not Path(root).is_dir():
         where = printable(str(Path(root).absolute()))
-        raise DataError("dataset.root is no folder", where, layout)
+        raise DataError("dataset.root is not a folder", where, layout)
     return Path(root)
 
 
 def decoding_for(config: EncodedConfig) -> Decoding:
-    """Decode to the size of the content that the network will see."""
+    """Return how to decode: to the image size without its padding."""
     side = config.image_size_pixels - 2 * config.pad_pixels
     if side < 1:
-        raise UsageError(f"dataset.pad_pixels={config.pad_pixels} leaves no pixel of the images")
+        raise UsageError(f"dataset.pad_pixels={config.pad_pixels} leaves no pixels of the images")
     return Decoding(side, config.channels or 3, num_threads=decode_threads(config))
 
 
 def decode_threads(config: DecodedConfig) -> int:
-    """Return how many threads decode: as asked, else one a core that this process may use."""
+    """Return how many threads decode: as configured, else one per core this process may use."""
     return config.num_decode_threads or len(os.sched_getaffinity(0))
 
 
-def _store(config: FolderConfig, split: str, listing: Listing) -> FileStore:
-    return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed)
+def _store(config: FolderConfig, split: str, listing: Listing, note: str) -> FileStore:
+    note = one_note(listing.note(), note)
+    return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed, note)
 
 
 def _hold_out_test(train: Store, config: FolderConfig) -> tuple[Store, Store]:

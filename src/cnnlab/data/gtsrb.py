@@ -1,11 +1,12 @@
 """gtsrb: the German Traffic Sign Recognition Benchmark; validation never splits a track.
 
-A track is up to 30 frames of one sign from a passing car, so a split by image would show the
-network nearly the same picture on both sides. File names are TRACK_FRAME.ppm.
+A track is up to 30 frames of one sign from a passing car, so a split by image would put nearly
+the same picture into training and validation. File names are TRACK_FRAME.ppm.
 """
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -85,21 +86,21 @@ def load(config: DatasetConfig) -> Splits:
     """Read the official folders below dataset.root. Raises DataError."""
     assert isinstance(config, EncodedConfig)
     root = existing_root(config.root, "gtsrb", LAYOUT)
+
     train = _train_listing(_find(root, _TRAIN_FOLDERS))
     test = _test_listing(_find(root, (_TEST_FOLDER,)), _find_labels(root))
     decoding = decoding_for(config)
-    stores = [
-        FileStore("gtsrb", split, listing, decoding, mirror_allowed=False)
-        for split, listing in (("train", train), ("test", test))
-    ]
-    for store in stores:
-        store.note = one_note(note_for(len(store)), store.note)
+
+    stores = []
+    for split, listing in (("train", train), ("test", test)):
+        note = one_note(note_for(len(listing.paths)), listing.note())
+        stores.append(FileStore("gtsrb", split, listing, decoding, mirror_allowed=False, note=note))
     return Splits(stores[0], None, stores[1])
 
 
 def note_for(num_images: int) -> str:
-    """Say which of the published sets has so many images."""
-    return _NOTES.get(num_images, f"{num_images} images: no published size of this set")
+    """Return the name of the published set with this number of images."""
+    return _NOTES.get(num_images, f"{num_images} images: not a published size of this set")
 
 
 def _find(root: Path, names: tuple[str, ...]) -> Path:
@@ -118,38 +119,33 @@ def _find_labels(root: Path) -> Path:
     raise DataError(
         f"{_TEST_LABELS} was not found",
         printable(str(root.absolute())),
-        "the labels of the test images are an archive of their own: GTSRB_Final_Test_GT.zip",
+        "the labels of the test images are in a separate archive: GTSRB_Final_Test_GT.zip",
     )
 
 
 def _train_listing(folder: Path) -> Listing:
     names = tuple(f"{label:05d}" for label in range(len(CLASS_NAMES)))
     listing = list_class_folders(folder, names)
+
+    # a group per track: frames of one sign stay in one split
     tracks = [
         _track(path, label)
         for path, label in zip(listing.paths, listing.labels.tolist(), strict=True)
     ]
-    return Listing(
-        folder,
-        listing.paths,
-        listing.labels,
-        CLASS_NAMES,
-        torch.tensor(tracks),
-        listing.left_out,
-    )
+    return replace(listing, class_names=CLASS_NAMES, groups=torch.tensor(tracks))
 
 
 def _track(path: str, label: int) -> int:
-    """Return a number that only the frames of one track share."""
+    """Return the number that all frames of a track share, and no other track has."""
     stem = Path(path).stem
     track, _, frame = stem.partition("_")
     if not (track.isdecimal() and frame.isdecimal()):
-        raise DataError("a file name that is not TRACK_FRAME", printable(path), LAYOUT)
+        raise DataError("a file name that is not TRACK_FRAME.ppm", printable(path), LAYOUT)
     return label * 100_000 + int(track)
 
 
 def _test_listing(folder: Path, labels_path: Path) -> Listing:
-    """Follow the published list; every file of it must be there, and no other."""
+    """Label the test images by the published list; files and rows must be the same names."""
     names, left_out = list_flat(folder)
     labels = join(names, _read_labels(labels_path), labels_path)
     return Listing(folder, names, torch.tensor(labels), CLASS_NAMES, left_out=left_out)

@@ -1,9 +1,9 @@
-"""Follow the Huffman codes of a baseline JPEG without making pixels: is it whole and legal?
+"""Follow the Huffman codes of a baseline JPEG without decoding pixels: is it complete and legal?
 
-Slow (a second for some megabytes), and asked only about two kinds of files. One had data left over:
-harmless bytes after the picture, or a picture that lost its way and ended too early. The other has
-a color sampling that simplejpeg does not read. libjpeg itself passes over runs that leave their
-block. Source: ITU-T T.81, annexes B, C and F.
+Slow (a second for some megabytes), so used for two kinds of files only. One has data left over:
+harmless bytes after the picture, or a damaged picture that ended too early. The other has a color
+sampling that simplejpeg does not read. libjpeg itself ignores runs that leave their block.
+Source: ITU-T T.81, annexes B, C and F.
 """
 
 from array import array
@@ -21,7 +21,7 @@ class _Scan:
     """tables: by (class, number), what 16 bits mean. blocks: (DC, AC) tables of one MCU, in order.
 
     A table has an entry for every 16 bits: in its lower 6 bits how many of them the code and its
-    value take, above them how many places of the block it fills; 0: no code begins like this.
+    value take, above them how many places of the block it fills; 0: no code starts like this.
     """
 
     tables: dict[int, list[int]] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class _Scan:
 
 
 def ends_where_it_should(content: bytes) -> bool | None:
-    """Return whether a picture's codes are all legal and its last byte is filled up with ones.
+    """Return whether a picture's codes are all legal and its last byte is padded with ones.
 
     Extra bytes after the picture do not matter, unless they are more of a picture's codes.
     None for what is not one baseline scan.
@@ -100,7 +100,7 @@ def _read_tables(body: bytes, tables: dict[int, list[int]]) -> None:
 
 
 def _table(counts: bytes, symbols: bytes, *, is_dc: bool) -> list[int]:
-    """Return what each of the 65,536 beginnings means. Codes of one length are consecutive."""
+    """Return what each of the 65,536 prefixes means. Codes of one length are consecutive."""
     table: list[int] = []
     place = 0
     for length, count in enumerate(counts, start=1):
@@ -151,13 +151,15 @@ class _Codes:
         self._place, self._end = 0, 8 * len(segment)
 
     def follow(self, num_mcus: int) -> bool:
-        """Return whether so many MCUs come next, all of them legal."""
+        """Return whether the next `num_mcus` MCUs are all legal."""
         return all(self._follow_block(dc, ac) for _ in range(num_mcus) for dc, ac in self._blocks)
 
     def _follow_block(self, dc: list[int], ac: list[int]) -> bool:
         bits, place, end = self._bits, self._place, self._end
         if place > end:
             return False
+
+        # one DC code, then AC codes until the 64 places are filled or the block ends
         entry = dc[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
         place += entry & 63
         filled = entry >> 6
@@ -165,26 +167,27 @@ class _Codes:
             entry = ac[bits[place >> 3] >> (8 - (place & 7)) & 0xFFFF]
             place += entry & 63
             filled = filled + (entry >> 6) if entry else 0
+
         self._place = place
         return (filled == 64 or filled > _END_OF_BLOCK) and place <= end
 
-    def byte_is_filled(self) -> bool:
-        """Return whether what is left of this byte is ones."""
+    def byte_is_padded(self) -> bool:
+        """Return whether the remaining bits of this byte are ones."""
         rest = -self._place % 8
         ones = (1 << rest) - 1
         return rest == 0 or self._segment[self._place >> 3] & ones == ones
 
-    def goes_on_to_the_end(self) -> bool:
+    def continues_to_the_end(self) -> bool:
         """Return whether at least one more MCU follows, and only such up to the last byte."""
         num_more = 0
         while self._end - self._place >= 8 or num_more == 0:
             if not self.follow(1):
                 return False
             num_more += 1
-        return self.byte_is_filled()
+        return self.byte_is_padded()
 
 
 def _ends_well(segment: bytes, blocks: list[tuple[list[int], list[int]]], num_mcus: int) -> bool:
-    """Return whether a segment has exactly so many legal MCUs and then a filled byte."""
+    """Return whether a segment has exactly num_mcus legal MCUs and then a padded byte."""
     codes = _Codes(segment, blocks)
-    return codes.follow(num_mcus) and codes.byte_is_filled() and not codes.goes_on_to_the_end()
+    return codes.follow(num_mcus) and codes.byte_is_padded() and not codes.continues_to_the_end()

@@ -9,6 +9,7 @@ import math
 import struct
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ _MOST_VALUES = 1 << 31
 
 @dataclass(frozen=True)
 class IdxSet:
-    """Where a set of four IDX files may lie, and what its classes are called."""
+    """A set of four IDX files: where they are looked for, and the names of its classes."""
 
     name: str
     class_names: tuple[str, ...]
@@ -41,6 +42,13 @@ FILES = {
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 
+
+def _remotes(folder: str, *md5s: str) -> tuple[Remote, ...]:
+    """Return the four gzipped files in `folder`, with their MD5 sums in the order of FILES."""
+    names = [f"{name}.gz" for pair in FILES.values() for name in pair]
+    return tuple(Remote(name, (folder,), md5) for name, md5 in zip(names, md5s, strict=True))
+
+
 MNIST = IdxSet(
     name="mnist",
     class_names=tuple("0123456789"),
@@ -48,14 +56,12 @@ MNIST = IdxSet(
     usual_folders=(),
     install_hint="set dataset.root to their folder, or dataset.download=true;"
     " or dataset=mnist5k, which needs no files",
-    remotes=tuple(
-        Remote(f"{name}.gz", ("https://ossci-datasets.s3.amazonaws.com/mnist/",), md5)
-        for name, md5 in (
-            ("train-images-idx3-ubyte", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-            ("train-labels-idx1-ubyte", "d53e105ee54ea40749a09fcbcd1e9432"),
-            ("t10k-images-idx3-ubyte", "9fb629c4189551a2d022fa330f9573f3"),
-            ("t10k-labels-idx1-ubyte", "ec29112dd5afa0611ce80d1b7f02629c"),
-        )
+    remotes=_remotes(
+        "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
     ),
 )
 
@@ -76,30 +82,18 @@ FASHION_MNIST = IdxSet(
     mirror_allowed=True,
     usual_folders=(Path("/usr/share/datasets/fashion-mnist"),),
     install_hint="apt install dataset-fashion-mnist, or set dataset.root, or dataset.download=true",
-    remotes=tuple(
-        Remote(f"{name}.gz", ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",), md5)
-        for name, md5 in (
-            ("train-images-idx3-ubyte", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
-            ("train-labels-idx1-ubyte", "25c81989df183df01b3e8a0aad5dffbe"),
-            ("t10k-images-idx3-ubyte", "bef4ecab320f06d8554ea6380940ec79"),
-            ("t10k-labels-idx1-ubyte", "bb300cfdad3c16e7a12a480ee83cd310"),
-        )
+    remotes=_remotes(
+        "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+        "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+        "25c81989df183df01b3e8a0aad5dffbe",
+        "bef4ecab320f06d8554ea6380940ec79",
+        "bb300cfdad3c16e7a12a480ee83cd310",
     ),
 )
 
 
-def load_mnist(config: DatasetConfig) -> Splits:
-    """Return MNIST's 60,000 + 10,000 digits."""
-    return load(MNIST, config)
-
-
-def load_fashion_mnist(config: DatasetConfig) -> Splits:
-    """Return Fashion-MNIST's 60,000 + 10,000 clothes."""
-    return load(FASHION_MNIST, config)
-
-
 def load(idx_set: IdxSet, config: DatasetConfig) -> Splits:
-    """Read the four files. Raises DataError saying what is missing and where it was looked for."""
+    """Read the four files. Raises DataError with the missing names and the places searched."""
     assert isinstance(config, DownloadConfig)
     folders = [Path(config.root)] if config.root else list(idx_set.usual_folders)
     folder = next((f for f in folders if not missing_files(f)), None)
@@ -111,14 +105,18 @@ def load(idx_set: IdxSet, config: DatasetConfig) -> Splits:
     return Splits(train, None, test)
 
 
+load_mnist, load_fashion_mnist = (partial(load, idx_set) for idx_set in (MNIST, FASHION_MNIST))
+"""The builders in the table of data sets."""
+
+
 def missing_files(folder: Path) -> list[str]:
-    """Return which of the four files are in `folder` neither plain nor gzipped."""
+    """Return which of the four files `folder` lacks, plain and gzipped."""
     names = [name for pair in FILES.values() for name in pair]
     return [name for name in names if _find(folder, name) is None]
 
 
 def _find(folder: Path, name: str) -> Path | None:
-    """Some unpackers write a dot where the original has a dash: train-images.idx3-ubyte."""
+    """Return the file or None; some unpackers write a dot for the dash: train-images.idx3-ubyte."""
     dotted = name.replace("-idx", ".idx")
     candidates = (folder / f"{stem}{end}" for stem in (name, dotted) for end in ("", ".gz"))
     return next((path for path in candidates if path.is_file()), None)
@@ -138,12 +136,14 @@ def _read_split(idx_set: IdxSet, folder: Path, split: str) -> ArrayStore:
     image_path, label_path = (_find(folder, name) for name in FILES[split])
     assert image_path is not None
     assert label_path is not None
+
     images = read_idx(image_path, num_dimensions=3)
     labels = read_idx(label_path, num_dimensions=1)
     if len(images) != len(labels):
         raise DataError(
             f"{len(images)} images but {len(labels)} labels", f"{image_path}, {label_path}"
         )
+
     return ArrayStore(
         name=idx_set.name,
         split=split,
@@ -169,19 +169,20 @@ def read_idx(path: Path, num_dimensions: int) -> np.ndarray:
             f" with {num_dimensions}",
             str(path),
         )
+
     sizes = struct.unpack(f">{num_dimensions}I", content[4:header_bytes])
-    num_values = math.prod(sizes)
-    if num_values != len(content) - header_bytes:
+    num_values, found = math.prod(sizes), len(content) - header_bytes
+    if num_values != found:
         raise DataError(
-            f"the header announces {num_values} bytes, {len(content) - header_bytes} follow",
+            f"the header states {num_values} bytes of data, the file has {found}",
             str(path),
-            "the file is truncated or damaged: fetch it again",
+            "the file is truncated or damaged: download it again",
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header_bytes).reshape(sizes)
 
 
 def _read_bytes(path: Path) -> bytearray:
-    """Read a plain or gzipped file, told apart by their first bytes, up to 2 GiB unpacked."""
+    """Read a plain or gzipped file, by its first bytes, up to 2 GiB unpacked."""
     try:
         with path.open("rb") as file:
             is_gzip = file.read(2) == b"\x1f\x8b"

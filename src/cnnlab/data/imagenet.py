@@ -1,4 +1,4 @@
-"""imagenet: ILSVRC 2012, and 2010 apart from it; with or without the devkit or class folders.
+"""imagenet: ILSVRC 2012 and ILSVRC 2010; with or without the devkit or class folders.
 
 The 50,000 validation images are what papers report on, so they are the test split here, and
 validation is a seeded part of training. 2010 has public labels for its 150,000 test images.
@@ -7,21 +7,23 @@ validation is a seeded part of training. 2010 has public labels for its 150,000 
 import csv
 import hashlib
 import io
+import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig
-from cnnlab.data.entries import LeftOut, look_into
+from cnnlab.data.entries import look_into
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
 from cnnlab.data.listing import Listing, list_class_folders, list_flat, some
-from cnnlab.data.matlab import read_synsets
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
@@ -31,84 +33,83 @@ LAYOUT = "expected train/n01440764/*.JPEG and val/, with class folders or flat w
 
 @dataclass(frozen=True)
 class Edition:
-    """A year of the challenge: the folder that is tested on, and the files that label it.
+    """A year of the challenge.
 
-    number_prefix: an image of that folder is called by it and the eight digits of its number.
+    test_folder: the folder that is tested on; test_split: what the devkit calls it.
     """
 
     name: str
+    year: int
     test_folder: str
-    truth_file: str
-    id_field: str
-    number_prefix: str
+    test_split: str
+
+    @property
+    def truth_file(self) -> str:
+        """The devkit's class numbers of the test images, one per line."""
+        return f"ILSVRC{self.year}_{self.test_split}_ground_truth.txt"
+
+    @property
+    def id_field(self) -> str:
+        """The field of meta.mat that holds the class numbers."""
+        return f"ILSVRC{self.year}_ID"
+
+    def image_name(self, number: int) -> str:
+        """Return the file name of a test image, without its extension."""
+        return f"ILSVRC{self.year}_{self.test_folder}_{number:08d}"
 
 
-EDITION_2012 = Edition(
-    name="imagenet",
-    test_folder="val",
-    truth_file="ILSVRC2012_validation_ground_truth.txt",
-    id_field="ILSVRC2012_ID",
-    number_prefix="ILSVRC2012_val_",
-)
-EDITION_2010 = Edition(
-    name="imagenet_2010",
-    test_folder="test",
-    truth_file="ILSVRC2010_test_ground_truth.txt",
-    id_field="ILSVRC2010_ID",
-    number_prefix="ILSVRC2010_test_",
-)
+EDITION_2012 = Edition("imagenet", 2012, test_folder="val", test_split="validation")
+EDITION_2010 = Edition("imagenet_2010", 2010, test_folder="test", test_split="test")
+
 _SYNSETS_2012 = "385e0240499426c022b773be1ae4da780f057b89c9694c7f47199f62746b6edd"
 """SHA-256 of the 1,000 synsets of 2012, sorted, one per line."""
 
-
-def load_2012(config: DatasetConfig) -> Splits:
-    """Return the training images and, as test, the validation images of 2012."""
-    return _load(config, EDITION_2012)
+_MOST_META_BYTES = 16 << 20
 
 
-def load_2010(config: DatasetConfig) -> Splits:
-    """Return the training and the test images of 2010."""
-    return _load(config, EDITION_2010)
-
-
-def _load(config: DatasetConfig, edition: Edition) -> Splits:
+def load(edition: Edition, config: DatasetConfig) -> Splits:
+    """Return the training images and, as test, the labeled images that papers report on."""
     assert isinstance(config, EncodedConfig)
     root = existing_root(config.root, edition.name, LAYOUT)
     for folder in ("train", edition.test_folder):
         if not (root / folder).is_dir():
             where = printable(str((root / folder).absolute()))
             raise DataError(f"the images of {edition.name} were not found", where, LAYOUT)
+
     train = list_class_folders(root / "train")
     _check_edition(root, edition, train.class_names)
     test = _test_listing(root, edition, train.class_names)
     names = readable_names(root, train.class_names)
-    stores = [
-        FileStore(
-            edition.name,
-            split,
-            replace(part, class_names=names),
-            decoding_for(config),
-            mirror_allowed=True,
+
+    decoding, stores = decoding_for(config), []
+    for split, part in (("train", train), ("test", test)):
+        listing = replace(part, class_names=names)
+        stores.append(
+            FileStore(
+                edition.name, split, listing, decoding, mirror_allowed=True, note=listing.note()
+            )
         )
-        for split, part in (("train", train), ("test", test))
-    ]
     return Splits(stores[0], None, stores[1])
 
 
+load_2012, load_2010 = (partial(load, edition) for edition in (EDITION_2012, EDITION_2010))
+"""The builders in the table of data sets."""
+
+
 def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None:
-    """Refuse the other year's files by the synsets that a devkit lists; without one, trust."""
+    """Raise DataError for classes that the devkit does not list; without one, accept all."""
     synsets = _devkit_synsets(root, edition)
     if synsets and not set(classes) <= set(synsets.values()):
         raise DataError(
-            f"classes that {edition.name} does not have",
+            f"the folders have classes that {edition.name} does not have",
             printable(str(root.absolute())),
-            "2010 and 2012 are different sets: dataset=imagenet or dataset=imagenet_2010",
+            "2012 and 2010 are different sets: dataset=imagenet or dataset=imagenet_2010",
         )
 
 
 def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Listing:
     folder = root / edition.test_folder
-    contents = look_into(folder, LeftOut())
+    contents = look_into(folder)
     if not contents.all_folders:
         names, left_out = list_flat(folder)
         labels = _labels_of_flat(root, edition, classes, names)
@@ -126,7 +127,7 @@ def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Lis
 def _labels_of_flat(
     root: Path, edition: Edition, classes: tuple[str, ...], names: list[str]
 ) -> list[int]:
-    """Return a label per file, by its name, from whichever list is there."""
+    """Return a label per file, by its name, from the list that is there."""
     if (path := _find_file(root, "LOC_val_solution.csv")) is not None:
         synset_of = _from_solution_csv(path)
     elif (path := _find_file(root, edition.truth_file)) is not None:
@@ -143,49 +144,54 @@ def _labels_of_flat(
     label_of = {synset: label for label, synset in enumerate(classes)}
     if unknown := [n for n, s in zip(names, synsets, strict=True) if s not in label_of]:
         raise DataError(
-            f"{len(unknown)} of {len(names)} files have no label that training knows:"
+            f"{len(unknown)} of {len(names)} files have a label that training does not have:"
             f" {some(unknown)}",
             printable(str(path)),
-            "train/ lacks their classes, or the list belongs to another set",
+            "train/ lacks their classes, or the list is of another set",
         )
     return [label_of[synset] for synset in synsets]
 
 
 def _from_solution_csv(path: Path) -> dict[str, str]:
-    """ImageId,PredictionString with lines such as ILSVRC2012_val_00000001,n01751748 ..."""
+    """Return name -> synset of lines such as ILSVRC2012_val_00000001,n01751748 1 2 3 4."""
     try:
         rows = list(csv.reader(io.StringIO(read_list(path))))[1:]
         return by_name([(row[0], row[1].split()[0]) for row in rows if row], path)
     except (IndexError, csv.Error) as error:
         raise DataError(
-            "a line without image and class",
+            "a line without an image and its class",
             printable(str(path)),
             "expected lines such as ILSVRC2012_val_00000001,n01751748",
         ) from error
 
 
 def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) -> dict[str, str]:
-    """Line n is the class of image number n, in the devkit's numbers; the devkit translates it."""
+    """Return name -> synset: line n is the class number of image n, which the devkit translates."""
     if not synsets:
         raise DataError(
-            "the ground truth holds numbers, and no devkit says which class they mean",
+            "the ground truth has class numbers, and no devkit translates them",
             printable(str(path)),
             "unpack the devkit into dataset.root, so that data/meta.mat is there",
         )
+
     try:
         numbers = [int(line) for line in read_list(path).strip().splitlines()]
     except ValueError as error:
-        raise DataError("a line that is no whole number", printable(str(path))) from error
+        raise DataError(
+            "a line that is not a whole number",
+            printable(str(path)),
+            "unpack the devkit again",
+        ) from error
     return {
-        f"{edition.number_prefix}{image:08d}": synsets.get(number, "")
+        edition.image_name(image): synsets.get(number, "")
         for image, number in enumerate(numbers, start=1)
     }
 
 
 def readable_names(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Return 'tench, Tinca tinca' for 'n01440764' where a list is there; 2012's are known anyway.
+    """Return 'tench, Tinca tinca' for 'n01440764' where a list is there; 2012 needs none.
 
-    Two classes of the same words (crane, maillot) keep their synset in brackets.
+    Two classes of the same words (crane, maillot) keep their synset in parentheses.
     """
     words = _word_list(root)
     if not words and len(classes) == 1000:
@@ -199,7 +205,7 @@ def readable_names(root: Path, classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _word_list(root: Path) -> dict[str, str]:
-    """Read lines of 'n01440764 tench, Tinca tinca'."""
+    """Return synset -> words of lines such as 'n01440764 tench, Tinca tinca'."""
     for file_name in ("LOC_synset_mapping.txt", "synset_words.txt"):
         if (path := _find_file(root, file_name)) is not None:
             lines = [line for line in read_list(path).splitlines() if line.strip()]
@@ -209,7 +215,7 @@ def _word_list(root: Path) -> dict[str, str]:
 
 
 def _known_words(classes: tuple[str, ...]) -> dict[str, str]:
-    """Return torchvision's names of 2012, which follow the sorted synsets, if these are they."""
+    """Return torchvision's names of the 2012 classes, sorted by synset; {} for other classes."""
     if hashlib.sha256("\n".join(classes).encode()).hexdigest() != _SYNSETS_2012:
         return {}
     from torchvision.models import AlexNet_Weights
@@ -219,8 +225,39 @@ def _known_words(classes: tuple[str, ...]) -> dict[str, str]:
 
 
 def _devkit_synsets(root: Path, edition: Edition) -> dict[int, str]:
+    """Return number -> synset of the devkit's data/meta.mat; nothing where there is none."""
     path = _find_file(root, "meta.mat")
     return read_synsets(path, edition.id_field) if path is not None else {}
+
+
+def read_synsets(path: Path, id_field: str) -> dict[int, str]:
+    """Return number -> synset of a devkit's meta.mat. Raises DataError."""
+    try:
+        if path.stat().st_size > _MOST_META_BYTES:
+            raise ValueError("larger than 16 MiB")
+
+        table = _read_synset_table(path)
+        numbers, names = table[id_field].tolist(), table["WNID"].tolist()
+        synsets = {int(number): str(name) for number, name in zip(numbers, names, strict=True)}
+        if len(synsets) != len(numbers):
+            raise ValueError("one number for two synsets")
+        return synsets
+
+    except Exception as error:  # scipy raises nearly anything on damaged files
+        raise DataError(
+            f"cannot read {id_field} and WNID of the devkit's synsets ({printable(str(error))})",
+            printable(str(path)),
+            "unpack the devkit of the same year again",
+        ) from error
+
+
+def _read_synset_table(path: Path) -> np.ndarray:
+    """Return MATLAB's struct array `synsets` as records [n]."""
+    from scipy.io import loadmat  # late: half a second that no other data set needs
+
+    with warnings.catch_warnings(action="ignore"):  # they would print bytes of the file unescaped
+        found = loadmat(path, variable_names=["synsets"], squeeze_me=True)
+    return np.atleast_1d(found["synsets"])
 
 
 def _find_file(root: Path, name: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""What is there of a set: counts, classes and digests, or what is missing and where."""
+"""Inspect a data set: counts, classes and digests, or what is missing and where."""
 
 from typing import Any
 
@@ -8,15 +8,16 @@ from cnnlab.errors import CnnlabError
 
 
 def look(config: DatasetConfig) -> dict[str, Any]:
-    """Return plain facts of a set as it is found now; a missing set is a fact, not an error.
+    """Return plain facts about a set as it is now; a missing set raises nothing.
 
     Present: num_train, num_validation, num_test, image_shape, class_names and the digest of each
-    split. Missing: the words of the error that training would end with.
+    split. Missing: the message of the error that training would end with.
     """
     try:
         splits = data.build(config)
     except CnnlabError as error:
         return {"present": False, "missing": str(error)}
+
     stores = splits.stores()
     return {
         "present": True,

@@ -4,11 +4,12 @@ import io
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from cnnlab.data.leaving_out import BadFile
 from cnnlab.data.manifest import FileEntry
 from cnnlab.data.moments import Sums
 from cnnlab.files.atomic import write_bytes
@@ -18,20 +19,36 @@ FILE_NAME = "journal.npz"
 
 @dataclass
 class SplitProgress:
-    """Finished shards of a split, the source indices they hold, and what was bad in them."""
+    """Finished shards of a split, and the bad files among their source images."""
 
     num_shards_done: int = 0
     shards: list[FileEntry] = field(default_factory=list)
-    bad: list[dict[str, Any]] = field(default_factory=list)
+    bad: list[BadFile] = field(default_factory=list)
 
 
 @dataclass
 class Journal:
-    """plan: digest of recipe and source; only the same plan goes on. sums: of training images."""
+    """The finished part of one plan.
+
+    plan: digest of recipe and source; only the same plan is continued. sums: of training images.
+    """
 
     plan: str
     sums: Sums
     splits: dict[str, SplitProgress] = field(default_factory=dict)
+
+    def num_shards_done(self, split: str) -> int:
+        """Return how many shards of a split are finished, those without a good image included."""
+        return self.splits[split].num_shards_done if split in self.splits else 0
+
+    def add(self, split: str, images: Tensor, shard: FileEntry | None, bad: list[BadFile]) -> None:
+        """Record a finished shard with its images uint8 [n,H,W,C]; None where none was good."""
+        progress = self.splits.setdefault(split, SplitProgress())
+        progress.num_shards_done += 1
+        progress.shards += [] if shard is None else [shard]
+        progress.bad += bad
+        if split == "train":
+            self.sums.add(images)
 
     def write(self, folder: Path) -> None:
         """Replace the journal in `folder`."""
@@ -49,20 +66,21 @@ class Journal:
 
 def read(folder: Path, plan: str, image_shape: tuple[int, int, int]) -> Journal:
     """Return the journal of an earlier attempt at the same plan, else an empty one."""
-    fresh = Journal(plan, Sums.empty(image_shape))
+    empty = Journal(plan, Sums.empty(image_shape))
     try:
         with np.load(folder / FILE_NAME, allow_pickle=False) as arrays:
             document = json.loads(arrays["document"].tobytes())
             pixel, product = (torch.from_numpy(arrays[name]) for name in ("pixel", "product"))
-    except (OSError, ValueError, KeyError):
-        return fresh
+    except (OSError, ValueError, KeyError):  # none, or a damaged one: build from scratch
+        return empty
     if document["plan"] != plan:
-        return fresh
+        return empty
+
     splits = {
         name: SplitProgress(
             progress["num_shards_done"],
             [FileEntry(**entry) for entry in progress["shards"]],
-            progress["bad"],
+            [BadFile(**entry) for entry in progress["bad"]],
         )
         for name, progress in document["splits"].items()
     }

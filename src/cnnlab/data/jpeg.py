@@ -1,8 +1,8 @@
-"""The JPEG codec: simplejpeg decodes, since it hands out libjpeg's warnings; Pillow encodes.
+"""The JPEG codec: simplejpeg decodes, since it reports libjpeg's warnings; Pillow encodes.
 
-libjpeg goes on with gray where data are lost, and only warns. simplejpeg makes each warning an
-error, which is judged here: lost data refuse a picture, anything harmless is accepted. Both
-libraries let other threads run meanwhile.
+Where data are lost, libjpeg fills with gray and only warns. simplejpeg makes each warning an error,
+which is sorted here: lost data are an error, anything harmless is accepted. Both libraries release
+Python's global lock.
 """
 
 import io
@@ -24,7 +24,7 @@ _COLORSPACES = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 _END, _FIRST_SCAN, _ADOBE = b"\xff\xd9", b"\xff\xda", b"\xff\xee"
 _FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _ADOBE_TRANSFORMS = {3: b"\0\1", 4: b"\0\2"}
-"""By the number of components; libjpeg takes the last one for any other."""
+"""By the number of components; libjpeg uses the last one for any other value."""
 
 
 def decode_jpeg(content: bytes | bytearray | memoryview, num_components: int) -> Tensor:
@@ -34,7 +34,7 @@ def decode_jpeg(content: bytes | bytearray | memoryview, num_components: int) ->
 
 
 def check_jpeg(content: bytes) -> None:
-    """Raise ValueError where data are lost; what simplejpeg cannot read is judged by its codes."""
+    """Raise ValueError where data are lost; of what simplejpeg cannot read, check the codes."""
     content = _with_plain_header(content)
     try:
         colorspace = _COLORSPACES.get(simplejpeg.decode_jpeg_header(content)[2], "RGB")
@@ -70,13 +70,13 @@ def decode_with_pillow(content: bytes) -> np.ndarray:
 
 
 def _decoded(content: bytes | bytearray | memoryview, colorspace: str) -> np.ndarray:
-    """Return [H,W,C], or raise ValueError for what simplejpeg complains of, if that is serious."""
+    """Return [H,W,C]. Raises ValueError for those complaints of simplejpeg that mean damage."""
     try:
         return simplejpeg.decode_jpeg(content, colorspace)
     except ValueError as error:
         complaint = str(error)
 
-    # only the first warning is known, so those of a harmless header are taken away
+    # only the first warning is reported, so the harmless ones of a header are removed
     content, original = _with_plain_header(bytes(content)), content
     if content != original:
         try:
@@ -108,9 +108,9 @@ def _refuse_illegal_codes(content: bytes) -> None:
 
 
 def _with_plain_header(content: bytes) -> bytes:
-    """Return the file without what libjpeg warns of in a header, none of which is damage.
+    """Return the file without what libjpeg warns of in a header, none of which is damage:
 
-    That is bytes between segments, an unknown JFIF revision, and an unknown Adobe transform.
+    bytes between segments, an unknown JFIF revision, and an unknown Adobe transform.
     """
     segments, place, num_components = [content[:2]], 2, 0
     while (place := content.find(b"\xff", place)) >= 0 and place + 4 <= len(content):
@@ -120,11 +120,13 @@ def _with_plain_header(content: bytes) -> bytes:
             continue
         if marker == _FIRST_SCAN[1]:
             break
+
         segment = content[place : place + 2 + size]
         if marker in _FRAMES:
             num_components = int.from_bytes(segment[9:10], "big")
         segments.append(segment)
         place += 2 + size
+
     if place < 0:
         return content
     return b"".join([*(_plain(each, num_components) for each in segments), content[place:]])
@@ -141,9 +143,9 @@ def _plain(segment: bytes, num_components: int) -> bytes:
 
 
 def _follow_the_picture(content: bytes, num_bytes: int) -> bool:
-    """Tell bytes that follow a whole picture from the rest of one that lost its way.
+    """Return whether the left-over bytes follow a whole picture; else the picture is damaged.
 
-    Where the codes are not followed (progressive), only bytes that are all alike are filling.
+    Where the codes are not followed (progressive), only bytes that are all alike count as padding.
     """
     whole = ends_where_it_should(content)
     if whole is not None:

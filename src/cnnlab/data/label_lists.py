@@ -21,17 +21,18 @@ def read_list(path: Path) -> str:
 
 
 def by_name(rows: Iterable[tuple[str, Label]], path: Path) -> dict[str, Label]:
-    """Return name -> label of a list's rows. Raises DataError for a name with two labels."""
+    """Return name -> label of the rows. Raises DataError for a name with two labels."""
     labels: dict[str, Label] = {}
     conflicts = []
     for name, label in rows:
         if labels.setdefault(name, label) != label:
             conflicts.append(name)
+
     if conflicts:
         raise DataError(
             f"{len(conflicts)} names are listed twice, with different labels: {some(conflicts)}",
             printable(str(path)),
-            "keep the right one of the two rows",
+            "keep the row with the right label",
         )
     return labels
 
@@ -54,18 +55,19 @@ def join(
         ("rows have no file", sorted(known - present)),
         ("files share a row with another", _repeated(files, keys)),
     ]
+
     found = [f"{len(names)} {what}: {some(names)}" for what, names in problems if names]
     if found or not files:
         raise DataError(
-            "; ".join(found) or "the folder holds no images",
+            "; ".join(found) or "the folder has no images",
             printable(str(path)),
-            "the folder and its list must hold the same names, each once",
+            "the folder and its list must have the same names, each once",
         )
     return [labels[k] for k in keys]
 
 
 def _repeated(files: Sequence[str], keys: Sequence[str]) -> list[str]:
-    """Return the files whose key an earlier file has."""
+    """Return the files whose key an earlier file has too."""
     seen: set[str] = set()
     repeated = []
     for name, key in zip(files, keys, strict=True):

@@ -1,4 +1,4 @@
-"""Which folders of a root are splits and which are classes; what could be both is refused."""
+"""Tell which folders of a root are splits and which are classes; an ambiguous one is refused."""
 
 import os
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ SPLIT_NAMES = {
     "validation": ("val", "valid", "validation"),
     "test": ("test", "testing"),
 }
-"""How people call the folder of a split, in lower case."""
+"""Usual names of the folder of a split, in lower case."""
 
 _SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in names}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """splits: split -> its folder; none where the root itself holds the class folders.
+    """How a root is read. splits: split -> its folder; empty where the root has the classes.
 
-    left_out: what lies beside the splits. note: what a person may have meant otherwise.
+    left_out: entries beside the splits. note: what the user may have meant otherwise.
     """
 
     splits: dict[str, Path] = field(default_factory=dict)
@@ -32,15 +32,14 @@ class Layout:
 
 
 def read_layout(root: Path) -> Layout:
-    """Tell splits from classes by what the folders hold, then by their names.
+    """Tell splits from classes by the content of the folders, then by their names.
 
-    A split holds class folders. A folder that holds images beside other class folders is a class,
-    whatever its name: `train` is a class of CIFAR-100. Raises DataError for what is neither and
-    for what could be both.
+    A split has class folders. A folder of images beside other class folders is a class, whatever
+    its name: `train` is a class of CIFAR-100. Raises DataError for a folder that is neither and
+    for one that could be both.
     """
-    left_out = LeftOut()
-    top = look_into(root, left_out)
-    named = {name: look_into(root / name, LeftOut()) for name in top.all_folders if split_of(name)}
+    top = look_into(root)
+    named = {name: look_into(root / name) for name in top.all_folders if split_of(name)}
     others = [name for name in top.all_folders if name not in named]
     if not named:
         return Layout(note=_look_deeper(root, others))
@@ -53,22 +52,19 @@ def read_layout(root: Path) -> Layout:
             raise _ambiguous(root, list(named), others_with_images)
 
     splits = _as_splits(root, named)
-    for name in others:
-        left_out.add(Reason.BESIDE, name)
-    for name in top.images:
-        left_out.add(Reason.LOOSE, name)
-    return Layout(splits, left_out, _one_for_two(splits))
+    beside, loose = LeftOut.each(Reason.BESIDE, others), LeftOut.each(Reason.LOOSE, top.images)
+    return Layout(splits, top.left_out + beside + loose, _one_for_two(splits))
 
 
 def _look_deeper(root: Path, folders: list[str]) -> str:
-    """Return a line where a root of one folder may be above the one that was meant, or nothing.
+    """Return a note where dataset.root may be one folder too high, or nothing.
 
-    The first folder stands for all. Raises DataError where the splits are inside it.
+    Only the first folder is looked into. Raises DataError where the splits are inside it.
     """
     if not folders:
         return ""
 
-    inner, is_only = look_into(root / folders[0], LeftOut()), len(folders) == 1
+    inner, is_only = look_into(root / folders[0]), len(folders) == 1
     splits = [name for name in inner.all_folders if split_of(name)]
     if {split_of(name) for name in splits} > {"train"}:
         deeper = f"dataset.root={root / folders[0]}"
@@ -82,27 +78,31 @@ def _look_deeper(root: Path, folders: list[str]) -> str:
 
 
 def _one_for_two(splits: dict[str, Path]) -> str:
-    """Return a line for splits that are one folder through a link, or nothing."""
+    """Return a note for splits that are the same folder through a link, or nothing."""
     names: dict[str, list[str]] = {}
     for folder in splits.values():
         names.setdefault(os.path.realpath(folder), []).append(folder.name)
-    return "; ".join(f"one folder: {_folders(same)}" for same in names.values() if len(same) > 1)
+    return "; ".join(
+        f"the same folder: {_folders(same)}" for same in names.values() if len(same) > 1
+    )
 
 
 def split_of(name: str) -> str | None:
-    """Return the split that a folder's name stands for, whatever its capitals."""
+    """Return the split that a folder is named for, in any case of letters, or None."""
     return _SPLIT_OF.get(name.lower())
 
 
 def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
-    """Return split -> folder. Raises DataError for what cannot be read so."""
+    """Return split -> folder. Raises DataError for folders that cannot be splits."""
     where = printable(str(root.absolute()))
-    if flat := [name for name, held in named.items() if held.images and not held.all_folders]:
+    if flat := [
+        name for name, contents in named.items() if contents.images and not contents.all_folders
+    ]:
         raise DataError(
-            f"{_folders(flat)} with images, but without class folders",
+            f"images, but no class folders, in {_folders(flat)}",
             where,
-            f"a split: sort the images into {printable(flat[0])}/CLASS/; a class: move all classes"
-            " into a folder train/; neither: move it out of dataset.root",
+            f"if it is a split, sort the images into {printable(flat[0])}/CLASS/; if it is a class,"
+            " move all classes into a folder train/; else move it out of dataset.root",
         )
 
     by_split: dict[str, list[str]] = {}
@@ -117,7 +117,7 @@ def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
             )
     if "train" not in by_split:
         raise DataError(
-            f"the folder train/ is missing; there is only {_folders(list(named))}",
+            f"the folder train/ is missing; found only {_folders(list(named))}",
             where,
             "expected train/CLASS/picture.jpg beside it",
         )
@@ -125,23 +125,23 @@ def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
 
 
 def _share_classes(named: dict[str, Contents]) -> bool:
-    """Return whether training and another split hold class folders of the same names, no images.
+    """Return whether training and another split have class folders of the same names, no images.
 
-    Then they are splits, whatever else lies beside them.
+    Then they are splits, whatever else is beside them.
     """
     if any(contents.images for contents in named.values()):
         return False
-    classes = {split_of(name): set(held.all_folders) for name, held in named.items()}
+    classes = {split_of(name): set(contents.all_folders) for name, contents in named.items()}
     train = classes.pop("train", set())
     return any(train & other for other in classes.values())
 
 
 def _ambiguous(root: Path, named: list[str], others: list[str]) -> DataError:
     return DataError(
-        f"{_folders(named)} could be a split or a class: images also lie in {_folders(others)}",
+        f"{_folders(named)} could be a split or a class: images are also in {_folders(others)}",
         printable(str(root.absolute())),
-        f"splits: move {_folders(others)} out of dataset.root (into train/ if it is a class);"
-        " classes: move all folders into a folder train/",
+        f"if splits: move {_folders(others)} out of dataset.root (into train/ if it is a class);"
+        " if classes: move all folders into a folder train/",
     )
 
 

@@ -1,48 +1,59 @@
 """Files that hold no usable image: all of them named at once, or left out and recorded."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from cnnlab.data.store import Splits, Store, SubsetStore, all_indices
+from cnnlab.data.listing import one_note
+from cnnlab.data.store import Bad, Splits, Store, SubsetStore, all_indices
 from cnnlab.errors import BadFilesError, DataError
 from cnnlab.printable import printable
 
-MOST_LOOKED_AT = 50_000
-"""Files that are decoded to name all bad ones, once one of them ended a command."""
+MOST_DECODED = 50_000
+"""Files that are decoded at most to name all bad ones, after one of them ended a command."""
 
 SHOWN = 10
 _AT_ONCE = 64
 
-Named = list[tuple[int, str, str]]
-"""Of each bad file its index, its name and the reason."""
+
+@dataclass(frozen=True)
+class BadFile:
+    """A file that cannot be read: its index in the split, its path, and why."""
+
+    index: int
+    path: str
+    reason: str
 
 
-def listed(bad: Sequence[tuple[str, str]], num_shown: int = SHOWN) -> str:
-    """Return the first names with their reasons, and how many more there are."""
-    shown = "; ".join(printable(f"{name}: {reason}") for name, reason in bad[:num_shown])
+def listed(bad: Sequence[BadFile], num_shown: int = SHOWN) -> str:
+    """Return the first paths with their reasons, and how many more there are."""
+    shown = "; ".join(printable(f"{file.path}: {file.reason}") for file in bad[:num_shown])
     more = len(bad) - num_shown
     return shown + (f"; and {more} more" if more > 0 else "")
 
 
-def find_bad(store: Store, num_looked_at: int | None = None) -> Named:
-    """Decode every image, or the first so many, and return those that cannot be read."""
-    found: Named = []
-    for indices in all_indices(store)[:num_looked_at].split(_AT_ONCE):
+def bad_among(store: Store, indices: Tensor, bad: Sequence[Bad]) -> list[BadFile]:
+    """Return the bad files that `store.read_good(indices)` found."""
+    at = [(int(indices[place]), error) for place, error in bad]
+    return [BadFile(index, store.name_of(index), error.reason) for index, error in at]
+
+
+def find_bad(store: Store, most_decoded: int | None = None) -> list[BadFile]:
+    """Decode every image, or the first `most_decoded`, and return those that cannot be read."""
+    found: list[BadFile] = []
+    for indices in all_indices(store)[:most_decoded].split(_AT_ONCE):
         _, bad = store.read_good(indices)
-        for place, error in bad:
-            index = int(indices[place])
-            found.append((index, store.name_of(index), error.reason))
+        found += bad_among(store, indices, bad)
     return found
 
 
-def bad_files(store: Store, met: Named) -> BadFilesError:
-    """Return the error that names all bad files of a split; met: those that were come across."""
-    known = {item[0]: item for item in [*find_bad(store, MOST_LOOKED_AT), *met]}
-    bad = [(name, reason) for _, name, reason in sorted(known.values())]
-    least = "" if len(store) <= MOST_LOOKED_AT else "at least "
+def bad_files(store: Store, known: Sequence[BadFile]) -> BadFilesError:
+    """Return the error that names all bad files of a split; known: those found so far."""
+    by_index = {file.index: file for file in [*find_bad(store, MOST_DECODED), *known]}
+    bad = [by_index[index] for index in sorted(by_index)]
+    least = "" if len(store) <= MOST_DECODED else "at least "
     return BadFilesError(
         f"{least}{len(bad)} of {len(store)} {store.split} files hold no usable image",
         listed(bad),
@@ -51,25 +62,24 @@ def bad_files(store: Store, met: Named) -> BadFilesError:
 
 
 def leave_out(splits: Splits) -> Splits:
-    """Return the splits without the files that cannot be read. Every image is decoded for it.
+    """Return the splits without the files that cannot be read; decodes every image once.
 
-    Raises DataError where a split, or a class of the training images, has nothing left.
+    Raises DataError where a split, or a class of the training images, has no image left.
     """
     stores = {name: _without_bad(store) for name, store in splits.stores().items()}
     return replace(splits, **stores)
 
 
-def good_images(store: Store, bad: Named) -> Tensor:
-    """Return bool [n]: the images that are left.
+def good_images(store: Store, bad: Sequence[BadFile]) -> Tensor:
+    """Return bool [n]: which images are not bad.
 
-    Raises DataError where the split, or a class of the training images, has nothing left.
+    Raises DataError where the split, or a class of the training images, has no image left.
     """
     is_good = torch.ones(len(store), dtype=torch.bool)
-    is_good[[index for index, _, _ in bad]] = False
+    is_good[[file.index for file in bad]] = False
 
     if bad and not is_good.any():
-        named = listed([(name, reason) for _, name, reason in bad])
-        raise DataError(f"no {store.split} file holds a usable image", named)
+        raise DataError(f"no {store.split} file holds a usable image", listed(bad))
     if store.split == "train":
         _refuse_empty_classes(store, is_good)
     return is_good
@@ -99,8 +109,11 @@ def _without_bad(store: Store) -> Store:
     bad = find_bad(store)
     if not bad:
         return store
-    good = SubsetStore(store, store.split, good_images(store, bad).nonzero()[:, 0])
-    good.left_out = (*store.left_out, *((name, reason) for _, name, reason in bad))
     remark = f"{len(bad)} bad files left out (dataset.on_bad=skip)"
-    good.note = "; ".join(note for note in (store.note, remark) if note)
-    return good
+    return SubsetStore(
+        store,
+        store.split,
+        good_images(store, bad).nonzero()[:, 0],
+        note=one_note(store.note, remark),
+        left_out=(*store.left_out, *((file.path, file.reason) for file in bad)),
+    )

@@ -1,4 +1,4 @@
-"""Which files belong to a split and what their labels are; labels always go by class name."""
+"""List the files of a split with their labels; labels always follow the class names."""
 
 import hashlib
 import os
@@ -21,8 +21,8 @@ _SHOWN = 5
 class Listing:
     """The image files of a split, relative to `root`, in a fixed order.
 
-    labels: int64 [N]. groups: int64 [N] or None; images of one group (a track of frames) show the
-    same thing and stay together in a split. left_out: what else lies in `root`.
+    labels: int64 [N]. groups: int64 [N] or None; images of one group (frames of a track) show the
+    same object and stay in one split. left_out: the other entries of `root`.
     """
 
     root: Path
@@ -33,7 +33,7 @@ class Listing:
     left_out: LeftOut = field(default_factory=LeftOut)
 
     def path(self, index: int) -> Path:
-        """Return the whole path of one file."""
+        """Return the path of one file."""
         return self.root / self.paths[index]
 
     def missing(self) -> list[str]:
@@ -42,7 +42,7 @@ class Listing:
         return [name for name, num in zip(self.class_names, counts, strict=True) if num == 0]
 
     def note(self) -> str:
-        """Return what a person should know: what was left out, which classes have no images."""
+        """Return what the user should know: what was left out, which classes have no images."""
         missing = self.missing()
         lacks = f"no images of {len(missing)} of the training classes: {some(missing)}"
         return one_note(str(self.left_out), lacks if missing else "")
@@ -57,7 +57,7 @@ class Listing:
 
 
 def size_of(path: Path) -> int:
-    """Return a file's bytes, or -1 where there is no such file (a dangling link)."""
+    """Return the size of a file, or -1 where there is none (a broken link)."""
     try:
         return os.stat(path).st_size
     except OSError:
@@ -69,22 +69,23 @@ def list_class_folders(
 ) -> Listing:
     """Return the images of folder/CLASS/..., sorted by class, then by name, subfolders included.
 
-    class_names: the training classes in their order; labels follow them by name whatever the
-    folders here are. Raises DataError for a class that training does not know, and for a class
-    without images; a class that is absent here is an error only with all_present.
+    class_names: the training classes in their order; labels follow them by name whatever folders
+    are here. Raises DataError for a class that training does not have, and for a class without
+    images; a class that is absent here is an error only with all_present.
     """
-    left_out = LeftOut()
-    found = _class_folders(folder, look_into(folder, left_out), left_out)
+    contents = look_into(folder)
+    found = _class_folders(folder, contents)
     names = found if class_names is None else tuple(class_names)
+
     known, present = set(names), set(found)
     if unknown := [name for name in found if name not in known]:
         raise DataError(
             f"{len(unknown)} classes that the training images do not have: {some(unknown)}",
             printable(str(folder.absolute())),
-            "name the class folders as those of training, or remove them",
+            "name the class folders like those of training, or remove them",
         )
 
-    walk = Walk(folder, left_out)
+    walk = Walk(folder)
     paths: list[str] = []
     labels: list[int] = []
     empty = []
@@ -95,6 +96,7 @@ def list_class_folders(
         paths += files
         labels += [label] * len(files)
 
+    left_out = contents.left_out + LeftOut.each(Reason.LOOSE, contents.images) + walk.left_out
     if empty:
         raise DataError(
             f"{len(empty)} classes without images: {some(empty)}",
@@ -105,26 +107,22 @@ def list_class_folders(
 
 
 def list_flat(folder: Path) -> tuple[list[str], LeftOut]:
-    """Return the names of the images that lie in one folder, sorted, and what else lies there."""
-    left_out = LeftOut()
-    contents = look_into(folder, left_out)
-    for name in contents.all_folders:
-        left_out.add(Reason.BESIDE, name)
-    return contents.images, left_out
+    """Return the names of the images in one folder, sorted, and the other entries."""
+    contents = look_into(folder)
+    return contents.images, contents.left_out + LeftOut.each(Reason.BESIDE, contents.all_folders)
 
 
-def _class_folders(folder: Path, contents: Contents, left_out: LeftOut) -> tuple[str, ...]:
-    """Return the names of the class folders; images beside them are left out and counted.
+def _class_folders(folder: Path, contents: Contents) -> tuple[str, ...]:
+    """Return the names of the class folders.
 
-    Raises DataError for none, for a name that is no UTF-8, and for a link that leads nowhere,
-    which may be a whole class.
+    Raises DataError for none, for a name that is not UTF-8, and for a broken link, which may be a
+    whole class.
     """
     where = printable(str(folder.absolute()))
-    if Reason.DANGLING in left_out.first:
-        link = printable(left_out.first[Reason.DANGLING])
-        raise DataError(
-            f"a link to nothing among the classes: {link}", where, "repair or remove it"
-        )
+    if Reason.DANGLING in contents.left_out.first:
+        link = printable(contents.left_out.first[Reason.DANGLING])
+        raise DataError(f"a broken link among the classes: {link}", where, "repair or remove it")
+
     names = contents.all_folders
     if not names:
         raise DataError(
@@ -136,13 +134,11 @@ def _class_folders(folder: Path, contents: Contents, left_out: LeftOut) -> tuple
             where,
             "rename them; convmv does it for a whole tree",
         )
-    for name in contents.images:
-        left_out.add(Reason.LOOSE, name)
     return tuple(names)
 
 
 def one_note(*parts: str) -> str:
-    """Return what several have to say of a split as one note; an empty part says nothing."""
+    """Join the parts of a split's note, without the empty ones."""
     return "; ".join(part for part in parts if part)
 
 

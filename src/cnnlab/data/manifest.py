@@ -1,4 +1,4 @@
-"""The manifest of a prepared Store: what it holds, how it was made, and a digest of every file."""
+"""The manifest of a prepared Store: its content, how it was made, and a digest of every file."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from cnnlab.printable import printable
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION = 2
-"""Stores of version 1 have no sums of blocks; they are read all the same."""
+"""Stores of version 1 have no checksums of blocks; they are read too."""
 
 _READABLE = (1, 2)
 _MOST_BYTES = 1 << 28
@@ -23,7 +23,7 @@ _REBUILD = "prepare it again, into another folder or after removing this one"
 
 @dataclass(frozen=True)
 class FileEntry:
-    """One file of the Store. num_images is 0 for what holds no images.
+    """One file of the Store. num_images is 0 for files without images.
 
     blocks: the CRC-32 of each MiB, eight digits each; empty in Stores of version 1.
     """
@@ -37,7 +37,7 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class SplitEntry:
-    """A split: its shards in order, the source files left out with the reason, and its note."""
+    """A split: its shards in order, the skipped source files with the reason, and its note."""
 
     num_images: int
     shards: list[FileEntry]
@@ -47,10 +47,10 @@ class SplitEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a prepared Store says about itself.
+    """The description of a prepared Store.
 
-    recipe: encoding, side, kernel, quality, decoding policy and library versions. source: a digest
-    a split of what was prepared. statistics: of the training split, in levels.
+    recipe: encoding, side, kernel, quality, decoding policy and library versions. source: the
+    digest of each split that was prepared. statistics: of the training split, in pixel levels.
     """
 
     name: str
@@ -71,32 +71,34 @@ class Manifest:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, sealed with its own SHA-256."""
+    """Write the manifest with its own SHA-256 in it."""
     document = {"format_version": FORMAT_VERSION, **asdict(manifest)}
     text = json.dumps(
-        {**document, "sha256": _seal(document)}, indent=1, sort_keys=True, allow_nan=False
+        {**document, "sha256": _checksum(document)}, indent=1, sort_keys=True, allow_nan=False
     )
     write_bytes(folder / FILE_NAME, text.encode("ascii") + b"\n")
 
 
 def is_store(folder: Path) -> bool:
-    """Say whether the folder claims to be a prepared Store."""
+    """Return whether the folder has the manifest of a prepared Store."""
     return (folder / FILE_NAME).is_file()
 
 
 def read(folder: Path) -> Manifest:
-    """Return the manifest, its seal and the length of every file checked. Raises DataError."""
+    """Return the manifest; its SHA-256 and the size of every file are checked. Raises DataError."""
     path = folder / FILE_NAME
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError("larger than 256 MiB")
+
         document = json.loads(path.read_bytes())
         version = document.pop("format_version", None)
         if version not in _READABLE:
-            raise ValueError(f"of format version {version!r}, not {FORMAT_VERSION} or earlier")
-        if document.pop("sha256", None) != _seal({"format_version": version, **document}):
+            raise ValueError(f"format version {version!r}, not {FORMAT_VERSION} or earlier")
+        if document.pop("sha256", None) != _checksum({"format_version": version, **document}):
             raise ValueError("changed since it was written")
         manifest = _from_plain(document)
+
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise _damaged(path, f"the manifest is damaged: {error}") from error
     check_lengths(folder, manifest)
@@ -104,7 +106,7 @@ def read(folder: Path) -> Manifest:
 
 
 def check_lengths(folder: Path, manifest: Manifest) -> None:
-    """Raise DataError for a file of the Store that is missing or has another length."""
+    """Raise DataError for a file of the Store that is missing or has another size."""
     for entry in manifest.all_files():
         path = folder / entry.name
         try:
@@ -116,7 +118,7 @@ def check_lengths(folder: Path, manifest: Manifest) -> None:
 
 
 def read_file(folder: Path, entry: FileEntry) -> bytes:
-    """Return a small file of the Store, its SHA-256 compared. Raises DataError."""
+    """Return a small file of the Store and check its SHA-256. Raises DataError."""
     try:
         content = (folder / entry.name).read_bytes()
     except OSError as error:
@@ -127,7 +129,7 @@ def read_file(folder: Path, entry: FileEntry) -> bytes:
 
 
 def check_sample(folder: Path, manifest: Manifest) -> None:
-    """Compare some blocks of the shards, all of a small Store. Raises DataError."""
+    """Check some blocks of the shards, all of a small Store. Raises DataError."""
     shards = [shard for split in manifest.splits.values() for shard in split.shards]
     if wrong := damaged_in_sample([(folder / shard.name, shard.blocks) for shard in shards]):
         raise _damaged(wrong[0], f"{len(wrong)} damaged files, changed since the Store was made")
@@ -136,7 +138,10 @@ def check_sample(folder: Path, manifest: Manifest) -> None:
 def verify(
     folder: Path, manifest: Manifest, progress: Callable[[int], None] = lambda num_bytes: None
 ) -> int:
-    """Compare every file's SHA-256; return how many bytes were read. Raises DataError for all."""
+    """Check the SHA-256 of every file; return how many bytes were read.
+
+    Raises DataError that names all damaged files.
+    """
     wrong, num_bytes = [], 0
     for entry in manifest.all_files():
         if sha256_of(folder / entry.name) != entry.sha256:
@@ -154,7 +159,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _seal(document: dict[str, Any]) -> str:
+def _checksum(document: dict[str, Any]) -> str:
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -171,11 +176,13 @@ def _from_plain(document: dict[str, Any]) -> Manifest:
     }
     files = [FileEntry(**entry) for entry in document.pop("files")]
     manifest = Manifest(splits=splits, files=files, **document)
+
+    # names and checksums are used to open files: nothing outside of the Store, nothing cut off
     for entry in manifest.all_files():
         if Path(entry.name).name != entry.name:
-            raise ValueError("a file outside of the folder")
+            raise ValueError("a file outside the folder")
         if entry.blocks and len(entry.blocks) != 8 * num_blocks(entry.num_bytes):
-            raise ValueError(f"not as many sums as {entry.name} has blocks")
+            raise ValueError(f"the number of checksums of {entry.name} is not that of its blocks")
     return manifest
 
 

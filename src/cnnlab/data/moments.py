@@ -1,4 +1,4 @@
-"""Sums over a stream of images, exact whatever the order: mean, deviation, covariance, PCA."""
+"""Exact sums over images, in any order: mean, standard deviation, covariance, PCA."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from cnnlab.data.store import StoredStatistics
 _BLOCK_ROWS = 256
 """255 * 255 * 256 is below 2^24: a float32 sum of so many products of levels is exact."""
 
-_PIXELS_A_ROW = 4
-"""Products of so many neighbours are taken together, and those of one pixel picked out: a matrix
-of three columns takes twice as long as one of twelve."""
+_PIXELS_PER_ROW = 4
+"""So many neighboring pixels form a row, and the products within a pixel are picked out: a matrix
+product of three columns takes twice as long as one of twelve."""
 
 _PIXELS_AT_ONCE = 65_536
-"""Few enough that their float32 copy is made in memory that was just used."""
+"""Few enough for their float32 copy to stay in the cache."""
 
 _IMAGES_AT_ONCE = 257
 """255 * 257 is below 2^16: a 16-bit sum of so many levels is exact, and four times as fast."""
@@ -41,7 +41,7 @@ class Sums:
         )
 
     def add(self, images: Tensor) -> None:
-        """Add uint8 [N,H,W,C]; changes this object. Nothing is rounded."""
+        """Add uint8 [N,H,W,C], in place; exact."""
         self.num_images += len(images)
         for part in images.split(_IMAGES_AT_ONCE):
             levels = np.add.reduce(part.numpy(), axis=0, dtype=np.uint16)
@@ -50,7 +50,7 @@ class Sums:
             self.product += sum_products(pixels.float())
 
     def statistics(self) -> StoredStatistics:
-        """Return mean and deviation a channel, covariance of the channels, and the mean image."""
+        """Return mean and standard deviation per channel, their covariance, and the mean image."""
         num_pixels = self.num_images * self.pixel.shape[0] * self.pixel.shape[1]
         mean = self.pixel.sum((0, 1)).double() / num_pixels
         covariance = self.product.double() / num_pixels - mean[:, None] * mean
@@ -62,28 +62,29 @@ class Sums:
 def sum_products(levels: Tensor) -> Tensor:
     """Return int64 [C,C], the products of every two channels summed over all pixels, exactly.
 
-    levels: float32 [pixels,C], whole numbers in 0..255.
+    levels: float32 [pixels,C], integers in 0..255.
     """
     channels = levels.shape[1]
-    whole = len(levels) - len(levels) % (_BLOCK_ROWS * _PIXELS_A_ROW)
-    together = levels[:whole].view(-1, _BLOCK_ROWS, _PIXELS_A_ROW * channels)
-    products = _sum_of_blocks(together).view(_PIXELS_A_ROW, channels, _PIXELS_A_ROW, channels)
+    whole = len(levels) - len(levels) % (_BLOCK_ROWS * _PIXELS_PER_ROW)
+    blocks = levels[:whole].view(-1, _BLOCK_ROWS, _PIXELS_PER_ROW * channels)
+    products = _sum_of_blocks(blocks).view(_PIXELS_PER_ROW, channels, _PIXELS_PER_ROW, channels)
     total = products.diagonal(dim1=0, dim2=2).sum(-1)
-    for few in levels[whole:].split(_BLOCK_ROWS) if whole < len(levels) else ():
-        total += _sum_of_blocks(few[None])
+
+    for rest in levels[whole:].split(_BLOCK_ROWS) if whole < len(levels) else ():
+        total += _sum_of_blocks(rest[None])
     return total.round().long()
 
 
 def _sum_of_blocks(blocks: Tensor) -> Tensor:
-    """Return float64 [columns,columns] of float32 [blocks,rows,columns]: no block is rounded."""
+    """Return float64 [columns,columns] for float32 [blocks,rows,columns]; each block is exact."""
     return torch.bmm(blocks.transpose(1, 2), blocks).sum(0, dtype=torch.float64)
 
 
 def principal_components(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Return eigenvalues float64 [C], largest first, and eigenvectors [C,C], one a column.
+    """Return eigenvalues float64 [C], descending, and eigenvectors [C,C], one per column.
 
-    The component of largest size in each eigenvector is positive, so that the same pixels always
-    give the same vectors.
+    The largest component of each eigenvector is positive: the same pixels always give the same
+    vectors.
     """
     values, vectors = torch.linalg.eigh(covariance)
     values, vectors = values.flip(0).clamp_min(0), vectors.flip(1)

@@ -1,4 +1,4 @@
-"""PermutedStore: the pixels of every image in one fixed shuffled order; neighbourhood is lost."""
+"""PermutedStore: the pixels of every image in one fixed random order; locality is lost."""
 
 import hashlib
 
@@ -11,10 +11,10 @@ from cnnlab.runtime import make_generator
 
 
 class PermutedStore(DerivedStore):
-    """Another Store whose images all had their pixels moved by the same permutation.
+    """Another Store, with one permutation of the pixels applied to every image.
 
-    A fully connected network learns as well as before; a convolutional one loses what it is
-    built for. Colour planes move together.
+    A fully connected network learns as well as before; a convolutional one loses the locality it
+    relies on. The channels of a pixel stay one pixel.
     """
 
     def __init__(self, parent: Store, seed: int) -> None:
@@ -39,6 +39,6 @@ class PermutedStore(DerivedStore):
 
 
 def permute(splits: Splits, seed: int) -> Splits:
-    """Return the splits with the same permutation in each."""
+    """Apply the same permutation to every split."""
     validation = PermutedStore(splits.validation, seed) if splits.validation else None
     return Splits(PermutedStore(splits.train, seed), validation, PermutedStore(splits.test, seed))

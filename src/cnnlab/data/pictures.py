@@ -1,4 +1,4 @@
-"""Pictures that belong to no set: files and folders named by a person."""
+"""Pictures that belong to no data set: files and folders named by the user."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cnnlab.data.decode import BadImage, read_image
-from cnnlab.data.entries import IMAGE_ENDINGS, LeftOut, Walk, check_openable
+from cnnlab.data.entries import IMAGE_EXTENSIONS, LeftOut, Walk, check_openable
 from cnnlab.errors import DataError
 from cnnlab.printable import printable
 
@@ -15,36 +15,44 @@ Picture = tuple[Path, Tensor | BadImage]
 
 
 def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
-    """Return the files named, and of each folder named the images in and below it, sorted.
+    """Return the files named, and for each folder named the images in and below it, sorted.
 
-    Folders are listed by the rules of training; what was left out of them is returned too. A file
-    named by itself is taken whatever its ending. Raises DataError for a path that does not exist
-    and for a folder without images.
+    Folders are listed as for training; the entries left out of them are returned too. A file named
+    by itself is used with any extension. Raises DataError for a path that does not exist and for
+    a folder without images.
     """
     files: list[Path] = []
     left_out = LeftOut()
     for where in given:
         path = Path(where)
         check_openable(path)
-        if not path.is_dir():
-            if not path.exists() and not path.is_symlink():
-                raise DataError("there is no such picture", printable(where))
+
+        if path.is_dir():
+            found, skipped = _images_below(path)
+            files += found
+            left_out += skipped
+        elif path.exists() or path.is_symlink():
             files.append(path)
-            continue
-        found = Walk(path, left_out).images_below("")
-        if not found:
-            endings = ", ".join(sorted(IMAGE_ENDINGS))
-            raise DataError(
-                "no pictures in this folder",
-                left_out.after(printable(where)),
-                f"endings: {endings}",
-            )
-        files += [path / name for name in found]
+        else:
+            raise DataError("there is no such picture", printable(where))
     return files, left_out
 
 
+def _images_below(folder: Path) -> tuple[list[Path], LeftOut]:
+    walk = Walk(folder)
+    found = [folder / name for name in walk.images_below("")]
+    if not found:
+        extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
+        raise DataError(
+            "no pictures in this folder",
+            walk.left_out.after(printable(str(folder))),
+            f"pictures have one of these extensions: {extensions}",
+        )
+    return found, walk.left_out
+
+
 def read_pictures(files: Sequence[Path], channels: int) -> list[Picture]:
-    """Read each file as uint8 [channels,H,W]; one that cannot be read does not stop the others."""
+    """Read each file as uint8 [channels,H,W], or keep the reason why it cannot be read."""
     return [(path, _read(path, channels)) for path in files]
 
 

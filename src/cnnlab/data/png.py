@@ -1,6 +1,6 @@
-"""What a PNG's own chunks say: whether each is whole, how deep the pixels are, which is clear.
+"""Read a PNG's chunks: whether each is intact, the bit depth, and the transparent color.
 
-Pillow reads past a broken chunk when the pixels before it fill the picture or the rest inflates to
+Pillow ignores a broken chunk when the pixels before it fill the picture or the rest inflates to
 something, and compares a transparent gray of 2 or 4 bits with pixels that it has scaled to 8.
 Source: PNG specification, 5.3 (chunk layout) and 11.3.2.1 (tRNS).
 """
@@ -15,9 +15,9 @@ _GRAY, _COLOR = 0, 2
 
 @dataclass(frozen=True)
 class Png:
-    """bit_depth: of a sample. transparent: the one sample that is clear in a gray picture.
+    """bit_depth: of a sample. transparent: the gray level that is transparent, or None.
 
-    color_key: whether one color of a picture without a palette is clear.
+    color_key: whether one color of a picture without a palette is transparent.
     """
 
     bit_depth: int
@@ -26,7 +26,7 @@ class Png:
 
 
 def check(content: bytes) -> Png:
-    """Compare the CRC-32 of every chunk up to the end chunk. Raises ValueError for the first."""
+    """Check the CRC-32 of every chunk up to the end chunk. Raises ValueError for a wrong one."""
     place, view, key = len(SIGNATURE), memoryview(content), b""
     while True:
         head = content[place : place + 8]

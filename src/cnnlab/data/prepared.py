@@ -27,7 +27,7 @@ MEAN_IMAGE = "mean_image.npy"
 def open_splits(folder: Path, num_threads: int = 1) -> Splits:
     """Return the splits of a prepared Store. Raises DataError.
 
-    Every length, labels and statistics in full, and a sample of the shards are checked.
+    Checked are the size of every file, labels and statistics in full, and a sample of the shards.
     """
     manifest = manifests.read(folder)
     manifests.check_sample(folder, manifest)
@@ -38,7 +38,7 @@ def open_splits(folder: Path, num_threads: int = 1) -> Splits:
 
 
 class PreparedStore(Store):
-    """One split of a prepared Store; nothing of it is in memory until it is read."""
+    """One split of a prepared Store; its pixels stay on disk until they are read."""
 
     def __init__(self, folder: Path, manifest: Manifest, split: str, num_threads: int = 1) -> None:
         self.name, self.split, self.mirror_allowed = manifest.name, split, manifest.mirror_allowed
@@ -48,12 +48,14 @@ class PreparedStore(Store):
         self.encoding = manifest.recipe["encoding"]
         self._folder, self._entry = folder, manifest.splits[split]
         self.note, self.decodes = _note(self._entry), self.encoding == "jpeg"
+
         self.labels = _load(folder, manifest, f"{split}_labels.npy")
         check_labels(self.labels, self.class_names, str(folder))
         has_groups = any(entry.name == f"{split}_groups.npy" for entry in manifest.files)
         self.groups = _load(folder, manifest, f"{split}_groups.npy") if has_groups else None
         self._starts = self._first_images()
         self._workers, self._memory = Workers(num_threads), BufferPool()
+
         if split == "train":
             mean_image = _load(folder, manifest, MEAN_IMAGE)
             self.statistics = _read_statistics(manifest.statistics, mean_image)
@@ -73,7 +75,7 @@ class PreparedStore(Store):
         return images
 
     def _read_uint8(self, indices: Tensor) -> Tensor:
-        """Copy image by image: each is one run of the mapped file."""
+        """Copy image by image: each is a contiguous piece of the mapped file."""
         images = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
         out = images.numpy()
         for place, index in enumerate(indices.tolist()):
@@ -102,9 +104,9 @@ class PreparedStore(Store):
         try:
             array = np.load(self._folder / shard.name, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise self._damaged(shard.name, f"no array ({error})") from error
+            raise self._damaged(shard.name, f"not an array ({error})") from error
         if array.dtype != np.uint8 or array.shape != (shard.num_images, *self.image_shape):
-            raise self._damaged(shard.name, "another shape than announced")
+            raise self._damaged(shard.name, "another shape than the manifest has")
         return array
 
     @cached_property
@@ -113,10 +115,12 @@ class PreparedStore(Store):
         found: list[tuple[np.ndarray, np.ndarray]] = []
         for shard in self._entry.shards:
             self._check_size(shard)
+
             content = np.memmap(self._folder / shard.name, dtype=np.uint8, mode="r")
             index_bytes = 8 * (shard.num_images + 1)
             if len(content) % 8 or len(content) < index_bytes:
-                raise self._damaged(shard.name, "no room for its index")
+                raise self._damaged(shard.name, "too short for its index")
+
             ends = content[-index_bytes:].view("<i8")
             room = len(content) - index_bytes
             if not (ends[0] == 0 and (np.diff(ends) > 0).all() and ends[-1] <= room):
@@ -125,10 +129,10 @@ class PreparedStore(Store):
         return found
 
     def _check_size(self, shard: FileEntry) -> None:
-        """Look again before mapping: a page behind a file's end kills the process that reads it."""
+        """Check again before mapping: reading past the end of a mapped file kills the process."""
         found = os.stat(self._folder / shard.name).st_size
         if found != shard.num_bytes:
-            raise self._damaged(shard.name, f"{found:,} bytes, announced {shard.num_bytes:,}")
+            raise self._damaged(shard.name, f"{found:,} bytes, expected {shard.num_bytes:,}")
 
     def _damaged(self, name: str, what: str) -> DataError:
         where = printable(str((self._folder / name).absolute()))
@@ -143,7 +147,7 @@ class PreparedStore(Store):
         return [sum(counts[:item]) for item in range(len(counts))]
 
     def _digest(self) -> str:
-        """From the shards' digests: nothing is read."""
+        """Combine the shards' digests; reads no pixels."""
         state = hashlib.sha256("\0".join(self.class_names).encode())
         for shard in self._entry.shards:
             state.update(shard.sha256.encode())
@@ -156,12 +160,14 @@ class PreparedStore(Store):
 
 def _note(entry: SplitEntry) -> str:
     unchecked = any(shard.blocks == "" for shard in entry.shards)
-    remark = "of an earlier cnnlab: only prepare verify=true checks its pixels" if unchecked else ""
+    remark = (
+        "made by an earlier cnnlab: only prepare verify=true checks its pixels" if unchecked else ""
+    )
     return "; ".join(note for note in (entry.note, remark) if note)
 
 
 def _load(folder: Path, manifest: Manifest, name: str) -> Tensor:
-    """Return a small array, as its digest says it is."""
+    """Return a small array after checking its digest."""
     entry = next((entry for entry in manifest.files if entry.name == name), None)
     if entry is None:
         raise DataError(f"the manifest does not list {name}", printable(str(folder.absolute())))

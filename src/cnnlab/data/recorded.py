@@ -1,4 +1,4 @@
-"""Whether the images are still those that a run recorded, split by split."""
+"""Whether the images of each split are still those that a run recorded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _SHOWN_DIGITS = 12
 
 @dataclass(frozen=True)
 class Difference:
-    """A split whose images are not those that were recorded. now: None where there are none."""
+    """A split whose images differ from the recorded ones. now: None where the split is gone."""
 
     split: str
     recorded: str
@@ -25,13 +25,13 @@ class Difference:
 
 
 def state_of(splits: Splits) -> dict[str, Any]:
-    """Return what a run records of its images, by key of its document."""
+    """Return what a run records of its images, by key of the checkpoint's document."""
     digests = {name: store.digest for name, store in splits.stores().items()}
     return {DATA_DIGEST: digests["train"], DATA_DIGESTS: digests}
 
 
 def left_out_of(splits: Splits) -> dict[str, list[dict[str, str]]]:
-    """Return the bad files that were left out, by split; those of training once."""
+    """Return the bad files that were left out, by split; those that splits share, once."""
     found, seen = {}, set[tuple[tuple[str, str], ...]]()
     for split, store in splits.stores().items():
         if store.left_out and store.left_out not in seen:
@@ -41,7 +41,7 @@ def left_out_of(splits: Splits) -> dict[str, list[dict[str, str]]]:
 
 
 def recorded_digests(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the digest of each split that a run recorded; earlier runs: of training images."""
+    """Return the recorded digest of each split; earlier runs recorded that of train alone."""
     found = document.get(DATA_DIGESTS)
     digests = dict(found) if isinstance(found, dict) else {}
     digests["train"] = document.get(DATA_DIGEST)
@@ -49,7 +49,7 @@ def recorded_digests(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def differences(document: Mapping[str, Any], stores: Mapping[str, Store]) -> list[Difference]:
-    """Return the splits recorded whose images have changed since, or are gone."""
+    """Return the recorded splits whose images have changed since, or are gone."""
     found = []
     for split, digest in recorded_digests(document).items():
         store = stores.get(split)
@@ -59,6 +59,6 @@ def differences(document: Mapping[str, Any], stores: Mapping[str, Store]) -> lis
 
 
 def as_recorded(document: Mapping[str, Any], split: str, store: Store) -> bool | None:
-    """Return whether a run recorded these images for that split; None: it recorded none."""
+    """Return whether these are the images recorded for that split; None: none were recorded."""
     digest = recorded_digests(document).get(split)
     return None if digest is None else store.has_digest(digest)

@@ -1,4 +1,4 @@
-"""Whether the classes of a set survive reflection, from its settings alone: no image is read."""
+"""Whether reflected images keep their class, from a set's settings alone: no image is read."""
 
 import contextlib
 from pathlib import Path
@@ -10,9 +10,9 @@ from cnnlab.errors import CnnlabError
 
 
 def survives(dataset: dict[str, Any]) -> bool | None:
-    """Return whether a reflected image keeps its class; None where nothing here says so.
+    """Return whether a reflected image keeps its class; None where that is unknown.
 
-    dataset: the plain section of a config. A Store is asked first, if it is on this machine.
+    dataset: the plain section of a config. A Store's manifest comes first, if it is here.
     """
     if dataset.get("permutation_seed") is not None:
         return False

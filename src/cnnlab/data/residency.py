@@ -1,4 +1,4 @@
-"""Where the pixels of a Store stay while they are used: device, host memory, or where they lie."""
+"""Where the pixels of a Store are kept while in use: on the device, on the host, or on disk."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _SHARE_OF_FREE_MEMORY = 0.5
 
 
 class Pixels(Protocol):
-    """Prepared images of a Store by index."""
+    """The prepared images of a Store, by index."""
 
     residency: str
 
@@ -27,12 +27,12 @@ class Pixels(Protocol):
         ...
 
     def take_run(self, start: int, stop: int) -> Tensor:
-        """Return the images from `start` to before `stop`, which nobody may write to."""
+        """Return images start..stop-1; the result may be a view and must not be written to."""
         ...
 
 
 class Resident:
-    """All images prepared once and kept on `home`; a batch is one index_select."""
+    """All images, prepared once and kept on `home`; a batch is one index_select."""
 
     def __init__(self, store: Store, prepare: Prepare, home: torch.device, device: torch.device):
         self.residency = "device" if home == device else "host"
@@ -41,12 +41,12 @@ class Resident:
         self._pinned = home.type == "cpu" and device.type == "cuda"
 
     def take(self, indices: Tensor) -> Tensor:
-        return self._handed_out(self._images.index_select(0, indices.to(self._images.device)))
+        return self._on_device(self._images.index_select(0, indices.to(self._images.device)))
 
     def take_run(self, start: int, stop: int) -> Tensor:
-        return self._handed_out(self._images[start:stop])
+        return self._on_device(self._images[start:stop])
 
-    def _handed_out(self, images: Tensor) -> Tensor:
+    def _on_device(self, images: Tensor) -> Tensor:
         if self._pinned:
             images = images.pin_memory().to(self._device, non_blocking=True)
         return images.permute(0, 3, 1, 2)
@@ -66,9 +66,10 @@ class Mapped:
         images = images.contiguous(memory_format=torch.channels_last)
         if self._copying is None:
             return images
-        with torch.cuda.stream(self._copying):  # beside the computation, not between its steps
+
+        with torch.cuda.stream(self._copying):  # overlaps with the computation
             on_device = images.pin_memory().to(self._device, non_blocking=True)
-        self._copying.synchronize()  # waits in the thread that reads ahead
+        self._copying.synchronize()  # waits in the prefetch thread
         return on_device
 
     def take_run(self, start: int, stop: int) -> Tensor:
@@ -76,13 +77,14 @@ class Mapped:
 
 
 def place(store: Store, prepare: Prepare, device: torch.device, residency: str) -> Pixels:
-    """Prepare the images where `residency` says; auto: the fastest place with room.
+    """Prepare the images and keep them as `residency` says; auto: `choose`.
 
-    Raises ResourceError when they do not fit where they were asked to be.
+    Raises ResourceError when they do not fit there.
     """
     choice = choose(store, prepare, device) if residency == "auto" else residency
     if choice == "mapped":
         return Mapped(store, prepare, device)
+
     home = device if choice == "device" else torch.device("cpu")
     try:
         return Resident(store, prepare, home, device)
@@ -105,26 +107,27 @@ def choose(store: Store, prepare: Prepare, device: torch.device) -> str:
 
 
 def prepared_bytes(store: Store, prepare: Prepare) -> int:
-    """Return what all images take once prepared, from a look at the first."""
+    """Return the size of all prepared images, computed from the first."""
     first = prepare(store.read(torch.zeros(1, dtype=torch.int64)).permute(0, 3, 1, 2))
     return first.numel() * len(store)
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the memory of `device` that nobody uses now."""
+    """Return the free memory of `device`."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _prepare_all(store: Store, prepare: Prepare, home: torch.device) -> Tensor:
-    """Return uint8 [N,S,S,C] on `home`, prepared a chunk at a time to bound memory."""
+    """Return uint8 [N,S,S,C] on `home`, prepared in chunks to bound memory."""
     resident: Tensor | None = None
     for indices in all_indices(store).split(CHUNK_IMAGES):
         chunk = prepare(store.read(indices).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         if resident is None:
             shape = (len(store), *chunk.shape[1:])
             resident = torch.empty(shape, dtype=torch.uint8, device=home)
+
         start = int(indices[0])
         resident[start : start + len(chunk)] = chunk.to(home)
     assert resident is not None, "a Store is never empty"

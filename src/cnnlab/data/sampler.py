@@ -10,7 +10,7 @@ from cnnlab.runtime import make_generator
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """Shuffles `num_images` images anew each epoch and cuts the order into batches.
+    """Shuffles `num_images` images for each epoch and splits the order into batches.
 
     An epoch shows every image once; its last batch may be short. limit_batches: only the first so
     many batches of each epoch. overfit_one_batch: every step shows the first batch of epoch 0.

@@ -21,14 +21,20 @@ from cnnlab.images import resize_shorter_side
 
 @dataclass(frozen=True)
 class Source:
-    """A split to prepare. side_pixels: of images that files did not decode to it, by `kernel`."""
+    """A split to prepare. side_pixels: images of another size are resized to it by `kernel`."""
 
     store: Store
     side_pixels: int | None
     kernel: str
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels) of the images that are read."""
+        side = self.side_pixels
+        return self.store.image_shape if side is None else (side, side, self.store.image_shape[2])
+
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
-        """Return uint8 [n,S,S,C], and the places that could not be read."""
+        """Return uint8 [n,S,S,C], and the places of the images that could not be read."""
         side = self.side_pixels
         if side is None or self.store.image_shape[:2] == (side, side):
             return self.store.read_good(indices, out)
@@ -39,7 +45,7 @@ class Source:
 
 
 def write_uint8(path: Path, images: Tensor) -> FileEntry:
-    """Write uint8 [n,H,W,C] as a .npy file, whole or not at all."""
+    """Write uint8 [n,H,W,C] as a .npy file, atomically."""
     header = io.BytesIO()
     array = images.numpy()
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(array))
@@ -47,7 +53,7 @@ def write_uint8(path: Path, images: Tensor) -> FileEntry:
 
 
 def write_jpegs(path: Path, images: Tensor, quality: int, workers: Workers) -> FileEntry:
-    """Write uint8 [n,H,W,C] as JPEGs, then, from a multiple of 8 on, n + 1 int64 offsets."""
+    """Write uint8 [n,H,W,C] as JPEGs, padding to 8 bytes, and n + 1 int64 offsets."""
     planes = images.permute(0, 3, 1, 2).contiguous()
 
     def encode_part(places: range) -> list[Any]:
@@ -55,8 +61,8 @@ def write_jpegs(path: Path, images: Tensor, quality: int, workers: Workers) -> F
 
     encoded = [content for _, content in workers.run(encode_part, len(planes))]
     ends = np.concatenate([[0], np.cumsum([len(content) for content in encoded])])
-    filling = b"\0" * (-int(ends[-1]) % 8)
-    return write_hashed(path, [*encoded, filling, ends.astype("<i8").tobytes()], len(images))
+    padding = b"\0" * (-int(ends[-1]) % 8)
+    return write_hashed(path, [*encoded, padding, ends.astype("<i8").tobytes()], len(images))
 
 
 def write_array(path: Path, array: Tensor) -> FileEntry:
@@ -67,7 +73,7 @@ def write_array(path: Path, array: Tensor) -> FileEntry:
 
 
 def write_hashed(path: Path, parts: list[Any], num_images: int) -> FileEntry:
-    """Write the parts one after another, synced and renamed, and return what the manifest says."""
+    """Write the parts one after another, sync and rename; return the entry of the manifest."""
     state, blocks = hashlib.sha256(), BlockSums()
     with replacing(path) as file:
         for part in parts:

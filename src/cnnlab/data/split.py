@@ -1,4 +1,4 @@
-"""Seeded stratified splits: which training images are held out for choosing."""
+"""Seeded stratified splits: which training images are held out."""
 
 import torch
 from torch import Tensor
@@ -12,11 +12,10 @@ from cnnlab.runtime import make_generator
 def hold_out(
     train: Store, num_held: int, seed: int, names: tuple[str, str] = ("train", "validation")
 ) -> tuple[Store, Store | None]:
-    """Take a stratified part of `train` away; with none asked for there is none.
+    """Split `train` into (rest, stratified held-out part); the latter is None for num_held=0.
 
-    Every class keeps a training image. Images of one group stay together: then whole groups are
-    drawn, and the part has about, not exactly, num_held images. Raises UsageError where a class
-    would be left without.
+    Every class keeps a training image. Where the set has groups, whole groups are held out, of
+    about, not exactly, num_held images. Raises UsageError where a class would be left without.
     """
     if num_held == 0:
         return train, None
@@ -29,14 +28,14 @@ def hold_out(
         kept, held = stratified_groups(train.labels, train.groups, num_held, seed)
 
     rest, part = SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held)
-    part.note = ""  # what the source noticed is said once, beside the training images
+    part.note = ""  # the source's note is shown once, for the training images
     return rest, part
 
 
 def _check_left(train: Store, num_held: int, part: str, unit: str, labels: Tensor) -> None:
-    """Raise UsageError unless one of the units (image or group) of every class can stay.
+    """Raise UsageError unless every class keeps one unit (image or group).
 
-    num_held: how many units are taken away. labels: int64, one per unit.
+    num_held: how many units are held out. labels: int64, one per unit.
     """
     counts = torch.bincount(labels, minlength=len(train.class_names))
     most = len(labels) - int((counts > 0).sum())
@@ -54,7 +53,7 @@ def _check_left(train: Store, num_held: int, part: str, unit: str, labels: Tenso
 def stratified_groups(
     labels: Tensor, groups: Tensor, num_held: int, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return (kept, held) indices; no group is in both. All images of a group have one label."""
+    """Return (kept, held) indices, no group in both. The images of a group share one label."""
     _, group_of = groups.unique(return_inverse=True)
     group_labels, num_held_groups = _held_groups(labels, groups, num_held)
     _, held_groups = stratified(group_labels, num_held_groups, seed)
@@ -63,7 +62,7 @@ def stratified_groups(
 
 
 def _held_groups(labels: Tensor, groups: Tensor, num_held: int) -> tuple[Tensor, int]:
-    """Return the label of each group, and how many groups make about num_held images."""
+    """Return the label of each group, and how many groups have about num_held images."""
     _, group_of = groups.unique(return_inverse=True)
     num_groups = int(group_of.max()) + 1
     group_labels = torch.zeros(num_groups, dtype=torch.int64).scatter_(0, group_of, labels)
@@ -71,14 +70,15 @@ def _held_groups(labels: Tensor, groups: Tensor, num_held: int) -> tuple[Tensor,
 
 
 def stratified(labels: Tensor, num_held: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Return (kept, held) indices, each ascending; classes are held in proportion to their size.
+    """Return (kept, held) indices, each ascending; classes are held out in proportion to size.
 
-    Every class keeps one: num_held is at most the images less the classes that have some.
+    Every class keeps one: num_held is at most the images minus the non-empty classes.
     """
     counts = torch.bincount(labels)
     quota = _quotas(counts, num_held)
     order = torch.randperm(len(labels), generator=make_generator(seed, "split"))
-    by_class = order[torch.argsort(labels[order], stable=True)]  # each class shuffled, in a row
+    by_class = order[torch.argsort(labels[order], stable=True)]  # class after class, each shuffled
+
     starts = counts.cumsum(0) - counts
     rank = torch.arange(len(labels)) - starts[labels[by_class]]
     is_held = rank < quota[labels[by_class]]
@@ -86,16 +86,16 @@ def stratified(labels: Tensor, num_held: int, seed: int) -> tuple[Tensor, Tensor
 
 
 def _quotas(counts: Tensor, num_held: int) -> Tensor:
-    """Return how many of each class are held: int64 [K], below `counts`, num_held in all.
+    """Return how many of each class are held out: int64 [K], below `counts`, num_held in total.
 
-    What does not divide goes to the classes with the largest remainder, lowest label first; a
-    class that would lose its last image is passed over.
+    Largest remainder method, ties to the lowest label; a class that would lose its last image is
+    skipped.
     """
     shares = counts.double() * num_held / int(counts.sum())
     quota = shares.floor().long()
     by_remainder = torch.argsort(shares - quota, descending=True, stable=True)
     while (left := num_held - int(quota.sum())) > 0:
         with_room = by_remainder[(counts - 1 > quota)[by_remainder]]
-        assert len(with_room), "more are asked for than can be held"
+        assert len(with_room), "num_held exceeds what can be held out"
         quota[with_room[:left]] += 1
     return quota

@@ -1,4 +1,4 @@
-"""What the training images look like on average, and the preprocessing that follows from it."""
+"""Statistics of the training images, and the preprocessing fitted to them."""
 
 import torch
 from torch import Tensor
@@ -11,32 +11,34 @@ from cnnlab.errors import UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 
-MOST_DECODED = 50_000
-"""Of image files that must be decoded for it, so many, drawn with a fixed seed, are looked at."""
+MAX_DECODED = 50_000
+"""Where files must be decoded, statistics are of a sample of so many, drawn with a fixed seed."""
 
 _MEAN_1998, _STD_1998 = 20.0, 200.0
 
 
 def preprocessing_for(store: Store, config: DatasetConfig, channels: int) -> Preprocessing:
-    """Return the preprocessing of a network with `channels` input planes, fitted to `store`.
+    """Fit the preprocessing of a network with `channels` input channels to `store`.
 
-    store: training images only. The statistics are those of the images as the network sees them,
-    the border included: with normalize=channel its input has mean 0 and deviation 1 exactly.
-    pixel subtracts the mean image and divides by nothing (Source: Krizhevsky et al. 2012, section
-    2); lenet5_1998 puts background at -0.1 and ink at 1.175 (Source: LeCun et al. 1998, II-B).
-    Raises UsageError when the border leaves no room for content, and for normalize=checkpoint,
-    which no set can answer.
+    store: training images only. The statistics include the padding, as the network sees the images:
+    with normalize=channel its input has mean 0 and standard deviation 1 exactly. pixel subtracts
+    the mean image and does not divide (Source: Krizhevsky et al. 2012, section 2); lenet5_1998
+    maps background to -0.1 and ink to 1.175 (Source: LeCun et al. 1998, II-B).
+    Raises UsageError when the padding leaves no room for content, and for normalize=checkpoint,
+    whose statistics are not in a data set.
     """
     if config.normalize == "checkpoint":
         raise UsageError(
-            "dataset.normalize=checkpoint is for training that begins with model.weights",
+            "dataset.normalize=checkpoint needs model.weights to take the statistics from",
             hint="dataset.normalize=channel",
         )
+
     size, padding = config.image_size_pixels, config.pad_pixels
     if size <= 2 * padding:
         raise UsageError(
             f"dataset.pad_pixels={padding} leaves nothing of dataset.image_size_pixels={size}"
         )
+
     plain = Preprocessing(channels, size, padding, torch.zeros(channels), torch.ones(channels))
     if config.normalize == "lenet5_1998":
         mean, std = torch.full((channels,), _MEAN_1998), torch.full((channels,), _STD_1998)
@@ -49,7 +51,7 @@ def preprocessing_for(store: Store, config: DatasetConfig, channels: int) -> Pre
 
 
 def statistics_for(store: Store, preprocessing: Preprocessing) -> StoredStatistics:
-    """Return what the Store recorded if the network sees its images unchanged, else compute it."""
+    """Return the recorded statistics if the network sees images as stored, else compute them."""
     size, channels = preprocessing.image_size_pixels, preprocessing.channels
     if store.statistics is not None and store.image_shape == (size, size, channels):
         return store.statistics
@@ -57,9 +59,9 @@ def statistics_for(store: Store, preprocessing: Preprocessing) -> StoredStatisti
 
 
 def statistics_of(store: Store, prepare: Prepare) -> StoredStatistics:
-    """Return the statistics of the prepared images; the sums under them are exact integers."""
+    """Compute the statistics of the prepared images, from exact integer sums."""
     sums: Sums | None = None
-    for indices in _looked_at(store).split(CHUNK_IMAGES if not store.decodes else 64):
+    for indices in _sample(store).split(CHUNK_IMAGES if not store.decodes else 64):
         images = prepare(store.read(indices).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         if sums is None:
             height, width, channels = images.shape[1:]
@@ -69,8 +71,8 @@ def statistics_of(store: Store, prepare: Prepare) -> StoredStatistics:
     return sums.statistics()
 
 
-def _looked_at(store: Store) -> Tensor:
-    if not store.decodes or len(store) <= MOST_DECODED:
+def _sample(store: Store) -> Tensor:
+    if not store.decodes or len(store) <= MAX_DECODED:
         return all_indices(store)
     drawn = torch.randperm(len(store), generator=make_generator(0, "statistics"))
-    return drawn[:MOST_DECODED].sort().values
+    return drawn[:MAX_DECODED].sort().values

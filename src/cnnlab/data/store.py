@@ -1,4 +1,4 @@
-"""Store: labelled images of one size behind `read(indices)`, wherever the pixels lie."""
+"""Store: labeled images of one size, read by index, whatever holds the pixels."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -13,12 +13,12 @@ from cnnlab.data.decode import BadImage
 from cnnlab.errors import DataError
 
 Bad = tuple[int, BadImage]
-"""A place among the images asked for, and why none could be read."""
+"""Position among the requested images, and why that one could not be read."""
 
 
 @dataclass(frozen=True, eq=False)
 class StoredStatistics:
-    """mean, std: float64 [C]; covariance: float64 [C,C]; mean_image: float64 [H,W,C]; in levels."""
+    """mean, std: float64 [C]; covariance: [C,C]; mean_image: [H,W,C]; in levels of 0 to 255."""
 
     mean: Tensor
     std: Tensor
@@ -28,7 +28,7 @@ class StoredStatistics:
 
 @dataclass(frozen=True)
 class Reading:
-    """How files are to be decoded, where there are files. side_pixels: None leaves the side."""
+    """How image files are decoded. side_pixels: shorter side to resize to; None: as stored."""
 
     side_pixels: int | None
     kernel: str
@@ -37,13 +37,13 @@ class Reading:
 
 
 class Store(ABC):
-    """A split of a labelled image set.
+    """A split of a labeled image set.
 
     labels: int64 [N] on the CPU. image_shape: (height, width, channels). mirror_allowed: whether a
     reflected image keeps its label. groups: int64 [N] or None; images of one group show the same
-    thing and stay together when a split is made. note: shown in the description. decodes: whether
-    reading costs a decoding of files. statistics: of all images, where a prepared Store recorded
-    them. left_out: name and reason of each bad file that was skipped.
+    object and are never divided between two splits. note: shown in the description. decodes:
+    whether `read` decodes files. statistics: of all images, where a prepared Store recorded them.
+    left_out: name and reason of each bad file that was skipped.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Store(ABC):
     groups: Tensor | None = None
     note: str = ""
     decodes: bool = False
-    statistics: "StoredStatistics | None" = None
+    statistics: StoredStatistics | None = None
     left_out: tuple[tuple[str, str], ...] = ()
 
     @abstractmethod
@@ -63,29 +63,29 @@ class Store(ABC):
         """Return uint8 [n,H,W,C] on the CPU for int64 indices [n], in their order."""
 
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
-        """Return what `read` returns, and the bad images, whose pixels are undefined.
+        """Return what `read` returns, and which images are bad; their pixels are undefined.
 
-        out: written and returned. Only files can be bad: others raise DataError.
+        out: written and returned. Only image files can be bad; other failures raise DataError.
         """
         images = self.read(indices)
         return images if out is None else out.copy_(images), []
 
     def read_as(self, reading: Reading) -> "Store":
-        """Return the same images read in another way; without files to decode, this Store."""
+        """Return the same images decoded as `reading` says; this Store where nothing is decoded."""
         return self
 
     def name_of(self, index: int) -> str:
-        """Return what an image is called: its file below the split's folder, where it has one."""
+        """Return an image's name: its file relative to the split's folder, where it has one."""
         return f"image {index}"
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of class names, labels and what is read, in hex."""
+        """SHA-256 of class names, labels and pixels (or file contents), in hex."""
         return self._digest()
 
     @cached_property
     def earlier_digest(self) -> str:
-        """The digest as earlier versions recorded it, where they counted less."""
+        """The digest as earlier versions computed it, from less of the data."""
         return self._earlier_digest()
 
     def has_digest(self, recorded: object) -> bool:
@@ -140,18 +140,15 @@ class ArrayStore(Store):
 
 
 class DerivedStore(Store):
-    """Another Store seen in another way; whatever the parent can do, this can.
+    """A view of another Store, with everything that the parent offers.
 
-    A kind of it says which of the parent's images it has and what becomes of their pixels; all
-    else is passed on, so nobody needs to ask what a Store is made of.
+    Subclasses say which of the parent's images they show (`_chosen`) and what they do to the pixels
+    (`_changed`); everything else is delegated, so no caller asks for the type of a Store.
     """
 
     def __init__(self, parent: Store) -> None:
-        self.name, self.split, self.mirror_allowed = (
-            parent.name,
-            parent.split,
-            parent.mirror_allowed,
-        )
+        self.name, self.split = parent.name, parent.split
+        self.mirror_allowed = parent.mirror_allowed
         self.labels, self.class_names = parent.labels, parent.class_names
         self.image_shape, self.statistics = parent.image_shape, parent.statistics
         self.note, self.decodes, self.groups = parent.note, parent.decodes, parent.groups
@@ -164,14 +161,14 @@ class DerivedStore(Store):
 
     @abstractmethod
     def _mixed(self, digest: str) -> str:
-        """Return the digest of this view of a parent with `digest`."""
+        """Return the digest of this view, given the parent's."""
 
     def _chosen(self, indices: Tensor) -> Tensor:
         """Return the parent's indices for indices of this Store."""
         return indices
 
     def _changed(self, images: Tensor) -> Tensor:
-        """Return what is shown for the parent's pixels uint8 [n,H,W,C]."""
+        """Return the pixels of this view for the parent's, uint8 [n,H,W,C]."""
         return images
 
     def read(self, indices: Tensor) -> Tensor:
@@ -196,16 +193,28 @@ class DerivedStore(Store):
 
 
 class SubsetStore(DerivedStore):
-    """Some images of another Store, in the order of `indices` (int64 [n])."""
+    """Some images of another Store, in the order of `indices` (int64 [n]).
 
-    def __init__(self, parent: Store, split: str, indices: Tensor) -> None:
+    note, left_out: None keeps the parent's.
+    """
+
+    def __init__(
+        self,
+        parent: Store,
+        split: str,
+        indices: Tensor,
+        note: str | None = None,
+        left_out: tuple[tuple[str, str], ...] | None = None,
+    ) -> None:
         super().__init__(parent)
         self.split, self.labels = split, parent.labels[indices]
         self.groups = None if parent.groups is None else parent.groups[indices]
+        self.note = parent.note if note is None else note
+        self.left_out = parent.left_out if left_out is None else left_out
         self._indices = indices
 
     def _over(self, parent: Store) -> "SubsetStore":
-        return SubsetStore(parent, self.split, self._indices)
+        return SubsetStore(parent, self.split, self._indices, self.note, self.left_out)
 
     def _chosen(self, indices: Tensor) -> Tensor:
         return self._indices[indices]
@@ -218,22 +227,22 @@ class SubsetStore(DerivedStore):
 
 @dataclass(frozen=True)
 class Splits:
-    """The three parts of a set; validation comes out of the training data, never out of test."""
+    """The three splits of a set; validation is held out of the training data, never of test."""
 
     train: Store
     validation: Store | None
     test: Store
 
     def stores(self) -> dict[str, Store]:
-        """Return those that the set has, by name."""
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        return {name: store for name, store in parts.items() if store is not None}
+        """Return the splits that the set has, by name."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {name: store for name, store in splits.items() if store is not None}
 
 
 def check_labels(labels: Tensor, class_names: tuple[str, ...], where: str) -> None:
-    """Raise DataError for an empty set, a label outside the classes, or a class named twice."""
+    """Raise DataError for an empty set, a label out of range, or two classes with one name."""
     if len(labels) == 0:
-        raise DataError("the set holds no images", where)
+        raise DataError("the set has no images", where)
     if len(set(class_names)) != len(class_names):
         raise DataError("two classes have the same name", where)
     low, high = int(labels.min()), int(labels.max())

@@ -1,4 +1,4 @@
-"""synthetic: a blurred random pattern a class, shifted and noisy; nothing is read from disk."""
+"""synthetic: one blurred random pattern per class, shifted and noisy; nothing is read from disk."""
 
 import hashlib
 
@@ -23,7 +23,7 @@ def load(config: DatasetConfig) -> Splits:
     assert isinstance(config, SyntheticConfig)
     if min(config.num_train, config.num_test) < config.num_classes:
         raise UsageError(
-            f"dataset.num_classes={config.num_classes} is more than there are images",
+            f"dataset.num_classes={config.num_classes} is more than the number of images",
             f"dataset.num_train={config.num_train}, dataset.num_test={config.num_test}",
         )
     return Splits(
@@ -34,7 +34,7 @@ def load(config: DatasetConfig) -> Splits:
 
 
 class SyntheticStore(Store):
-    """Images made when they are read; image k of a split is always the same."""
+    """Images generated when they are read; image k of a split is always the same."""
 
     def __init__(self, config: SyntheticConfig, split: str, num_images: int) -> None:
         side, channels = config.image_size_pixels - 2 * config.pad_pixels, config.channels or 3
@@ -68,7 +68,7 @@ class SyntheticStore(Store):
 
 
 def _patterns(num_classes: int, side: int, channels: int) -> Tensor:
-    """Return int16 [K,side,side,C]: a few random blobs a class, in 28..227."""
+    """Return int16 [K,side,side,C]: a few random blobs per class, in 28..227."""
     shape = (num_classes, channels, _COARSE_PIXELS, _COARSE_PIXELS)
     coarse = torch.rand(shape, generator=make_generator(_SEED, "synthetic patterns"))
     patterns = resize(coarse * _LEVELS + 28, side, "bilinear").permute(0, 2, 3, 1)

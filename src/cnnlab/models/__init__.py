@@ -62,7 +62,7 @@ def on_one_device(config: ModelConfig) -> ModelConfig:
 
 
 def home_device(network: Network, device: torch.device) -> torch.device:
-    """Return where the network's scores appear, if it is asked to run on `device`."""
+    """Return the device of the network's scores when it runs on `device`."""
     return network.devices[0] if isinstance(network, SplitNetwork) else device
 
 

@@ -5,7 +5,6 @@ from torch import nn
 
 from cnnlab.config.models import AlexnetConfig
 from cnnlab.geometry import Window
-from cnnlab.models.admissible import sizes_behind
 from cnnlab.models.init import WeightRule, initialize_by_layer, kaiming, normal
 from cnnlab.models.layers import (
     ACTIVATIONS,
@@ -16,12 +15,13 @@ from cnnlab.models.layers import (
 )
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm, WithinMapNorm
+from cnnlab.models.sizes import check_sizes
 from cnnlab.models.widths import scaled
 
 CHANNELS = {"conv1": 96, "conv2": 256, "conv3": 384, "conv4": 384, "conv5": 256}
 HIDDEN_UNITS = 4096
 PER_TOWER = 2
-"""Counts are even at every width: each tower has half of them."""
+"""Counts stay even at every width, as each tower has half of them."""
 
 TOWER_LAYERS = ("conv2", "conv4", "conv5")
 """Convolutions whose kernels see only their own tower's maps; conv3 and the rest see both."""
@@ -31,10 +31,10 @@ FIRST_WINDOWS = {
     "227": Window(11, stride=4),
     "224_pad2": Window(11, stride=4, padding=2),
 }
-"""Three ways from an image to 55x55; the paper's 224 needs the source's rounding up."""
+"""Three ways to get 55x55 maps; with the paper's 224 pixels, by rounding up as its source does."""
 
 ONE_BIASES = ("conv2", "conv4", "conv5", "fc6", "fc7")
-"""Layers whose biases begin at 1: the rectifiers see positive inputs from the start."""
+"""Layers whose biases are initialized to 1, so that their ReLUs see positive inputs at first."""
 
 
 def alexnet(config: AlexnetConfig, task: Task, generator: torch.Generator) -> Network:
@@ -53,11 +53,12 @@ def alexnet_two_tower(config: AlexnetConfig, task: Task, generator: torch.Genera
 def windows(config: AlexnetConfig) -> dict[str, Window]:
     """Return the windows in order: 55-27-13-13-13-6 for a 224-pixel image.
 
-    Not overlapping means the author's own ablation: windows of 2, less padding in conv2 and conv3
-    and sizes rounded up, 55-28-26-13-11-11-11-6, so that fc6 still sees 6x6.
+    Non-overlapping pooling is the author's own ablation: windows of 2, less padding in conv2 and
+    conv3 and sizes rounded up, 55-28-26-13-11-11-11-6, so that fc6 still sees 6x6.
     """
     overlapping = config.pooling == "overlapping"
     pool = Window(3, stride=2) if overlapping else Window(2, stride=2, ceil=True)
+
     table = {
         "conv1": FIRST_WINDOWS[config.geometry],
         "pool1": pool,
@@ -68,11 +69,12 @@ def windows(config: AlexnetConfig) -> dict[str, Window]:
         "conv5": Window(3, padding=1),
         "pool5": pool,
     }
+
     return {name: window for name, window in table.items() if name not in config.without_layers}
 
 
 def _build(config: AlexnetConfig, task: Task, generator: torch.Generator, towers: int) -> Network:
-    sizes = sizes_behind(config.name, task.input_size_pixels, windows(config))
+    sizes = check_sizes(config.name, task.input_size_pixels, windows(config))
     layers = _features(config, task.in_channels, towers)
     channels = [m.out_channels for layer in layers if isinstance(m := layer.module, Conv2d)][-1]
     layers += _classifier(config, channels * sizes["pool5"] ** 2, task.num_classes)
@@ -87,7 +89,8 @@ def _features(config: AlexnetConfig, in_channels: int, towers: int) -> list[Laye
     for number, (name, channels) in enumerate(CHANNELS.items(), start=1):
         channels = scaled(channels, config.width, PER_TOWER)
         steps = []
-        if name in table:
+
+        if name in table:  # an ablation leaves some convolutions out
             groups = towers if name in TOWER_LAYERS else 1
             convolution = Conv2d(in_channels, channels, table[name], groups)
             steps += [Layer(name, "conv", convolution), _activation(config, number)]
@@ -95,12 +98,13 @@ def _features(config: AlexnetConfig, in_channels: int, towers: int) -> list[Laye
             in_channels = channels
         if f"pool{number}" in table:
             steps.append(Layer(f"pool{number}", "pool", max_pool(table[f"pool{number}"])))
+
         layers += _in_source_order(steps) if config.order == "source" else steps
     return layers
 
 
 def _in_source_order(steps: list[Layer]) -> list[Layer]:
-    """Return the steps of one stage in the 2012 source's order.
+    """Return the layers of one stage in the 2012 source's order.
 
     conv1 -> norm -> pool -> ReLU; conv2 as in the paper; conv5 -> pool -> ReLU (the same values as
     the paper's order).
@@ -131,15 +135,18 @@ def _classifier(config: AlexnetConfig, features: int, num_classes: int) -> list[
     units = scaled(HIDDEN_UNITS, config.width, PER_TOWER)
     if config.head == "single":
         layers += _dropout(config, 8)
+
     for number in (6, 7):
         if config.head == "single" or f"fc{number}" in config.without_layers:
             continue
+
         dropout = _dropout(config, number)
         layers += dropout if config.dropout_place == "before" else []
         layers.append(Layer(f"fc{number}", "fc", Linear(features, units)))
         layers.append(_activation(config, number))
         layers += dropout if config.dropout_place == "after" else []
         features = units
+
     return [*layers, Layer("fc8", "fc", Linear(features, num_classes))]
 
 
@@ -152,7 +159,7 @@ def _dropout(config: AlexnetConfig, number: int) -> list[Layer]:
 
 
 def initialize_alexnet(network: Network, initialization: str, generator: torch.Generator) -> None:
-    """Fill weights and biases as `initialization` says.
+    """Initialize weights and biases by the scheme called `initialization`.
 
     paper: N(0, 0.01^2), ones in the biases of conv2, conv4, conv5, fc6, fc7. source: 0.03 in conv3
     to conv5. caffe: 0.1 for those ones, 0.005 in fc6 and fc7. kaiming: He normal, biases 0, and

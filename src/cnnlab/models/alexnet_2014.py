@@ -5,12 +5,12 @@ from torch import Tensor, nn
 
 from cnnlab.config.models import Alexnet2014Config, AlexnetCifarConfig
 from cnnlab.geometry import Window
-from cnnlab.models.admissible import sizes_behind
 from cnnlab.models.alexnet import FIRST_WINDOWS, initialize_alexnet
 from cnnlab.models.init import initialize
 from cnnlab.models.layers import ACTIVATIONS, Conv2d, Linear, max_pool
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.models.sizes import check_sizes
 from cnnlab.models.widths import scaled
 
 CHANNELS = {"conv1": 64, "conv2": 192, "conv3": 384, "conv4": 256, "conv5": 256}
@@ -34,7 +34,7 @@ def alexnet_2014(config: Alexnet2014Config, task: Task, generator: torch.Generat
     Source: Krizhevsky 2014 with the channels of its released code, 64-192-384-256-256 (the
     paper's footnote has 384 in conv4, which its own parameter count contradicts); layout and
     defaults of torchvision. Departure from torchvision: no adaptive pooling, so for other sizes
-    than 224 fc6 has other inputs.
+    than 224 fc6 has another number of inputs.
     """
     overlapping = Window(3, stride=2)
     windows = {
@@ -52,7 +52,7 @@ def alexnet_cifar(config: AlexnetCifarConfig, task: Task, generator: torch.Gener
     """Build the same network for 32x32 images: a 3x3 stem, maps of 32-16-8, 1024 hidden units.
 
     7,703,370 parameters on 3x32x32 with ten classes. Nobody has published this one: it is the 2014
-    network with the stem that its images ask for, and pooling that rounds up as in the 2012 source.
+    network with a stem for small images, and pooling that rounds up as in the 2012 source.
     """
     pool = Window(3, stride=2, ceil=True)
     windows = {
@@ -76,7 +76,8 @@ def _build(
     windows: dict[str, Window],
     hidden_units: int,
 ) -> Network:
-    sizes = sizes_behind(config.name, task.input_size_pixels, windows)
+    sizes = check_sizes(config.name, task.input_size_pixels, windows)
+
     hidden_units = scaled(hidden_units, config.width)
     features = scaled(CHANNELS["conv5"], config.width) * sizes["pool5"] ** 2
     layers = [
@@ -87,6 +88,7 @@ def _build(
         Layer("fc8", "fc", Linear(hidden_units, task.num_classes)),
     ]
     network = Network(layers, task)
+
     if config.initialization == "torch":
         initialize(network, "torch", generator)
     else:
@@ -100,6 +102,7 @@ def _features(
     layers = []
     for number, (name, channels) in enumerate(CHANNELS.items(), start=1):
         channels = scaled(channels, config.width)
+
         layers.append(Layer(name, "conv", Conv2d(in_channels, channels, windows[name])))
         layers.append(_activation(config, number))
         if number <= 2 and config.normalization != "none":
@@ -107,6 +110,7 @@ def _features(
             layers.append(Layer(f"norm{number}", "norm", LocalResponseNorm(5, alpha)))
         if f"pool{number}" in windows:
             layers.append(Layer(f"pool{number}", "pool", max_pool(windows[f"pool{number}"])))
+
         in_channels = channels
     return layers
 

@@ -1,6 +1,6 @@
-"""The 7x12 pictures of the digits that LeNet-5's output units compare F6 with.
+"""The 7x12 bitmaps of the digits, the targets that LeNet-5's output units compare F6 with.
 
-Drawn for cnnlab: the paper prints its own only as a figure. # is +1, a dot is -1.
+Drawn for cnnlab, as the paper shows its own only as a figure. # is +1, a dot is -1.
 """
 
 import torch

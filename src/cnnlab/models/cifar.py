@@ -6,18 +6,18 @@ from torch import Tensor, nn
 
 from cnnlab.config.models import CifarLocalConfig, FourLayerConfig
 from cnnlab.geometry import Window
-from cnnlab.models.admissible import sizes_behind
 from cnnlab.models.init import initialize, initialize_by_layer, normal
 from cnnlab.models.layers import ACTIVATIONS, Conv2d, Linear, average_pool, max_pool
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.models.sizes import check_sizes
 from cnnlab.models.widths import scaled
 
 POOL = Window(3, stride=2, ceil=True)
 
 
 class LocallyConnected2d(nn.Module):
-    """A convolution without weight sharing: every position has kernels of its own.
+    """A convolution without weight sharing: each position has its own kernels.
 
     [N, C, S, S] -> [N, C', S', S']; `weight` [S' * S', C', C * K * K], positions row by row, and
     `bias` [C', S', S']; not initialized.
@@ -34,20 +34,23 @@ class LocallyConnected2d(nn.Module):
         self.bias = nn.Parameter(torch.full(biases, float("nan")))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return the maps of all positions."""
+        """Return the maps, computed as one matrix product per position."""
         window, sides = self.window, self.bias.shape[1:]
         padded = F.pad(maps, (window.padding,) * 4)
         windows = padded.unfold(2, window.kernel, window.stride).unfold(
             3, window.kernel, window.stride
-        )  # [N, C, S', S', K, K]; channels last are read in runs of C numbers
+        )  # [N, C, S', S', K, K]
+
+        # With channels last in both, memory is read in runs of C numbers.
         patches = windows.permute(2, 3, 0, 4, 5, 1).flatten(3).flatten(0, 1)
         weight = self.weight.unflatten(2, (self.in_channels, -1)).transpose(2, 3).flatten(2)
         bias = self.bias.flatten(1).t()[:, None]
         units = torch.baddbmm(bias, patches, weight.transpose(1, 2))  # [positions, N, C']
+
         return units.unflatten(0, sides).permute(2, 3, 0, 1)
 
     def num_multiply_adds(self, output: list[int]) -> int:
-        """Return one a weight: none is used twice."""
+        """Return one per weight, as none is shared."""
         return self.weight.numel()
 
     def parameter_formula(self) -> str:
@@ -66,7 +69,8 @@ def cifar_local(config: CifarLocalConfig, task: Task, generator: torch.Generator
     """
     convolution = Window(5, padding=2)
     windows = {"conv1": convolution, "pool1": POOL, "conv2": convolution, "pool2": POOL}
-    size = sizes_behind(config.name, task.input_size_pixels, windows)["pool2"]
+    size = check_sizes(config.name, task.input_size_pixels, windows)["pool2"]
+
     layers = [
         *_stage(config, 1, task.in_channels),
         *_stage(config, 2, 64),
@@ -75,6 +79,7 @@ def cifar_local(config: CifarLocalConfig, task: Task, generator: torch.Generator
         Layer("fc", "fc", Linear(config.local_channels[-1] * size**2, task.num_classes)),
     ]
     network = Network(layers, task)
+
     deviations = {"conv1": 1e-4} | {
         layer.name: 0.04 for layer in layers if layer.name.startswith("local")
     }
@@ -85,7 +90,7 @@ def cifar_local(config: CifarLocalConfig, task: Task, generator: torch.Generator
 
 
 def _stage(config: CifarLocalConfig, number: int, in_channels: int) -> list[Layer]:
-    """Return convolution, ReLU and pooling with the normalization where `config` has it."""
+    """Return convolution, ReLU and pooling, with normalization where `config` puts it."""
     layers = [
         Layer(f"conv{number}", "conv", Conv2d(in_channels, 64, Window(5, padding=2))),
         Layer(f"relu{number}", "rectifier", nn.ReLU()),
@@ -93,6 +98,7 @@ def _stage(config: CifarLocalConfig, number: int, in_channels: int) -> list[Laye
     pool = Layer(f"pool{number}", "pool", max_pool(POOL))
     if config.normalization == "none":
         return [*layers, pool]
+
     before = config.normalization == "before_pooling"
     size = 5 if before else 9
     norm = Layer(f"norm{number}", "norm", LocalResponseNorm(size, 1e-3 / size, k=1.0))
@@ -114,14 +120,15 @@ def _local_layers(config: CifarLocalConfig, size: int) -> list[Layer]:
 def four_layer(config: FourLayerConfig, task: Task, generator: torch.Generator) -> Network:
     """Build a four-layer convolutional network to compare activations with, as in figure 1.
 
-    The paper says no more about it than "four-layer convolutional network". Ours: conv 32@5x5, max
-    pool, conv 32@5x5, mean pool, conv 64@5x5, mean pool, scores.
+    Layers: conv 32@5x5, max pool, conv 32@5x5, mean pool, conv 64@5x5, mean pool, scores.
+    Departure: the paper says only "four-layer convolutional network"; the layers are cnnlab's.
     """
     convolution = Window(5, padding=2)
     windows = {
         f"{kind}{n}": w for n in (1, 2, 3) for kind, w in (("conv", convolution), ("pool", POOL))
     }
-    size = sizes_behind(config.name, task.input_size_pixels, windows)["pool3"]
+    size = check_sizes(config.name, task.input_size_pixels, windows)["pool3"]
+
     role, activation = ACTIVATIONS[config.activation]
     layers, in_channels = [], task.in_channels
     for number, channels in enumerate((32, 32, 64), start=1):
@@ -133,8 +140,10 @@ def four_layer(config: FourLayerConfig, task: Task, generator: torch.Generator) 
             Layer(f"pool{number}", "pool", pool),
         ]
         in_channels = channels
+
     layers.append(Layer("flatten", "flatten", nn.Flatten()))
     layers.append(Layer("fc", "fc", Linear(in_channels * size**2, task.num_classes)))
+
     network = Network(layers, task)
     initialize(network, config.initialization, generator)
     return network

@@ -1,4 +1,4 @@
-"""The Gauss-Newton diagonal of LeNet-5 by squared propagation, for its 1998 update rule."""
+"""The diagonal of LeNet-5's Gauss-Newton matrix, for the update rule of 1998."""
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +12,8 @@ from cnnlab.models.network import Network
 def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
     """Return the mean second derivative of the loss for each weight, by parameter name; all >= 0.
 
-    images: [N, C, S, S], ready for the network. What reaches a layer from above is propagated
-    with squared weights and squared slopes; for a weight, the squares of what it is multiplied
-    with are added up over all positions that share it.
+    images: [N, C, S, S], normalized. Second derivatives are propagated back through squared weights
+    and squared slopes; a shared weight sums the squares of its inputs over all its positions.
     Source: LeCun et al. 1998, appendix C: equations for the diagonal with off-diagonal terms and
     the second derivative of the squashing function left out; the loss is equation 8, whose second
     derivative for a unit of F6 is 2.
@@ -25,6 +24,8 @@ def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
         name: parameter.detach().square().requires_grad_()
         for name, parameter in network.named_parameters()
     }
+
+    # One backward pass through the squared network gives the second derivatives of all layers.
     with torch.enable_grad():
         carried = images.detach().square()
         for layer in network.layers:
@@ -37,25 +38,28 @@ def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
                 break
             before, after = inputs[layer.name].detach(), outputs[layer.name].detach()
             carried = _carry(layer.module, carried, (before, after), own)
+
         loss = 2 * carried.sum() / len(images)
         found = torch.autograd.grad(loss, list(squares.values()))
+
     return dict(zip(squares, found, strict=True))
 
 
 def _carry(
     module: nn.Module, carried: Tensor, maps: tuple[Tensor, Tensor], own: dict[str, Tensor]
 ) -> Tensor:
-    """Return the squared output of a layer, through which gradients flow as second derivatives.
+    """Return the squared output of a layer, whose gradients are second derivatives.
 
-    A linear layer applied to squared inputs with squared weights has as its gradient just the
-    squared propagation. Its value is then replaced by the true squared output; squashing passes
-    the gradient on times its squared slope. maps: what goes into the layer and what comes out.
+    The gradient of a linear layer on squared inputs with squared weights is the squared
+    propagation; its value is then replaced by the true squared output. Squashing multiplies the
+    gradient by its squared slope. maps: input and output of the layer.
     """
     before, after = maps
     if isinstance(module, ScaledTanh):
         return _with_value(carried * module.slope_at(after).square(), after)
     if isinstance(module, nn.Flatten):
         return module(carried)
+
     if isinstance(module, TableConv2d):
         passed = F.conv2d(carried, module.dense(own["weight"]), own["bias"])
     elif isinstance(module, nn.Conv2d):
@@ -67,9 +71,10 @@ def _carry(
         passed = sums * own["weight"][:, None, None] + own["bias"][:, None, None]
     else:
         raise UsageError(f"squared propagation knows no {type(module).__name__}; use lenet5_1998")
+
     return _with_value(passed, after)
 
 
 def _with_value(path: Tensor, value: Tensor) -> Tensor:
-    """Return value squared, with the gradient of `path`."""
+    """Return `value` squared, with the gradient of `path` (a straight-through estimator)."""
     return value.square() + (path - path.detach())

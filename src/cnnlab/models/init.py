@@ -1,4 +1,4 @@
-"""Rules for the first weights and biases; every draw comes from a generator that is handed in."""
+"""Initialize weights and biases; every random number comes from the generator that is passed."""
 
 import math
 from collections.abc import Callable
@@ -9,21 +9,23 @@ from torch import Tensor, nn
 from cnnlab.models.network import Network
 
 WeightRule = Callable[[Tensor, torch.Generator], None]
-"""Fills a weight [C', C / groups, ...] in place."""
+"""(weight [C', C / groups, ...], generator) -> None; fills the weight in place."""
 
 
 def normal(deviation: float) -> WeightRule:
     """Return the rule N(0, deviation^2)."""
 
     def fill(weight: Tensor, generator: torch.Generator) -> None:
-        nn.init.normal_(weight, 0.0, deviation, generator=generator)
+        if not weight.is_meta:  # for which torch imports its compiler, to draw nothing
+            nn.init.normal_(weight, 0.0, deviation, generator=generator)
 
     return fill
 
 
 def kaiming(weight: Tensor, generator: torch.Generator) -> None:
     """Draw from N(0, 2 / fan-in). Source: He et al. 2015, equation 10."""
-    nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
+    if not weight.is_meta:  # as in `normal`
+        nn.init.kaiming_normal_(weight, nonlinearity="relu", generator=generator)
 
 
 def xavier(weight: Tensor, generator: torch.Generator) -> None:
@@ -61,7 +63,7 @@ WEIGHT_RULES: dict[str, WeightRule] = {
 
 
 def fan_in(weight: Tensor) -> int:
-    """Return the inputs of one unit of a weight [C', C / groups, ...]."""
+    """Return the number of inputs of one unit, for a weight [C', C / groups, ...]."""
     return math.prod(weight.shape[1:])
 
 
@@ -69,8 +71,8 @@ def fan_in(weight: Tensor) -> int:
 def initialize(network: Network, rule: str, generator: torch.Generator) -> None:
     """Fill all weights by one rule and the biases with 0 (`torch`: drawn like the weights).
 
-    `kaiming` draws the last layer from N(0, 0.01^2): no rectifier follows it, and scores near 0
-    begin the training at a loss of ln(classes), without a first jump.
+    `kaiming` draws the last layer from N(0, 0.01^2): no ReLU follows it, and with scores near 0
+    training starts at a loss of ln(classes), without an initial spike.
     """
     last = network.layers[-1].name
     for layer in network.layers:
@@ -89,7 +91,7 @@ def initialize_by_layer(
     biases: Callable[[str], float],
     generator: torch.Generator,
 ) -> None:
-    """Fill the weights and biases by rules that depend on the layer's name."""
+    """Fill the weights and biases by rules that are looked up by layer name."""
     for layer in network.layers:
         weight, bias = _weight_and_bias(layer.module)
         if weight is not None:

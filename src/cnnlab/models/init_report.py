@@ -1,7 +1,7 @@
-"""What a network makes of real images before its first update, and whether it can learn from it.
+"""Statistics of each layer on real images before training, and whether the network can learn.
 
-A network stalls when its scores hardly depend on the image: the biases alone decide, every image
-gets the same answer, and the loss settles at ln(classes).
+Training stalls when the scores hardly depend on the image: the biases alone decide, every image
+gets the same prediction, and the loss stays at ln(classes).
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from cnnlab.models.network import Network
 from cnnlab.numerics import check_finite
 
 LEAST_SHARE = 0.015
-"""Share of the scores' size that depends on the image, above which networks are known to train.
+"""Smallest signal_share of the scores with which networks are known to train.
 
 A rule of thumb between measured cases, docs/papers.md; not a law.
 """
@@ -22,20 +22,20 @@ A rule of thumb between measured cases, docs/papers.md; not a law.
 LEAST_SHARE_SQUASHED = 0.005
 """The same for networks of tanh or sigmoid units.
 
-A sigmoid rests at 1/2, so a large part of the scores is constant, and the last biases take it up.
+A sigmoid outputs 1/2 at 0, so a large part of the scores is constant; the last biases cancel it.
 """
 
 ADAPTIVE_FACTOR = 0.1
-"""Times the least share, for update rules that scale each weight's step by its own gradients."""
+"""Factor on the smallest share for adaptive optimizers, which scale each weight's step."""
 
 
 @dataclass(frozen=True)
 class LayerStart:
     """One layer's output at step 0.
 
-    mean and std: over everything. dead_share: of the units that are 0 for every image. signal: how
-    much a unit depends on the image, its deviation over images, root mean square over units.
-    signal_share: signal over the root mean square of the output.
+    mean and std: over images and units. dead_share: fraction of units that are 0 for every image.
+    signal: how much a unit depends on the image, i.e. its standard deviation over images, root mean
+    square over units. signal_share: signal divided by the root mean square of the output.
     """
 
     name: str
@@ -49,7 +49,7 @@ class LayerStart:
 
 @dataclass(frozen=True)
 class InitReport:
-    """All layers at step 0; the last one is the scores."""
+    """All layers at step 0; the last one gives the scores."""
 
     layers: tuple[LayerStart, ...]
 
@@ -60,25 +60,25 @@ class InitReport:
 
     @property
     def score_share(self) -> float:
-        """Return which share of the scores' size that is, 0..1."""
+        """Return `score_signal` as a share of the root mean square of the scores, 0..1."""
         return self.layers[-1].signal_share
 
     @property
     def can_train(self) -> bool:
-        """Return whether the scores depend on the image enough."""
+        """Return whether the scores depend on the image enough for plain SGD."""
         return self.is_enough()
 
     def is_enough(self, *, adaptive: bool = False) -> bool:
-        """Return the same for an update rule that is `adaptive` or not.
+        """Return whether the scores depend on the image enough, for adaptive optimizers or others.
 
-        Scores of a last layer that begins at zero say nothing yet: then what it gets is judged.
+        Where the last layer is initialized to zero, its input is judged instead.
         """
         last = self.layers[-1]
         judged = self.layers[-2] if last.dead_share == 1 and len(self.layers) > 1 else last
         return judged.signal_share >= self.least_share(adaptive=adaptive)
 
     def least_share(self, *, adaptive: bool = False) -> float:
-        """Return the share above which networks like this one are known to train."""
+        """Return the smallest `score_share` with which such networks are known to train."""
         squashed = any(layer.role == "squash" for layer in self.layers)
         least = LEAST_SHARE_SQUASHED if squashed else LEAST_SHARE
         return least * (ADAPTIVE_FACTOR if adaptive else 1)
@@ -100,9 +100,9 @@ class InitReport:
 
 @torch.no_grad()
 def report_start(network: Network, images: Tensor) -> InitReport:
-    """Return what each layer makes of `images`, which are ready for the network.
+    """Return statistics of each layer's output for normalized `images`.
 
-    images: [N, C, S, S], N at least 2. Dropout is off; weights, mode and random state stay.
+    images: [N, C, S, S], N at least 2. Dropout is off; nothing of the network changes.
     Raises NumericsError where a layer overflows.
     """
     was_training = network.training
@@ -119,6 +119,7 @@ def _layer(name: str, role: str, maps: Tensor) -> LayerStart:
     wide = maps.double().flatten(1)  # [N, units]
     signal = wide.var(0, correction=0).mean().sqrt().item()
     size = wide.square().mean().sqrt().item()
+
     return LayerStart(
         name=name,
         role=role,

@@ -1,7 +1,7 @@
-"""Layers with weights, activations and pooling, sized by a geometry.Window.
+"""Convolution, linear layer, activations, pooling and dropout, sized by a geometry.Window.
 
 Conv2d and Linear leave their weights as NaN: init.py fills them from a generator, so that no
-layer touches torch's global random state and a forgotten weight is seen at once.
+layer uses torch's global random state and a forgotten weight shows at once.
 """
 
 import torch
@@ -12,10 +12,10 @@ from cnnlab.geometry import Window
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution (cross-correlation, as everywhere) whose windows may hang over the edge.
+    """nn.Conv2d whose windows may extend beyond the bottom and right edge (`window.ceil`).
 
-    [N, C, H, W] -> [N, C', H', W']. Beyond the bottom and right edge the input counts as 0, which
-    equals the clipped windows of the 2012 source. The weights are not initialized.
+    [N, C, H, W] -> [N, C', H', W']. Beyond these edges the input is 0, which equals the
+    clipped windows of the 2012 source. The weights are not initialized.
     """
 
     def __init__(
@@ -48,21 +48,21 @@ class Conv2d(nn.Conv2d):
 class WholeMapConv2d(Conv2d):
     """A convolution whose kernel covers the whole map, computed as a matrix product.
 
-    [N, C, K, K] -> [N, C', 1, 1]. The same numbers as Conv2d, several times as fast on small maps.
+    [N, C, K, K] -> [N, C', 1, 1]. The same result as Conv2d, several times as fast on small maps.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return one value a kernel and image."""
+        """Return one value per kernel and image."""
         assert maps.shape[-2:] == self.weight.shape[-2:], "the kernel must cover the map"
         weight = self.weight
-        if weight.is_contiguous(memory_format=torch.channels_last):  # lines without a copy
+        if weight.is_contiguous(memory_format=torch.channels_last):  # flattened without a copy
             maps, weight = maps.permute(0, 2, 3, 1), weight.permute(0, 2, 3, 1)
         values = F.linear(maps.flatten(1), weight.flatten(1), self.bias)
         return values[:, :, None, None]
 
 
 class Linear(nn.Linear):
-    """A fully connected layer, [N, features] -> [N, features']; its weights are not initialized."""
+    """nn.Linear, [N, features] -> [N, features'], whose weights are not initialized."""
 
     def reset_parameters(self) -> None:
         """Mark the weights as not initialized."""
@@ -74,7 +74,7 @@ ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
     "tanh": ("squash", nn.Tanh),
     "sigmoid": ("squash", nn.Sigmoid),
 }
-"""Each activation with its role."""
+"""Name -> (role of the layer, module)."""
 
 
 def max_pool(window: Window) -> nn.MaxPool2d:
@@ -83,10 +83,10 @@ def max_pool(window: Window) -> nn.MaxPool2d:
 
 
 def average_pool(window: Window) -> nn.AvgPool2d:
-    """Return mean pooling over `window`; a window that reaches over the edge counts what it sees.
+    """Return mean pooling over `window`; beyond the edge, a window averages only what it covers.
 
-    Without a border `count_include_pad` changes no value, but gradients would be compiled wrong
-    with it (compiling.check).
+    Without padding `count_include_pad` changes no value, but with it torch.compile computes wrong
+    gradients (compiling.check).
     """
     kernel, stride, padding = window.kernel, window.stride, window.padding
     return nn.AvgPool2d(
@@ -95,7 +95,7 @@ def average_pool(window: Window) -> nn.AvgPool2d:
 
 
 def window_of(module: nn.Module) -> Window | None:
-    """Return the window of a layer that moves one over the maps; None for other layers.
+    """Return the window of a convolution or pooling layer; None for other layers.
 
     Reads the `window` of cnnlab's own layers and the arguments of torch's square ones.
     """
@@ -112,15 +112,15 @@ def window_of(module: nn.Module) -> Window | None:
 
 def _side(value: object) -> int:
     side = value[0] if isinstance(value, tuple) else value
-    assert isinstance(side, int), "windows are square and padded by a number"
+    assert isinstance(side, int), "windows must be square and their padding a number"
     return side
 
 
 class ScaledDropout(nn.Module):
-    """Set a share of the units to zero while training and scale all of them by the rest at test.
+    """Dropout that scales at test time: units are multiplied by 1 - rate there, not while training.
 
-    As the 2012 paper has it: nothing is scaled while training. torch's Dropout scales while
-    training instead; the two differ in the size of what the next layer sees at step 0.
+    As in the 2012 paper. nn.Dropout scales while training instead (inverted dropout); the two
+    differ in how large the input of the next layer is at step 0.
     """
 
     def __init__(self, rate: float) -> None:
@@ -128,7 +128,7 @@ class ScaledDropout(nn.Module):
         self.rate = rate
 
     def forward(self, units: Tensor) -> Tensor:
-        """Return the units, thinned out (training) or scaled (test)."""
+        """Return the units, some set to 0 (training) or all scaled (test)."""
         if not self.training:
             return units * (1 - self.rate)
         draws = torch.rand(units.shape, device=units.device)  # float32: bf16 has too few levels

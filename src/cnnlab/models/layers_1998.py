@@ -1,4 +1,4 @@
-"""The layers of the 1998 network that today's have no counterpart for."""
+"""The layers of the 1998 network that have no counterpart in torch."""
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,7 @@ AMPLITUDE, SLOPE = 1.7159, 2 / 3
 
 
 class ScaledTanh(nn.Module):
-    """f(a) = A tanh(S a) with A = 1.7159, S = 2/3: f(1) = 1, f(-1) = -1, bent most at these two.
+    """f(a) = A tanh(S a) with A = 1.7159, S = 2/3: f(1) = 1, f(-1) = -1, curved most at these two.
 
     Source: LeCun et al. 1998, equation 6 and appendix A.
     """
@@ -27,7 +27,7 @@ class ScaledTanh(nn.Module):
 
 
 class Subsample(nn.Module):
-    """Add up the four inputs of each 2x2 block, times one coefficient, plus one bias a map.
+    """Add up the four inputs of each 2x2 block, times one coefficient, plus one bias per map.
 
     [N, C, H, W] -> [N, C, H/2, W/2]; 2 C trainable numbers, not initialized.
     Source: LeCun et al. 1998, section II.B, layers S2 and S4.
@@ -50,7 +50,7 @@ class Subsample(nn.Module):
         return F.avg_pool2d(maps, 2, divisor_override=1)
 
     def num_multiply_adds(self, output: list[int]) -> int:
-        """Return one a unit: the additions of the block come first."""
+        """Return one per unit: the additions of the block come first."""
         return output[0] * output[1] * output[2]
 
     def parameter_formula(self) -> str:
@@ -70,8 +70,9 @@ CONNECTIONS: tuple[tuple[int, ...], ...] = (
 class TableConv2d(nn.Module):
     """A convolution whose maps see only the input maps that a table names.
 
-    [N, C, H, W] -> [N, len(connections), H', W']. One kernel a connection, `weight` [links, K, K],
-    and one bias a map; not initialized. Computed as a dense convolution with zeros elsewhere.
+    [N, C, H, W] -> [N, len(connections), H', W']. `weight` [connections, K, K] has one kernel per
+    connection and there is one bias per map; not initialized. Computed as a dense convolution with
+    zeros elsewhere.
     """
 
     def __init__(self, connections: tuple[tuple[int, ...], ...], window: Window) -> None:
@@ -90,7 +91,7 @@ class TableConv2d(nn.Module):
     sources: Tensor
 
     def dense(self, weight: Tensor) -> Tensor:
-        """Return [maps, C, K, K] with the kernels at their places and 0 elsewhere."""
+        """Return the dense kernels [maps, C, K, K], 0 where the table has no connection."""
         empty = weight.new_zeros(len(self.connections), self.in_channels, *weight.shape[1:])
         return empty.index_put((self.targets, self.sources), weight)
 
@@ -99,7 +100,7 @@ class TableConv2d(nn.Module):
         return F.conv2d(maps, self.dense(self.weight), self.bias)
 
     def num_multiply_adds(self, output: list[int]) -> int:
-        """Return one a link, kernel entry and position."""
+        """Return one per connection, kernel entry and position."""
         return self.weight.numel() * output[1] * output[2]
 
     def parameter_formula(self) -> str:
@@ -130,5 +131,5 @@ class RbfOutput(nn.Module):
         return 2 * products - wide.square().sum(1, keepdim=True) - WIDTH * HEIGHT
 
     def num_multiply_adds(self, output: list[int]) -> int:
-        """Return one a bitmap entry."""
+        """Return one per bitmap entry."""
         return self.bitmaps.numel()

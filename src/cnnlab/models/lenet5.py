@@ -1,11 +1,10 @@
-"""LeNet-5 as it is built today: dense C3, parameter-free pooling, softmax scores."""
+"""LeNet-5 as it is built today: dense C3, pooling without weights, softmax scores."""
 
 import torch
 from torch import nn
 
 from cnnlab.config.models import Lenet5Config
 from cnnlab.geometry import Window
-from cnnlab.models.admissible import sizes_behind
 from cnnlab.models.init import initialize
 from cnnlab.models.layers import (
     ACTIVATIONS,
@@ -16,6 +15,7 @@ from cnnlab.models.layers import (
     max_pool,
 )
 from cnnlab.models.network import Layer, Network, Task
+from cnnlab.models.sizes import check_sizes
 from cnnlab.models.widths import scaled
 
 WINDOWS = {
@@ -29,12 +29,13 @@ WINDOWS = {
 def lenet5(config: Lenet5Config, task: Task, generator: torch.Generator) -> Network:
     """Build C1 6@5x5, S2, C3 16@5x5, S4, C5 120, F6 84 and the scores.
 
-    61,706 parameters on 1x32x32 with ten classes. C5 is a convolution that covers what S4 leaves.
+    61,706 parameters on 1x32x32 with ten classes. C5 is a convolution over the whole map of S4.
     Source: LeCun et al. 1998, section II.B; departures: C3 sees all six maps of S2, S2 and S4 have
     no weights, the activation is not scaled, the scores are linear in F6.
     """
-    sizes = sizes_behind("lenet5", task.input_size_pixels, WINDOWS)
+    sizes = check_sizes("lenet5", task.input_size_pixels, WINDOWS)
     maps, c5, f6 = (scaled(units, config.width) for units in (16, 120, 84))
+
     layers = _feature_layers(config, task.in_channels)
     layers += [
         Layer("c5", "conv", WholeMapConv2d(maps, c5, Window(sizes["s4"]))),
@@ -46,6 +47,7 @@ def lenet5(config: Lenet5Config, task: Task, generator: torch.Generator) -> Netw
         *_dropout(config, 6),
         Layer("output", "fc", Linear(f6, task.num_classes)),
     ]
+
     network = Network(layers, task)
     initialize(network, config.initialization, generator)
     return network
@@ -54,12 +56,13 @@ def lenet5(config: Lenet5Config, task: Task, generator: torch.Generator) -> Netw
 def _feature_layers(config: Lenet5Config, in_channels: int) -> list[Layer]:
     """Return C1 to S4.
 
-    Activations never fall, so behind max pooling they give the same values and gradients as
-    before it, on a quarter of the units; before mean pooling they stay where the paper has them.
+    Activations are monotonic, so after max pooling they give the same values and gradients as
+    before it, on a quarter of the units; with mean pooling they come before it, as in the paper.
     """
     pool = max_pool if config.pooling == "max" else average_pool
     layers = []
     first, second = scaled(6, config.width), scaled(16, config.width)
+
     for number, channels in ((1, (in_channels, first)), (3, (first, second))):
         convolution, pooling = f"c{number}", f"s{number + 1}"
         parts = [
@@ -68,6 +71,7 @@ def _feature_layers(config: Lenet5Config, in_channels: int) -> list[Layer]:
             Layer(pooling, "pool", pool(WINDOWS[pooling])),
         ]
         layers += [parts[0], parts[2], parts[1]] if config.pooling == "max" else parts
+
     return layers
 
 

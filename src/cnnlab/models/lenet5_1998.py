@@ -1,4 +1,4 @@
-"""LeNet-5 as published in 1998: 60,000 trainable numbers."""
+"""LeNet-5 as published in 1998, with 60,000 trainable parameters."""
 
 import torch
 from torch import nn
@@ -6,7 +6,6 @@ from torch import nn
 from cnnlab.config.models import Lenet5Of1998Config
 from cnnlab.errors import UsageError
 from cnnlab.geometry import Window
-from cnnlab.models.admissible import sizes_behind
 from cnnlab.models.bitmaps import digit_bitmaps
 from cnnlab.models.init import WeightRule, lecun, lecun_literal
 from cnnlab.models.layers import Conv2d, Linear, WholeMapConv2d
@@ -19,9 +18,10 @@ from cnnlab.models.layers_1998 import (
 )
 from cnnlab.models.lenet5 import WINDOWS
 from cnnlab.models.network import Layer, Network, Task
+from cnnlab.models.sizes import check_sizes
 
 F6_UNITS = 84
-"""7x12, one a dot of the bitmaps."""
+"""7x12, one per pixel of a bitmap."""
 
 
 def lenet5_1998(config: Lenet5Of1998Config, task: Task, generator: torch.Generator) -> Network:
@@ -29,15 +29,16 @@ def lenet5_1998(config: Lenet5Of1998Config, task: Task, generator: torch.Generat
 
     Source: LeCun et al. 1998, section II.B. Departures: the bitmaps are cnnlab's own drawing; the
     scores are negated distances; other input sizes and channels work as in `lenet5`.
-    Raises UsageError for more classes than there are bitmaps. A bitmap stands for a class by its
-    number: for a set of clothes, class 3 is what is to look like the drawing of a 3.
+    Raises UsageError unless there are ten classes, one per bitmap. Bitmaps are assigned by class
+    number: on a data set of clothes, the target of class 3 is the drawing of a 3.
     """
     if task.num_classes != len(digit_bitmaps()):
         raise UsageError(
-            f"lenet5_1998 has ten bitmaps, one a class; the set has {task.num_classes} classes",
+            f"lenet5_1998 has ten bitmaps, one per class; the set has {task.num_classes} classes",
             hint="model=lenet5 takes any number of classes",
         )
-    sizes = sizes_behind("lenet5_1998", task.input_size_pixels, WINDOWS)
+
+    sizes = check_sizes("lenet5_1998", task.input_size_pixels, WINDOWS)
     layers = [
         Layer("c1", "conv", Conv2d(task.in_channels, 6, WINDOWS["c1"])),
         Layer("squash1", "squash", ScaledTanh()),
@@ -54,6 +55,7 @@ def lenet5_1998(config: Lenet5Of1998Config, task: Task, generator: torch.Generat
         Layer("squash6", "squash", ScaledTanh()),
         Layer("output", "rbf", RbfOutput()),
     ]
+
     network = Network(layers, task)
     _initialize(network, lecun if config.initialization == "sqrt" else lecun_literal, generator)
     return network
@@ -63,8 +65,8 @@ def lenet5_1998(config: Lenet5Of1998Config, task: Task, generator: torch.Generat
 def _initialize(network: Network, rule: WeightRule, generator: torch.Generator) -> None:
     """Draw each unit's weights uniformly within 2.4 / F or 2.4 / sqrt F, F its number of inputs.
 
-    Source: LeCun et al. 1998, appendix A. The paper does not say where biases begin: at 0 here. A
-    subsampling unit has four inputs and one coefficient.
+    Source: LeCun et al. 1998, appendix A. The paper does not give initial biases; here they are 0.
+    A subsampling unit has four inputs and one coefficient.
     """
     for layer in network.layers:
         module = layer.module
@@ -76,12 +78,13 @@ def _initialize(network: Network, rule: WeightRule, generator: torch.Generator) 
             module.weight.copy_(drawn[:, 0])
         elif isinstance(module, nn.Conv2d | nn.Linear):
             rule(module.weight, generator)
+
         if isinstance(getattr(module, "bias", None), nn.Parameter):
             module.bias.zero_()  # type: ignore[operator]
 
 
 def _draw_by_table(module: TableConv2d, rule: WeightRule, generator: torch.Generator) -> None:
-    """Draw the kernels of each map together: its fan-in is 25 times the maps it sees."""
+    """Draw the kernels map by map, as the fan-in of a map is 25 times the maps it sees."""
     first = 0
     for seen in module.connections:
         kernels = module.weight[first : first + len(seen)]

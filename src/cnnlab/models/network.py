@@ -1,4 +1,4 @@
-"""A network as a list: named layers in order, each with the role it plays."""
+"""A network as a sequence of named layers, each with its role."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,22 +6,22 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from cnnlab.cpu import fusion
 from cnnlab.errors import UsageError
 from cnnlab.geometry import ReceptiveField, whole_image
-from cnnlab.models import merged
-from cnnlab.models.layers import window_of
+from cnnlab.models.layers import Conv2d, window_of
 
 
 @dataclass(frozen=True)
 class Task:
-    """What a network is asked to do: [N, C, S, S] images -> [N, K] scores."""
+    """The sizes a network is built for: [N, C, S, S] images -> [N, K] scores."""
 
     in_channels: int
     input_size_pixels: int
     num_classes: int
 
     def __post_init__(self) -> None:
-        """Raise UsageError for what no network can do."""
+        """Raise UsageError for sizes that no network can have."""
         for name, least in (("in_channels", 1), ("input_size_pixels", 1), ("num_classes", 2)):
             if (value := getattr(self, name)) < least:
                 raise UsageError(f"a network needs {name} of at least {least}, got {value}")
@@ -41,10 +41,10 @@ class Layer:
 
 
 class Network(nn.Module):
-    """Layers applied one after the other.
+    """A sequence of named layers.
 
     [N, C, S, S] float images -> [N, K] scores, larger = better. Parameters are called
-    `<layer name>.<parameter>`. Summary, pictures and the deconvnet read `layers`, no classes.
+    `<layer name>.<parameter>`. Summary, pictures and the deconvnet depend on `layers` alone.
     """
 
     def __init__(self, layers: Sequence[Layer], task: Task) -> None:
@@ -55,7 +55,8 @@ class Network(nn.Module):
         assert len(self._roles) == len(layers), "layer names must differ"
         for layer in layers:
             self.add_module(layer.name, layer.module)
-        self._stretches = merged.stretches({layer.name: layer.module for layer in layers})
+        modules = {layer.name: layer.module for layer in layers}
+        self._fused_groups = fusion.fused_groups(modules, (nn.Conv2d, Conv2d))
 
     @property
     def in_channels(self) -> int:
@@ -64,7 +65,7 @@ class Network(nn.Module):
 
     @property
     def input_size_pixels(self) -> int:
-        """Return the side of the images."""
+        """Return the height and width of the images."""
         return self.task.input_size_pixels
 
     @property
@@ -74,14 +75,14 @@ class Network(nn.Module):
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """Return the layers in the order in which they are applied."""
+        """Return the layers in the order of the forward pass."""
         return tuple(
             Layer(name, role, self.get_submodule(name)) for name, role in self._roles.items()
         )
 
     @property
     def receptive_fields(self) -> dict[str, ReceptiveField]:
-        """Return, for every layer, the input pixels that one of its units sees."""
+        """Return the receptive field of a unit of each layer, by layer name."""
         field, fields = ReceptiveField(), {}
         for layer in self.layers:
             if layer.role in ("flatten", "fc", "rbf"):
@@ -101,41 +102,43 @@ class Network(nn.Module):
 
     @property
     def frozen(self) -> frozenset[str]:
-        """Return the names of the layers that training leaves as they are."""
+        """Return the names of the frozen layers, which training does not change."""
         return self._frozen
 
     def freeze(self, names: Collection[str]) -> None:
-        """Let no training change these layers: neither parameters nor running statistics."""
+        """Freeze exactly these layers: neither parameters nor running statistics change."""
         self._frozen = frozenset(names)
         for layer in self.layers:
             layer.module.requires_grad_(layer.name not in self._frozen)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
-        """Choose between training and evaluation; frozen layers always evaluate."""
+        """Set training or evaluation mode; frozen layers stay in evaluation mode."""
         super().train(mode)
         for name in self._frozen:
             self.get_submodule(name).eval()
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the scores of the images; on a CPU some layers are computed together."""
+        """Return the scores of the images; on a CPU some layers are fused."""
         maps = self._enter(images)
-        if merged.pay(maps) and not merged.is_watched(self._modules.values()):  # type: ignore[arg-type]
-            for names, compute in self._stretches:
+
+        if fusion.is_faster_for(maps) and not fusion.have_hooks(self._modules.values()):  # type: ignore[arg-type]
+            for names, compute in self._fused_groups:
                 maps = compute(maps, [self._modules[name] for name in names])  # type: ignore[misc]
             return self._leave(maps)
+
         for name in self._roles:
             maps = self._modules[name](maps)  # type: ignore[misc]
         return self._leave(maps)
 
     @property
     def plan(self) -> "Network":
-        """Return the network whose layers say what is computed: itself unless it is split."""
+        """Return the network on one device with the same layers: itself, unless it is split."""
         return self
 
     def _enter(self, images: Tensor) -> Any:
-        """Return what the first layer gets."""
+        """Return the input of the first layer."""
         return images
 
     def _leave(self, maps: Any) -> Tensor:
@@ -148,13 +151,14 @@ class Network(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the outputs of the named layers (all when None), by name and in order.
 
-        Runs no further than the last of them.
+        The forward pass ends with the last of them.
         """
         wanted = set(self._roles if names is None else names)
         if unknown := sorted(wanted - self._roles.keys()):
             raise UsageError(
                 f"the network has no layer '{unknown[0]}'", hint=f"it has: {', '.join(self._roles)}"
             )
+
         maps = self._enter(images)
         found: dict[str, Tensor] = {}
         for name in self._roles:

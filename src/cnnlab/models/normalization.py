@@ -1,4 +1,4 @@
-"""Local response normalization: across neighbouring maps, and within one map."""
+"""Local response normalization: across neighboring maps, and within one map."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from cnnlab.geometry import Window
 
 
 class LocalResponseNorm(nn.Module):
-    """Divide each unit by (k + alpha * sum of squares over `size` neighbouring maps) ** beta.
+    """Divide each unit by (k + alpha * sum of squares over `size` neighboring maps) ** beta.
 
     [N, C, H, W] -> [N, C, H, W]. alpha is per unit, as the paper's formula has it; the 2012 source
     and torch.nn.LocalResponseNorm divide theirs by `size`, so they want size * this alpha.
@@ -43,8 +43,8 @@ class LocalResponseNorm(nn.Module):
 def across_maps(maps: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
     """Return the normalization of [N, towers, C, H, W] as one expression.
 
-    torch.compile makes one kernel of it, of the ReLU before it and of what follows, and chooses
-    itself what to keep for the way back.
+    torch.compile fuses it with the ReLU before it and the layers after it, and chooses itself what
+    to save for the backward pass.
     """
     num_maps, reach = maps.shape[2], size // 2
     squares = F.pad(maps.square(), (0, 0, 0, 0, reach, reach))
@@ -55,7 +55,7 @@ def across_maps(maps: Tensor, size: int, alpha: float, beta: float, k: float) ->
 
 
 class _AcrossMaps(torch.autograd.Function):
-    """The normalization of [N, towers, C, H, W]; keeps nothing but its input for the way back."""
+    """The normalization of [N, towers, C, H, W]; saves only its input for the backward pass."""
 
     @staticmethod
     def forward(maps: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
@@ -68,7 +68,7 @@ class _AcrossMaps(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep the input and the constants."""
+        """Save the input and the constants."""
         ctx.save_for_backward(inputs[0])
         ctx.constants = inputs[1:]
 
@@ -87,11 +87,11 @@ class _AcrossMaps(torch.autograd.Function):
 
 
 CACHE_BYTES = 2**20
-"""What is worked on at once on a CPU: ten passes over a piece of this size stay in its cache."""
+"""Size of a chunk on a CPU: ten passes over a chunk of this size stay in its cache."""
 
 
 def _parts(maps: Tensor) -> list[slice]:
-    """Return slices of the batch that fit a CPU's cache; one slice elsewhere."""
+    """Return slices of the batch that fit a CPU's cache; a single slice on other devices."""
     if maps.device.type != "cpu" or len(maps) == 0:
         return [slice(None)]
     num_images = max(1, CACHE_BYTES // (maps[0].numel() * maps.element_size()))
@@ -99,7 +99,7 @@ def _parts(maps: Tensor) -> list[slice]:
 
 
 def window_sum(maps: Tensor, size: int) -> Tensor:
-    """Return the sum over `size` (odd) neighbouring maps, fewer at the first and last map.
+    """Return the sum over `size` (odd) neighboring maps, fewer at the first and last map.
 
     maps: [..., C, H, W].
     """
@@ -111,12 +111,12 @@ def window_sum(maps: Tensor, size: int) -> Tensor:
 
 
 def _widened(maps: Tensor) -> Tensor:
-    """Return half-precision maps as float32: k + a small sum needs more than their digits."""
+    """Return half-precision maps as float32: k plus a small sum would be rounded to k."""
     return maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
 
 
 def _power(divisor: Tensor, beta: float) -> Tensor:
-    """Return divisor ** -beta in a new tensor; pow is several times as slow as two roots."""
+    """Return divisor ** -beta in a new tensor; two roots are several times as fast as pow."""
     if beta != 0.75:
         return divisor.pow(-beta)
     root = divisor.rsqrt()
@@ -126,7 +126,7 @@ def _power(divisor: Tensor, beta: float) -> Tensor:
 class WithinMapNorm(nn.Module):
     """Divide each unit by (k + alpha * sum of squares over a size x size patch of its map) ** beta.
 
-    [N, C, H, W] -> [N, C, H, W]; beyond the edges the map counts as 0. alpha is per unit.
+    [N, C, H, W] -> [N, C, H, W]; beyond the edges the map is 0. alpha is per unit.
     Source: the second normalization of layer 2 in the 2012 source; the paper does not mention it.
     """
 
@@ -138,8 +138,8 @@ class WithinMapNorm(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized maps; half-precision input is normalized in float32."""
         wide = _widened(maps)
-        # With a border of its own, pooling has wrong gradients on CUDA with channels last in torch
-        # of before July 2026 (pytorch issue 188344).
+        # Padding within pooling has wrong gradients on CUDA with channels last in torch from before
+        # July 2026 (pytorch issue 188344).
         squares = F.pad(wide.square(), (self.size // 2,) * 4)
         sums = F.avg_pool2d(squares, self.size, 1, divisor_override=1)
         return (wide * _power(self.k + self.alpha * sums, self.beta)).to(maps.dtype)

@@ -1,6 +1,7 @@
-"""The lecture's table of a network: sizes, formulas, parameters, multiply-adds, what units see."""
+"""The lecture's table of a network: output sizes, parameters, multiply-adds, receptive fields."""
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab import geometry
+from cnnlab.errors import CnnlabError
 from cnnlab.models.layers import window_of
+from cnnlab.models.meta import MetaWeights
 from cnnlab.models.network import Layer, Network
 
 
@@ -17,7 +20,7 @@ class Row:
     """One layer, for one image.
 
     output_size: [C, H, W] or [features]. size_formula and parameter_formula: the lecture's, with
-    the numbers put in; empty where the layer has none.
+    numbers; empty where the layer has none.
     """
 
     name: str
@@ -33,7 +36,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Summary:
-    """All layers of a network and their sums."""
+    """All layers of a network, with totals."""
 
     model: str
     input_size: list[int]
@@ -41,17 +44,17 @@ class Summary:
 
     @property
     def num_parameters(self) -> int:
-        """Return the trainable numbers of the whole network."""
+        """Return the number of parameters of the whole network."""
         return sum(row.num_parameters for row in self.rows)
 
     @property
     def num_multiply_adds(self) -> int:
-        """Return the multiply-adds of one image on its way forward."""
+        """Return the multiply-adds of a forward pass of one image."""
         return sum(row.num_multiply_adds for row in self.rows)
 
     @property
     def fc_share(self) -> float:
-        """Return the share of the parameters that sits in fully connected layers, 0..1."""
+        """Return the share of the parameters in fully connected layers, 0..1."""
         in_fc = sum(row.num_parameters for row in self.rows if row.role == "fc")
         return in_fc / self.num_parameters if self.num_parameters else 0.0
 
@@ -72,6 +75,7 @@ def summarize(network: Network, model: str = "") -> Summary:
     network = network.plan
     inputs, outputs = _shapes(network)
     fields = network.receptive_fields
+
     rows = []
     for layer in network.layers:
         before, after = inputs[layer.name], outputs[layer.name]
@@ -89,28 +93,46 @@ def summarize(network: Network, model: str = "") -> Summary:
                 _parameter_formula(layer.module),
             )
         )
+
     size = network.input_size_pixels
     return Summary(model, [network.in_channels, size, size], tuple(rows))
 
 
+def summarize_unbuilt(build: Callable[[], Network], model: str = "") -> Summary:
+    """Return the table of the network that `build` makes, without drawing or storing its weights.
+
+    Where a layer does something else with its weights than convolutions and matrix products do,
+    the network is built in full.
+    """
+    try:
+        with torch.device("meta"):
+            network = build()
+        return summarize(network, model)
+    except CnnlabError:
+        raise
+    except Exception:  # values were needed; an error of another kind is raised again
+        return summarize(build(), model)
+
+
 def largest_map(network: Network) -> int:
-    """Return how many numbers the largest of the layers' outputs has for one image."""
+    """Return the number of elements of the largest layer output for one image."""
     _, outputs = _shapes(network.plan)
     return max(math.prod(size) for size in outputs.values())
 
 
 def num_trainable(module: nn.Module) -> int:
-    """Return the numbers that training can change; frozen ones count."""
+    """Return the number of parameters, frozen ones included."""
     return sum(p.numel() for p in module.parameters())
 
 
 @torch.no_grad()
 def _shapes(network: Network) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
-    """Return what goes into and comes out of each layer for one black image."""
+    """Return the input and output sizes of each layer, for one image of zeros."""
     was_training = network.training
     network.eval()
     size = network.input_size_pixels
-    outputs = network.activations(_black_image(network, network.in_channels, size))
+    with MetaWeights():
+        outputs = network.activations(_black_image(network, network.in_channels, size))
     network.train(was_training)
     after = {name: list(maps.shape[1:]) for name, maps in outputs.items()}
     before = dict(zip(after, [[network.in_channels, size, size], *after.values()], strict=False))
@@ -119,7 +141,8 @@ def _shapes(network: Network) -> tuple[dict[str, list[int]], dict[str, list[int]
 
 def _black_image(network: Network, channels: int, size: int) -> Tensor:
     like = next(network.parameters(), torch.empty(0))
-    return torch.zeros(1, channels, size, size, dtype=like.dtype, device=like.device)
+    device = "cpu" if like.is_meta else like.device
+    return torch.zeros(1, channels, size, size, dtype=like.dtype, device=device)
 
 
 def _multiply_adds(module: nn.Module, output: list[int]) -> int:

@@ -1,7 +1,7 @@
-"""The 2012 network on two devices: a tower on each, exchange only where the paper has it.
+"""The 2012 network on two devices, one tower on each, that exchange maps where the paper does.
 
-One process issues the work of both towers; on two GPUs they run at the same time, and the two
-directions of an exchange overlap. The state dict is that of the grouped network on one device:
+One process launches the kernels of both towers; on two GPUs they run at the same time, and the
+two directions of an exchange overlap. The state dict is that of the grouped network on one device:
 tower t holds half t of dimension 0 of every weight and bias of conv1 to fc7, fc8 is whole.
 """
 
@@ -21,17 +21,17 @@ from cnnlab.models.normalization import LocalResponseNorm
 
 Devices = tuple[torch.device, torch.device]
 Halves = tuple[Tensor, Tensor]
-"""The same layer's maps or units of tower 0 and of tower 1, each on its own device."""
+"""A layer's maps or units in tower 0 and in tower 1, each on its own device."""
 
 
 class SplitNetwork(Network):
-    """Layers of which each works on the halves of both towers; scores appear on the first device.
+    """A network whose layers compute both towers; the scores are on the first device.
 
-    Moving it (`to`) changes type and layout but never the devices.
+    `to` changes dtype and memory format but never the devices.
     """
 
     def __init__(self, grouped: Network, devices: Devices) -> None:
-        """Take over the weights of `grouped`, which is left without any."""
+        """Take the weights of `grouped`, which is moved to the meta device."""
         super().__init__([_split(layer, devices) for layer in grouped.layers], grouped.task)
         self.devices = devices
         self.load_state_dict(grouped.state_dict())
@@ -39,12 +39,12 @@ class SplitNetwork(Network):
 
     @property
     def plan(self) -> Network:
-        """Return the grouped network, whose weights have shapes but no values."""
+        """Return the grouped network, whose weights are on the meta device."""
         return self._plan[0]
 
     @property
     def receptive_fields(self) -> dict[str, ReceptiveField]:
-        """Return, for every layer, the input pixels that one of its units sees."""
+        """Return the receptive field of a unit of each layer, by layer name."""
         return self.plan.receptive_fields
 
     def grouped(self) -> Network:
@@ -61,7 +61,7 @@ class SplitNetwork(Network):
         return maps if isinstance(maps, Tensor) else gather(maps, 0, self.devices)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Change type or layout; a device is ignored, as each tower stays where it is."""
+        """Change dtype or memory format; a device is ignored, as each tower stays on its own."""
         layout = kwargs.get("memory_format")
         words = [*args, *kwargs.values()]
         for dtype in (word for word in words if isinstance(word, torch.dtype)):
@@ -78,32 +78,38 @@ def alexnet_two_gpu(
 
 
 def _devices(names: list[str]) -> Devices:
-    """Return the two devices; raise UsageError for other lists, ResourceError if one is missing."""
+    """Return the two devices.
+
+    Raises UsageError for anything but two names of devices, ResourceError for a missing device.
+    """
     try:
         devices = [torch.device(name) for name in names]
     except RuntimeError as error:
         raise UsageError(
-            f"model.devices={names} names no device", hint="e.g. cpu, cuda:0"
+            f"model.devices={names} is not a list of devices", hint="e.g. cpu, cuda:0"
         ) from error
+
     if len(devices) != 2:
         raise UsageError(
             f"alexnet_two_gpu has two towers, model.devices names {len(devices)} devices",
             hint="give two; the same one twice is fine",
         )
+
     for device in devices:
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise ResourceError(
-                f"{device} is not there; torch sees {torch.cuda.device_count()} CUDA devices",
+                f"{device} does not exist; torch sees {torch.cuda.device_count()} CUDA devices",
                 hint="model=alexnet_two_tower is the same network on one device; or give a device "
                 "twice: model.devices=[cuda:0,cuda:0]",
             )
+
     return devices[0], devices[1]
 
 
 class TowerPair(nn.Module):
     """One layer as two halves, `a` on the first device and `b` on the second.
 
-    exchange: each half sees the maps of both towers. Saved and loaded as the one grouped layer.
+    exchange: each half sees the maps of both towers. The state dict is that of the grouped layer.
     """
 
     def __init__(self, halves: tuple[nn.Module, nn.Module], devices: Devices, exchange: bool):
@@ -125,7 +131,7 @@ class TowerPair(nn.Module):
 
 
 class Joined(nn.Module):
-    """A whole layer on the first device that sees both towers; saved as that layer."""
+    """A layer on the first device that sees both towers; the state dict is that of the layer."""
 
     def __init__(self, whole: nn.Module, devices: Devices) -> None:
         super().__init__()
@@ -139,14 +145,14 @@ class Joined(nn.Module):
 
 
 class TowerDropout(nn.Module):
-    """Dropout whose mask is drawn once for both towers, so that it equals the grouped network's."""
+    """Dropout whose mask is drawn once for both towers, equal to that of the grouped network."""
 
     def __init__(self, whole: nn.Module, devices: Devices) -> None:
         super().__init__()
         self.whole, self.devices = whole, devices
 
     def forward(self, units: Halves) -> Halves:
-        """Return the units times their half of the mask."""
+        """Return the units times their halves of the mask."""
         like = units[0].new_ones(len(units[0]), units[0].shape[1] + units[1].shape[1])
         mask = self.whole(like)
         for_a, for_b = mask.split([half.shape[1] for half in units], 1)
@@ -166,7 +172,7 @@ class _Send(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Return the gradient on the source's device; images that came from outside need none."""
+        """Return the gradient on the source's device; images need none."""
         back = None if ctx.source is None else copy_to(gradients[0], ctx.source, ctx.devices)
         return back, None, None, None
 
@@ -181,12 +187,12 @@ def send(maps: Tensor, target: int, devices: Devices, source: int | None = None)
 
 
 def copy_to(maps: Tensor, tower: int, devices: Devices) -> Tensor:
-    """Return the maps on the device of `tower`: the one place where data crosses over."""
+    """Return the maps on the device of `tower`; all transfers between devices are here."""
     return maps.to(devices[tower], non_blocking=True)
 
 
 def gather(maps: Halves, target: int, devices: Devices) -> Tensor:
-    """Return both halves side by side on the device of `target`."""
+    """Return both halves, concatenated on the device of `target`."""
     halves = [
         half if tower == target else send(half, target, devices, tower)
         for tower, half in enumerate(maps)
@@ -208,7 +214,7 @@ def _split(layer: Layer, devices: Devices) -> Layer:
 
 
 def _half(layer: Layer) -> nn.Module:
-    """Return one tower's share of a layer; its weights are filled when the state is loaded."""
+    """Return one tower's half of a layer; its weights are filled when the state is loaded."""
     module = layer.module
     if isinstance(module, Conv2d):
         seen = module.in_channels // module.groups

@@ -81,7 +81,7 @@ def _check_trainer(trainer: TrainerConfig) -> None:
         raise UsageError(
             f"trainer.accumulate={trainer.accumulate} exceeds "
             f"trainer.batch_size={trainer.batch_size}",
-            hint="a part needs at least one image",
+            hint="keep trainer.accumulate at most trainer.batch_size",
         )
 
 

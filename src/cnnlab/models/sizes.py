@@ -1,4 +1,4 @@
-"""Refuse what cannot work before anything is allocated, with the arithmetic in the message."""
+"""Refuse an input that is too small before anything is allocated, with the arithmetic."""
 
 from collections.abc import Mapping
 
@@ -6,12 +6,13 @@ from cnnlab.errors import UsageError
 from cnnlab.geometry import Window, smallest_input, trace_sizes
 
 
-def sizes_behind(model: str, size: int, windows: Mapping[str, Window]) -> dict[str, int]:
-    """Return the output size behind each window for an input of `size` pixels.
+def check_sizes(model: str, size: int, windows: Mapping[str, Window]) -> dict[str, int]:
+    """Return the output size after each window for an input of `size` pixels.
 
     Raises UsageError naming the first layer without an output and the smallest input that works.
     """
     sizes = trace_sizes(size, windows)
+
     for name, output in sizes.items():
         if output < 1:
             before = [size, *sizes.values()][list(sizes).index(name)]
@@ -21,4 +22,5 @@ def sizes_behind(model: str, size: int, windows: Mapping[str, Window]) -> dict[s
                 where=f"{model}: {name} gets {before} pixels, {windows[name].formula(before)}",
                 hint="set dataset.image_size_pixels (or the crop) to a larger size",
             )
+
     return sizes
