@@ -1,4 +1,4 @@
-"""The end of a training run in pictures: its report, and TensorBoard's pictures of the test."""
+"""The report of a finished training run, and its pictures of the test for TensorBoard."""
 
 from collections.abc import Sequence
 
