@@ -257,6 +257,8 @@ def _read_synset_table(path: Path) -> np.ndarray:
 
     with warnings.catch_warnings(action="ignore"):  # they would print bytes of the file unescaped
         found = loadmat(path, variable_names=["synsets"], squeeze_me=True)
+    if "synsets" not in found:
+        raise ValueError("there is no variable synsets")
     return np.atleast_1d(found["synsets"])
 
 
