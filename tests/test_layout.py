@@ -27,6 +27,10 @@ FACE = FLOORS[-1]
 APART = FLOORS[2:-1]
 """Floors whose rooms do not import each other."""
 
+TYPES = {("visualization", "cnnlab.models.network")}
+"""(room, module of a room beside it that it may import): pictures are drawn of networks and their
+layers, whose types would otherwise be written as Any."""
+
 NOT_YET_APART = {"cnnlab.reports.evaluation_page"}
 """Imports inference until it takes plain values."""
 
@@ -90,7 +94,8 @@ def test_imports_run_downwards(path: Path) -> None:
             continue  # the package offers `load`, imported late
         assert floor_of(other) <= floor_of(own), f"{path} imports up: {target}"
         beside = any({own, other} <= floor for floor in APART)
-        assert not beside or module_of(path) in NOT_YET_APART, f"{path} imports a room beside it"
+        allowed = (own, target) in TYPES or module_of(path) in NOT_YET_APART
+        assert not beside or allowed, f"{path} imports a room beside it"
 
 
 def test_there_is_no_import_cycle() -> None:

@@ -19,7 +19,7 @@ from cnnlab.percentages import interval, percent
 from cnnlab.reports.page import Figure, Gallery, Part, Section, Table, Text
 from cnnlab.visualization import charts
 from cnnlab.visualization.figures import Picture, render
-from cnnlab.visualization.grid import signed_to_grey
+from cnnlab.visualization.grid import signed_to_gray
 
 MOST_KERNELS = 96
 
@@ -121,12 +121,12 @@ def miss_caption(miss: Miss, class_names: Sequence[str]) -> str:
 
 
 def kernels(network: Network) -> Section:
-    """Return the first layer's kernels, each stretched to its own range around grey."""
+    """Return the first layer's kernels, each stretched to its own range around gray."""
     first = next(network.parameters()).detach().cpu()
     if first.dim() != 4 or first.shape[1] not in (1, 3):
         return Section("First-layer kernels")
-    grey = (signed_to_grey(first[:MOST_KERNELS]) * 255).round().to(torch.uint8)
-    pictures = [(png(kernel), f"kernel {i}") for i, kernel in enumerate(grey)]
+    gray = (signed_to_gray(first[:MOST_KERNELS]) * 255).round().to(torch.uint8)
+    pictures = [(png(kernel), f"kernel {i}") for i, kernel in enumerate(gray)]
     return Section("First-layer kernels", [Gallery(pictures)])
 
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from torch import nn
-
 from cnnlab.errors import UsageError
 from cnnlab.inference.probing import as_seen, image_set, spread
 from cnnlab.models import Network
@@ -39,7 +37,7 @@ def sections_of_run(parts: Assembly, checkpoint_title: str) -> list[report.Secti
     return sections(on_one_device(parts.network), probe, IN_REPORTS)
 
 
-def sections(model: nn.Module, probe: Probe, names: Sequence[str]) -> list[report.Section]:
+def sections(model: Network, probe: Probe, names: Sequence[str]) -> list[report.Section]:
     """Draw some of PICTURES as sections of a page."""
     found = []
     for name in names:
