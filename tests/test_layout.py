@@ -28,6 +28,10 @@ FACE = FLOORS[-1]
 APART = FLOORS[2:-1]
 """Floors whose rooms do not import each other."""
 
+TYPES = {("visualization", "cnnlab.models.network")}
+"""(room, module of a room beside it that it may import): pictures are drawn of networks and their
+layers, whose types would otherwise be written as Any."""
+
 MOST_LINES, MOST_BODY_LINES, MOST_PARAMETERS = 300, 50, 7
 
 
@@ -88,7 +92,7 @@ def test_imports_run_downwards(path: Path) -> None:
             continue  # the package offers `load`, imported late
         assert floor_of(other) <= floor_of(own), f"{path} imports up: {target}"
         beside = any({own, other} <= floor for floor in APART)
-        assert not beside, f"{path} imports a room beside it"
+        assert not beside or (own, target) in TYPES, f"{path} imports a room beside it"
 
 
 def test_there_is_no_import_cycle() -> None:

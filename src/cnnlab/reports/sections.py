@@ -19,7 +19,7 @@ from cnnlab.percentages import interval, percent
 from cnnlab.reports.page import Figure, Gallery, Part, Section, Table, Text
 from cnnlab.visualization import charts
 from cnnlab.visualization.figures import Picture, render
-from cnnlab.visualization.grid import signed_to_grey
+from cnnlab.visualization.grid import signed_to_gray
 
 MOST_KERNELS = 96
 OPEN_CLASSES = 20
@@ -157,7 +157,7 @@ def kernels(weight: Tensor) -> Section:
     """Return first-layer kernels [N,C,h,w] as images, zero as gray; none where C is not 1 or 3."""
     if weight.dim() != 4 or weight.shape[1] not in (1, 3):
         return Section("First-layer kernels")
-    levels = (signed_to_grey(weight.detach().cpu()[:MOST_KERNELS]) * 255).round().to(torch.uint8)
+    levels = (signed_to_gray(weight.detach().cpu()[:MOST_KERNELS]) * 255).round().to(torch.uint8)
     images = [(png(kernel), f"kernel {i}") for i, kernel in enumerate(levels)]
     return Section("First-layer kernels", [Gallery(images)])
 

@@ -17,7 +17,7 @@ from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.pictures import draw_while_training
 from cnnlab.trainer.snapshot import Progress
 from cnnlab.training.loop import StepReport, TrainState
-from cnnlab.visualization.grid import positive_to_grey, tile
+from cnnlab.visualization.grid import positive_to_gray, tile
 from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
 
 NUM_PICTURES = 64
@@ -92,7 +92,7 @@ class Reporter:
 
         step = self.progress.state.step
         images, _ = next(self.parts.batches(step))
-        pictures = positive_to_grey(images[:NUM_PICTURES])
+        pictures = positive_to_gray(images[:NUM_PICTURES])
         self.writers.images(step, "input/augmented_batch", _sheet(pictures))
         draw_while_training(self.parts, self.writers.images, step)
 
