@@ -16,7 +16,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cnnlab.printable import printable, printable_lines
+from cnnlab.safe_output import escape_control, escape_lines
 
 REFRESHES_PER_SECOND = 5
 GAP, ELLIPSIS = "  ", "..."
@@ -51,7 +51,7 @@ class Console:
 
     def line(self, text: str = "") -> None:
         """Print one line (control characters escaped) and log it."""
-        text = printable(text)
+        text = escape_control(text)
         self._rich.print(Text(text))
         self.record(text)
 
@@ -60,7 +60,7 @@ class Console:
         if self._log is None:
             return
 
-        text, stamp = printable_lines(text), time.strftime("%H:%M:%S")
+        text, stamp = escape_lines(text), time.strftime("%H:%M:%S")
         try:
             self._log.write("".join(f"{stamp} {line}\n" for line in text.splitlines() or [""]))
         except OSError:
@@ -81,9 +81,9 @@ class Console:
         If the terminal is too narrow, names are shortened and figures are not. A row that starts
         with 'total' is bold.
         """
-        cells = [[printable(cell) for cell in row] for row in [columns, *rows]]
+        cells = [[escape_control(cell) for cell in row] for row in [columns, *rows]]
         width = self._rich.width if self._rich.is_terminal else None
-        title = printable(title)
+        title = escape_control(title)
 
         if title:
             self._rich.print(Text(title, style="italic"))
@@ -112,7 +112,7 @@ class Console:
             transient=True,
         )
 
-        self._bar.add_task(printable(description), total=total, completed=completed)
+        self._bar.add_task(escape_control(description), total=total, completed=completed)
         self._bar.start()
         self._rich.show_cursor()  # rich hides it, and a killed process could not give it back
 
@@ -123,7 +123,7 @@ class Console:
 
         self._next_refresh = time.monotonic() + 1 / REFRESHES_PER_SECOND
         self._bar.update(
-            self._bar.task_ids[0], completed=completed, description=printable(describe())
+            self._bar.task_ids[0], completed=completed, description=escape_control(describe())
         )
 
     def stop_bar(self) -> None:

@@ -11,8 +11,8 @@ from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
 from cnnlab.distributed import ALONE
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
 from cnnlab.runtime import describe_device
+from cnnlab.safe_output import write_out
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.assemble import EVALUATION_BATCH, assemble
 from cnnlab.trainer.throughput import Bench, Throughput, bottleneck

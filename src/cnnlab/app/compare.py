@@ -8,12 +8,12 @@ from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
 from cnnlab.reports import page as report
 from cnnlab.reports import sections
 from cnnlab.reports.curves import overlaid
 from cnnlab.reports.page import Section, Table, Text
 from cnnlab.run_folder import RunFolder, find_run
+from cnnlab.safe_output import write_out
 from cnnlab.writers import read_epochs
 
 FIGURES = ("status", "best_validation_error", "test_error", "seed", "device", "data_digest")

@@ -11,7 +11,7 @@ from cnnlab.inference.members import output_folder
 from cnnlab.inference.report import write
 from cnnlab.inference.result import EvaluationResult, document, show
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
+from cnnlab.safe_output import write_out
 
 STALL_SECONDS = 600.0
 """Of several processes: after so long without a finished batch in any of them the job ends."""

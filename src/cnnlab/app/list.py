@@ -7,8 +7,8 @@ from cnnlab.config import DATASETS, Launch, ListConfig, choices, parse_dataset
 from cnnlab.console import Console
 from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
 from cnnlab.run_folder import list_runs
+from cnnlab.safe_output import write_out
 
 Rows = list[dict[str, Any]]
 

@@ -18,8 +18,8 @@ from cnnlab.inference.datasets import dataset_config, named_split
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable, say
 from cnnlab.run_folder import names
+from cnnlab.safe_output import escape_control, say
 from cnnlab.visualization.probe import Batches, ImageSet, Probe
 
 MOST_PICTURES = 256
@@ -148,7 +148,7 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
     seen = []
     for path, picture in read_pictures(files[:MOST_PICTURES], channels):
         if isinstance(picture, BadImage):
-            raise DataError("a picture cannot be read", printable(str(path)), picture.reason)
+            raise DataError("a picture cannot be read", escape_control(str(path)), picture.reason)
         seen.append(see(picture.permute(1, 2, 0)[None]))
     return torch.cat(seen)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnlab.files import atomic
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _width_pixels(png: bytes) -> int:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(printable(str(text)))
+    return html.escape(escape_control(str(text)))
 
 
 _NARROW_PIXELS = 640

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 from cnnlab.visualization.figures import BLUE, HEAT_MAP, LINES, ORANGE, Picture, new_figure, show
 
 MOST_CLASSES = 43
@@ -38,7 +38,7 @@ def curves(
             marker=marker,
             markersize=4,
             markevery=every,
-            label=f" {printable(label)}",  # a legend omits labels that start with "_"
+            label=f" {escape_control(label)}",  # a legend omits labels that start with "_"
         )
 
     if logarithmic and all(y > 0 for points in lines.values() for _, y in points):
@@ -59,7 +59,7 @@ def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture
     With up to 12 classes each cell also shows its count.
     """
     num = len(class_names)
-    class_names = [printable(name) for name in class_names]
+    class_names = [escape_control(name) for name in class_names]
     side = max(4.0, min(9.0, 0.38 * num + 1.2))
     figure = new_figure(side, side, title)
     axes = figure.add_subplot()
@@ -142,5 +142,5 @@ def captioned(name: str, title: str, images: Tensor, captions: Sequence[str]) ->
         axes.set_axis_off()
     for axes, image, caption in zip(grid.flat, images, captions, strict=False):
         show(axes, image / 255)
-        axes.set_title(printable(caption).replace(", ", ",\n", 1), fontsize=7, pad=2)
+        axes.set_title(escape_control(caption).replace(", ", ",\n", 1), fontsize=7, pad=2)
     return Picture(name, title, "", figure)

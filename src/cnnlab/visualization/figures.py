@@ -16,7 +16,7 @@ from torch import Tensor
 
 from cnnlab.errors import NumericsError
 from cnnlab.plain_json import first_not_finite
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 from cnnlab.visualization.grid import DRAWN, tile
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
-    wrapped = _wrapped(printable(title), int(width_inches * 11))
+    wrapped = _wrapped(escape_control(title), int(width_inches * 11))
     figure.suptitle(wrapped, fontsize=10)
     return figure
 

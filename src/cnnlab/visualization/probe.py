@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cnnlab.errors import UsageError
 from cnnlab.models.network import Network
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 LONGEST_NAME = 40
@@ -70,7 +70,7 @@ class Probe:
         """
         if label >= len(self.class_names):
             return str(label)
-        name = printable(self.class_names[label])
+        name = escape_control(self.class_names[label])
         return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
 
 

@@ -11,7 +11,7 @@ FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
 """First characters of what a spreadsheet would evaluate as a formula."""
 
 
-def printable(text: str) -> str:
+def escape_control(text: str) -> str:
     """Escape every control and unprintable character (\\x1b, \\n).
 
     File names, class names and texts in other people's files may hold terminal commands, or line
@@ -28,9 +28,9 @@ def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def printable_lines(text: str) -> str:
+def escape_lines(text: str) -> str:
     """Escape all control and unprintable characters except line breaks."""
-    return "\n".join(map(printable, text.split("\n")))
+    return "\n".join(map(escape_control, text.split("\n")))
 
 
 def say(message: str, speaker: str = "cnnlab") -> None:
@@ -38,19 +38,19 @@ def say(message: str, speaker: str = "cnnlab") -> None:
 
     With one call, since several processes may write to the same terminal.
     """
-    sys.stderr.write(f"{speaker}: {printable_lines(message)}\n")
+    sys.stderr.write(f"{speaker}: {escape_lines(message)}\n")
     sys.stderr.flush()
 
 
 def write_out(text: str) -> None:
     """Write a result that is not a table to stdout: a JSON document, a help page."""
-    sys.stdout.write(f"{printable_lines(text)}\n")
+    sys.stdout.write(f"{escape_lines(text)}\n")
     sys.stdout.flush()
 
 
 def command_line(*words: str) -> str:
     """Return a command to suggest, quoted for a shell."""
-    return printable(shlex.join(words))
+    return escape_control(shlex.join(words))
 
 
 def csv_cell(value: object) -> object:
@@ -60,7 +60,7 @@ def csv_cell(value: object) -> object:
     """
     if not isinstance(value, str):
         return "" if value is None else value
-    return f"'{printable(value)}" if value.startswith(FORMULA_MARKS) else printable(value)
+    return f"'{escape_control(value)}" if value.startswith(FORMULA_MARKS) else escape_control(value)
 
 
 PLAIN_SYMBOLS = {"·": "*", "×": "x", "²": "^2", "…": "..."}
