@@ -16,7 +16,7 @@ from cnnlab.config.data import EncodedConfig
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
-from cnnlab.data.listing import Listing, list_class_folders, list_flat, one_note
+from cnnlab.data.listing import Listing, join_notes, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from cnnlab.safe_output import escape_control
@@ -93,7 +93,7 @@ def load(config: DatasetConfig) -> Splits:
 
     stores = []
     for split, listing in (("train", train), ("test", test)):
-        note = one_note(note_for(len(listing.paths)), listing.note())
+        note = join_notes(note_for(len(listing.paths)), listing.note())
         stores.append(FileStore("gtsrb", split, listing, decoding, mirror_allowed=False, note=note))
     return Splits(stores[0], None, stores[1])
 

@@ -19,11 +19,11 @@ import torch
 
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import EncodedConfig
-from cnnlab.data.entries import look_into
+from cnnlab.data.entries import read_folder
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
-from cnnlab.data.listing import Listing, list_class_folders, list_flat, some
+from cnnlab.data.listing import Listing, first_names, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from cnnlab.safe_output import escape_control
@@ -109,7 +109,7 @@ def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None
 
 def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Listing:
     folder = root / edition.test_folder
-    contents = look_into(folder)
+    contents = read_folder(folder)
     if not contents.all_folders:
         names, left_out = list_flat(folder)
         labels = _labels_of_flat(root, edition, classes, names)
@@ -117,7 +117,8 @@ def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Lis
 
     if contents.images:
         raise DataError(
-            f"class folders and {len(contents.images)} images beside them: {some(contents.images)}",
+            f"class folders and {len(contents.images)} images next to them:"
+            f" {first_names(contents.images)}",
             escape_control(str(folder.absolute())),
             "sort all images into class folders, or put all of them into this one",
         )
@@ -145,7 +146,7 @@ def _labels_of_flat(
     if unknown := [n for n, s in zip(names, synsets, strict=True) if s not in label_of]:
         raise DataError(
             f"{len(unknown)} of {len(names)} files have a label that training does not have:"
-            f" {some(unknown)}",
+            f" {first_names(unknown)}",
             escape_control(str(path)),
             "train/ lacks their classes, or the list is of another set",
         )

@@ -54,7 +54,9 @@ def open_run(config: TrainConfig, say: Callable[[str], None], peers: Peers) -> R
     continued in any case. Raises UsageError for changes that are not allowed, CheckpointError,
     BusyError.
     """
-    return processes.led_by_first(peers, lambda: _open(config, say), _places, _opened_by_first)
+    return processes.rebuilt_from_first(
+        peers, lambda: _open(config, say), _places, _opened_by_first
+    )
 
 
 def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
@@ -86,7 +88,7 @@ def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
 
 
 def _places(opened: Resumption | None) -> tuple[str, str | None] | None:
-    """Return what the first process tells the others: folder and checkpoint, None: complete."""
+    """Return what the first process sends to the others: folder and checkpoint, None: complete."""
     if opened is None:
         return None
     return str(opened.folder.path), None if opened.path is None else str(opened.path)
@@ -133,7 +135,7 @@ def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
         raise UsageError(
             "the images differ from those the run was trained on",
             "; ".join(str(difference) for difference in changed) or "no digest was recorded",
-            f"if you mean it: allow_changes=[{DATA_DIGEST}]",
+            f"to allow it: allow_changes=[{DATA_DIGEST}]",
         )
 
 
