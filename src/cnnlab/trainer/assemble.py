@@ -27,7 +27,7 @@ from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import starting_weights
-from cnnlab.trainer.curvature import estimate_on, loss_of
+from cnnlab.trainer.curvature import estimate_on
 from cnnlab.trainer.starting_weights import StartingWeights
 from cnnlab.training import build_step, optimizers, schedules
 from cnnlab.training.levenberg_marquardt import CurvatureStep
@@ -251,7 +251,7 @@ def _train_step(
         device=device,
         precision=config.runtime.precision,
         seed=config.seed,
-        loss=loss_of(config.model),
+        loss=config.model.training_loss,
         compiled=config.runtime.compile,
         processes=data_parallel(config, network, stream, peers),
     )
