@@ -138,7 +138,9 @@ def assemble(
     augmentation = _augmentation(config, train, preprocessing)
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
-    loaded = _load_starting_weights(config, network, weights, train.class_names)
+    loaded: tuple[str, ...] = ()
+    if weights is not None:
+        loaded = starting_weights.load_into(network, weights, train.class_names, config.fine_tuning)
 
     # a network over several devices takes its batches on the first of them
     device = models.home_device(network, device)
@@ -229,18 +231,6 @@ def _network(
     if config.runtime.compile:
         compiling.check(network)
     return network
-
-
-def _load_starting_weights(
-    config: TrainConfig,
-    network: Network,
-    weights: StartingWeights | None,
-    class_names: Sequence[str],
-) -> tuple[str, ...]:
-    """Copy the weights into the network; return lines that say what was copied, none without."""
-    if weights is None:
-        return ()
-    return starting_weights.load_into(network, weights, class_names, config.fine_tuning)
 
 
 def _train_step(
