@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig
+from cnnlab.config.data import DATASETS, EncodedConfig
 from cnnlab.data.entries import read_folder
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
@@ -82,12 +82,11 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
     names = readable_names(root, train.class_names)
 
     decoding, stores = decoding_for(config), []
+    mirror_allowed = bool(DATASETS[edition.name].mirror_allowed)
     for split, part in (("train", train), ("test", test)):
         listing = replace(part, class_names=names)
         stores.append(
-            FileStore(
-                edition.name, split, listing, decoding, mirror_allowed=True, note=listing.note()
-            )
+            FileStore(edition.name, split, listing, decoding, mirror_allowed, listing.note())
         )
     return Splits(stores[0], None, stores[1])
 
