@@ -77,7 +77,7 @@ def damaged_config(draw: random.Random, valid: str) -> str:
 
 
 def malform(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Try `count` malformed settings; one that would train gets a dataset that does not exist."""
+    """Try `count` malformed settings; one that would train lacks its dataset or device."""
     draw, unclean = random.Random(seed), []
     codes: dict[int, int] = {}
     run = folder / "run"
