@@ -18,9 +18,9 @@ from work import random_network
 from cnnlab.models import Network
 from cnnlab.visualization.deconvnet import project
 from cnnlab.visualization.figures import render
+from cnnlab.visualization.layer_access import maps_at
 from cnnlab.visualization.probe import ImageSet, Probe
 from cnnlab.visualization.projections import draw_top9
-from cnnlab.visualization.walk import maps_at
 
 NUM_UNITS, NUM_BEST, BATCH = 16, 9, 48
 

@@ -195,14 +195,14 @@ class TowerTags(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-        held = {self.tags.get(x.untyped_storage().data_ptr()) for x in inputs} - {None}
-        assert len(held) < 2, f"{func} mixes the towers outside an exchange"
+        owners = {self.tags.get(x.untyped_storage().data_ptr()) for x in inputs} - {None}
+        assert len(owners) < 2, f"{func} mixes the towers outside an exchange"
         outputs = func(*args, **kwargs)
         for output in tree_leaves(outputs):
             if isinstance(output, torch.Tensor):
                 self.kept.append(output)
-                if held and output.numel():
-                    self.tag(output, *held)
+                if owners and output.numel():
+                    self.tag(output, *owners)
         return outputs
 
 

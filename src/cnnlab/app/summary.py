@@ -14,8 +14,8 @@ from cnnlab.models import Network
 from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize, summarize_unbuilt
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
 from cnnlab.runtime import make_generator
+from cnnlab.safe_output import write_out
 
 TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
 """Layers that the printed table shows; the JSON document has all of them."""
@@ -122,9 +122,9 @@ def _print_start(start: InitReport) -> None:
     columns = ("layer", "mean", "std", "dead", "signal", "share")
     console.table(columns, rows, title="outputs before training, on real images")
 
-    verdict = "enough to train" if start.can_train else "a stall at the 2012 rates is likely"
+    verdict = "enough to train" if start.can_train else "likely to stall at the 2012 rates"
     console.line()
     console.line(
-        f"{start.score_share:.1%} of the scores' size depends on the image; networks with more "
-        f"than {start.least_share():.1%} are known to train: {verdict}."
+        f"{start.score_share:.1%} of the scores depends on the image: {verdict} "
+        f"(networks above {start.least_share():.1%} are known to train)."
     )

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig
-from cnnlab.data.entries import look_into
+from cnnlab.config.data import DATASETS, EncodedConfig
+from cnnlab.data.entries import read_folder
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
-from cnnlab.data.listing import Listing, list_class_folders, list_flat, some
+from cnnlab.data.listing import Listing, first_names, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 LAYOUT = "expected train/n01440764/*.JPEG and val/, with class folders or flat with a label list"
 
@@ -73,7 +73,7 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
     root = existing_root(config.root, edition.name, LAYOUT)
     for folder in ("train", edition.test_folder):
         if not (root / folder).is_dir():
-            where = printable(str((root / folder).absolute()))
+            where = escape_control(str((root / folder).absolute()))
             raise DataError(f"the images of {edition.name} were not found", where, LAYOUT)
 
     train = list_class_folders(root / "train")
@@ -82,12 +82,11 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
     names = readable_names(root, train.class_names)
 
     decoding, stores = decoding_for(config), []
+    mirror_allowed = bool(DATASETS[edition.name].mirror_allowed)
     for split, part in (("train", train), ("test", test)):
         listing = replace(part, class_names=names)
         stores.append(
-            FileStore(
-                edition.name, split, listing, decoding, mirror_allowed=True, note=listing.note()
-            )
+            FileStore(edition.name, split, listing, decoding, mirror_allowed, listing.note())
         )
     return Splits(stores[0], None, stores[1])
 
@@ -102,14 +101,14 @@ def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None
     if synsets and not set(classes) <= set(synsets.values()):
         raise DataError(
             f"the folders have classes that {edition.name} does not have",
-            printable(str(root.absolute())),
+            escape_control(str(root.absolute())),
             "2012 and 2010 are different sets: dataset=imagenet or dataset=imagenet_2010",
         )
 
 
 def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Listing:
     folder = root / edition.test_folder
-    contents = look_into(folder)
+    contents = read_folder(folder)
     if not contents.all_folders:
         names, left_out = list_flat(folder)
         labels = _labels_of_flat(root, edition, classes, names)
@@ -117,8 +116,9 @@ def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Lis
 
     if contents.images:
         raise DataError(
-            f"class folders and {len(contents.images)} images beside them: {some(contents.images)}",
-            printable(str(folder.absolute())),
+            f"class folders and {len(contents.images)} images next to them:"
+            f" {first_names(contents.images)}",
+            escape_control(str(folder.absolute())),
             "sort all images into class folders, or put all of them into this one",
         )
     return list_class_folders(folder, classes, all_present=False)
@@ -135,7 +135,7 @@ def _labels_of_flat(
     else:
         raise DataError(
             f"{edition.test_folder}/ has no class folders, and no list labels its files",
-            printable(str(root.absolute())),
+            escape_control(str(root.absolute())),
             f"put {edition.truth_file} with the devkit's data/meta.mat, or LOC_val_solution.csv,"
             " into dataset.root",
         )
@@ -145,8 +145,8 @@ def _labels_of_flat(
     if unknown := [n for n, s in zip(names, synsets, strict=True) if s not in label_of]:
         raise DataError(
             f"{len(unknown)} of {len(names)} files have a label that training does not have:"
-            f" {some(unknown)}",
-            printable(str(path)),
+            f" {first_names(unknown)}",
+            escape_control(str(path)),
             "train/ lacks their classes, or the list is of another set",
         )
     return [label_of[synset] for synset in synsets]
@@ -160,7 +160,7 @@ def _from_solution_csv(path: Path) -> dict[str, str]:
     except (IndexError, csv.Error) as error:
         raise DataError(
             "a line without an image and its class",
-            printable(str(path)),
+            escape_control(str(path)),
             "expected lines such as ILSVRC2012_val_00000001,n01751748",
         ) from error
 
@@ -170,7 +170,7 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
     if not synsets:
         raise DataError(
             "the ground truth has class numbers, and no devkit translates them",
-            printable(str(path)),
+            escape_control(str(path)),
             "unpack the devkit into dataset.root, so that data/meta.mat is there",
         )
 
@@ -179,7 +179,7 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
     except ValueError as error:
         raise DataError(
             "a line that is not a whole number",
-            printable(str(path)),
+            escape_control(str(path)),
             "unpack the devkit again",
         ) from error
     return {
@@ -245,8 +245,9 @@ def read_synsets(path: Path, id_field: str) -> dict[int, str]:
 
     except Exception as error:  # scipy raises nearly anything on damaged files
         raise DataError(
-            f"cannot read {id_field} and WNID of the devkit's synsets ({printable(str(error))})",
-            printable(str(path)),
+            f"cannot read {id_field} and WNID of the devkit's synsets "
+            f"({escape_control(str(error))})",
+            escape_control(str(path)),
             "unpack the devkit of the same year again",
         ) from error
 
@@ -257,6 +258,8 @@ def _read_synset_table(path: Path) -> np.ndarray:
 
     with warnings.catch_warnings(action="ignore"):  # they would print bytes of the file unescaped
         found = loadmat(path, variable_names=["synsets"], squeeze_me=True)
+    if "synsets" not in found:
+        raise ValueError("there is no variable synsets")
     return np.atleast_1d(found["synsets"])
 
 
