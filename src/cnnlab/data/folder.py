@@ -12,7 +12,7 @@ from cnnlab.data.listing import Listing, list_class_folders, one_note
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS/picture.jpg"
 
@@ -49,7 +49,7 @@ def _check_num_test(config: FolderConfig, layout: Layout) -> None:
     if config.num_test and (folder := layout.splits.get("test")) is not None:
         raise UsageError(
             f"dataset.num_test={config.num_test} holds out test images, but there is a test folder",
-            printable(str(folder.absolute())),
+            escape_control(str(folder.absolute())),
             "dataset.num_test=0 tests on that folder; or move it out of dataset.root",
         )
 
@@ -68,7 +68,7 @@ def existing_root(root: str | None, name: str, layout: str) -> Path:
     if root is None:
         raise DataError(f"the files of {name} were not found", "dataset.root is not set", layout)
     if not Path(root).is_dir():
-        where = printable(str(Path(root).absolute()))
+        where = escape_control(str(Path(root).absolute()))
         raise DataError("dataset.root is not a folder", where, layout)
     return Path(root)
 
@@ -95,7 +95,7 @@ def _hold_out_test(train: Store, config: FolderConfig) -> tuple[Store, Store]:
     if config.num_test == 0:
         raise UsageError(
             "there are no test images",
-            printable(str(Path(config.root or "").absolute())),
+            escape_control(str(Path(config.root or "").absolute())),
             "make a folder test/ beside train/, or hold some out: dataset.num_test=200",
         )
     train, test = hold_out(train, config.num_test, _TEST_SEED, ("train", "test"))

@@ -12,7 +12,7 @@ from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import Miss
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.percentages import interval, percent
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 PUBLISHED_TEN_VIEWS = {
     "imagenet": "compare with the published ten-view errors on these images: 40.7 / 18.2 % for one "
@@ -94,7 +94,7 @@ class EvaluationResult:
             return ""
         return (
             f"warning: these {self.config.split} images are not those that the run recorded: "
-            f"{self.store.digest[:12]} is their digest now ({printable(', '.join(differing))})"
+            f"{self.store.digest[:12]} is their digest now ({escape_control(', '.join(differing))})"
         )
 
     @property

@@ -16,9 +16,8 @@ from cnnlab import distributed, interrupts, run_folder, runtime, session
 from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
-from cnnlab.inference import evaluation, result
+from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
-from cnnlab.reports import evaluation_page
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.trainer import run as training_run
 from cnnlab.trainer import starting_weights
@@ -74,7 +73,7 @@ def _train_and_test(
 
     found = evaluation.measure(evaluation_of(config, folder), session.begin(config.runtime))
     result.show(console, found)
-    evaluation_page.write(found, folder.path, launch.command)
+    report.write(found, folder.path, launch.command)
     folder.update_status(
         status="done",
         ended=run_folder.now(),

@@ -23,8 +23,8 @@ from cnnlab.data.recorded import DATA_DIGEST, differences, recorded_digests
 from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
-from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
+from cnnlab.safe_output import escape_control
 from cnnlab.trainer import processes, snapshot
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.snapshot import Progress, environment
@@ -61,18 +61,18 @@ def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
     named = Path(str(config.resume))
     folder = run_folder.find_run(str(config.resume))
     if not named.is_file() and _is_complete(folder, config):
-        say(f"this run is complete: {printable(str(folder.path))}; nothing was changed")
+        say(f"this run is complete: {escape_control(str(folder.path))}; nothing was changed")
         return None
 
     # locked before it is read: from here on no other process writes a checkpoint
     for partial in folder.lock():
-        say(f"removed a partial file of an interrupted save: {printable(partial.name)}")
+        say(f"removed a partial file of an interrupted save: {escape_control(partial.name)}")
     try:
         path = named if named.is_file() else run_folder.newest_checkpoint(folder, say)
         found = None if path is None else checkpoint.read(path)
         stored = folder.read_config() if found is None else found.document.get("config")
         if not isinstance(stored, dict):
-            where = printable(str(path))
+            where = escape_control(str(path))
             raise CheckpointError("the checkpoint is not one of a training run", where)
 
         changes = changes_between(_without_resume(stored), comparable(config))
