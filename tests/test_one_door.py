@@ -78,7 +78,7 @@ def test_no_door_lets_a_control_character_through(
     told = name.replace("\n", " ")  # a line break is the only character that doors leave
     say(told)
     write_out(told)
-    failures.complain(told)
+    failures.print_error(told)
     Console(stream=io.StringIO()).line(name)
     said = capsys.readouterr()
     assert said.err == f"cnnlab: {escape_control(told)}\n" * 2

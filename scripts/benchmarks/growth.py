@@ -32,7 +32,7 @@ def training(batch_size: int, rounds: int) -> dict[str, Any]:
 
 
 def testing(views: str, num_members: int, rounds: int) -> dict[str, Any]:
-    """Return the images per second of a test with these views and members, the best of the rounds."""
+    """Return the images per second of a test with these views and members: the best round."""
     parts = our_parts(*SETTINGS, "augment=crop")  # the views are cut from the image with its border
     store = parts.splits.test
     batches = [(b.images, b.labels) for b in islice(parts.in_order(store), NUM_TEST_BATCHES)]

@@ -151,7 +151,7 @@ def _short(tensor: torch.Tensor) -> str:
 
 def _dtype_name(name: str, tensor: torch.Tensor) -> str:
     if tensor.dtype not in _NAMES:
-        raise TypeError(f"{name} is {tensor.dtype}, which checkpoints do not hold")
+        raise TypeError(f"{name} is {tensor.dtype}, which checkpoints cannot store")
     return _NAMES[tensor.dtype]
 
 

@@ -42,10 +42,10 @@ def models() -> Rows:
 
 def datasets() -> Rows:
     """Return each data set that can be trained on, and what this machine has of it."""
-    from cnnlab.data.inventory import look  # here: `list models` needs no torch
+    from cnnlab.data.inventory import inspect  # here: `list models` needs no torch
 
     def facts(name: str) -> dict[str, Any]:
-        return look(parse_dataset(choices.alone("dataset", name)))
+        return inspect(parse_dataset(choices.alone("dataset", name)))
 
     return [{**row, **facts(row["name"])} for row in _group("dataset") if row["name"] in DATASETS]
 

@@ -83,7 +83,7 @@ def check_changes(changes: list[Change], allowed: list[str]) -> None:
         raise UsageError(
             "these settings differ from the run's and change its result",
             _listed(unnamed),
-            f"if you mean it: allow_changes=[{escape_control(keys)}]",
+            f"to allow it: allow_changes=[{escape_control(keys)}]",
         )
 
 

@@ -1,6 +1,7 @@
 """Settings of training: optimizers and schedules with their tables, trainer, saving, logging."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
@@ -9,8 +10,12 @@ from cnnlab.errors import UsageError
 
 @dataclass(kw_only=True)
 class OptimizerConfig:
-    """Settings of every update rule."""
+    """Settings of every update rule.
 
+    is_adaptive: whether it scales the step of each weight by that weight's own gradients.
+    """
+
+    is_adaptive: ClassVar[bool] = False
     name: str = setting("name of the optimizer")
     learning_rate: float = setting("base learning rate, before the schedule", above=0)
     weight_decay: float = setting("weight decay (L2) coefficient", at_least=0)
@@ -29,6 +34,7 @@ class SgdConfig(OptimizerConfig):
 class AdamwConfig(OptimizerConfig):
     """Adam with decoupled weight decay."""
 
+    is_adaptive: ClassVar[bool] = True
     beta1: float = setting("decay rate of the first moment", at_least=0, below=1)
     beta2: float = setting("decay rate of the second moment", at_least=0, below=1)
     epsilon: float = setting("term added to the denominator", above=0)
@@ -38,6 +44,7 @@ class AdamwConfig(OptimizerConfig):
 class LevenbergMarquardtConfig(OptimizerConfig):
     """The rule of 1998: per-weight rates of learning_rate / (damping + curvature)."""
 
+    is_adaptive: ClassVar[bool] = True
     damping: float = setting("term added to the curvature, mu in the paper", above=0)
     num_curvature_images: int = setting(
         "images per curvature estimate, one estimate per epoch", at_least=1
@@ -109,7 +116,9 @@ class CosineScheduleConfig(ScheduleConfig):
 class OneCycleScheduleConfig(ScheduleConfig):
     """Linear rise to the learning rate, then linear fall to `final_fraction` of it."""
 
-    peak_fraction: float = setting("fraction of the run spent rising", above=0, below=1)
+    peak_fraction: float = setting(
+        "fraction of the run before the peak learning rate", above=0, below=1
+    )
     start_fraction: float = setting("initial fraction of learning_rate", above=0, at_most=1)
     final_fraction: float = setting("final fraction of learning_rate", at_least=0, at_most=1)
 
@@ -120,7 +129,7 @@ class PlateauScheduleConfig(ScheduleConfig):
 
     factor: float = setting("factor of each drop", above=0, below=1)
     patience_epochs: int = setting("epochs without improvement before a drop", at_least=0)
-    max_drops: int = setting("largest number of drops", at_least=1)
+    max_drops: int = setting("maximum number of drops", at_least=1)
 
 
 SCHEDULES = Table(
@@ -144,10 +153,10 @@ class TrainerConfig:
 
     epochs: int = setting("passes over the training images", at_least=1)
     batch_size: int = setting("images per update", at_least=1)
-    accumulate: int = setting("gradient accumulation: parts per batch, to save memory", at_least=1)
-    clip_gradient_norm: float | None = setting(
-        "largest norm of the gradient; null: no clipping", above=0
+    accumulate: int = setting(
+        "gradient accumulation: micro-batches per batch, to save memory", at_least=1
     )
+    clip_gradient_norm: float | None = setting("maximum gradient norm; null: no clipping", above=0)
     early_stop_epochs: int | None = setting(
         "stop after this many epochs without a better validation error", at_least=1
     )
@@ -155,7 +164,9 @@ class TrainerConfig:
     limit_train_batches: int | None = setting(
         "batches per epoch, for trial runs; null: all", at_least=1
     )
-    overfit_one_batch: bool = setting("train on the first batch only; its error must reach 0")
+    overfit_one_batch: bool = setting(
+        "sanity check: train on the first batch only; its error must reach 0"
+    )
     log_every_steps: int = setting("steps between logged metrics", at_least=1)
 
 

@@ -133,7 +133,7 @@ def compare(stored: StoredNetwork, images: Tensor, scores: Tensor) -> float:
         own = probabilities(stored.network(stored.preprocessing.normalize(images)))
     difference = float((own - probabilities(scores)).abs().max())
     if not difference <= TOLERANCE:
-        raise NumericsError(f"the exported network predicts otherwise (by {difference:.1e})")
+        raise NumericsError(f"the exported network's predictions differ (by {difference:.1e})")
     return difference
 
 
@@ -141,7 +141,7 @@ def _write_onnx(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"ONNX needs {', '.join(missing)}", hint='pip install "cnnlab[export]" has them'
+            f"ONNX needs {', '.join(missing)}", hint='install them: pip install "cnnlab[export]"'
         )
     import onnx
     import onnxruntime

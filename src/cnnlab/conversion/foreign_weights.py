@@ -47,14 +47,14 @@ _WIDENED = (torch.float16, torch.bfloat16, torch.float64)
 class ForeignWeights:
     """A state dict of torchvision's AlexNet.
 
-    tensors: float32, by torchvision's names. unwrapped: what was removed around them, in words.
+    tensors: float32, by torchvision's names. unwrapped: messages on the wrappers that were removed.
     """
 
     tensors: dict[str, Tensor]
     unwrapped: tuple[str, ...] = ()
 
     @property
-    def said(self) -> str:
+    def unwrapping_note(self) -> str:
         """One line about what was unwrapped, '' where nothing was."""
         return escape_control(f"weights: {'; '.join(self.unwrapped)}") if self.unwrapped else ""
 
@@ -97,8 +97,9 @@ def as_checkpoint(
 ) -> Checkpoint:
     """Return the weights as a checkpoint to evaluate or train from, without a run's record.
 
-    class_names: None gives ImageNet's where there are 1000 classes. sections: of the config, beside
-    its model. Raises UsageError for another model, CheckpointError for weights that do not fit.
+    class_names: None gives ImageNet's where there are 1000 classes. sections: of the config,
+    besides its model. Raises UsageError for another model, CheckpointError for weights that do not
+    fit.
     """
     if not isinstance(model, Alexnet2014Config):
         raise UsageError(
@@ -172,7 +173,7 @@ def _is_state_dict(value: object) -> bool:
 
 
 Unwrapped = tuple[dict[str, Tensor], list[str]]
-"""A state dict without something around it, and that in words: nothing, or one phrase each."""
+"""A state dict without its wrapper, and a message on each wrapper that was removed."""
 
 
 def _state_dict(found: Any, where: str) -> Unwrapped:

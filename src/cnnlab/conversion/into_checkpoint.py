@@ -40,7 +40,7 @@ def convert_torchvision(
 
     num_tensors = len(checkpoint.section(made.tensors, "model."))
     done = f"{escape_control(str(output))}: {len(made.document['class_names'])} classes, "
-    return f"{weights.said}\n{done}{num_tensors} tensors".lstrip()
+    return f"{weights.unwrapping_note}\n{done}{num_tensors} tensors".lstrip()
 
 
 def convert_plain(config: ConvertConfig, source: str, output: Path) -> str:

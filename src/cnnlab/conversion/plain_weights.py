@@ -1,6 +1,6 @@
 """The metadata of `convert output=FILE.safetensors`, and such a file back to a checkpoint.
 
-Beside the weights, under keys that start with `cnnlab.`, the file holds JSON texts: the model, the
+Besides the weights, under keys that start with `cnnlab.`, the file holds JSON texts: the model, the
 sizes of its task, the class names, and the preprocessing of images.
 """
 
@@ -52,8 +52,8 @@ def whole_metadata(stored: StoredNetwork) -> dict[str, str]:
 def read(path: str | Path, sections: Mapping[str, Any] | None = None) -> Checkpoint:
     """Return the file as a checkpoint to evaluate or train from, without a run's record.
 
-    sections: of the config, beside its model. Raises CheckpointError for a file that is damaged, or
-    was written by a version of cnnlab that left out the images' mean and standard deviation.
+    sections: of the config, besides its model. Raises CheckpointError for a file that is damaged,
+    or was written by a version of cnnlab that left out the images' mean and standard deviation.
     """
     where = escape_control(str(path))
     given = foreign.metadata_of(path)

@@ -8,7 +8,7 @@ from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DecodedConfig, EncodedConfig, FolderConfig
 from cnnlab.data.files import Decoding, FileStore
 from cnnlab.data.layout import Layout, read_layout
-from cnnlab.data.listing import Listing, list_class_folders, one_note
+from cnnlab.data.listing import Listing, join_notes, list_class_folders
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
@@ -36,9 +36,9 @@ def load(config: DatasetConfig) -> Splits:
         f"dataset.num_validation={config.num_validation} is not used: there is a validation folder"
     )
     note = unused if config.num_validation else ""
-    validation = _own(config, "validation", layout, train.class_names, note)
+    validation = _own_split(config, "validation", layout, train.class_names, note)
 
-    test = _own(config, "test", layout, train.class_names)
+    test = _own_split(config, "test", layout, train.class_names)
     if test is None:
         train, test = _hold_out_test(train, config)
     return Splits(train, validation, test)
@@ -54,7 +54,7 @@ def _check_num_test(config: FolderConfig, layout: Layout) -> None:
         )
 
 
-def _own(
+def _own_split(
     config: FolderConfig, split: str, layout: Layout, classes: tuple[str, ...], note: str = ""
 ) -> Store | None:
     """Return the split that has a folder of its own, labeled as training is; else None."""
@@ -87,7 +87,7 @@ def decode_threads(config: DecodedConfig) -> int:
 
 
 def _store(config: FolderConfig, split: str, listing: Listing, note: str) -> FileStore:
-    note = one_note(listing.note(), note)
+    note = join_notes(listing.note(), note)
     return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed, note)
 
 

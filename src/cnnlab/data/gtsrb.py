@@ -12,11 +12,11 @@ from pathlib import Path
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig
+from cnnlab.config.data import DATASETS, EncodedConfig
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
-from cnnlab.data.listing import Listing, list_class_folders, list_flat, one_note
+from cnnlab.data.listing import Listing, join_notes, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from cnnlab.safe_output import escape_control
@@ -89,12 +89,12 @@ def load(config: DatasetConfig) -> Splits:
 
     train = _train_listing(_find(root, _TRAIN_FOLDERS))
     test = _test_listing(_find(root, (_TEST_FOLDER,)), _find_labels(root))
-    decoding = decoding_for(config)
 
-    stores = []
+    decoding, stores = decoding_for(config), []
+    mirror_allowed = bool(DATASETS["gtsrb"].mirror_allowed)
     for split, listing in (("train", train), ("test", test)):
-        note = one_note(note_for(len(listing.paths)), listing.note())
-        stores.append(FileStore("gtsrb", split, listing, decoding, mirror_allowed=False, note=note))
+        note = join_notes(note_for(len(listing.paths)), listing.note())
+        stores.append(FileStore("gtsrb", split, listing, decoding, mirror_allowed, note))
     return Splits(stores[0], None, stores[1])
 
 

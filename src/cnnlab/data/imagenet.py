@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig
-from cnnlab.data.entries import look_into
+from cnnlab.config.data import DATASETS, EncodedConfig
+from cnnlab.data.entries import read_folder
 from cnnlab.data.files import FileStore
 from cnnlab.data.folder import decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
-from cnnlab.data.listing import Listing, list_class_folders, list_flat, some
+from cnnlab.data.listing import Listing, first_names, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 from cnnlab.safe_output import escape_control
@@ -82,12 +82,11 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
     names = readable_names(root, train.class_names)
 
     decoding, stores = decoding_for(config), []
+    mirror_allowed = bool(DATASETS[edition.name].mirror_allowed)
     for split, part in (("train", train), ("test", test)):
         listing = replace(part, class_names=names)
         stores.append(
-            FileStore(
-                edition.name, split, listing, decoding, mirror_allowed=True, note=listing.note()
-            )
+            FileStore(edition.name, split, listing, decoding, mirror_allowed, listing.note())
         )
     return Splits(stores[0], None, stores[1])
 
@@ -109,7 +108,7 @@ def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None
 
 def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Listing:
     folder = root / edition.test_folder
-    contents = look_into(folder)
+    contents = read_folder(folder)
     if not contents.all_folders:
         names, left_out = list_flat(folder)
         labels = _labels_of_flat(root, edition, classes, names)
@@ -117,7 +116,8 @@ def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Lis
 
     if contents.images:
         raise DataError(
-            f"class folders and {len(contents.images)} images beside them: {some(contents.images)}",
+            f"class folders and {len(contents.images)} images next to them:"
+            f" {first_names(contents.images)}",
             escape_control(str(folder.absolute())),
             "sort all images into class folders, or put all of them into this one",
         )
@@ -145,7 +145,7 @@ def _labels_of_flat(
     if unknown := [n for n, s in zip(names, synsets, strict=True) if s not in label_of]:
         raise DataError(
             f"{len(unknown)} of {len(names)} files have a label that training does not have:"
-            f" {some(unknown)}",
+            f" {first_names(unknown)}",
             escape_control(str(path)),
             "train/ lacks their classes, or the list is of another set",
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from cnnlab.data.listing import some
+from cnnlab.data.listing import first_names
 from cnnlab.errors import DataError
 from cnnlab.safe_output import escape_control
 
@@ -30,7 +30,8 @@ def by_name(rows: Iterable[tuple[str, Label]], path: Path) -> dict[str, Label]:
 
     if conflicts:
         raise DataError(
-            f"{len(conflicts)} names are listed twice, with different labels: {some(conflicts)}",
+            f"{len(conflicts)} names are listed twice, with different labels:"
+            f" {first_names(conflicts)}",
             escape_control(str(path)),
             "keep the row with the right label",
         )
@@ -56,7 +57,7 @@ def join(
         ("files share a row with another", _repeated(files, keys)),
     ]
 
-    found = [f"{len(names)} {what}: {some(names)}" for what, names in problems if names]
+    found = [f"{len(names)} {what}: {first_names(names)}" for what, names in problems if names]
     if found or not files:
         raise DataError(
             "; ".join(found) or "the folder has no images",

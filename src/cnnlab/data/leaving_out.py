@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from cnnlab.data.listing import one_note
+from cnnlab.data.listing import join_notes
 from cnnlab.data.store import Bad, Splits, Store, SubsetStore, all_indices
 from cnnlab.errors import BadFilesError, DataError
 from cnnlab.safe_output import escape_control
@@ -114,6 +114,6 @@ def _without_bad(store: Store) -> Store:
         store,
         store.split,
         good_images(store, bad).nonzero()[:, 0],
-        note=one_note(store.note, remark),
+        note=join_notes(store.note, remark),
         left_out=(*store.left_out, *((file.path, file.reason) for file in bad)),
     )

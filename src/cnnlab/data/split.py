@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cnnlab.data.listing import some
+from cnnlab.data.listing import first_names
 from cnnlab.data.store import Store, SubsetStore
 from cnnlab.errors import UsageError
 from cnnlab.runtime import make_generator
@@ -27,9 +27,8 @@ def hold_out(
         _check_left(train, num_groups, names[1], "groups of images", group_labels)
         kept, held = stratified_groups(train.labels, train.groups, num_held, seed)
 
-    rest, part = SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held)
-    part.note = ""  # the source's note is shown once, for the training images
-    return rest, part
+    # the source's note is shown once, for the training images
+    return SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held, note="")
 
 
 def _check_left(train: Store, num_held: int, part: str, unit: str, labels: Tensor) -> None:
@@ -42,7 +41,7 @@ def _check_left(train: Store, num_held: int, part: str, unit: str, labels: Tenso
     if num_held <= most:
         return
     single = [train.class_names[label] for label in (counts == 1).nonzero()[:, 0].tolist()]
-    shown = f"; only one in {some(single)}" if single else ""
+    shown = f"; only one in {first_names(single)}" if single else ""
     raise UsageError(
         f"{num_held} {unit} cannot be held out for {part}: every class keeps one for training",
         f"{train.name} has {len(labels)} {unit} in {len(train.class_names)} classes{shown}",

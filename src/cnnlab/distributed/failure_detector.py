@@ -22,7 +22,7 @@ from cnnlab.distributed.job_store import JobStore
 from cnnlab.distributed.share import Share
 from cnnlab.errors import PeerLostError
 from cnnlab.safe_output import command_line, escape_control, say
-from cnnlab.threads import Beside
+from cnnlab.threads import BackgroundThread
 
 BEAT_SECONDS = 0.5
 LONGEST_BEAT_SECONDS = 2.0
@@ -66,8 +66,10 @@ class FailureDetector:
         self._store.introduce(self._rank)
 
     def start(self) -> None:
-        """Send and read heartbeats in a thread, until told how this process ends."""
-        self._end = Beside(self._run, "failure detector", self._stopping.set, JOIN_SECONDS).end
+        """Send and read heartbeats in a thread, until `stop` or `fail`."""
+        self._end = BackgroundThread(
+            self._run, "failure detector", self._stopping.set, JOIN_SECONDS
+        ).end
 
     def enter(self) -> None:
         """Note that this process enters one more collective."""
@@ -207,7 +209,7 @@ class FailureDetector:
             written = self._error_file.read() if self._error_file else None
             return self._describe(*(written or (self._host, "killed")), store)
 
-        what = "what started the processes of this job is gone (torchrun)"
+        what = "the launcher of this job (torchrun) is gone"
         self._write(LAUNCHER, "gone", what)
         return PeerLostError(what, hint=self._hint())
 

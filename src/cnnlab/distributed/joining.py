@@ -90,7 +90,7 @@ def _tear_down(detector: FailureDetector) -> None:
 def _tear_down_at_exit(code: int) -> None:
     """Destroy the group once the failure has been reported, within seconds even if that blocks.
 
-    Its threads may still work on sums that nobody waits for: torch aborts a Python that exits
+    Its threads may still work on sums that no process waits for: torch aborts a Python that exits
     before they end. A peer that never joins these sums blocks them; then the process leaves anyway.
     """
     atexit.register(_destroy_group)

@@ -158,7 +158,7 @@ def _cause(error: OSError) -> tuple[str, str, str]:
     if error.errno in NO_HANDLES:
         return f"too many open files ({reason})", "raise the limit: ulimit -n 4096", ""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "its folder is gone", "somebody removed or renamed it during the run", ""
+        return "its folder is gone", "it was removed or renamed during the run", ""
     return reason, "", ""
 
 

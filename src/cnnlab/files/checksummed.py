@@ -47,7 +47,7 @@ def write(path: str | Path, header: bytes, data: Iterable[memoryview], data_byte
     digest = hashlib.sha256(start)
     with atomic.replacing(path, len(start) + data_bytes) as file:
         file.write(start)
-        with _beside(digest.update, data_bytes) as update:
+        with _updating_in_thread(digest.update, data_bytes) as update:
             for piece in data:
                 update(piece)
                 file.write(piece)
@@ -82,7 +82,7 @@ def read(path: str | Path) -> tuple[bytes, memoryview]:
 
 
 @contextlib.contextmanager
-def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_Update]:
+def _updating_in_thread(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_Update]:
     """Give a function that calls `update` in a thread; the end of the block waits for the rest.
 
     Hashing and writing both release the GIL, so that a save takes the time of the slower one. A few
@@ -101,7 +101,7 @@ def _beside(update: Callable[[memoryview], None], num_bytes: int) -> Iterator[_U
             except BaseException as error:  # raised below; further pieces are dropped
                 failed.append(error)
 
-    thread = threads.Beside(take, "digest", stop=lambda: waiting.put(None))
+    thread = threads.BackgroundThread(take, "digest", stop=lambda: waiting.put(None))
     try:
         yield waiting.put
     finally:

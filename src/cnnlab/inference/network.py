@@ -24,7 +24,7 @@ class StoredNetwork:
     """A network and what its checkpoint says about it.
 
     network: in eval mode. preprocessing: on the same device. config: the plain TrainConfig of its
-    run. document: everything in the file beside the tensors.
+    run. document: everything in the file except the tensors.
     """
 
     path: Path

@@ -1,7 +1,7 @@
 """Pictures of a network in training, for TensorBoard's image tab, and after it, for the report."""
 
 from cnnlab.errors import UsageError
-from cnnlab.inference.probing import as_seen, image_set, spread
+from cnnlab.inference.probing import balanced_indices, central_view, image_set
 from cnnlab.models import Network
 from cnnlab.models.towers import SplitNetwork
 from cnnlab.reports import sections
@@ -48,8 +48,8 @@ def probe_of_run(parts: Assembly, checkpoint_title: str, num_images: int) -> Pro
     """
     train = parts.splits.train
     store = parts.splits.validation or train
-    see = as_seen(parts.preprocessing, parts.network.input_size_pixels)
-    chosen = spread(store.labels, num_images)
+    see = central_view(parts.preprocessing, parts.network.input_size_pixels)
+    chosen = balanced_indices(store.labels, num_images)
 
     return Probe(
         images=see(store.read(chosen)),

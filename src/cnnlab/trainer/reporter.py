@@ -99,7 +99,7 @@ class Reporter:
     def test(self, tally: Tally, store: Store, chosen: str, seconds: float) -> None:
         """Show the last lines of a run, and write its test figures and hyperparameters.
 
-        chosen: which network was tested, in words. seconds: that the test took.
+        chosen: a description of the network tested. seconds: duration of the test.
         """
         views = self.parts.config.evaluation.name
         self.console.stop_bar()

@@ -54,7 +54,9 @@ def open_run(config: TrainConfig, say: Callable[[str], None], peers: Peers) -> R
     continued in any case. Raises UsageError for changes that are not allowed, CheckpointError,
     BusyError.
     """
-    return processes.led_by_first(peers, lambda: _open(config, say), _places, _opened_by_first)
+    return processes.rebuilt_from_first(
+        peers, lambda: _open(config, say), _places, _opened_by_first
+    )
 
 
 def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
@@ -86,7 +88,7 @@ def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
 
 
 def _places(opened: Resumption | None) -> tuple[str, str | None] | None:
-    """Return what the first process tells the others: folder and checkpoint, None: complete."""
+    """Return what the first process sends to the others: folder and checkpoint, None: complete."""
     if opened is None:
         return None
     return str(opened.folder.path), None if opened.path is None else str(opened.path)
@@ -101,26 +103,27 @@ def _opened_by_first(places: tuple[str, str | None] | None) -> Resumption | None
     return Resumption(folder, Path(file), checkpoint.read(file), [])
 
 
-def restore(
-    resumption: Resumption, parts: Assembly, progress: Progress, say: Callable[[str], None]
-) -> None:
-    """Put a newly built run back to where it stopped, and record that it continues.
+def restore(resumption: Resumption, parts: Assembly, say: Callable[[str], None]) -> Progress:
+    """Put a newly built run back to where it stopped, record that it continues, return where.
 
     Raises UsageError for other images, CheckpointError where the checkpoint does not fit.
     """
     found, path = resumption.checkpoint, resumption.path
-    if found is not None and path is not None:
+    if found is None or path is None:
+        progress = Progress.at_start(parts)
+    else:
         check_data(found, parts.splits, parts.config.allow_changes)
         for warning in environment_warnings(found, parts.device):
             say(warning)
 
-        snapshot.restore(found, path, parts, progress)
+        progress = snapshot.restore(found, path, parts)
         if any(change.within(LENGTH_KEYS) for change in resumption.changes):
             progress.state.stop_reason = None  # an early stop holds only for the length asked for
         _put_checkpoints_in_order(resumption.folder, parts.peers, progress, say)
 
     record(resumption, parts.config, progress.state.step)
     say(f"continuing after step {progress.state.step} from {path or 'the start'}")
+    return progress
 
 
 def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
@@ -133,7 +136,7 @@ def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
         raise UsageError(
             "the images differ from those the run was trained on",
             "; ".join(str(difference) for difference in changed) or "no digest was recorded",
-            f"if you mean it: allow_changes=[{DATA_DIGEST}]",
+            f"to allow it: allow_changes=[{DATA_DIGEST}]",
         )
 
 
@@ -157,13 +160,14 @@ def _put_checkpoints_in_order(
     for moved in folder.set_aside_after(step):
         say(f"set aside: {moved}")
 
-    best_file = folder.checkpoints / "best.safetensors"
     if best.step == step and folder.checkpoint_file(step).is_file():
         folder.mark(step, "best")
-    elif peers.is_first and best.error is not None and not best_file.is_file():
+
+    # the first process decides: for the others the folder may have changed in the meantime
+    best_file = folder.checkpoints / "best.safetensors"
+    if peers.broadcast(best.error is not None and not best_file.is_file()):
         say(f"best checkpoint (step {best.step}) is missing; tracking of the best restarts")
-        best.error = None
-    best.error = peers.broadcast(best.error)
+        best.forget()
 
 
 def record(resumption: Resumption, config: TrainConfig, step: int) -> None:

@@ -41,9 +41,10 @@ class OpenRun:
         """Train, this process its share, then test; a resumed run is restored first."""
         parts, folder, console, resumption = self.parts, self.folder, self.console, self.resumption
         display.header(console, parts, folder, self.launch)
-        progress = Progress.at_start(parts)
-        if resumption is not None:
-            resume.restore(resumption, parts, progress, console.line)
+        if resumption is None:
+            progress = Progress.at_start(parts)
+        else:
+            progress = resume.restore(resumption, parts, console.line)
         folder.update_status(**_facts(parts, self.launch))
 
         stalls = StallWatch(parts, folder, console)
@@ -123,7 +124,7 @@ def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
 
 def _claim_for_all(config: TrainConfig, launch: Launch, peers: Peers) -> RunFolder:
     """Let the first process claim the run folder; the others only read it."""
-    return processes.led_by_first(
+    return processes.rebuilt_from_first(
         peers,
         lambda: claim_folder(config, launch),
         lambda claimed: str(claimed.path),

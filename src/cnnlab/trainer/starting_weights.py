@@ -70,7 +70,9 @@ def resolve(
         return config, None
 
     # `latest` may be another run a moment later: one process decides for all
-    path = processes.from_first(peers, lambda: str(run_folder.resolve_checkpoint(named).resolve()))
+    path = processes.run_on_first(
+        peers, lambda: str(run_folder.resolve_checkpoint(named).resolve())
+    )
     weights = read(path, config.model)
     transfer.check_model(config.model, weights.pretrained)
 
@@ -95,7 +97,7 @@ def read(path: str, model: ModelConfig) -> StartingWeights:
     if foreign_weights.is_foreign(path):
         tensors = foreign_weights.read(path)
         found = foreign_weights.as_checkpoint(tensors, model, path)
-        unwrapped = tensors.said
+        unwrapped = tensors.unwrapping_note
     elif foreign.is_plain_of_ours(path):
         found = plain_weights.read(path)
     else:

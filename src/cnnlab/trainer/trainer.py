@@ -213,7 +213,7 @@ class Trainer:
         should_stop = sharing.asked_to_stop(self.peers)
         tally = self.parts.evaluate(batches, views, should_stop, [misses])
         seconds = time.monotonic() - started
-        found = sharing.worst_of_all(self.peers, misses.misses, len(store), NUM_MISSES)
+        found = sharing.gather_misses(self.peers, misses.misses, len(store), NUM_MISSES)
 
         self.folder.update_status(
             status="done",
