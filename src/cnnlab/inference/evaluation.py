@@ -54,7 +54,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
     saving = probability_file(config, folder, len(store))
     observers: list[Observer] = [misses] if len(members) == 1 else [misses, counting]
     batches = in_order(members, store, dataset, config, device, peers.share)
-    tally = judge(
+    tally = count_errors(
         members,
         batches,
         len(store.class_names),
@@ -119,12 +119,12 @@ def in_order(
     )
 
 
-def judge(
+def count_errors(
     members: list[Member],
     batches: InOrder,
     num_classes: int,
     here: Session,
-    observers: Sequence[Observer] = (),
+    observers: Sequence[Observer],
 ) -> Tally:
     """Count the ensemble's errors on the batches of all processes. Raises Interrupted on Ctrl-C."""
     peers = here.peers
@@ -139,12 +139,11 @@ def judge(
                 should_stop=sharing.asked_to_stop(peers),
             )
 
-    with interrupts.watching():
-        try:
-            return sharing.tally_of_all(peers, len(batches), count)
-        except EvaluationStopped:
-            number = peers.largest(interrupts.requested() or 0) or signal.SIGINT
-            raise Interrupted(interrupts.exit_code(number)) from None
+    try:
+        return sharing.tally_of_all(peers, len(batches), count)
+    except EvaluationStopped:
+        number = peers.largest(interrupts.requested() or 0) or signal.SIGINT
+        raise Interrupted(interrupts.exit_code(number)) from None
 
 
 def _shared_preparation(members: list[Member]) -> Callable[[Tensor], Tensor]:
