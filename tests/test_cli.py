@@ -42,7 +42,7 @@ BAD_LINES = [
     (["train", "model=[1"], "cannot read 'model=[1'"),
     (["train", "seed=${nowhere}"], "'nowhere' not found"),
     (["train", "dataset=checkpoint"], "is for evaluation"),
-    (["train", "dataset.pad_pixels=16"], "leaves nothing of an image of 32 pixels"),
+    (["train", "dataset.pad_pixels=16"], "leaves no pixels of an image of 32 pixels"),
     (["train", "augment.crop_pixels=40"], "does not fit into 36 pixels"),
     (["train", "trainer.accumulate=65"], "keep trainer.accumulate at most"),
     (["train", "schedule=plateau", "dataset.num_validation=0"], "needs a validation error"),

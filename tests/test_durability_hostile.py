@@ -12,7 +12,7 @@ from cnnlab import checkpoint
 from cnnlab.conversion.inert_pickle import load_tensors
 from cnnlab.errors import CheckpointError
 from cnnlab.files import foreign
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 from cnnlab.visualization import figures
 from cnnlab.visualization.probe import Probe
 from scripts.torture import payloads, runs, settings
@@ -68,7 +68,9 @@ def test_a_refused_pickle_is_named_for_what_it_would_call(tmp_path: Path) -> Non
     assert not (tmp_path / "marker").exists()
 
 
-CALLED = r"it asks for (posix.system|(builtins|__builtin__).(eval|exec)|io.open), which no weights"
+CALLED = (
+    r"it would call (posix.system|(builtins|__builtin__).(eval|exec)|io.open), which no weights"
+)
 
 
 def is_pickle(path: Path) -> bool:
@@ -81,7 +83,7 @@ def test_weights_of_torch_are_not_called_hostile_and_looking_takes_no_time(tmp_p
         checkpoint.read(tmp_path / "w.pt")
     for unit in (b"c", b"ca", b"\x8c1a", b"ca\n"):
         started = time.process_time()
-        assert isinstance(foreign.asks_for(unit * (foreign.LOOK_BYTES // len(unit))), str)
+        assert isinstance(foreign.pickle_warning(unit * (foreign.LOOK_BYTES // len(unit))), str)
         assert time.process_time() - started < 1.0
 
 
@@ -199,8 +201,8 @@ def test_messages_hold_no_control_characters(tmp_path: Path, verb: str) -> None:
 
 
 def test_letters_of_every_script_stay_what_they_are() -> None:
-    assert printable("Zürich, 北京, naïve café") == "Zürich, 北京, naïve café"
-    assert printable("a\tb\n\x7f\x85\u2028") == r"a\tb\n\x7f\x85\u2028"
+    assert escape_control("Zürich, 北京, naïve café") == "Zürich, 北京, naïve café"
+    assert escape_control("a\tb\n\x7f\x85\u2028") == r"a\tb\n\x7f\x85\u2028"
 
 
 def test_a_strangers_run_folder_is_not_resolved(

@@ -8,25 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.threads import Beside
+from cnnlab.threads import BackgroundThread
 
 SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread", "ThreadPool"}
 ALLOWED = {
-    "threads.py": "Beside joins its thread; the timer waits on a lock of Python's own",
+    "threads.py": "BackgroundThread joins its thread; the timer waits on a lock of Python's own",
     "data/workers.py": "Python joins the threads of a ThreadPoolExecutor before it ends",
 }
 """Where a thread is started, and how it ends."""
 
 LEFT_ALONE = """
 import sys, threading
-from cnnlab.threads import Beside
+from cnnlab.threads import BackgroundThread
 
 stopped = threading.Event()
 def work():
     stopped.wait()
     print("ended", flush=True)
-Beside(work, "work", stopped.set)
+BackgroundThread(work, "work", stopped.set)
 print("leaving", flush=True)
 """
 
@@ -59,7 +59,7 @@ def test_the_end_waits_until_the_work_has_stopped() -> None:
         stop.wait()
         steps.append("stopped")
 
-    beside = Beside(work, "work", stop.set)
+    beside = BackgroundThread(work, "work", stop.set)
     assert beside.is_alive
     beside.end()
 
@@ -74,7 +74,7 @@ def test_work_that_is_stuck_is_waited_for_with_patience_only() -> None:
     def work() -> None:
         release.wait()
 
-    beside = Beside(work, "work", lambda: None, patience_seconds=0.01)
+    beside = BackgroundThread(work, "work", lambda: None, patience_seconds=0.01)
     beside.end()
     assert beside.is_alive
 
@@ -90,5 +90,5 @@ def test_a_thread_that_cannot_start_is_told_at_once(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(threading.Thread, "start", refuse)
     stops: list[int] = []
     with pytest.raises(RuntimeError, match="can't start new thread"):
-        Beside(lambda: None, "work", lambda: stops.append(1))
+        BackgroundThread(lambda: None, "work", lambda: stops.append(1))
     assert stops == [1]

@@ -1,4 +1,4 @@
-"""LeNet and AlexNet in PyTorch: trained, tested and looked into, from one command line.
+"""LeNet and AlexNet in PyTorch: train, evaluate and visualize them from one command line.
 
 Reading order: trainer/assemble.py shows how the parts fit; then along the data's way data/ (store,
 stream, augment), preprocessing.py, models/ (network, lenet5, alexnet), training/ (loop, steps),
@@ -19,7 +19,7 @@ __version__ = "0.1.0"
 
 
 def load(path: Any, device: str = "auto") -> Any:
-    """Open a checkpoint, a run folder, `latest`, or a list of them, as something that predicts.
+    """Load a checkpoint, a run folder, `latest`, or a list of them (an ensemble) as a predictor.
 
     `cnnlab.load("latest").predict(images)` takes uint8 arrays, tensors or PIL images and returns
     class names with probabilities. Nothing heavy is imported before the first call.

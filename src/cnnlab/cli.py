@@ -52,7 +52,7 @@ def _guarded(arguments: Sequence[str]) -> int:
 
 def _show_everything() -> None:
     """Replace characters that the terminal's encoding lacks, instead of raising."""
-    from cnnlab.printable import DEGRADING
+    from cnnlab.safe_output import DEGRADING
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -60,9 +60,9 @@ def _show_everything() -> None:
 
 
 def _interrupted(interruption: KeyboardInterrupt) -> int:
-    from cnnlab.command.failures import code_of, complain_once
+    from cnnlab.command.failures import code_of, print_error_once
 
-    complain_once(str(interruption) or "interrupted")
+    print_error_once(str(interruption) or "interrupted")
     return code_of(interruption)
 
 
@@ -73,7 +73,7 @@ def _unforeseen(error: Exception) -> int:
     if failures.is_interrupt(error):
         return _interrupted(KeyboardInterrupt())
     if (message := failures.unusable_path(error)) is not None:
-        failures.complain_once(message)
+        failures.print_error_once(message)
         return USAGE
     return failures.report(error, failures.describe_bug(error, log=None), failures.BUG, log=None)
 
@@ -81,11 +81,11 @@ def _unforeseen(error: Exception) -> int:
 def _main(arguments: list[str]) -> int:
     from cnnlab import __version__
     from cnnlab.command import help as command_help
-    from cnnlab.command.failures import complain, complain_once
+    from cnnlab.command.failures import print_error, print_error_once
     from cnnlab.command.suggestions import did_you_mean
     from cnnlab.command.verbs import VERBS
     from cnnlab.errors import CnnlabError
-    from cnnlab.printable import write_out
+    from cnnlab.safe_output import write_out
 
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         write_out(command_help.overview())
@@ -96,13 +96,13 @@ def _main(arguments: list[str]) -> int:
     verb, rest = arguments[0], arguments[1:]
     if verb not in VERBS:
         hint = did_you_mean(verb, list(VERBS)) or f"commands: {', '.join(VERBS)}"
-        complain(f"no command '{verb}'\n  {hint}")
+        print_error(f"no command '{verb}'\n  {hint}")
         return USAGE
     words = [word for word in rest if word not in ("--help", "-h")]
     try:
         return _run(verb, rest) if words == rest else _help(verb, words)
     except CnnlabError as error:
-        complain_once(str(error))
+        print_error_once(str(error))
         return error.exit_code
 
 
@@ -115,7 +115,7 @@ def _help(verb: str, words: list[str]) -> int:
     from cnnlab.command import composing, line
     from cnnlab.command.help import InUse, describe
     from cnnlab.errors import CnnlabError
-    from cnnlab.printable import write_out
+    from cnnlab.safe_output import write_out
 
     def page(words: list[str]) -> str:
         request = line.read(verb, words)

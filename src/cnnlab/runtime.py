@@ -18,7 +18,7 @@ def derive_seed(seed: int, purpose: str, index: int = 0) -> int:
     """Return a 64-bit seed that depends on nothing but (seed, purpose, index).
 
     The first eight bytes of SHA-256 of "seed/purpose/index". torch's CPU generator uses 32 of
-    them. Purposes in use: init, order, augment, dropout, split.
+    them. Purposes: init, order, augment, dropout, split.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "little")

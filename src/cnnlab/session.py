@@ -15,8 +15,8 @@ from cnnlab.config import Launch
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import BadFilesError
-from cnnlab.printable import say
 from cnnlab.runtime import configure, forward_precision, precision_warning, select_device
+from cnnlab.safe_output import say
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Session:
 def begin(runtime: RuntimeConfig, warn: Callable[[str], object] = say) -> Session:
     """Choose the device and set every torch-global switch as `runtime` asks.
 
-    warn: told where the precision gains nothing. Raises ResourceError for a missing device,
+    warn: called where the precision gains nothing. Raises ResourceError for a missing device,
     UsageError for an unknown one.
     """
     device = select_device(distributed.device_name(runtime.device))
@@ -65,7 +65,7 @@ def shared(
     """Begin a command that several processes may share, and that asks for requests to stop.
 
     Inside the block Ctrl-C and SIGTERM only set the flag of `interrupts.requested`.
-    timeout_seconds: after so long without progress of any process the job is ended.
+    timeout_seconds: the job is ended after this long without progress of any process.
     """
     warnings: list[str] = []
     alone = begin(runtime, warn=warnings.append)

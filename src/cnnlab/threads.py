@@ -2,7 +2,7 @@
 
 A daemon thread that returns from native code while Python finalizes ends the whole process with
 SIGABRT ("terminate called without an active exception"); another thread keeps the process alive.
-So every thread of cnnlab is told to stop and then joined, at exit at the latest.
+So every thread of cnnlab is asked to stop and then joined, at exit at the latest.
 """
 
 import atexit
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 
-class Beside:
+class BackgroundThread:
     """Run `work` in a thread until `end`, which the exit of Python calls as well.
 
     stop: makes `work` return soon, whatever it waits for; may be called twice. patience_seconds:

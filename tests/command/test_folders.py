@@ -109,7 +109,7 @@ def test_a_run_that_torchrun_may_start_again_has_a_folder_without_a_time(
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
     assert main(["train", *FAST, "hydra.run.dir=runs/${now:%H}"]) == 2
-    assert "names a time" in capsys.readouterr().err
+    assert "contains a time" in capsys.readouterr().err
     assert not any(here.iterdir())
 
 
@@ -118,7 +118,7 @@ def test_a_command_that_makes_no_run_refuses_a_run_folder(
     verb: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([verb, "hydra.run.dir=x"]) == 2
-    assert "makes no run folder" in capsys.readouterr().err
+    assert "creates no run folder" in capsys.readouterr().err
     assert not any(here.iterdir())
 
 
@@ -141,7 +141,7 @@ def test_a_resumed_run_refuses_another_folder_than_its_own(
 
     key = "hydra.run.dir" if words[0] != "-m" else "hydra.sweep.subdir"
     said = capsys.readouterr().err
-    assert f"{key} has no effect beside resume" in said
+    assert f"{key} has no effect with resume" in said
     assert len(said.splitlines()) == 3
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 

@@ -49,7 +49,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             "read_only",
             6,
             "cnnlab: not permitted (Read-only file system)\n  a.txt\n"
-            "  write to a folder of your own: hydra.run.dir=X\n",
+            "  write to a folder that you own: hydra.run.dir=X\n",
         ),
         (
             "no_thread",

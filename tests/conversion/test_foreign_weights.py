@@ -16,7 +16,7 @@ from torch import nn
 from cnnlab import checkpoint
 from cnnlab.cli import main
 from cnnlab.conversion.foreign_weights import NAMES, read
-from cnnlab.conversion.inert_pickle import STAND_INS, Inert, load_tensors
+from cnnlab.conversion.inert_pickle import PLACEHOLDER_CLASSES, Inert, load_tensors
 from cnnlab.errors import CheckpointError
 from cnnlab.inference.network import open_network
 
@@ -152,7 +152,7 @@ def test_stand_ins_are_gone_when_the_file_is_read(tmp_path):
     before = set(torch.serialization.get_safe_globals())
     read(tmp_path / "a.pth")
     assert set(torch.serialization.get_safe_globals()) == before
-    assert {kind for kind, _ in STAND_INS} == {dict, Inert}
+    assert {kind for kind, _ in PLACEHOLDER_CLASSES} == {dict, Inert}
 
 
 def test_code_beside_the_settings_refuses_the_file(tmp_path):

@@ -62,7 +62,7 @@ class Payload:
 def test_code_in_a_batch_is_never_run(tmp_path: Path, protocol: int) -> None:
     marker, path = tmp_path / "was_here", tmp_path / "batch"
     path.write_bytes(pickle.dumps({"data": Payload(marker)}, protocol))
-    with pytest.raises(DataError, match=r"mkdir does not belong there"):
+    with pytest.raises(DataError, match=r"mkdir, which is not allowed"):
         cifar.read_batch(path, b"labels", 10)
     assert not marker.exists()
 

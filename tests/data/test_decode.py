@@ -15,7 +15,7 @@ from PIL import Image
 
 from cnnlab.data import jpeg
 from cnnlab.data.decode import BadImage, decode, read_image, read_jpeg_header, turn
-from cnnlab.data.huffman import ends_where_it_should
+from cnnlab.data.huffman import has_legal_codes
 from tests.data.pictures import smooth_picture
 
 PICTURE = smooth_picture(3, 60, 48)
@@ -558,9 +558,9 @@ def test_random_damage_never_escapes_as_another_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_whole_picture_ends_where_it_should(options: dict[str, int], mode: str) -> None:
     content = encoded(DETAILED.convert(mode), "JPEG", **options)
-    assert ends_where_it_should(content)
-    assert ends_where_it_should(with_end(content, b"more"))
-    assert not ends_where_it_should(content[:-40] + content[-2:])
+    assert has_legal_codes(content)
+    assert has_legal_codes(with_end(content, b"more"))
+    assert not has_legal_codes(content[:-40] + content[-2:])
 
 
 def test_most_small_damage_inside_a_jpeg_is_noticed() -> None:
@@ -586,12 +586,12 @@ def test_a_forged_header_of_codes_ends_in_a_judgement() -> None:
         raw = bytearray(with_end(FINE, b"more"))
         for place in random.integers(start, end, random.integers(1, 9)):
             raw[place] = random.integers(0, 256)
-        assert ends_where_it_should(bytes(raw)) in (True, False, None)
+        assert has_legal_codes(bytes(raw)) in (True, False, None)
 
 
 def test_codes_of_other_kinds_are_not_judged() -> None:
-    assert ends_where_it_should(FINE_PROGRESSIVE) is None
-    assert ends_where_it_should(FINE[:100]) is None
+    assert has_legal_codes(FINE_PROGRESSIVE) is None
+    assert has_legal_codes(FINE[:100]) is None
 
 
 def test_grey_can_be_asked_for() -> None:

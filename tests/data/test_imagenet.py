@@ -149,7 +149,7 @@ def test_images_beside_validation_classes_are_refused(tmp_path: Path) -> None:
     write_flat(tmp_path)
     (tmp_path / "val" / SYNSETS[0]).mkdir()
     image(tmp_path, "00000001").rename(tmp_path / "val" / SYNSETS[0] / "ILSVRC2012_val_1.JPEG")
-    with pytest.raises(DataError, match="class folders and 7 images beside them"):
+    with pytest.raises(DataError, match="class folders and 7 images next to them"):
         load(tmp_path)
 
 

@@ -109,4 +109,4 @@ def test_what_cannot_be_shared_is_refused_under_torchrun(
     monkeypatch.setenv("WORLD_SIZE", "2")
 
     assert cli.main([*words, "seed=1"]) == 2
-    assert "in one process, torchrun started 2" in capsys.readouterr().err
+    assert "in one process, but torchrun started 2" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from cnnlab.evaluation.views import Views
 from cnnlab.inference.members import as_member
 from cnnlab.inference.network import open_network
 from cnnlab.inference.predictor import open_predictor
-from cnnlab.inference.probing import as_seen
+from cnnlab.inference.probing import central_view
 from cnnlab.trainer.assemble import Assembly, assemble
 from tests.test_config import composed
 
@@ -124,7 +124,7 @@ def test_validation_sees_the_central_view_whatever_the_test_sees() -> None:
 def test_pictures_show_the_central_view() -> None:
     parts = assembled(*words_of("resized_crop", "center", "images", None))
     stored = parts.splits.test.read(torch.arange(4))
-    seen = as_seen(parts.preprocessing, parts.network.input_size_pixels)(stored)
+    seen = central_view(parts.preprocessing, parts.network.input_size_pixels)(stored)
     prepared = parts.preprocessing.prepare(stored.permute(0, 3, 1, 2))
     assert torch.equal(seen, parts.member("center").views(prepared)[:, 0])
 

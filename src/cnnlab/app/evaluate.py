@@ -8,13 +8,13 @@ from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference.evaluation import measure
 from cnnlab.inference.members import output_folder
+from cnnlab.inference.report import write
 from cnnlab.inference.result import EvaluationResult, document, show
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
-from cnnlab.reports.evaluation_page import write
+from cnnlab.safe_output import write_out
 
 STALL_SECONDS = 600.0
-"""Of several processes: after so long without a finished batch in any of them the job ends."""
+"""Several processes: the job ends after this long without a finished batch in any of them."""
 
 
 def run(config: EvaluateConfig, launch: Launch) -> int:
@@ -33,11 +33,11 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
         result = measure(config, here, folder)
 
     if here.peers.is_first:
-        tell(result, folder, launch)
+        print_and_save(result, folder, launch)
     return 0
 
 
-def tell(result: EvaluationResult, folder: Path | None, launch: Launch) -> None:
+def print_and_save(result: EvaluationResult, folder: Path | None, launch: Launch) -> None:
     """Print the result, and write its report into `folder`."""
     is_text = result.config.format == "text"
     if is_text:

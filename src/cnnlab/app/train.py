@@ -34,7 +34,7 @@ def train_one(config: TrainConfig, launch: Launch) -> Outcome:
             contextlib.closing(processes.console_of(here.peers, config)) as console,
             session.skip_hint(launch, resumes=config.resume is not None),
         ):
-            stopped = processes.from_first(
+            stopped = processes.run_on_first(
                 here.peers, lambda: resume.run_before_restart(launch.folder)
             )
             if config.resume is None and stopped is not None:

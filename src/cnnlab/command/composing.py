@@ -77,7 +77,7 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
 
 
 def _refuse_without_effect(verb: Verb, config: Any, overrides: list[str]) -> None:
-    """Raise UsageError for a typed setting that has no effect beside the values of others."""
+    """Raise UsageError for a typed setting that has no effect with the values of others."""
     typed = [word.lstrip("+~").partition("=")[0] for word in overrides]
     for need in verb.needs:
         idle = [key for key in typed if need.concerns(key)]
@@ -99,7 +99,7 @@ def settle(composed: DictConfig) -> dict[str, Any]:
 
 
 def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
-    """Resolve `${recipe:ENTRY,OTHERWISE}` by the recipe of the model in use."""
+    """Resolve `${recipe:ENTRY,OTHERWISE}` by the recipe of the selected model."""
     value = OmegaConf.select(_root_, f"model.recipe.{entry}")
     if OmegaConf.is_dict(value):
         value = OmegaConf.to_container(value)
@@ -220,7 +220,7 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
             raise UsageError(
                 f"{key}={override.get_value_string()} cannot be chosen when resuming",
                 f"the run is {run.path}",
-                "change single settings, or start a run of its own",
+                "change single settings, or start a new run",
             )
         _put(config, key, value)
 

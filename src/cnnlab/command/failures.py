@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnlab.errors import Interrupted
 from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED
-from cnnlab.printable import printable_lines, say
+from cnnlab.safe_output import escape_lines, say
 from cnnlab.starting import INTERRUPTED
 
 BUG = 1
@@ -28,7 +28,7 @@ def report(error: BaseException, message: str | None, code: int, log: str | None
     message: None where another process of the job has shown it. With CNNLAB_TRACEBACK set the
     traceback is shown too.
     """
-    trace = printable_lines("".join(traceback.format_exception(error)))
+    trace = escape_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
@@ -37,24 +37,24 @@ def report(error: BaseException, message: str | None, code: int, log: str | None
     if os.environ.get(SHOW_VARIABLE):
         say(trace)
     if message is not None:
-        complain(message)
+        print_error(message)
     return code
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Write one to three lines on stderr; no control character in them reaches the terminal."""
     rank = os.environ.get("RANK", "0")
     speaker = "cnnlab" if rank == "0" else f"cnnlab (process {rank})"
     say(message, speaker)
 
 
-def complain_once(message: str) -> None:
+def print_error_once(message: str) -> None:
     """Write, from the first process alone, a message that every process of a job has found.
 
     The others wait: the launcher ends all of them as soon as one is gone.
     """
     if os.environ.get("RANK", "0") == "0":
-        complain(message)
+        print_error(message)
     else:
         time.sleep(WAIT_SECONDS)
 
@@ -111,7 +111,7 @@ def shortage(error: BaseException, places: str) -> str | None:
         other = f", or use another disk: {places}" if places else ""
         return f"disk full or quota{name}\n  free space{other}"
     if error.errno in NOT_ALLOWED:
-        other = f"\n  write to a folder of your own: {places}" if places else ""
+        other = f"\n  write to a folder that you own: {places}" if places else ""
         return f"not permitted ({os.strerror(error.errno)}){name}{other}"
     return None
 

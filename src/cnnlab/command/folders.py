@@ -32,7 +32,7 @@ def check_words(request: Request) -> None:
         places = verb.places()
         instead = f"; its files go to {places}" if places else ""
         raise UsageError(
-            f"'{request.verb}' makes no run folder", hint=f"leave out {of_runs[0]}{instead}"
+            f"'{request.verb}' creates no run folder", hint=f"leave out {of_runs[0]}{instead}"
         )
 
     if RUN_DIR in typed and request.is_sweep:
@@ -44,8 +44,8 @@ def check_words(request: Request) -> None:
     # a restarted job continues in its folder, which a new time would not name again
     if "RANK" in os.environ and "${now:" in typed.get(RUN_DIR, ""):
         raise UsageError(
-            "hydra.run.dir names a time, and torchrun may start this run again at another one",
-            hint="name a folder of its own: hydra.run.dir=X",
+            "hydra.run.dir contains a time, and a restart by torchrun would get another one",
+            hint="use a fixed folder: hydra.run.dir=X",
         )
 
     of_sweeps = [key for key in (SWEEP_DIR, SWEEP_SUBDIR) if key in typed]
@@ -129,7 +129,7 @@ def _refuse(hydra: DictConfig) -> None:
     if hydra.job.chdir:
         raise UsageError(
             "hydra.job.chdir=true would change what relative paths mean",
-            hint="name the run's folder with hydra.run.dir=X, paths are relative to where you are",
+            hint="name the run folder: hydra.run.dir=X; paths are relative to the current folder",
         )
     if hydra.output_subdir is not None:
         raise UsageError(
@@ -139,12 +139,12 @@ def _refuse(hydra: DictConfig) -> None:
 
 
 def _refuse_beside_resume(request: Request, composed: DictConfig) -> None:
-    """Raise UsageError for a typed folder beside resume: that run has one already."""
+    """Raise UsageError for a typed folder together with resume: that run has one already."""
     resumed = OmegaConf.select(composed, "resume")
     unused = [key for key in request.folders if key != SWEEP_DIR]
     if resumed and unused:
         raise UsageError(
-            f"{unused[0]} has no effect beside resume: a run continues in its own folder",
+            f"{unused[0]} has no effect with resume: a run continues in its own folder",
             f"resume={resumed}",
             f"leave out {unused[0]}, or leave out resume to start a new run there",
         )

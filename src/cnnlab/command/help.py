@@ -56,14 +56,14 @@ def describe(name: str, line: InUse) -> str:
     lines += [f"example: {verb.example}", ""]
     if usual := choices.groups(name):
         lines += [
-            "groups (GROUP=CHOICE; the first is the one in use):",
+            "groups (GROUP=CHOICE; the selected choice comes first):",
             *_groups(usual, line),
             "",
         ]
 
     known = walk(verb.config_class, _names_in_use(line.values))
     keys = [key for key in known if verb.uses(key.name)]
-    lines += ["settings (key, value in use, meaning, what it takes):"]
+    lines += ["settings (key, current value, description, allowed values):"]
     everywhere = EVERYWHERE + (RUN_DIR if verb.makes_runs else "")
     return "\n".join([*lines, *_settings(keys, line.values), "", everywhere])
 

@@ -97,7 +97,7 @@ def _attempt(
 
 
 def _interruption_of(error: BaseException) -> KeyboardInterrupt | None:
-    """Return the interrupt behind an error: libraries wrap a Ctrl-C while they are imported."""
+    """Return the interrupt that caused an error: libraries wrap a Ctrl-C while being imported."""
     if isinstance(error, KeyboardInterrupt):
         return error
     if isinstance(error, CnnlabError | ShownError) or not failures.is_interrupt(error):

@@ -112,7 +112,7 @@ def _refuse_several_processes(verb: str, *, is_sweep: bool) -> None:
         return
     what = "a sweep starts its jobs" if is_sweep else f"'{verb}' works"
     raise UsageError(
-        f"{what} in one process, torchrun started {num_processes}",
+        f"{what} in one process, but torchrun started {num_processes}",
         hint=f"cnnlab {verb} ... without torchrun",
     )
 

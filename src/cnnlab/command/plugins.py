@@ -1,7 +1,7 @@
 """The user's own modules, imported by name: `plugins=[my_models]`.
 
 They register models (`cnnlab.models.register`) and other choices (`Table.register`). Nothing else
-is imported by a name in a config: a checkpoint or run folder from somebody else runs no code.
+is imported by a name in a config: a checkpoint or run folder from another author runs no code.
 """
 
 import importlib

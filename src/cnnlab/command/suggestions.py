@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 def closest(word: str, known: Sequence[str]) -> list[str]:
     """Return up to three names that `word` may mean, the likeliest first; often none.
 
-    Tried in turn, the first that finds something wins: same last part (`epochs`), similar as a
+    Tried in order, the first that finds something wins: same last part (`epochs`), similar as a
     whole (`trainer.epoch`), initials of the last part (`lr`, `bs`, `wd`), similar last part.
     """
     tries: tuple[Callable[[str, Sequence[str]], list[str]], ...] = (

@@ -17,8 +17,8 @@ from cnnlab.console import Console
 from cnnlab.errors import UnwritableError
 from cnnlab.files import atomic
 from cnnlab.percentages import percent
-from cnnlab.printable import csv_cell
 from cnnlab.run_folder import RunFolder
+from cnnlab.safe_output import csv_cell
 
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
 

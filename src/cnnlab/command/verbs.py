@@ -21,7 +21,7 @@ Raises RunError where it fails with a run folder of its own.
 
 @dataclass(frozen=True)
 class Need:
-    """Settings that have an effect only beside certain values of others.
+    """Settings that have an effect only with certain values of others.
 
     keys: settings or whole sections, refused when typed where `is_met(config)` is false.
     otherwise: why they have no effect then. way_out: what would give them one.
@@ -44,7 +44,7 @@ class Verb:
     is_shared: it runs in several processes under torchrun; others refuse that. makes_runs: each
     job writes a run folder, whose path may be chosen. unused: settings or whole sections of its
     config without effect: they come with a group or an experiment, help does not show them, and
-    typed they are refused. needs: settings that have an effect only beside certain values.
+    typed they are refused. needs: settings that have an effect only with certain values of others.
     """
 
     help: str
@@ -161,7 +161,7 @@ VERBS: dict[str, Verb] = {
                 ("model", "class_names"),
                 _takes_weights_of_others,
                 "the source was written by cnnlab and has its own",
-                "it is for weights from elsewhere, which are tensors alone",
+                "it is for weights from elsewhere, which come without settings",
             ),
         ),
     ),

@@ -18,8 +18,8 @@ def check_dataset(dataset: DatasetConfig) -> None:
     border, side = 2 * dataset.pad_pixels, dataset.image_size_pixels
     if border >= side:
         raise UsageError(
-            f"dataset.pad_pixels={dataset.pad_pixels} on both sides leaves nothing of an image of "
-            f"{side} pixels",
+            f"dataset.pad_pixels={dataset.pad_pixels} on both sides leaves no pixels of an image"
+            f" of {side} pixels",
             hint="keep 2 * dataset.pad_pixels below dataset.image_size_pixels",
         )
 

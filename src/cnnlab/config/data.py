@@ -31,7 +31,8 @@ class DatasetConfig:
         "seed of one fixed permutation of the pixels of every image; null: none", at_least=0
     )
     residency: str = setting(
-        "memory that holds the pixels while training", choices=("auto", "device", "host", "mapped")
+        "where the pixels are kept while training: GPU, host memory or mapped files",
+        choices=("auto", "device", "host", "mapped"),
     )
 
 
@@ -46,7 +47,7 @@ class FilesConfig(DatasetConfig):
 class DownloadConfig(FilesConfig):
     """A data set that can be downloaded without an account."""
 
-    download: bool = setting("download missing files from their public home into root")
+    download: bool = setting("download missing files from their public URLs into root")
 
 
 @dataclass(kw_only=True)
@@ -72,7 +73,7 @@ class FolderConfig(EncodedConfig):
     """Your own images: one folder per class."""
 
     num_test: int = setting("images held out for testing if there is no folder test/", at_least=0)
-    mirror_allowed: bool = setting("reflected images keep their class")
+    mirror_allowed: bool = setting("whether mirrored images keep their class")
 
 
 @dataclass(kw_only=True)
@@ -91,9 +92,10 @@ class StoredDatasetConfig:
 
     name: str = setting("checkpoint: the data set named in the checkpoint", choices=("checkpoint",))
     root: str | None = setting("folder with the files")
-    download: bool | None = setting("download missing files from their public home into root")
+    download: bool | None = setting("download missing files from their public URLs into root")
     residency: str | None = setting(
-        "memory that holds the pixels", choices=("auto", "device", "host", "mapped")
+        "where the pixels are kept: GPU, host memory or mapped files",
+        choices=("auto", "device", "host", "mapped"),
     )
     on_bad: str | None = setting("files without a usable image", choices=("fail", "skip"))
 
@@ -203,20 +205,22 @@ class CropConfig(AugmentConfig):
 class CropMirrorConfig(CropConfig):
     """Random crops and horizontal reflection with probability one half."""
 
-    force_mirror: bool = setting("reflect even if that changes classes (digits, signs)")
+    force_mirror: bool = setting("mirror even if that changes the class (digits, signs)")
 
 
 @dataclass(kw_only=True)
 class AffineConfig(AugmentConfig):
     """The planar affine distortions of LeNet-5 (1998): shift, scale, squeeze, horizontal shear."""
 
-    shift_fraction: float = setting("largest shift, as a fraction of the side", at_least=0, below=1)
-    scale_fraction: float = setting("largest relative change of size", at_least=0, below=1)
+    shift_fraction: float = setting("maximum shift, as a fraction of the side", at_least=0, below=1)
+    scale_fraction: float = setting("maximum relative change of size", at_least=0, below=1)
     squeeze_fraction: float = setting(
-        "largest relative widening; the height shrinks as much", at_least=0, below=1
+        "maximum relative stretch of the width; the height shrinks by the same factor",
+        at_least=0,
+        below=1,
     )
     shear: float = setting(
-        "largest horizontal shear, as a fraction of the height", at_least=0, below=1
+        "maximum horizontal shear, as a fraction of the height", at_least=0, below=1
     )
 
 
@@ -225,19 +229,19 @@ class AlexnetAugmentConfig(AugmentConfig):
     """Random crops, reflection and color shifts along the principal components (2012)."""
 
     crop_pixels: int = setting("side of the crop", at_least=1)
-    force_mirror: bool = setting("reflect even if that changes classes (digits, signs)")
+    force_mirror: bool = setting("mirror even if that changes the class (digits, signs)")
     color_scale: str = setting(
         "color shift per component: strength times its standard deviation, or times its eigenvalue",
         choices=("stdev", "eigenvalue", "none"),
     )
     color_strength: float = setting("standard deviation of the random factors", at_least=0)
-    color_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 source does")
+    color_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 code does")
     mean_position: str = setting(
-        "part of the mean image to subtract: its center (2012 source), or the place of the crop",
+        "part of the mean image to subtract: its center (2012 code), or the position of the crop",
         choices=("central", "cropped"),
     )
     images_per_draw: int = setting(
-        "consecutive images with the same crop and reflection; 32 in the 2012 source", at_least=1
+        "consecutive images with the same crop and mirroring; 32 in the 2012 code", at_least=1
     )
 
 
@@ -249,7 +253,7 @@ class ResizedCropConfig(AugmentConfig):
     min_area_fraction: float = setting(
         "smallest area of a crop, as a fraction of the image", above=0, at_most=1
     )
-    force_mirror: bool = setting("reflect even if that changes classes (digits, signs)")
+    force_mirror: bool = setting("mirror even if that changes the class (digits, signs)")
 
 
 AUGMENTS = Table(

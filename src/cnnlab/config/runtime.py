@@ -15,7 +15,7 @@ class RuntimeConfig:
     deterministic: bool = setting("deterministic CUDA algorithms: bit-identical runs, slower")
     channels_last: bool = setting("channels_last memory format")
     compile: bool = setting(
-        "compile network and loss into one graph per batch size, for training", earlier=False
+        "torch.compile network and loss for training, one graph per batch size", earlier=False
     )
     profile: bool = setting("write a profiler trace of 20 training steps into the run folder")
 
@@ -28,5 +28,6 @@ class DistributedConfig:
         "end the job after this long without progress; must exceed the time to save", above=0
     )
     compression: str = setting(
-        "gradient compression; bf16 halves the traffic and rounds", choices=("none", "bf16")
+        "gradient compression; bf16 halves the traffic and rounds the gradients",
+        choices=("none", "bf16"),
     )

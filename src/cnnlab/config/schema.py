@@ -112,6 +112,15 @@ def to_plain(section: Any) -> dict[str, Any]:
     return plain
 
 
+def flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """Return nested plain settings by dotted key: {'trainer.epochs': 20, ...}."""
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        key = join(where, name)
+        found |= flat(value, key) if isinstance(value, dict) else {key: value}
+    return found
+
+
 def join(where: str, name: str) -> str:
     """Return the dotted key of `name` inside `where`."""
     return f"{where}.{name}" if where else name

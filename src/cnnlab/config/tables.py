@@ -47,7 +47,7 @@ Row = TypeVar("Row", bound=Choice)
 class Table(dict[str, Row]):
     """The choices of one config group, by name.
 
-    group: its folder below configs/. base: the dataclass that stands for the group in the settings
+    group: its folder below configs/. base: the dataclass of the group in the settings
     of a command; `parse` looks its table up to find the dataclass that a name selects.
     """
 

@@ -116,7 +116,9 @@ class CosineScheduleConfig(ScheduleConfig):
 class OneCycleScheduleConfig(ScheduleConfig):
     """Linear rise to the learning rate, then linear fall to `final_fraction` of it."""
 
-    peak_fraction: float = setting("fraction of the run spent rising", above=0, below=1)
+    peak_fraction: float = setting(
+        "fraction of the run before the peak learning rate", above=0, below=1
+    )
     start_fraction: float = setting("initial fraction of learning_rate", above=0, at_most=1)
     final_fraction: float = setting("final fraction of learning_rate", at_least=0, at_most=1)
 
@@ -127,7 +129,7 @@ class PlateauScheduleConfig(ScheduleConfig):
 
     factor: float = setting("factor of each drop", above=0, below=1)
     patience_epochs: int = setting("epochs without improvement before a drop", at_least=0)
-    max_drops: int = setting("largest number of drops", at_least=1)
+    max_drops: int = setting("maximum number of drops", at_least=1)
 
 
 SCHEDULES = Table(
@@ -151,10 +153,10 @@ class TrainerConfig:
 
     epochs: int = setting("passes over the training images", at_least=1)
     batch_size: int = setting("images per update", at_least=1)
-    accumulate: int = setting("gradient accumulation: parts per batch, to save memory", at_least=1)
-    clip_gradient_norm: float | None = setting(
-        "largest norm of the gradient; null: no clipping", above=0
+    accumulate: int = setting(
+        "gradient accumulation: micro-batches per batch, to save memory", at_least=1
     )
+    clip_gradient_norm: float | None = setting("maximum gradient norm; null: no clipping", above=0)
     early_stop_epochs: int | None = setting(
         "stop after this many epochs without a better validation error", at_least=1
     )
@@ -162,7 +164,9 @@ class TrainerConfig:
     limit_train_batches: int | None = setting(
         "batches per epoch, for trial runs; null: all", at_least=1
     )
-    overfit_one_batch: bool = setting("train on the first batch only; its error must reach 0")
+    overfit_one_batch: bool = setting(
+        "sanity check: train on the first batch only; its error must reach 0"
+    )
     log_every_steps: int = setting("steps between logged metrics", at_least=1)
 
 

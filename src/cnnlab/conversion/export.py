@@ -24,7 +24,7 @@ from cnnlab.inference.network import StoredNetwork
 from cnnlab.models.alexnet_2014 import to_torchvision
 from cnnlab.numerics import check_finite, probabilities
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 NUM_CHECKED = 16
 TOLERANCE = 1e-4
@@ -82,7 +82,7 @@ def export(stored: StoredNetwork, output: Path) -> str:
         scores = WRITERS[output.suffix](stored, partial, images)
         difference = compare(stored, images, scores)
     return (
-        f"{printable(str(output))}: the same predictions on {len(images)} {described} "
+        f"{escape_control(str(output))}: the same predictions on {len(images)} {described} "
         f"(largest difference {difference:.1e})"
     )
 
@@ -100,7 +100,8 @@ def write_for_torchvision(stored: StoredNetwork, output: Path) -> str:
     content = io.BytesIO()
     torch.save(to_torchvision(dict(stored.network.state_dict())), content)
     atomic.write_bytes(output, content.getvalue())
-    return f"{printable(str(output))}: for torchvision.models.alexnet, load_state_dict(strict=True)"
+    path = escape_control(str(output))
+    return f"{path}: for torchvision.models.alexnet, load_state_dict(strict=True)"
 
 
 def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:
@@ -132,7 +133,7 @@ def compare(stored: StoredNetwork, images: Tensor, scores: Tensor) -> float:
         own = probabilities(stored.network(stored.preprocessing.normalize(images)))
     difference = float((own - probabilities(scores)).abs().max())
     if not difference <= TOLERANCE:
-        raise NumericsError(f"the exported network predicts otherwise (by {difference:.1e})")
+        raise NumericsError(f"the exported network's predictions differ (by {difference:.1e})")
     return difference
 
 
@@ -140,7 +141,7 @@ def _write_onnx(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
-            f"ONNX needs {', '.join(missing)}", hint='pip install "cnnlab[export]" has them'
+            f"ONNX needs {', '.join(missing)}", hint='install them: pip install "cnnlab[export]"'
         )
     import onnx
     import onnxruntime

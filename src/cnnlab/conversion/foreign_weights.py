@@ -21,7 +21,7 @@ from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import foreign
 from cnnlab.models.alexnet_2014 import TORCHVISION_NAMES, from_torchvision
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of pixels in 0..1, as torchvision's weights expect them."""
@@ -47,16 +47,16 @@ _WIDENED = (torch.float16, torch.bfloat16, torch.float64)
 class ForeignWeights:
     """A state dict of torchvision's AlexNet.
 
-    tensors: float32, by torchvision's names. unwrapped: what was removed around them, in words.
+    tensors: float32, by torchvision's names. unwrapped: messages on the wrappers that were removed.
     """
 
     tensors: dict[str, Tensor]
     unwrapped: tuple[str, ...] = ()
 
     @property
-    def said(self) -> str:
+    def unwrapping_note(self) -> str:
         """One line about what was unwrapped, '' where nothing was."""
-        return printable(f"weights: {'; '.join(self.unwrapped)}") if self.unwrapped else ""
+        return escape_control(f"weights: {'; '.join(self.unwrapped)}") if self.unwrapped else ""
 
 
 def is_foreign(path: str | Path) -> bool:
@@ -70,7 +70,7 @@ def read(path: str | Path) -> ForeignWeights:
 
     Raises CheckpointError for a file without them, or with other tensors among them.
     """
-    where = printable(str(path))
+    where = escape_control(str(path))
     is_torch = foreign.format_of(foreign.first_bytes(path)) == "torch"
     found: Any = load_tensors(path) if is_torch else read_safetensors(path)
 
@@ -79,7 +79,7 @@ def read(path: str | Path) -> ForeignWeights:
     state, prefix = _without_prefix(state, where)
     if more := sorted(state.keys() - NAMES):
         raise CheckpointError(
-            f"not torchvision's AlexNet, which has no '{printable(more[0])}'", where
+            f"not torchvision's AlexNet, which has no '{escape_control(more[0])}'", where
         )
     widened = {tensor.dtype for tensor in state.values() if tensor.dtype in _WIDENED}
     converted = [f"{str(dtype).removeprefix('torch.')} converted to float32" for dtype in widened]
@@ -97,13 +97,14 @@ def as_checkpoint(
 ) -> Checkpoint:
     """Return the weights as a checkpoint to evaluate or train from, without a run's record.
 
-    class_names: None gives ImageNet's where there are 1000 classes. sections: of the config, beside
-    its model. Raises UsageError for another model, CheckpointError for weights that do not fit.
+    class_names: None gives ImageNet's where there are 1000 classes. sections: of the config,
+    besides its model. Raises UsageError for another model, CheckpointError for weights that do not
+    fit.
     """
     if not isinstance(model, Alexnet2014Config):
         raise UsageError(
             f"these are the weights of torchvision's AlexNet: model=alexnet_2014, not {model.name}",
-            printable(where),
+            escape_control(where),
         )
 
     named = _our_names(weights.tensors, where)
@@ -121,7 +122,7 @@ def as_checkpoint(
         "class_names": names,
         "model": task,
         "input": described,
-        "converted_from": printable(Path(where).name),
+        "converted_from": escape_control(Path(where).name),
         "metrics": {},
     }
     return Checkpoint(tensors, document)
@@ -155,11 +156,11 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    where = printable(str(path))
+    where = escape_control(str(path))
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = printable(str(error))[:200]
+        reason = escape_control(str(error))[:200]
         raise CheckpointError("the safetensors file is damaged", where, reason) from error
 
 
@@ -172,7 +173,7 @@ def _is_state_dict(value: object) -> bool:
 
 
 Unwrapped = tuple[dict[str, Tensor], list[str]]
-"""A state dict without something around it, and that in words: nothing, or one phrase each."""
+"""A state dict without its wrapper, and a message on each wrapper that was removed."""
 
 
 def _state_dict(found: Any, where: str) -> Unwrapped:
@@ -214,7 +215,7 @@ def _without_prefix(named: dict[str, Tensor], where: str) -> Unwrapped:
     if FIRST in named or not prefixes:
         return named, []
     if len(prefixes) > 1:
-        listed = ", ".join(f"'{printable(prefix)}'" for prefix in prefixes)
+        listed = ", ".join(f"'{escape_control(prefix)}'" for prefix in prefixes)
         raise CheckpointError(
             f"the file holds {len(prefixes)} networks: {listed}", where, "save only one of them"
         )
@@ -248,7 +249,7 @@ def _our_names(state: dict[str, Tensor], where: str) -> dict[str, Tensor]:
     except KeyError as error:
         raise CheckpointError(
             f"these are not the weights of torchvision's AlexNet: {error} is missing",
-            printable(where),
+            escape_control(where),
         ) from error
 
 

@@ -1,6 +1,6 @@
 """Read files of torch.save from elsewhere with `weights_only=True`: tensors, never code.
 
-Training programs save their settings beside the weights. The few classes that such settings use
+Training programs save their settings along with the weights. The few classes that such settings use
 are replaced by one that does nothing: neither are their modules imported nor their functions
 called. A file that asks for anything else is refused.
 """
@@ -13,11 +13,11 @@ import torch
 
 from cnnlab.errors import CheckpointError
 from cnnlab.files import foreign
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 
 class Inert:
-    """Placeholder for an object beside the weights; ignores its arguments and state."""
+    """Placeholder for an object that is not a weight; ignores its arguments and state."""
 
     def __init__(self, *_: object) -> None:
         """Ignore the arguments."""
@@ -26,7 +26,7 @@ class Inert:
         """Ignore the state."""
 
 
-STAND_INS: list[Any] = [
+PLACEHOLDER_CLASSES: list[Any] = [
     (Inert, "argparse.Namespace"),
     (Inert, "pathlib.PosixPath"),
     (Inert, "pathlib.WindowsPath"),
@@ -39,8 +39,8 @@ STAND_INS: list[Any] = [
     (dict, "lightning_fabric.utilities.data.AttributeDict"),
     (dict, "pytorch_lightning.utilities.parsing.AttributeDict"),
 ]
-"""Classes in the settings beside the weights: argparse (torchvision's references), paths, numpy
-scalars, Lightning's hyperparameters."""
+"""Classes in the settings that are saved with the weights: argparse (torchvision's references),
+paths, numpy scalars, Lightning's hyperparameters."""
 
 
 def load_tensors(path: str | Path) -> Any:
@@ -48,14 +48,17 @@ def load_tensors(path: str | Path) -> Any:
 
     Raises CheckpointError for a file that is missing, compressed, damaged, or needs other classes.
     """
-    where = printable(str(path))
-    if foreign.holds_more_than_it_is(path):
+    where = escape_control(str(path))
+    if foreign.is_larger_unpacked(path):
         raise CheckpointError(
             "the file is compressed, unlike torch's own files, and is not unpacked", where
         )
 
     try:
-        with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(STAND_INS):
+        with (
+            warnings.catch_warnings(action="ignore"),
+            torch.serialization.safe_globals(PLACEHOLDER_CLASSES),
+        ):
             return torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise CheckpointError(f"the weights cannot be read: {error.strerror}", where) from error
@@ -63,5 +66,5 @@ def load_tensors(path: str | Path) -> Any:
         raise CheckpointError(
             "not a file of plain tensors that torch.load(weights_only=True) accepts",
             where,
-            foreign.asks_for(foreign.first_bytes(path)),
+            foreign.pickle_warning(foreign.first_bytes(path)),
         ) from error

@@ -1,1 +1,1 @@
-"""What makes a CPU faster: fused layers and a pool of large buffers."""
+"""Faster training on a CPU: fused layers and a pool of large buffers."""

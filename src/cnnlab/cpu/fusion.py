@@ -31,7 +31,7 @@ class FusedGroup(NamedTuple):
 def fused_groups(
     modules: dict[str, nn.Module], convolutions: Collection[type] = (nn.Conv2d,)
 ) -> tuple[FusedGroup, ...]:
-    """Split the layers into groups, in order; a layer that nothing is gained for is one of its own.
+    """Split the layers into groups, in order; a layer that gains nothing is a group by itself.
 
     convolutions: the types that compute what nn.Conv2d does, at least for stride, dilation and
     groups of 1 without padding. Their subclasses do not count.

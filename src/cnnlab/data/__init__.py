@@ -1,6 +1,6 @@
-"""Image sets: sources (a file a format) -> Store -> stream -> augment.
+"""Image sets: sources (one file per format) -> Store -> stream -> augment.
 
-Everything in front of the Store is slow, careful and runs once; everything behind it is batched.
+Everything in front of the Store is slow, careful and runs once; everything after it is batched.
 """
 
 from pathlib import Path

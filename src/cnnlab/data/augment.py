@@ -88,7 +88,7 @@ UNCHANGED = Chain()
 class Crop:
     """A random window of `size` pixels (None: the image's side) out of the image and its padding.
 
-    images_per_draw: so many consecutive images share a window. mirrors: also reflect half of the
+    images_per_draw: this many consecutive images share a window. mirrors: also reflect half of the
     windows, in the same copy. mean: [C,S,S] or None. Normalization subtracts the center of a mean
     image; with `mean`, the mean's difference between window and center is subtracted here, so that
     the total is the mean under the window.
@@ -181,8 +181,8 @@ def build_augment(
     forced = getattr(config, "force_mirror", True)
     if not (mirror_allowed or forced):
         raise UsageError(
-            f"augment={config.name} mirrors images, and a reflected digit or sign is another one",
-            hint="augment=crop or affine, or augment.force_mirror=true if you mean it",
+            f"augment={config.name} mirrors images, which changes the class of digits and signs",
+            hint="augment=crop or affine, or augment.force_mirror=true to mirror anyway",
         )
     augmentation: Augmentation = AUGMENTS[config.name].load()(config, statistics)
     return augmentation

@@ -161,7 +161,7 @@ class _ArraysOnly(pickle.Unpickler):
             return np.ndarray
         if (module, name) == ("numpy", "dtype"):
             return np.dtype
-        raise pickle.UnpicklingError(f"the name {module}.{name} does not belong there")
+        raise pickle.UnpicklingError(f"it pickles {module}.{name}, which is not allowed")
 
 
 def _empty_array(kind: Any, shape: Any, code: Any) -> np.ndarray:

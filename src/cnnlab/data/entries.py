@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnnlab.data.decode import SHORTAGES
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 IMAGE_EXTENSIONS = {
     ".jpg",
@@ -36,7 +36,7 @@ class Reason(Enum):
     IN_HIDDEN = ("in a hidden folder", "in hidden folders")
     EXTENSION = ("file without an image extension", "files without an image extension")
     LOOSE = ("image outside the class folders", "images outside the class folders")
-    BESIDE = ("unrelated folder", "unrelated folders")
+    UNRELATED = ("unrelated folder", "unrelated folders")
     EMPTY = ("empty folder", "empty folders")
     LOOP = ("link to a parent folder", "links to parent folders")
     SEEN = ("link to a folder already listed", "links to folders already listed")
@@ -74,7 +74,7 @@ class LeftOut:
         for reason in Reason:
             if number := self.counts[reason]:
                 words, more = reason.value[number > 1], ", ..." if number > 1 else ""
-                parts.append(f"{number:,} {words} ({printable(self.first[reason])}{more})")
+                parts.append(f"{number:,} {words} ({escape_control(self.first[reason])}{more})")
         return f"left out: {', '.join(parts)}" if parts else ""
 
     def after(self, where: str) -> str:
@@ -101,7 +101,7 @@ class Contents:
         return sorted(self.folders + self.links)
 
 
-def look_into(folder: str | Path, shown: str = "") -> Contents:
+def read_folder(folder: str | Path, shown: str = "") -> Contents:
     """Sort the entries of one folder into folders, images, and entries left out.
 
     shown: the folder's name in `left_out`. A file with the extension of an image counts as one;
@@ -128,12 +128,12 @@ def look_into(folder: str | Path, shown: str = "") -> Contents:
     return Contents(len(entries), folders, links, images, LeftOut(left_out))
 
 
-def holds_images(folder: Path) -> bool:
+def contains_images(folder: Path) -> bool:
     """Return whether a folder or one below it holds an image; links are not followed."""
     waiting = [str(folder)]
     while waiting:
         here = waiting.pop()
-        contents = look_into(here)
+        contents = read_folder(here)
         if contents.images:
             return True
         waiting += [os.path.join(here, name) for name in contents.folders]
@@ -189,7 +189,7 @@ class Walk:
             if real is None or not self._enter(part, here, real):
                 continue
 
-            contents = look_into(os.path.join(self._root, here), here)
+            contents = read_folder(os.path.join(self._root, here), here)
             self.left_out += contents.left_out
             if contents.num_entries == 0 and here != part:
                 self._leave_out(Reason.EMPTY, here)
@@ -224,8 +224,9 @@ class Walk:
             return True
         if earlier_part != part:
             raise DataError(
-                f"one folder belongs to two classes: {printable(earlier)}, {printable(here)}",
-                printable(real),
+                "one folder belongs to two classes: "
+                f"{escape_control(earlier)}, {escape_control(here)}",
+                escape_control(real),
                 "its images would have two labels; remove one of the links",
             )
         self._leave_out(Reason.SEEN, here)
@@ -247,7 +248,7 @@ def _not_opened(folder: str | Path, error: OSError) -> DataError:
     too_long = error.errno == errno.ENAMETOOLONG
     return DataError(
         f"cannot open the folder: {error.strerror}",
-        printable(os.path.abspath(folder)),
+        escape_control(os.path.abspath(folder)),
         "use a shorter path" if too_long else "make it readable, or move it out of the set",
     )
 

@@ -20,7 +20,7 @@ from cnnlab.data.listing import Listing
 from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError, UsageError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def existing_root(root: str | None, name: str, layout: str) -> Path:
     if root is None:
         raise DataError(f"the files of {name} were not found", "dataset.root is not set", layout)
     if not Path(root).is_dir():
-        where = printable(str(Path(root).absolute()))
+        where = escape_control(str(Path(root).absolute()))
         raise DataError("dataset.root is not a folder", where, layout)
     return Path(root)
 

@@ -7,11 +7,11 @@ from cnnlab.config import DatasetConfig
 from cnnlab.config.data import FolderConfig
 from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.layout import Layout, read_layout
-from cnnlab.data.listing import Listing, list_class_folders, one_note
+from cnnlab.data.listing import Listing, join_notes, list_class_folders
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import UsageError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS/picture.jpg"
 
@@ -35,9 +35,9 @@ def load(config: DatasetConfig) -> Splits:
         f"dataset.num_validation={config.num_validation} is not used: there is a validation folder"
     )
     note = unused if config.num_validation else ""
-    validation = _own(config, "validation", layout, train.class_names, note)
+    validation = _own_split(config, "validation", layout, train.class_names, note)
 
-    test = _own(config, "test", layout, train.class_names)
+    test = _own_split(config, "test", layout, train.class_names)
     if test is None:
         train, test = _hold_out_test(train, config)
     return Splits(train, validation, test)
@@ -48,12 +48,12 @@ def _check_num_test(config: FolderConfig, layout: Layout) -> None:
     if config.num_test and (folder := layout.splits.get("test")) is not None:
         raise UsageError(
             f"dataset.num_test={config.num_test} holds out test images, but there is a test folder",
-            printable(str(folder.absolute())),
+            escape_control(str(folder.absolute())),
             "dataset.num_test=0 tests on that folder; or move it out of dataset.root",
         )
 
 
-def _own(
+def _own_split(
     config: FolderConfig, split: str, layout: Layout, classes: tuple[str, ...], note: str = ""
 ) -> Store | None:
     """Return the split that has a folder of its own, labeled as training is; else None."""
@@ -63,7 +63,7 @@ def _own(
 
 
 def _store(config: FolderConfig, split: str, listing: Listing, note: str) -> FileStore:
-    note = one_note(listing.note(), note)
+    note = join_notes(listing.note(), note)
     return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed, note)
 
 
@@ -71,7 +71,7 @@ def _hold_out_test(train: Store, config: FolderConfig) -> tuple[Store, Store]:
     if config.num_test == 0:
         raise UsageError(
             "there are no test images",
-            printable(str(Path(config.root or "").absolute())),
+            escape_control(str(Path(config.root or "").absolute())),
             "make a folder test/ beside train/, or hold some out: dataset.num_test=200",
         )
     train, test = hold_out(train, config.num_test, _TEST_SEED, ("train", "test"))

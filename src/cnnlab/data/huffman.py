@@ -42,7 +42,7 @@ class _Scan:
         return -(-width // across) * -(-height // down)
 
 
-def ends_where_it_should(content: bytes) -> bool | None:
+def has_legal_codes(content: bytes) -> bool | None:
     """Return whether a picture's codes are all legal and its last byte is padded with ones.
 
     Extra bytes after the picture do not matter, unless they are more of a picture's codes.

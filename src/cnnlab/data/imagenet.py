@@ -19,13 +19,13 @@ import torch
 
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DATASETS, EncodedConfig
-from cnnlab.data.entries import look_into
+from cnnlab.data.entries import read_folder
 from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
-from cnnlab.data.listing import Listing, list_class_folders, list_flat, some
+from cnnlab.data.listing import Listing, first_names, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 LAYOUT = "expected train/n01440764/*.JPEG and val/, with class folders or flat with a label list"
 
@@ -72,7 +72,7 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
     root = existing_root(config.root, edition.name, LAYOUT)
     for folder in ("train", edition.test_folder):
         if not (root / folder).is_dir():
-            where = printable(str((root / folder).absolute()))
+            where = escape_control(str((root / folder).absolute()))
             raise DataError(f"the images of {edition.name} were not found", where, LAYOUT)
 
     train = list_class_folders(root / "train")
@@ -100,14 +100,14 @@ def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None
     if synsets and not set(classes) <= set(synsets.values()):
         raise DataError(
             f"the folders have classes that {edition.name} does not have",
-            printable(str(root.absolute())),
+            escape_control(str(root.absolute())),
             "2012 and 2010 are different sets: dataset=imagenet or dataset=imagenet_2010",
         )
 
 
 def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Listing:
     folder = root / edition.test_folder
-    contents = look_into(folder)
+    contents = read_folder(folder)
     if not contents.all_folders:
         names, left_out = list_flat(folder)
         labels = _labels_of_flat(root, edition, classes, names)
@@ -115,8 +115,9 @@ def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Lis
 
     if contents.images:
         raise DataError(
-            f"class folders and {len(contents.images)} images beside them: {some(contents.images)}",
-            printable(str(folder.absolute())),
+            f"class folders and {len(contents.images)} images next to them:"
+            f" {first_names(contents.images)}",
+            escape_control(str(folder.absolute())),
             "sort all images into class folders, or put all of them into this one",
         )
     return list_class_folders(folder, classes, all_present=False)
@@ -133,7 +134,7 @@ def _labels_of_flat(
     else:
         raise DataError(
             f"{edition.test_folder}/ has no class folders, and no list labels its files",
-            printable(str(root.absolute())),
+            escape_control(str(root.absolute())),
             f"put {edition.truth_file} with the devkit's data/meta.mat, or LOC_val_solution.csv,"
             " into dataset.root",
         )
@@ -143,8 +144,8 @@ def _labels_of_flat(
     if unknown := [n for n, s in zip(names, synsets, strict=True) if s not in label_of]:
         raise DataError(
             f"{len(unknown)} of {len(names)} files have a label that training does not have:"
-            f" {some(unknown)}",
-            printable(str(path)),
+            f" {first_names(unknown)}",
+            escape_control(str(path)),
             "train/ lacks their classes, or the list is of another set",
         )
     return [label_of[synset] for synset in synsets]
@@ -158,7 +159,7 @@ def _from_solution_csv(path: Path) -> dict[str, str]:
     except (IndexError, csv.Error) as error:
         raise DataError(
             "a line without an image and its class",
-            printable(str(path)),
+            escape_control(str(path)),
             "expected lines such as ILSVRC2012_val_00000001,n01751748",
         ) from error
 
@@ -168,7 +169,7 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
     if not synsets:
         raise DataError(
             "the ground truth has class numbers, and no devkit translates them",
-            printable(str(path)),
+            escape_control(str(path)),
             "unpack the devkit into dataset.root, so that data/meta.mat is there",
         )
 
@@ -177,7 +178,7 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
     except ValueError as error:
         raise DataError(
             "a line that is not a whole number",
-            printable(str(path)),
+            escape_control(str(path)),
             "unpack the devkit again",
         ) from error
     return {
@@ -243,8 +244,9 @@ def read_synsets(path: Path, id_field: str) -> dict[int, str]:
 
     except Exception as error:  # scipy raises nearly anything on damaged files
         raise DataError(
-            f"cannot read {id_field} and WNID of the devkit's synsets ({printable(str(error))})",
-            printable(str(path)),
+            f"cannot read {id_field} and WNID of the devkit's synsets "
+            f"({escape_control(str(error))})",
+            escape_control(str(path)),
             "unpack the devkit of the same year again",
         ) from error
 

@@ -14,7 +14,7 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 
 _CHUNK_BYTES = 8 << 20
-"""Of float pixels: so much is still in the processor's cache when the next operation reads it."""
+"""Of float pixels: still in the processor's cache when the next operation reads them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ from cnnlab.config import DatasetConfig
 from cnnlab.errors import CnnlabError
 
 
-def look(config: DatasetConfig) -> dict[str, Any]:
+def inspect(config: DatasetConfig) -> dict[str, Any]:
     """Return plain facts about a set as it is now; a missing set raises nothing.
 
     Present: num_train, num_validation, num_test, image_shape, class_names and the digest of each

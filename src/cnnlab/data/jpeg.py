@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cnnlab.data.huffman import ends_where_it_should
+from cnnlab.data.huffman import has_legal_codes
 
 _LEFT_OVER = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 _WHO_COMPLAINS = re.compile(r"^(Corrupt JPEG data: |Warning: |\w+\(\): )")
@@ -103,7 +103,7 @@ def _is_readable(content: bytes, colorspace: str) -> bool:
 
 
 def _refuse_illegal_codes(content: bytes) -> None:
-    if ends_where_it_should(content) is False:
+    if has_legal_codes(content) is False:
         raise ValueError("its Huffman codes are illegal or end too early")
 
 
@@ -147,7 +147,7 @@ def _follow_the_picture(content: bytes, num_bytes: int) -> bool:
 
     Where the codes are not followed (progressive), only bytes that are all alike count as padding.
     """
-    whole = ends_where_it_should(content)
+    whole = has_legal_codes(content)
     if whole is not None:
         return whole
     end = content.find(_END, content.find(_FIRST_SCAN))

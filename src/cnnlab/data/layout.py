@@ -4,10 +4,10 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnlab.data.entries import Contents, LeftOut, Reason, holds_images, look_into
-from cnnlab.data.listing import some
+from cnnlab.data.entries import Contents, LeftOut, Reason, contains_images, read_folder
+from cnnlab.data.listing import first_names
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -23,7 +23,7 @@ _SPLIT_OF = {name: split for split, names in SPLIT_NAMES.items() for name in nam
 class Layout:
     """How a root is read. splits: split -> its folder; empty where the root has the classes.
 
-    left_out: entries beside the splits. note: what the user may have meant otherwise.
+    left_out: entries that belong to no split. note: what the user may have meant instead.
     """
 
     splits: dict[str, Path] = field(default_factory=dict)
@@ -34,44 +34,44 @@ class Layout:
 def read_layout(root: Path) -> Layout:
     """Tell splits from classes by the content of the folders, then by their names.
 
-    A split has class folders. A folder of images beside other class folders is a class, whatever
+    A split has class folders. A folder of images next to other class folders is a class, whatever
     its name: `train` is a class of CIFAR-100. Raises DataError for a folder that is neither and
     for one that could be both.
     """
-    top = look_into(root)
-    named = {name: look_into(root / name) for name in top.all_folders if split_of(name)}
+    top = read_folder(root)
+    named = {name: read_folder(root / name) for name in top.all_folders if split_of(name)}
     others = [name for name in top.all_folders if name not in named]
     if not named:
         return Layout(note=_look_deeper(root, others))
 
-    others_with_images = [name for name in others if holds_images(root / name)]
+    others_with_images = [name for name in others if contains_images(root / name)]
     if others_with_images:
         if all(contents.images and not contents.all_folders for contents in named.values()):
-            return Layout(note=f"read as classes, not as splits: {some(list(named))}")
+            return Layout(note=f"read as classes, not as splits: {first_names(list(named))}")
         if not _share_classes(named):
             raise _ambiguous(root, list(named), others_with_images)
 
     splits = _as_splits(root, named)
-    beside, loose = LeftOut.each(Reason.BESIDE, others), LeftOut.each(Reason.LOOSE, top.images)
+    beside, loose = LeftOut.each(Reason.UNRELATED, others), LeftOut.each(Reason.LOOSE, top.images)
     return Layout(splits, top.left_out + beside + loose, _one_for_two(splits))
 
 
 def _look_deeper(root: Path, folders: list[str]) -> str:
     """Return a note where dataset.root may be one folder too high, or nothing.
 
-    Only the first folder is looked into. Raises DataError where the splits are inside it.
+    Only the first folder is read. Raises DataError where the splits are inside it.
     """
     if not folders:
         return ""
 
-    inner, is_only = look_into(root / folders[0]), len(folders) == 1
+    inner, is_only = read_folder(root / folders[0]), len(folders) == 1
     splits = [name for name in inner.all_folders if split_of(name)]
     if {split_of(name) for name in splits} > {"train"}:
         deeper = f"dataset.root={root / folders[0]}"
         raise DataError(
             f"the split folders {_folders(splits)} are inside {_folders(folders[:1])}",
-            printable(str(root.absolute())),
-            printable(deeper) if is_only else "expected them around the classes: train/CLASS/",
+            escape_control(str(root.absolute())),
+            escape_control(deeper) if is_only else "expected them around the classes: train/CLASS/",
         )
     in_folders = is_only and inner.all_folders and not inner.images
     return f"one class, {_folders(folders)}, with its images in folders" if in_folders else ""
@@ -94,15 +94,16 @@ def split_of(name: str) -> str | None:
 
 def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
     """Return split -> folder. Raises DataError for folders that cannot be splits."""
-    where = printable(str(root.absolute()))
+    where = escape_control(str(root.absolute()))
     if flat := [
         name for name, contents in named.items() if contents.images and not contents.all_folders
     ]:
         raise DataError(
             f"images, but no class folders, in {_folders(flat)}",
             where,
-            f"if it is a split, sort the images into {printable(flat[0])}/CLASS/; if it is a class,"
-            " move all classes into a folder train/; else move it out of dataset.root",
+            f"if it is a split, sort the images into {escape_control(flat[0])}/CLASS/; "
+            "if it is a class, move all classes into a folder train/; "
+            "else move it out of dataset.root",
         )
 
     by_split: dict[str, list[str]] = {}
@@ -127,7 +128,7 @@ def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
 def _share_classes(named: dict[str, Contents]) -> bool:
     """Return whether training and another split have class folders of the same names, no images.
 
-    Then they are splits, whatever else is beside them.
+    Then they are splits, whatever else is next to them.
     """
     if any(contents.images for contents in named.values()):
         return False
@@ -139,7 +140,7 @@ def _share_classes(named: dict[str, Contents]) -> bool:
 def _ambiguous(root: Path, named: list[str], others: list[str]) -> DataError:
     return DataError(
         f"{_folders(named)} could be a split or a class: images are also in {_folders(others)}",
-        printable(str(root.absolute())),
+        escape_control(str(root.absolute())),
         f"if splits: move {_folders(others)} out of dataset.root (into train/ if it is a class);"
         " if classes: move all folders into a folder train/",
     )
@@ -147,4 +148,4 @@ def _ambiguous(root: Path, named: list[str], others: list[str]) -> DataError:
 
 def _folders(names: list[str]) -> str:
     """Return 'a/, b/'."""
-    return some([f"{name}/" for name in names])
+    return first_names([f"{name}/" for name in names])

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from cnnlab.config.checks import is_unicode
-from cnnlab.data.entries import Contents, LeftOut, Reason, Walk, look_into
+from cnnlab.data.entries import Contents, LeftOut, Reason, Walk, read_folder
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _SHOWN = 5
 
@@ -44,8 +44,8 @@ class Listing:
     def note(self) -> str:
         """Return what the user should know: what was left out, which classes have no images."""
         missing = self.missing()
-        lacks = f"no images of {len(missing)} of the training classes: {some(missing)}"
-        return one_note(str(self.left_out), lacks if missing else "")
+        lacks = f"no images of {len(missing)} of the training classes: {first_names(missing)}"
+        return join_notes(str(self.left_out), lacks if missing else "")
 
     def digest(self) -> str:
         """Return the SHA-256 over class names and each file's name, label and size."""
@@ -73,15 +73,15 @@ def list_class_folders(
     are here. Raises DataError for a class that training does not have, and for a class without
     images; a class that is absent here is an error only with all_present.
     """
-    contents = look_into(folder)
+    contents = read_folder(folder)
     found = _class_folders(folder, contents)
     names = found if class_names is None else tuple(class_names)
 
     known, present = set(names), set(found)
     if unknown := [name for name in found if name not in known]:
         raise DataError(
-            f"{len(unknown)} classes that the training images do not have: {some(unknown)}",
-            printable(str(folder.absolute())),
+            f"{len(unknown)} classes that the training images do not have: {first_names(unknown)}",
+            escape_control(str(folder.absolute())),
             "name the class folders like those of training, or remove them",
         )
 
@@ -99,8 +99,8 @@ def list_class_folders(
     left_out = contents.left_out + LeftOut.each(Reason.LOOSE, contents.images) + walk.left_out
     if empty:
         raise DataError(
-            f"{len(empty)} classes without images: {some(empty)}",
-            left_out.after(printable(str(folder.absolute()))),
+            f"{len(empty)} classes without images: {first_names(empty)}",
+            left_out.after(escape_control(str(folder.absolute()))),
             "every class needs at least one image; remove the folder if the class is not wanted",
         )
     return Listing(folder, paths, torch.tensor(labels), names, left_out=left_out)
@@ -108,8 +108,8 @@ def list_class_folders(
 
 def list_flat(folder: Path) -> tuple[list[str], LeftOut]:
     """Return the names of the images in one folder, sorted, and the other entries."""
-    contents = look_into(folder)
-    return contents.images, contents.left_out + LeftOut.each(Reason.BESIDE, contents.all_folders)
+    contents = read_folder(folder)
+    return contents.images, contents.left_out + LeftOut.each(Reason.UNRELATED, contents.all_folders)
 
 
 def _class_folders(folder: Path, contents: Contents) -> tuple[str, ...]:
@@ -118,9 +118,9 @@ def _class_folders(folder: Path, contents: Contents) -> tuple[str, ...]:
     Raises DataError for none, for a name that is not UTF-8, and for a broken link, which may be a
     whole class.
     """
-    where = printable(str(folder.absolute()))
+    where = escape_control(str(folder.absolute()))
     if Reason.DANGLING in contents.left_out.first:
-        link = printable(contents.left_out.first[Reason.DANGLING])
+        link = escape_control(contents.left_out.first[Reason.DANGLING])
         raise DataError(f"a broken link among the classes: {link}", where, "repair or remove it")
 
     names = contents.all_folders
@@ -130,19 +130,19 @@ def _class_folders(folder: Path, contents: Contents) -> tuple[str, ...]:
         )
     if foreign := [name for name in names if not is_unicode(name)]:
         raise DataError(
-            f"{len(foreign)} class folders whose names are not UTF-8: {some(foreign)}",
+            f"{len(foreign)} class folders whose names are not UTF-8: {first_names(foreign)}",
             where,
             "rename them; convmv does it for a whole tree",
         )
     return tuple(names)
 
 
-def one_note(*parts: str) -> str:
+def join_notes(*parts: str) -> str:
     """Join the parts of a split's note, without the empty ones."""
     return "; ".join(part for part in parts if part)
 
 
-def some(names: Sequence[str]) -> str:
+def first_names(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
+    shown = ", ".join(escape_control(name) for name in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -9,17 +9,17 @@ from torch import Tensor
 from cnnlab.data.store import StoredStatistics
 
 _BLOCK_ROWS = 256
-"""255 * 255 * 256 is below 2^24: a float32 sum of so many products of levels is exact."""
+"""255 * 255 * 256 is below 2^24: a float32 sum of 256 products of levels is exact."""
 
 _PIXELS_PER_ROW = 4
-"""So many neighboring pixels form a row, and the products within a pixel are picked out: a matrix
+"""Neighboring pixels that form a row; the products within a pixel are picked out: a matrix
 product of three columns takes twice as long as one of twelve."""
 
 _PIXELS_AT_ONCE = 65_536
 """Few enough for their float32 copy to stay in the cache."""
 
 _IMAGES_AT_ONCE = 257
-"""255 * 257 is below 2^16: a 16-bit sum of so many levels is exact, and four times as fast."""
+"""255 * 257 is below 2^16: a 16-bit sum of 257 levels is exact, and four times as fast."""
 
 
 @dataclass(eq=False)

@@ -5,7 +5,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from cnnlab.data.listing import one_note
+from cnnlab.data.listing import join_notes
 from cnnlab.data.store import DerivedStore, Splits, Store
 from cnnlab.runtime import make_generator
 
@@ -20,19 +20,19 @@ class PermutedStore(DerivedStore):
     def __init__(self, parent: Store, seed: int) -> None:
         super().__init__(parent)
         self.mirror_allowed, self.statistics = False, None
-        self.note = one_note(parent.note, "pixels permuted")
+        self.note = join_notes(parent.note, "pixels permuted")
         height, width, _ = parent.image_shape
         generator = make_generator(seed, "permutation")
         self._order = torch.randperm(height * width, generator=generator)
         self._seed = seed
 
-    def _over(self, parent: Store) -> "PermutedStore":
+    def _with_parent(self, parent: Store) -> "PermutedStore":
         return PermutedStore(parent, self._seed)
 
-    def _changed(self, images: Tensor) -> Tensor:
+    def _transform(self, images: Tensor) -> Tensor:
         return images.flatten(1, 2).index_select(1, self._order).view_as(images)
 
-    def _mixed(self, digest: str) -> str:
+    def _derived_digest(self, digest: str) -> str:
         state = hashlib.sha256(digest.encode())
         state.update(self._order.numpy().tobytes())
         return state.hexdigest()

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
-from cnnlab.threads import Beside
+from cnnlab.threads import BackgroundThread
 
 Item = TypeVar("Item")
 
@@ -39,7 +39,7 @@ def prefetch(items: Iterator[Item], depth: int) -> Iterator[Item]:
         except BaseException as error:  # raised again in the consumer, whatever it is
             put(False, error)
 
-    thread = Beside(make, "prefetch", stop=closed.set)
+    thread = BackgroundThread(make, "prefetch", stop=closed.set)
     try:
         while True:
             is_item, value = _take(made, thread)
@@ -53,7 +53,7 @@ def prefetch(items: Iterator[Item], depth: int) -> Iterator[Item]:
         thread.end()
 
 
-def _take(made: "queue.Queue[tuple[bool, Any]]", thread: Beside) -> tuple[bool, Any]:
+def _take(made: "queue.Queue[tuple[bool, Any]]", thread: BackgroundThread) -> tuple[bool, Any]:
     while True:
         try:
             return made.get(timeout=_POLL_SECONDS)

@@ -9,7 +9,7 @@ from cnnlab.data import manifest
 from cnnlab.errors import CnnlabError
 
 
-def survives(dataset: dict[str, Any]) -> bool | None:
+def is_mirror_allowed(dataset: dict[str, Any]) -> bool | None:
     """Return whether a reflected image keeps its class; None where that is unknown.
 
     dataset: the plain section of a config. A Store's manifest comes first, if it is here.

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from cnnlab.data.listing import some
+from cnnlab.data.listing import first_names
 from cnnlab.data.store import Store, SubsetStore
 from cnnlab.errors import UsageError
 from cnnlab.runtime import make_generator
@@ -41,7 +41,7 @@ def _check_left(train: Store, num_held: int, part: str, unit: str, labels: Tenso
     if num_held <= most:
         return
     single = [train.class_names[label] for label in (counts == 1).nonzero()[:, 0].tolist()]
-    shown = f"; only one in {some(single)}" if single else ""
+    shown = f"; only one in {first_names(single)}" if single else ""
     raise UsageError(
         f"{num_held} {unit} cannot be held out for {part}: every class keeps one for training",
         f"{train.name} has {len(labels)} {unit} in {len(train.class_names)} classes{shown}",

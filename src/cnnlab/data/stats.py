@@ -12,7 +12,7 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 
 MAX_DECODED = 50_000
-"""Where files must be decoded, statistics are of a sample of so many, drawn with a fixed seed."""
+"""Where files must be decoded, statistics are of a sample of this many, drawn with a fixed seed."""
 
 _MEAN_1998, _STD_1998 = 20.0, 200.0
 
@@ -36,7 +36,7 @@ def preprocessing_for(store: Store, config: DatasetConfig, channels: int) -> Pre
     size, padding = config.image_size_pixels, config.pad_pixels
     if size <= 2 * padding:
         raise UsageError(
-            f"dataset.pad_pixels={padding} leaves nothing of dataset.image_size_pixels={size}"
+            f"dataset.pad_pixels={padding} leaves no pixels of dataset.image_size_pixels={size}"
         )
 
     plain = Preprocessing(channels, size, padding, torch.zeros(channels), torch.ones(channels))

@@ -142,8 +142,8 @@ class ArrayStore(Store):
 class DerivedStore(Store):
     """A view of another Store, with everything that the parent offers.
 
-    Subclasses say which of the parent's images they show (`_chosen`) and what they do to the pixels
-    (`_changed`); everything else is delegated, so no caller asks for the type of a Store.
+    Subclasses define which of the parent's images they show (`_parent_indices`) and what they do to
+    the pixels (`_transform`); all else is delegated, so no caller asks for the type of a Store.
     """
 
     def __init__(self, parent: Store) -> None:
@@ -156,40 +156,40 @@ class DerivedStore(Store):
         self._parent = parent
 
     @abstractmethod
-    def _over(self, parent: Store) -> "DerivedStore":
+    def _with_parent(self, parent: Store) -> "DerivedStore":
         """Return the same view of another parent."""
 
     @abstractmethod
-    def _mixed(self, digest: str) -> str:
+    def _derived_digest(self, digest: str) -> str:
         """Return the digest of this view, given the parent's."""
 
-    def _chosen(self, indices: Tensor) -> Tensor:
+    def _parent_indices(self, indices: Tensor) -> Tensor:
         """Return the parent's indices for indices of this Store."""
         return indices
 
-    def _changed(self, images: Tensor) -> Tensor:
+    def _transform(self, images: Tensor) -> Tensor:
         """Return the pixels of this view for the parent's, uint8 [n,H,W,C]."""
         return images
 
     def read(self, indices: Tensor) -> Tensor:
-        return self._changed(self._parent.read(self._chosen(indices)))
+        return self._transform(self._parent.read(self._parent_indices(indices)))
 
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
-        images, bad = self._parent.read_good(self._chosen(indices), out)
-        changed = self._changed(images)
+        images, bad = self._parent.read_good(self._parent_indices(indices), out)
+        changed = self._transform(images)
         return changed if out is None or changed is out else out.copy_(changed), bad
 
     def read_as(self, reading: Reading) -> Store:
-        return self._over(self._parent.read_as(reading))
+        return self._with_parent(self._parent.read_as(reading))
 
     def name_of(self, index: int) -> str:
-        return self._parent.name_of(int(self._chosen(torch.tensor([index]))))
+        return self._parent.name_of(int(self._parent_indices(torch.tensor([index]))))
 
     def _digest(self) -> str:
-        return self._mixed(self._parent.digest)
+        return self._derived_digest(self._parent.digest)
 
     def _earlier_digest(self) -> str:
-        return self._mixed(self._parent.earlier_digest)
+        return self._derived_digest(self._parent.earlier_digest)
 
 
 class SubsetStore(DerivedStore):
@@ -213,13 +213,13 @@ class SubsetStore(DerivedStore):
         self.left_out = parent.left_out if left_out is None else left_out
         self._indices = indices
 
-    def _over(self, parent: Store) -> "SubsetStore":
+    def _with_parent(self, parent: Store) -> "SubsetStore":
         return SubsetStore(parent, self.split, self._indices, self.note, self.left_out)
 
-    def _chosen(self, indices: Tensor) -> Tensor:
+    def _parent_indices(self, indices: Tensor) -> Tensor:
         return self._indices[indices]
 
-    def _mixed(self, digest: str) -> str:
+    def _derived_digest(self, digest: str) -> str:
         state = hashlib.sha256(digest.encode())
         state.update(self._indices.numpy().tobytes())
         return state.hexdigest()

@@ -10,7 +10,7 @@ from cnnlab.errors import CnnlabError
 from cnnlab.plain_json import json_text
 
 Record = Callable[[str], None]
-"""Takes what happened, in words, and writes it down where the run keeps its status."""
+"""Called with the error message; writes it where the run keeps its status."""
 
 
 class ErrorFile:

@@ -21,8 +21,8 @@ from cnnlab.distributed.heartbeats import Heartbeats
 from cnnlab.distributed.job_store import JobStore
 from cnnlab.distributed.share import Share
 from cnnlab.errors import PeerLostError
-from cnnlab.printable import command_line, printable, say
-from cnnlab.threads import Beside
+from cnnlab.safe_output import command_line, escape_control, say
+from cnnlab.threads import BackgroundThread
 
 BEAT_SECONDS = 0.5
 LONGEST_BEAT_SECONDS = 2.0
@@ -66,8 +66,10 @@ class FailureDetector:
         self._store.introduce(self._rank)
 
     def start(self) -> None:
-        """Send and read heartbeats in a thread, until told how this process ends."""
-        self._end = Beside(self._run, "failure detector", self._stopping.set, JOIN_SECONDS).end
+        """Send and read heartbeats in a thread, until `stop` or `fail`."""
+        self._end = BackgroundThread(
+            self._run, "failure detector", self._stopping.set, JOIN_SECONDS
+        ).end
 
     def enter(self) -> None:
         """Note that this process enters one more collective."""
@@ -122,7 +124,7 @@ class FailureDetector:
             time.sleep(0.05)
 
         first_line = (str(error).splitlines() or [""])[0]
-        return PeerLostError("the other processes cannot be reached", printable(first_line))
+        return PeerLostError("the other processes cannot be reached", escape_control(first_line))
 
     def _find_lost(self) -> tuple[int, str] | None:
         for rank in self._others():
@@ -207,7 +209,7 @@ class FailureDetector:
             written = self._error_file.read() if self._error_file else None
             return self._describe(*(written or (self._host, "killed")), store)
 
-        what = "what started the processes of this job is gone (torchrun)"
+        what = "the launcher of this job (torchrun) is gone"
         self._write(LAUNCHER, "gone", what)
         return PeerLostError(what, hint=self._hint())
 

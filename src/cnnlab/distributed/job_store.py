@@ -1,4 +1,4 @@
-"""The launcher's store, in which the processes of a job leave words for one another."""
+"""The launcher's store, in which the processes of a job leave messages for one another."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class JobStore:
         self._client.set(key, value)
 
     def read(self, key: str) -> str | None:
-        """Return what a process wrote, None where nobody did; without waiting for it."""
+        """Return what a process wrote, None where it has not; does not wait for it."""
         return str(self._client.get(key).decode()) if self._client.check([key]) else None
 
     def claim(self, message: str) -> bool:

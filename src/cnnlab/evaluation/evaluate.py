@@ -33,17 +33,17 @@ class Member:
     crops_at_once: int | None = None
 
 
-KEPT_BYTES = 24 << 20
+CPU_PASS_BYTES = 24 << 20
 """Blocks below 32 MiB are reused by the C library; larger ones are fetched from the system, page
 by page, at every forward pass, which takes as long as computing."""
 
 
-def crops_that_stay(largest_map: int) -> int:
+def crops_per_cpu_pass(largest_map: int) -> int:
     """Return how many crops a forward pass on the CPU should have.
 
     largest_map: numbers in the network's largest map for one crop.
     """
-    return max(1, KEPT_BYTES // (4 * largest_map))
+    return max(1, CPU_PASS_BYTES // (4 * largest_map))
 
 
 class EvaluationStopped(Exception):  # noqa: N818 - a request, not a fault

@@ -15,7 +15,7 @@ from cnnlab.evaluation.observers import Miss
 STOPPED = "stopped"
 
 
-def tally_of_all(peers: Peers, num_batches: int, count: Callable[[], Tally]) -> Tally:
+def gather_tally(peers: Peers, num_batches: int, count: Callable[[], Tally]) -> Tally:
     """Return the sum of the counts of all processes, each of its share of the images.
 
     count: counts this process's share, of num_batches. Raises EvaluationStopped in all processes
@@ -45,7 +45,7 @@ def asked_to_stop(peers: Peers) -> Callable[[], int | None]:
     return ask
 
 
-def worst_of_all(peers: Peers, misses: Sequence[Miss], num_images: int, number: int) -> list[Miss]:
+def gather_misses(peers: Peers, misses: Sequence[Miss], num_images: int, number: int) -> list[Miss]:
     """Return the worst misses of all processes; each counted its images from 0."""
     first = peers.share.slice_of(num_images).first
     own = [dataclasses.replace(miss, index=miss.index + first) for miss in misses]
@@ -53,7 +53,7 @@ def worst_of_all(peers: Peers, misses: Sequence[Miss], num_images: int, number: 
     return sorted(gathered, key=lambda miss: (-miss.confidence, miss.index))[:number]
 
 
-def counts_of_all(peers: Peers, counts: MemberCounts | None) -> MemberCounts | None:
+def gather_counts(peers: Peers, counts: MemberCounts | None) -> MemberCounts | None:
     """Return the members' counts of all processes, in the images' order; shares are contiguous."""
     gathered = [part for part in peers.gather(counts) if part is not None]
     return functools.reduce(operator.add, gathered) if gathered else None

@@ -130,7 +130,7 @@ def build(
     crop_pixels: side of a crop. image_pixels: side of the images where it is known; the views are
     then tried on it at once. padding_pixels: border of black around the image before cutting; for
     small images the border of training, so that corner crops differ from the center.
-    mirror_allowed, dataset: whether the classes survive reflection, and the name to say it with.
+    mirror_allowed, dataset: whether mirrored images keep their class, and the name for the message.
     Raises UsageError for an unknown name, for reflections of a set such as digits or signs and
     where all crops coincide, DataError for images smaller than the crop.
     """
@@ -138,7 +138,7 @@ def build(
         raise UsageError(f"no views called '{name}'", hint=f"available: {', '.join(EVALUATIONS)}")
     if EVALUATIONS[name].is_mirrored and not mirror_allowed:
         raise UsageError(
-            f"{name} shows mirror images, and the classes of {dataset} do not survive reflection",
+            f"{name} mirrors images, which changes the classes of {dataset}",
             hint=_unmirrored(crop_pixels, image_pixels, padding_pixels),
         )
     views = Views(name, crop_pixels, padding_pixels)
@@ -151,7 +151,7 @@ def build(
 def _unmirrored(crop_pixels: int, image_pixels: int | None, padding_pixels: int) -> str:
     """Return the hint which views to use instead of mirrored ones: only accepted ones."""
     if image_pixels is None:
-        return "use views without reflections"
+        return "use views without mirroring"
     names = admitted(image_pixels, crop_pixels, padding_pixels=padding_pixels, mirror_allowed=False)
     if "five_crop" in names:
         return "use evaluation=five_crop: the same five crops, not mirrored"

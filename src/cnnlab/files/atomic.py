@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnnlab.errors import UnwritableError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 TEMPORARY_MARK = ".tmp-"
 _COPY_BYTES = 1 << 20
@@ -145,7 +145,7 @@ def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> Unwritabl
     amount = f" ({expected_bytes:,} bytes)" if expected_bytes else ""
     message, hint, elsewhere = _cause(error)
     what = f"cannot write the file{amount}: {message}"
-    return UnwritableError(what, printable(str(path)), hint, elsewhere)
+    return UnwritableError(what, escape_control(str(path)), hint, elsewhere)
 
 
 def _cause(error: OSError) -> tuple[str, str, str]:
@@ -158,7 +158,7 @@ def _cause(error: OSError) -> tuple[str, str, str]:
     if error.errno in NO_HANDLES:
         return f"too many open files ({reason})", "raise the limit: ulimit -n 4096", ""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
-        return "its folder is gone", "somebody removed or renamed it during the run", ""
+        return "its folder is gone", "it was removed or renamed during the run", ""
     return reason, "", ""
 
 

@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from cnnlab.errors import CheckpointError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 LOOK_BYTES = 1 << 18
 OWN_HEADER = b'{"__metadata__":{"sha256":"'
@@ -71,15 +71,18 @@ def refusal(path: object, head: bytes) -> CheckpointError:
         what = "an empty file" if not head else "a file of zeros: the disk lost its content"
     elif head.startswith((b"PK", b"\x80", b"\x1f\x8b")) or _GLOBALS.match(head):
         what = "a zip, gzip or pickle file, not a checkpoint of cnnlab, and is not opened"
-        hint = asks_for(head) or f"weights saved by torch: {_CONVERT}"
+        hint = pickle_warning(head) or f"weights saved by torch: {_CONVERT}"
     elif head[257:262] == b"ustar":
-        what, hint = "a tar archive, not a checkpoint of cnnlab, and is not opened", asks_for(head)
+        what, hint = (
+            "a tar archive, not a checkpoint of cnnlab, and is not opened",
+            pickle_warning(head),
+        )
     elif head[8:9] == b"{":
         what, hint = "a safetensors file without cnnlab's digest", f"foreign weights: {_CONVERT}"
     elif text.startswith((b"<!doctype", b"<html")):
         what = "a web page, not a checkpoint: the download went wrong"
 
-    return CheckpointError(f"the file is {what}", printable(str(path)), hint)
+    return CheckpointError(f"the file is {what}", escape_control(str(path)), hint)
 
 
 def first_bytes(path: str | Path) -> bytes:
@@ -89,7 +92,7 @@ def first_bytes(path: str | Path) -> bytes:
     return b""
 
 
-def holds_more_than_it_is(path: str | Path) -> bool:
+def is_larger_unpacked(path: str | Path) -> bool:
     """Return whether the members of a zip archive claim more bytes than the file has."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -99,10 +102,10 @@ def holds_more_than_it_is(path: str | Path) -> bool:
     return claimed > Path(path).stat().st_size
 
 
-def asks_for(head: bytes) -> str:
+def pickle_warning(head: bytes) -> str:
     """Return a warning about the functions that a pickle in `head` would call, or ''.
 
-    A pickled module of torch or torchvision has a warning of its own. The names are searched as
+    A pickled module of torch or torchvision has its own warning. The names are searched as
     text, so a pickle can hide them; since nothing is opened, that does no harm.
     """
     found = [b".".join(part for part in match if part) for match in _GLOBALS.findall(head)]
@@ -115,4 +118,4 @@ def asks_for(head: bytes) -> str:
         return _WHOLE_MODULE
     more = len(strange) - NUM_NAMES_SHOWN
     listed = ", ".join(strange[:NUM_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return printable(f"it asks for {listed}, which no weights need: do not open it")
+    return escape_control(f"it would call {listed}, which no weights need: do not open it")

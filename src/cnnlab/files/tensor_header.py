@@ -102,7 +102,7 @@ def check_plain(value: Any, where: str = "", depth: int = 0) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if type(key) is not str:
-                raise TypeError(f"key {key!r} of the document at {where!r} is not a text")
+                raise TypeError(f"key {key!r} of the document at {where!r} is not a string")
             check_plain(item, f"{where}.{key}" if where else key, depth + 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
@@ -129,12 +129,12 @@ def _loads(text: str) -> dict[str, Any]:
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
-    _require(len(mapping) == len(pairs), "a key is there twice")
+    _require(len(mapping) == len(pairs), "a key occurs twice")
     return mapping
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number of JSON")
+    raise ValueError(f"{text} is not a JSON number")
 
 
 def _finite(text: str) -> float:

@@ -32,7 +32,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
     device, peers = here.device, here.peers
     check_evaluation(peers, config)
     files = checkpoint_files(config.checkpoint)
-    weights = shares(config.weights, len(files))
+    weights = normalized_weights(config.weights, len(files))
     networks = open_networks(files, device, channels_last=here.channels_last)
 
     dataset = dataset_config(config.dataset, networks[0])
@@ -70,13 +70,13 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
         networks=networks,
         weights=weights,
         tally=tally,
-        misses=sharing.worst_of_all(peers, misses.misses, len(store), NUM_MISSES),
-        counts=sharing.counts_of_all(peers, counting.counts),
+        misses=sharing.gather_misses(peers, misses.misses, len(store), NUM_MISSES),
+        counts=sharing.gather_counts(peers, counting.counts),
         as_recorded_each=[is_as_recorded(n, dataset, config.split, store) for n in networks],
     )
 
 
-def shares(weights: Sequence[float] | None, num_members: int) -> list[float]:
+def normalized_weights(weights: Sequence[float] | None, num_members: int) -> list[float]:
     """Return the members' weights, scaled to add up to 1; None: equal ones.
 
     Raises UsageError for another number of weights, and where none is above 0.
@@ -140,7 +140,7 @@ def count_errors(
             )
 
     try:
-        return sharing.tally_of_all(peers, len(batches), count)
+        return sharing.gather_tally(peers, len(batches), count)
     except EvaluationStopped:
         number = peers.largest(interrupts.requested() or 0) or signal.SIGINT
         raise Interrupted(interrupts.exit_code(number)) from None
@@ -158,7 +158,7 @@ def check_evaluation(peers: Peers, config: EvaluateConfig) -> None:
     """Raise UsageError for what an evaluation by several processes cannot do."""
     if peers.size > 1 and config.save_probabilities:
         raise UsageError(
-            "save_probabilities writes one file, image by image: one process does that",
+            "save_probabilities needs a single process: it writes one file, image by image",
             f"torchrun started {peers.size}",
             "cnnlab evaluate without torchrun",
         )

@@ -14,13 +14,13 @@ from cnnlab.data import reflection
 from cnnlab.errors import CheckpointError, DataError, UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
-from cnnlab.evaluation.evaluate import Member, crops_that_stay
+from cnnlab.evaluation.evaluate import Member, crops_per_cpu_pass
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.models import Network
 from cnnlab.models.summary import largest_map
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
+from cnnlab.safe_output import escape_control
 
 MEMBERS_FOLDER = "members"
 """Subfolder of an ensemble's run folder with one run folder per member."""
@@ -71,7 +71,7 @@ def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if ".." in path.parts or folder not in path.parents:
         raise CheckpointError(
-            "the ensemble lists a member outside its folder", printable(str(path))
+            "the ensemble lists a member outside its folder", escape_control(str(path))
         )
     return path
 
@@ -110,7 +110,7 @@ class EvaluableNetwork:
     """A network and all that decides its test views, while training and from a checkpoint.
 
     augment: the plain section of its training config. mirror_allowed, dataset: whether the classes
-    of the test images survive reflection, and the name of their set.
+    of the test images are unchanged by mirroring, and the name of their set.
     """
 
     network: Network
@@ -198,11 +198,13 @@ def training_admits_mirroring(config: Mapping[str, Any]) -> bool:
     """Return whether a network's training images may be mirrored; none of them is read.
 
     config: the plain config of its training. Augmentations that mirror have `force_mirror`;
-    training refuses them where classes do not survive reflection, unless it is true.
+    training refuses them where mirroring changes the class, unless it is true.
     """
-    return "force_mirror" in config["augment"] or bool(reflection.survives(config["dataset"]))
+    return "force_mirror" in config["augment"] or bool(
+        reflection.is_mirror_allowed(config["dataset"])
+    )
 
 
 def crops_at_once(network: Network, device: torch.device) -> int | None:
     """Return the most crops per forward pass that keep it fast on a CPU; None for no limit."""
-    return crops_that_stay(largest_map(network)) if device.type == "cpu" else None
+    return crops_per_cpu_pass(largest_map(network)) if device.type == "cpu" else None

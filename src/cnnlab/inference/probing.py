@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab import data, run_folder
 from cnnlab import images as pixels
@@ -16,9 +16,10 @@ from cnnlab.errors import DataError, UsageError
 from cnnlab.evaluation.classes import match_classes
 from cnnlab.inference.datasets import dataset_config, named_split
 from cnnlab.inference.network import StoredNetwork, open_network
+from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable, say
 from cnnlab.run_folder import names
+from cnnlab.safe_output import escape_control, say
 from cnnlab.visualization.probe import Batches, ImageSet, Probe
 
 MOST_PICTURES = 256
@@ -30,8 +31,8 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork) -> Probe:
     splits = data.build(dataset_config(config.dataset, stored))
     store, train = named_split(splits, config.split), splits.train
     labels = network_labels(store, stored)
-    see = as_seen(stored.preprocessing, stored.network.input_size_pixels)
-    images, known, set_title = shown(config, store, labels, see)
+    see = central_view(stored.preprocessing, stored.network.input_size_pixels)
+    images, known, set_title = chosen_images(config, store, labels, see)
     searched = (config.batch_size, config.search_images)
 
     return Probe(
@@ -43,7 +44,7 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork) -> Probe:
         train_set=image_set(train, network_labels(train, stored), see, *searched),
         checkpoints=saved_networks(stored.path, stored.device, config.runtime.channels_last),
         model_title=str(stored.config["model"]["name"]),
-        checkpoint_title=f"{stored.path.stem} ({moment(stored)})",
+        checkpoint_title=f"{stored.path.stem} ({checkpoint_label(stored)})",
         set_title=set_title,
         layer=config.layer,
         units=None if config.units is None else tuple(config.units),
@@ -53,14 +54,14 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork) -> Probe:
     )
 
 
-def shown(
+def chosen_images(
     config: VisualizeConfig, store: Store, labels: Tensor, see: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor | None, str]:
     """Return the chosen images uint8 [N,C,S,S], their labels where known, and their title."""
     if config.images:
-        return pictures_from(config.images, see, store.image_shape[2]), None, "own pictures"
+        return read_images(config.images, see, store.image_shape[2]), None, "own pictures"
     chosen = (
-        spread(labels, config.num_images)
+        balanced_indices(labels, config.num_images)
         if config.indices is None
         else checked_indices(config.indices, store)
     )
@@ -73,7 +74,7 @@ def network_labels(store: Store, stored: StoredNetwork) -> Tensor:
     return store.labels if order is None else order[store.labels]
 
 
-def as_seen(preprocessing: Preprocessing, size: int) -> Callable[[Tensor], Tensor]:
+def central_view(preprocessing: Preprocessing, size: int) -> Callable[[Tensor], Tensor]:
     """Return a function that cuts the central view: stored uint8 [n,H,W,C] -> [n,C,S,S]."""
 
     def see(stored: Tensor) -> Tensor:
@@ -96,7 +97,11 @@ def image_set(
     sorted by class.
     """
     count = len(store) if limit is None else min(limit, len(store))
-    chosen = torch.arange(count) if count == len(store) else spread(labels, count).sort().values
+    chosen = (
+        torch.arange(count)
+        if count == len(store)
+        else balanced_indices(labels, count).sort().values
+    )
 
     def read(indices: Tensor) -> Tensor:
         return see(store.read(chosen[indices.cpu()]))
@@ -109,7 +114,7 @@ def image_set(
     return ImageSet(f"{store.name} {store.split}", count, batches, read)
 
 
-def spread(labels: Tensor, count: int) -> Tensor:
+def balanced_indices(labels: Tensor, count: int) -> Tensor:
     """Return the indices of `count` images, the first of each class, then the second, ...
 
     The order depends on the labels only, so the same images are shown every time.
@@ -133,7 +138,7 @@ def checked_indices(indices: list[int], store: Store) -> Tensor:
     return torch.tensor(indices)
 
 
-def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: int) -> Tensor:
+def read_images(given: list[str], see: Callable[[Tensor], Tensor], channels: int) -> Tensor:
     """Read picture files and cut their central view: uint8 [N,C,S,S].
 
     Raises DataError for a path without pictures, and for the first that cannot be read.
@@ -147,15 +152,15 @@ def pictures_from(given: list[str], see: Callable[[Tensor], Tensor], channels: i
     seen = []
     for path, picture in read_pictures(files[:MOST_PICTURES], channels):
         if isinstance(picture, BadImage):
-            raise DataError("a picture cannot be read", printable(str(path)), picture.reason)
+            raise DataError("a picture cannot be read", escape_control(str(path)), picture.reason)
         seen.append(see(picture.permute(1, 2, 0)[None]))
     return torch.cat(seen)
 
 
 def saved_networks(
     checkpoint: Path, device: torch.device, channels_last: bool
-) -> Callable[[], Iterator[tuple[str, nn.Module]]] | None:
-    """Return what iterates over the run's numbered checkpoints, oldest first: (moment, network).
+) -> Callable[[], Iterator[tuple[str, Network]]] | None:
+    """Return what iterates over the run's numbered checkpoints, oldest first: (label, network).
 
     One network is in memory at a time. Returns None when there are fewer than two.
     """
@@ -163,15 +168,15 @@ def saved_networks(
     if len(files) < 2:
         return None
 
-    def networks() -> Iterator[tuple[str, nn.Module]]:
+    def networks() -> Iterator[tuple[str, Network]]:
         for _, path in files:
             stored = open_network(path, device, channels_last=channels_last)
-            yield moment(stored), stored.network
+            yield checkpoint_label(stored), stored.network
 
     return networks
 
 
-def moment(stored: StoredNetwork) -> str:
+def checkpoint_label(stored: StoredNetwork) -> str:
     """Return when a checkpoint was written: 'epoch 3', or its step, or the file's name."""
     epoch, step = stored.document.get("epoch"), stored.document.get("step")
     if isinstance(epoch, int | float):

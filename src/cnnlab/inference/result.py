@@ -12,7 +12,7 @@ from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import Miss
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.percentages import interval, percent
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 Table = tuple[list[str], list[list[str]]]
 """Columns and rows, as text."""
@@ -86,7 +86,7 @@ class EvaluationResult:
             return ""
         return (
             f"warning: these {self.config.split} images are not those that the run recorded: "
-            f"{self.store.digest[:12]} is their digest now ({printable(', '.join(differing))})"
+            f"{self.store.digest[:12]} is their digest now ({escape_control(', '.join(differing))})"
         )
 
     @property

@@ -1,4 +1,4 @@
-"""Build a network by the name of its model, own ones included."""
+"""Build a network by the name of its model, registered models of your own included."""
 
 from collections.abc import Callable
 from dataclasses import fields

@@ -51,7 +51,7 @@ def alexnet_2014(config: Alexnet2014Config, task: Task, generator: torch.Generat
 def alexnet_cifar(config: AlexnetCifarConfig, task: Task, generator: torch.Generator) -> Network:
     """Build the same network for 32x32 images: a 3x3 stem, maps of 32-16-8, 1024 hidden units.
 
-    7,703,370 parameters on 3x32x32 with ten classes. Nobody has published this one: it is the 2014
+    7,703,370 parameters on 3x32x32 with ten classes. It is not published: it is the 2014
     network with a stem for small images, and pooling that rounds up as in the 2012 source.
     """
     pool = Window(3, stride=2, ceil=True)

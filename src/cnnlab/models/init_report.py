@@ -71,7 +71,7 @@ class InitReport:
     def is_enough(self, *, adaptive: bool = False) -> bool:
         """Return whether the scores depend on the image enough, for adaptive optimizers or others.
 
-        Where the last layer is initialized to zero, its input is judged instead.
+        Where the last layer is initialized to zero, its input is examined instead.
         """
         last = self.layers[-1]
         judged = self.layers[-2] if last.dead_share == 1 and len(self.layers) > 1 else last

@@ -22,7 +22,7 @@ from cnnlab.data.stream import InOrder, Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers, Share
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
-from cnnlab.evaluation.sharing import tally_of_all
+from cnnlab.evaluation.sharing import gather_tally
 from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
@@ -105,7 +105,7 @@ class Assembly:
 
         Raises EvaluationStopped in all of them when one was asked to stop.
         """
-        return tally_of_all(
+        return gather_tally(
             self.peers,
             len(batches),
             lambda: evaluate(

@@ -16,9 +16,8 @@ from cnnlab import distributed, run_folder, runtime, session
 from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.errors import RunError, UsageError
-from cnnlab.inference import evaluation, result
+from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
-from cnnlab.reports import evaluation_page
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.session import Session
 from cnnlab.trainer import run as training_run
@@ -82,7 +81,7 @@ def _train_and_test(
 
     found = evaluation.measure(evaluation_of(config, folder), here)
     result.show(console, found)
-    evaluation_page.write(found, folder.path, launch.command)
+    report.write(found, folder.path, launch.command)
     folder.update_status(
         status="done",
         ended=run_folder.now(),

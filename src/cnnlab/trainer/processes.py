@@ -43,15 +43,15 @@ class ReadOnlyRunFolder(RunFolder):
         return []
 
 
-def from_first(peers: Peers, action: Callable[[], Plain]) -> Plain:
+def run_on_first(peers: Peers, action: Callable[[], Plain]) -> Plain:
     """Let the first process act and return its result, plain data, in every process.
 
     A CnnlabError that it raises is raised in all of them.
     """
-    return led_by_first(peers, action, _unchanged, _unchanged)
+    return rebuilt_from_first(peers, action, _unchanged, _unchanged)
 
 
-def led_by_first(
+def rebuilt_from_first(
     peers: Peers,
     action: Callable[[], Result],
     describe: Callable[[Result], Plain],

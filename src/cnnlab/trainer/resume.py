@@ -23,8 +23,8 @@ from cnnlab.data.recorded import DATA_DIGEST, differences, recorded_digests
 from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
-from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
+from cnnlab.safe_output import escape_control
 from cnnlab.trainer import processes, snapshot
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.snapshot import Progress, environment
@@ -54,25 +54,27 @@ def open_run(config: TrainConfig, say: Callable[[str], None], peers: Peers) -> R
     continued in any case. Raises UsageError for changes that are not allowed, CheckpointError,
     BusyError.
     """
-    return processes.led_by_first(peers, lambda: _open(config, say), _places, _opened_by_first)
+    return processes.rebuilt_from_first(
+        peers, lambda: _open(config, say), _places, _opened_by_first
+    )
 
 
 def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
     named = Path(str(config.resume))
     folder = run_folder.find_run(str(config.resume))
     if not named.is_file() and _is_complete(folder, config):
-        say(f"this run is complete: {printable(str(folder.path))}; nothing was changed")
+        say(f"this run is complete: {escape_control(str(folder.path))}; nothing was changed")
         return None
 
     # locked before it is read: from here on no other process writes a checkpoint
     for partial in folder.lock():
-        say(f"removed a partial file of an interrupted save: {printable(partial.name)}")
+        say(f"removed a partial file of an interrupted save: {escape_control(partial.name)}")
     try:
         path = named if named.is_file() else run_folder.newest_checkpoint(folder, say)
         found = None if path is None else checkpoint.read(path)
         stored = folder.read_config() if found is None else found.document.get("config")
         if not isinstance(stored, dict):
-            where = printable(str(path))
+            where = escape_control(str(path))
             raise CheckpointError("the checkpoint is not one of a training run", where)
 
         changes = changes_between(_without_resume(stored), comparable(config))
@@ -86,7 +88,7 @@ def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
 
 
 def _places(opened: Resumption | None) -> tuple[str, str | None] | None:
-    """Return what the first process tells the others: folder and checkpoint, None: complete."""
+    """Return what the first process sends to the others: folder and checkpoint, None: complete."""
     if opened is None:
         return None
     return str(opened.folder.path), None if opened.path is None else str(opened.path)
@@ -134,7 +136,7 @@ def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
         raise UsageError(
             "the images differ from those the run was trained on",
             "; ".join(str(difference) for difference in changed) or "no digest was recorded",
-            f"if you mean it: allow_changes=[{DATA_DIGEST}]",
+            f"to allow it: allow_changes=[{DATA_DIGEST}]",
         )
 
 

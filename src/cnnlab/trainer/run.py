@@ -123,7 +123,7 @@ def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
 
 def _claim_for_all(config: TrainConfig, launch: Launch, peers: Peers) -> RunFolder:
     """Let the first process claim the run folder; the others only read it."""
-    return processes.led_by_first(
+    return processes.rebuilt_from_first(
         peers,
         lambda: claim_folder(config, launch),
         lambda claimed: str(claimed.path),

@@ -24,7 +24,7 @@ INTERRUPTED = "interrupted"
 
 @dataclass
 class Progress:
-    """What a run must remember beside its weights to continue exactly where it stopped."""
+    """What a run must remember besides its weights to continue exactly where it stopped."""
 
     state: TrainState
     running_loss: RunningLoss
@@ -81,7 +81,7 @@ def _document(parts: Assembly, progress: Progress) -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """Return what bit-identical continuation depends on beside the settings."""
+    """Return what bit-identical continuation depends on besides the settings."""
     return {
         "cnnlab": ".".join(__version__.split(".")[:2]),
         "torch": str(torch.__version__),

@@ -28,7 +28,7 @@ MULTIPLY_ADDS = 4_000_000_000
 """Of one measurement: 64 images of a small network, 8 of AlexNet at 224 pixels."""
 
 FEWEST_UPDATES = 100
-"""Before so many updates nothing is called a stall: no network has learned by then."""
+"""Updates before which nothing is called a stall: no network has learned by then."""
 
 WARNINGS = "warnings"
 """Key of run.json for the warnings so far, by kind: start, chance, dead."""

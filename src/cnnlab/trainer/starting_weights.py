@@ -29,7 +29,7 @@ from cnnlab.files import foreign
 from cnnlab.models import Network, transfer
 from cnnlab.models.transfer import Pretrained
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 from cnnlab.trainer import processes
 
 Config = TypeVar("Config", bound=TrainConfig)
@@ -70,7 +70,9 @@ def resolve(
         return config, None
 
     # `latest` may be another run a moment later: one process decides for all
-    path = processes.from_first(peers, lambda: str(run_folder.resolve_checkpoint(named).resolve()))
+    path = processes.run_on_first(
+        peers, lambda: str(run_folder.resolve_checkpoint(named).resolve())
+    )
     weights = read(path, config.model)
     transfer.check_model(config.model, weights.pretrained)
 
@@ -95,7 +97,7 @@ def read(path: str, model: ModelConfig) -> StartingWeights:
     if foreign_weights.is_foreign(path):
         tensors = foreign_weights.read(path)
         found = foreign_weights.as_checkpoint(tensors, model, path)
-        unwrapped = tensors.said
+        unwrapped = tensors.unwrapping_note
     elif foreign.is_plain_of_ours(path):
         found = plain_weights.read(path)
     else:
@@ -114,7 +116,7 @@ def read(path: str, model: ModelConfig) -> StartingWeights:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the checkpoint's description is incomplete ({error!r})", printable(path)
+            f"the checkpoint's description is incomplete ({error!r})", escape_control(path)
         ) from error
 
 
@@ -209,7 +211,7 @@ def _class_order(weights: StartingWeights, class_names: Sequence[str], head: str
     except DataError as error:
         raise UsageError(
             error.what,
-            printable(f"{error.where}; {error.hint}"),
+            escape_control(f"{error.where}; {error.hint}"),
             f"model.replace_head=true trains a new last layer ({head})",
         ) from error
 
@@ -219,7 +221,7 @@ def _described(weights: StartingWeights, head: str) -> tuple[str, ...]:
     step = weights.checkpoint.document.get("step")
     after = f" after step {step:,}" if type(step) is int else ""
     return (
-        printable(f"{weights.path}: {weights.model}{after}"),
+        escape_control(f"{weights.path}: {weights.model}{after}"),
         *filter(None, [weights.unwrapped]),
         head,
     )

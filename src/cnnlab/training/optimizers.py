@@ -115,7 +115,7 @@ def build_levenberg_marquardt(
 
 
 def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
-    """Return the update rule for the parameters of `model`, which stands on its device already.
+    """Return the update rule for the parameters of `model`, which is on its device already.
 
     Each group carries its `base_rate`, which the loop multiplies with the schedule. The state
     exists from the start, filled with zeros, also where the first update is skipped.

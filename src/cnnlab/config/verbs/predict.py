@@ -18,7 +18,7 @@ class PredictConfig:
     evaluation: EvaluationConfig
     runtime: RuntimeConfig
     pictures: str = setting(
-        "auto: convert photographed digits to the form of MNIST; as_is: never",
+        "auto: convert photographed digits to MNIST's format; as_is: never",
         choices=("auto", "as_is"),
     )
     top: int = setting("classes to print per image", at_least=1)

@@ -26,7 +26,7 @@ class PrepareConfig:
         "files without a usable image: list them all and stop (fail), or skip and record them",
         choices=("fail", "skip"),
     )
-    max_bad_fraction: float = setting("largest fraction of a split to skip", at_least=0, at_most=1)
+    max_bad_fraction: float = setting("maximum fraction of a split to skip", at_least=0, at_most=1)
     max_image_pixels: int = setting("width x height above which a file is unusable", at_least=1)
     shard_megabytes: int = setting("megabytes of pixels per shard", at_least=1)
     num_threads: int | None = setting("decoding threads; null: one per core", at_least=1)

@@ -1,4 +1,4 @@
-"""Settings of `cnnlab train`, and what of them fits with what."""
+"""Settings of `cnnlab train`, and checks of their combinations."""
 
 from dataclasses import dataclass
 from typing import Any

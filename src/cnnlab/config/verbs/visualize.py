@@ -30,9 +30,7 @@ class VisualizeConfig:
     layer: str | None = setting("layer to visualize; null: chosen per picture")
     units: list[int] | None = setting("units of the layer; null: the most active", at_least=0)
     num_units: int = setting("number of units if units is null", at_least=1, at_most=64)
-    signal: str = setting(
-        "backward rule at rectifiers", choices=("deconvnet", "gradient", "guided")
-    )
+    signal: str = setting("backward rule at ReLUs", choices=("deconvnet", "gradient", "guided"))
     output: str | None = setting("folder for the pictures; null: pictures/ in the run folder")
     formats: list[str] = setting("file formats of each picture", choices=("png", "svg"))
     runtime: RuntimeConfig
