@@ -90,6 +90,7 @@ def _take_out(
         for name, field in fields.items()
         if "within" in field.metadata
     }
+
     for name, section in places.items():
         held = plain.get(section)
         if not isinstance(held, dict):

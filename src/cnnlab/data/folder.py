@@ -1,17 +1,16 @@
-"""folder: your own images, one folder per class; and what all sets of image files share."""
+"""folder: your own images, one folder per class."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import DecodedConfig, EncodedConfig, FolderConfig
-from cnnlab.data.files import Decoding, FileStore
+from cnnlab.config.data import FolderConfig
+from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.layout import Layout, read_layout
 from cnnlab.data.listing import Listing, join_notes, list_class_folders
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
-from cnnlab.errors import DataError, UsageError
+from cnnlab.errors import UsageError
 from cnnlab.safe_output import escape_control
 
 LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS/picture.jpg"
@@ -61,29 +60,6 @@ def _own_split(
     if (folder := layout.splits.get(split)) is None:
         return None
     return _store(config, split, list_class_folders(folder, classes, all_present=False), note)
-
-
-def existing_root(root: str | None, name: str, layout: str) -> Path:
-    """Return dataset.root as a folder. Raises DataError when it is not set or not a folder."""
-    if root is None:
-        raise DataError(f"the files of {name} were not found", "dataset.root is not set", layout)
-    if not Path(root).is_dir():
-        where = escape_control(str(Path(root).absolute()))
-        raise DataError("dataset.root is not a folder", where, layout)
-    return Path(root)
-
-
-def decoding_for(config: EncodedConfig) -> Decoding:
-    """Return how to decode: to the image size without its padding."""
-    side = config.image_size_pixels - 2 * config.pad_pixels
-    if side < 1:
-        raise UsageError(f"dataset.pad_pixels={config.pad_pixels} leaves no pixels of the images")
-    return Decoding(side, config.channels or 3, num_threads=decode_threads(config))
-
-
-def decode_threads(config: DecodedConfig) -> int:
-    """Return how many threads decode: as configured, else one per core this process may use."""
-    return config.num_decode_threads or len(os.sched_getaffinity(0))
 
 
 def _store(config: FolderConfig, split: str, listing: Listing, note: str) -> FileStore:

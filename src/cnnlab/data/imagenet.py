@@ -20,8 +20,7 @@ import torch
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DATASETS, EncodedConfig
 from cnnlab.data.entries import read_folder
-from cnnlab.data.files import FileStore
-from cnnlab.data.folder import decoding_for, existing_root
+from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
 from cnnlab.data.listing import Listing, first_names, list_class_folders, list_flat
 from cnnlab.data.store import Splits

@@ -43,6 +43,7 @@ class SyntheticStore(Store):
         self.labels = torch.arange(num_images) % config.num_classes
         self.class_names = tuple(f"pattern {number}" for number in range(config.num_classes))
         self.image_shape = (side, side, channels)
+
         self._noise = config.noise_levels
         self._patterns = _patterns(config.num_classes, side, channels)
         self._noises = _noise_bank(config.noise_levels, self.image_shape)

@@ -214,7 +214,7 @@ def disagreement_table(result: EvaluationResult) -> Table:
     """Return for each two members the share of images that they classify differently."""
     numbers = [str(i + 1) for i in range(len(result.members))]
     rows = [
-        [short_name(member.checkpoint), *(f"{100 * share:.2f} %" for share in member.disagreement)]
+        [short_name(member.checkpoint), *map(percent, member.disagreement)]
         for member in result.members
     ]
     return ["member", *numbers], rows

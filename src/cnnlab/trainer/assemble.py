@@ -195,6 +195,7 @@ def _stream(
         limit_batches=config.trainer.limit_train_batches,
         overfit_one_batch=config.trainer.overfit_one_batch,
     )
+
     return Stream(
         train,
         sampler,

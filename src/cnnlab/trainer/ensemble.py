@@ -15,7 +15,7 @@ from pathlib import Path
 from cnnlab import distributed, run_folder, runtime, session
 from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
-from cnnlab.errors import UsageError
+from cnnlab.errors import RunError, UsageError
 from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
 from cnnlab.run_folder import RunFolder, provenance
@@ -46,8 +46,11 @@ def run(config: TrainConfig, launch: Launch) -> Outcome:
             config, _ = starting_weights.resolve(config, launch.overrides, distributed.ALONE)
         folder = _open_folder(config, launch)
         console.log_to(folder.log_file)
-        with training_run.failing_as(folder), training_run.recorded(folder):
-            _train_and_test(config, folder, console, launch, here)
+        try:
+            with training_run.recorded(folder):
+                _train_and_test(config, folder, console, launch, here)
+        except (Exception, KeyboardInterrupt) as error:
+            raise RunError(str(folder.path), error) from error
     return Outcome(run=str(folder.path))
 
 
