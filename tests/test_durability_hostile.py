@@ -12,7 +12,7 @@ from cnnlab import checkpoint
 from cnnlab.conversion.inert_pickle import load_tensors
 from cnnlab.errors import CheckpointError
 from cnnlab.files import foreign
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 from cnnlab.visualization import figures
 from cnnlab.visualization.probe import Probe
 from scripts.torture import payloads, runs, settings
@@ -47,7 +47,7 @@ def test_no_pickle_is_opened_by_any_command(tmp_path: Path) -> None:
     marker = tmp_path / "marker"
     chosen = payloads.files(tmp_path, marker)
     assert len(chosen) == 25
-    assert payloads.proof_that_they_bite(tmp_path)
+    assert payloads.payloads_work(tmp_path)
     for number, path in enumerate(chosen[:24:4]):
         words = payloads.commands(path)[number]
         outcome = call(*words)
@@ -201,8 +201,8 @@ def test_messages_hold_no_control_characters(tmp_path: Path, verb: str) -> None:
 
 
 def test_letters_of_every_script_stay_what_they_are() -> None:
-    assert printable("Zürich, 北京, naïve café") == "Zürich, 北京, naïve café"
-    assert printable("a\tb\n\x7f\x85\u2028") == r"a\tb\n\x7f\x85\u2028"
+    assert escape_control("Zürich, 北京, naïve café") == "Zürich, 北京, naïve café"
+    assert escape_control("a\tb\n\x7f\x85\u2028") == r"a\tb\n\x7f\x85\u2028"
 
 
 def test_a_strangers_run_folder_is_not_resolved(

@@ -17,7 +17,7 @@ from PIL import Image
 from cnnlab.cli import main
 from cnnlab.command.verbs import VERBS
 from cnnlab.console import Console
-from cnnlab.printable import csv_cell, printable
+from cnnlab.safe_output import csv_cell, escape_control
 from tests.hostile_names import FOLDER_NAMES, NAMES
 
 RUN = "outputs/[run] :dog: =x"
@@ -83,12 +83,12 @@ def test_a_console_shows_every_name_in_lines_tables_and_bars(
     console = Console(stream=stream)
     for name in NAMES:
         console.line(name)
-        console.table([name], [[name], [name]], title=printable(name))
-        console.start_bar(2, 0, printable(name))
-        console.advance_bar(1, lambda name=name: printable(name))  # type: ignore[misc]
+        console.table([name], [[name], [name]], title=escape_control(name))
+        console.start_bar(2, 0, escape_control(name))
+        console.advance_bar(1, lambda name=name: escape_control(name))  # type: ignore[misc]
         console.stop_bar()
         shown = stream.getvalue()
-        assert shown.count(printable(name)) >= (5 if is_terminal else 4), name
+        assert shown.count(escape_control(name)) >= (5 if is_terminal else 4), name
         stream.seek(0)
         stream.truncate()
 
@@ -99,7 +99,7 @@ def test_training_shows_and_writes_every_name(here: Path) -> None:
 
     assert f"run folder  {RUN}\n" in said
     assert f"  cnnlab evaluate 'checkpoint={RUN}'\n" in said
-    assert [name for name in FOLDER_NAMES if printable(name) not in page] == []
+    assert [name for name in FOLDER_NAMES if escape_control(name) not in page] == []
     assert (here / RUN / "tensorboard").is_dir()
 
 
@@ -111,7 +111,7 @@ def test_evaluation_in_every_format(here: Path, capsys: pytest.CaptureFixture[st
     assert f"report: {RUN}/evaluation_test_center.html" in out
     assert told["checkpoints"] == [f"{RUN}/checkpoints/best.safetensors"]
     page = read_page(here / RUN / "evaluation_test_center.html")
-    assert [name for name in FOLDER_NAMES if printable(name) not in page] == []
+    assert [name for name in FOLDER_NAMES if escape_control(name) not in page] == []
 
 
 def test_an_ensemble_names_its_members(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def test_prediction_in_every_format(here: Path, capsys: pytest.CaptureFixture[st
     table = list(csv.DictReader(io.StringIO(out_of([*words, "format=csv"], capsys))))
     told = json.loads(out_of([*words, "format=json"], capsys))
 
-    assert [name for name in FOLDER_NAMES if f"\n{printable(name)}  " not in text] == []
+    assert [name for name in FOLDER_NAMES if f"\n{escape_control(name)}  " not in text] == []
     assert {row["class"] for row in table} == {csv_cell(name) for name in FOLDER_NAMES}
     assert not any(row["class"].startswith(("=", "+", "-", "@", "\t")) for row in table)
     assert all(float(row["probability"]) >= 0 for row in table)
@@ -198,9 +198,9 @@ def test_paths_of_what_is_written_are_shown_and_proposed_quoted(
     name: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = out_of(["convert", f"source={RUN}", f"output={name}.safetensors"], capsys)
-    assert printable(name) in out
+    assert escape_control(name) in out
 
     words = ["prepare", "dataset=folder", "dataset.root=set", f"output={name} store"]
     out = out_of([*words, "dataset.image_size_pixels=8"], capsys)
     proposed = out.partition("train on it: ")[2].splitlines()[0]
-    assert shlex.split(proposed)[-1] == printable(f"dataset.root={name} store")
+    assert shlex.split(proposed)[-1] == escape_control(f"dataset.root={name} store")

@@ -1,4 +1,4 @@
-"""What reaches a terminal or a log goes through `printable` or `console`, and nowhere else."""
+"""What reaches a terminal or a log goes through `safe_output` or `console`, and nowhere else."""
 
 import ast
 import io
@@ -10,7 +10,7 @@ import pytest
 
 from cnnlab.command import failures
 from cnnlab.console import Console
-from cnnlab.printable import command_line, printable, say, write_out
+from cnnlab.safe_output import command_line, escape_control, say, write_out
 from tests.hostile_names import NAMES
 
 SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
@@ -21,7 +21,7 @@ DOORS = {
     "command/failures.py": "sends what is left for stdout nowhere",
     "command/sweeps.py": "a Console on stderr",
     "console.py": "the lines and tables of a command",
-    "printable.py": "all else",
+    "safe_output.py": "all else",
 }
 """Files that may name stdout or stderr, and why."""
 
@@ -32,12 +32,14 @@ def uses(tree: ast.Module) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id == "print":
             found.add("print")
+
         elif isinstance(node, ast.Attribute):
             name = ast.unparse(node)
             if name in ("sys.stdout", "sys.stderr", "sys.__stdout__", "sys.__stderr__"):
                 found.add("stream")
             if name in ("warnings.warn", "traceback.print_exc", "traceback.print_exception"):
                 found.add(name)
+
         elif isinstance(node, ast.ImportFrom) and node.module == "sys":
             found |= {"stream" for alias in node.names if alias.name in ("stdout", "stderr")}
     return found
@@ -79,10 +81,10 @@ def test_no_door_lets_a_control_character_through(
     failures.print_error(told)
     Console(stream=io.StringIO()).line(name)
     said = capsys.readouterr()
-    assert said.err == f"cnnlab: {printable(told)}\n" * 2
-    assert said.out == f"{printable(told)}\n"
-    assert shlex.split(command_line("cnnlab", f"resume={printable(name)}"))[1] == (
-        f"resume={printable(name)}"
+    assert said.err == f"cnnlab: {escape_control(told)}\n" * 2
+    assert said.out == f"{escape_control(told)}\n"
+    assert shlex.split(command_line("cnnlab", f"resume={escape_control(name)}"))[1] == (
+        f"resume={escape_control(name)}"
     )
 
 
@@ -97,7 +99,7 @@ def test_no_log_holds_a_control_character(name: str, tmp_path: Path) -> None:
     failures.report(RuntimeError(name), "bug", 1, str(tmp_path / "train.log"))
     text = (tmp_path / "train.log").read_text(encoding="utf-8")
     assert all(character.isprintable() or character == "\n" for character in text)
-    assert printable(name) in text
+    assert escape_control(name) in text
 
 
 def test_a_document_is_the_same_for_machines(capsys: pytest.CaptureFixture[str]) -> None:

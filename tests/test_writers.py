@@ -22,9 +22,11 @@ def test_resumed_jsonl_has_every_step_once_in_order(tmp_path: Path) -> None:
     for step in (10, 20, 30):
         first.scalars(step, {"train/loss": 1.0})
     first.close()
+
     resumed = JsonlWriter(path, from_step=20)
     resumed.scalars(30, {"train/loss": 2.0})
     resumed.close()
+
     assert steps_in(path) == [10, 20, 30]
     assert json.loads(path.read_text().splitlines()[-1])["train/loss"] == 2.0
 
@@ -43,9 +45,11 @@ def test_csv_keeps_its_columns_over_a_resume(tmp_path: Path) -> None:
     first.scalars(7, {"train/batch_loss": 0.4})  # no epoch: not for the table
     first.scalars(10, {"epoch": 2.0, "train/loss": 0.3})
     first.close()
+
     resumed = CsvWriter(path, from_step=5)
     resumed.scalars(10, {"train/loss": 0.25, "epoch": 2.0})
     resumed.close()
+
     with open(path, newline="") as file:
         assert list(csv.reader(file)) == [
             ["step", "epoch", "train/loss"],
@@ -60,6 +64,7 @@ def test_tensorboard_shows_scalars_pictures_and_hparams_of_one_run(tmp_path: Pat
     writer.images(1, "input/batch", torch.zeros(1, 4, 4, dtype=torch.uint8))
     writer.hparams({"seed": 0, "model.name": "lenet5", "augment": None}, ["train/loss"])
     writer.close()
+
     events = EventAccumulator(str(tmp_path), size_guidance={"images": 0})
     events.Reload()
     assert [scalar.value for scalar in events.Scalars("train/loss")] == [0.5]
@@ -77,7 +82,7 @@ class Full:
         raise OSError(28, "No space left on device")
 
 
-def test_a_full_disk_drops_the_writer_once_and_training_goes_on(tmp_path: Path) -> None:
+def test_a_full_disk_drops_the_writer_once_and_training_continues(tmp_path: Path) -> None:
     warnings: list[str] = []
     full = Full()
     path = tmp_path / "metrics.jsonl"

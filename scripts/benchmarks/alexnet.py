@@ -1,8 +1,7 @@
 """AlexNet at 224 pixels against torchvision's reference loop on data in memory, interleaved."""
 
 import argparse
-import json
-import os
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,8 +9,9 @@ import ours
 import peers
 import torch
 import torchvision
+from head import answer, options, parse
 from serving import serve, start
-from timing import compare, matrix_limit, row
+from timing import compared_loops
 from torch import nn
 from work import Advance, Work, our_parts, take_weights, textbook_alexnet, work_of
 
@@ -35,14 +35,13 @@ FLOP_PER_IMAGE = {"alexnet": 6.60e9, "alexnet_2014": 4.14e9}
 def torchvision_alexnet(work: Work) -> nn.Module:
     """Return torchvision's own AlexNet with our weights."""
     network = torchvision.models.alexnet(num_classes=10, dropout=0.0)
-    return take_weights(network, work)  # type: ignore[arg-type]
+    return take_weights(network, work)
 
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[[Work], nn.Module]] = {
     "alexnet": partial(textbook_alexnet, response_norm=True, num_classes=10),
     "alexnet_2014": torchvision_alexnet,
 }
-
 
 PEER = "torchvision reference loop"
 
@@ -57,41 +56,34 @@ def loop(name: str, model: str, batch_size: int) -> Advance:
 
 def measure(model: str, batch_size: int, num_steps: int, rounds: int) -> dict[str, Any]:
     """Return the rows of one network as plain JSON."""
-    words = ("--models", model, "--batch-size", str(batch_size))
-    words += ("--threads", str(torch.get_num_threads()))
+    threads = ("--threads", str(torch.get_num_threads()))
+    words = ("--models", model, "--batch-size", str(batch_size), *threads)
     loops = {name: start(__file__, name, *words) for name in ("cnnlab", PEER)}
-    comparison = compare(loops, num_steps=num_steps, rounds=rounds, same_losses=2)
-    limit = matrix_limit()
-    rows = {name: row(comparison, name, "cnnlab", batch_size) for name in loops}
-    for figures in rows.values():
-        flop = figures["images_per_second"] * FLOP_PER_IMAGE[model]
-        figures["share_of_matrix_limit"] = flop / limit
-    return {
-        "model": model,
-        "batch_size": batch_size,
-        "num_threads": torch.get_num_threads(),
-        "steps_per_round": num_steps,
-        "rounds": rounds,
-        "matrix_limit_gflops": limit / 1e9,
-        "rows": rows,
-    }
+    found = compared_loops(
+        loops,
+        batch_size=batch_size,
+        flop_per_image=FLOP_PER_IMAGE[model],
+        num_steps=num_steps,
+        rounds=rounds,
+        same_losses=2,
+    )
+    return {"model": model, **found}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=9, threads=True)
     parser.add_argument("--models", nargs="+", default=list(NETWORKS))
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--steps", type=int, default=1, help="per round")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    given = parse(parser)
+
     if given.serve:
         serve(loop(given.serve, given.models[0], given.batch_size))
         return
-    documents = [measure(m, given.batch_size, given.steps, given.rounds) for m in given.models]
-    print(json.dumps({"alexnet": documents}))
+
+    length = (given.steps, given.rounds)
+    answer("alexnet", [measure(model, given.batch_size, *length) for model in given.models])
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""A training step of cnnlab as it is and through torch.compile, in turn; needs a C++ compiler."""
+"""A training step of cnnlab, eager and through torch.compile, in turns; needs a C++ compiler."""
 
-import json
 import statistics
 from typing import Any
 
 import alexnet
 import lenet
-from timing import Action, rounds_and_threads, seconds, spread
+from head import answer, options, parse, ratios, spread, turns
+from timing import Action, seconds
 from work import our_parts
 
 from cnnlab.training.loop import TrainState
 
-CASES = {  # (model, batch): (settings, steps of a round)
+CASES = {  # (model, batch size): (settings, steps per round)
     ("lenet5", 64): (lenet.SETTINGS, 30),
     ("lenet5", 128): (lenet.SETTINGS, 30),
     ("alexnet", 32): (alexnet.SETTINGS, 1),
@@ -35,25 +35,32 @@ def measure(case: tuple[str, int], rounds: int) -> dict[str, Any]:
     """Return the seconds of compiling, milliseconds of both, and eager / compiled over rounds."""
     model, batch_size = case
     settings, repeats = CASES[case]
-    eager, compiled = (step(model, batch_size, settings, choice) for choice in (False, True))
-    seconds(eager, 2)
-    compiling = 2 * seconds(compiled, 2)
-    pairs = [(seconds(eager, repeats), seconds(compiled, repeats)) for _ in range(rounds)]
+    steps = {
+        "eager": step(model, batch_size, settings, compiled=False),
+        "compiled": step(model, batch_size, settings, compiled=True),
+    }
+
+    seconds(steps["eager"], 2)
+    compiling = 2 * seconds(steps["compiled"], 2)  # the first steps compile
+
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for order in turns(steps, rounds):
+        for name in order:
+            times[name].append(seconds(steps[name], repeats))
+
     return {
         "model": model,
         "batch_size": batch_size,
         "compiling_seconds": compiling,
-        "eager": 1e3 * statistics.median(before for before, _ in pairs),
-        "compiled": 1e3 * statistics.median(after for _, after in pairs),
-        "ratio": spread([before / after for before, after in pairs]),
+        **{name: 1e3 * statistics.median(found) for name, found in times.items()},
+        "ratio": spread(ratios(times["eager"], times["compiled"])),
     }
 
 
 def main() -> None:
-    given = rounds_and_threads(__doc__, 9)
+    given = parse(options(__doc__, rounds=9, threads=True))
     rows = [measure(case, given.rounds) for case in CASES]
-    found = {"num_threads": given.threads, "rounds": given.rounds, "rows": rows}
-    print(json.dumps({"compiled": found}))
+    answer("compiled", {"num_threads": given.threads, "rounds": given.rounds, "rows": rows})
 
 
 if __name__ == "__main__":

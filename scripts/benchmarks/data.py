@@ -1,13 +1,14 @@
 """Images per second of reading, preparing and augmenting, beside torchvision's and timm's loaders.
 
-Every round runs each contender once, in turns; what is printed are medians over the rounds, by
-the clock and by processor time, and the ratios within a round. All make the same thing: float
-batches [128,3,224,224], randomly cropped and mirrored, normalized; or [64,1,32,32] for the small
-set. One core is one thread and no workers.
-Freed memory is kept by the process, for all contenders, as `cnnlab train` does.
+    python scripts/benchmarks/data.py [--only read1 read2 small prepare] [--images 2000]
+
+Every round runs each loader once, in turns; printed are medians over the rounds, by the clock and
+by processor time, and the ratios within a round. All return the same: float batches
+[128,3,224,224], randomly cropped and mirrored, normalized; or [64,1,32,32] for the small dataset.
+One core is one thread and no workers. The process keeps freed memory, for all loaders, as
+`cnnlab train` does.
 """
 
-import argparse
 import os
 import shutil
 import warnings
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from head import options
 from photographs import write_photographs
 from PIL import Image
 from rates import Pass, race, record, table
@@ -41,7 +43,7 @@ BATCH, SMALL_BATCH = 128, 64
 
 
 def folder_config(root: Path, num_threads: int) -> FolderConfig:
-    """256 pixels, as the networks of 2012 were fed."""
+    """Return class folders at 256 pixels, the input size of the 2012 network."""
     return FolderConfig(
         name="folder", root=str(root), image_size_pixels=256, pad_pixels=0, num_validation=0,
         split_seed=0, channels=None, normalize="channel", permutation_seed=None,
@@ -51,7 +53,7 @@ def folder_config(root: Path, num_threads: int) -> FolderConfig:
 
 
 def prepare_config(root: Path, encoding: str, num_threads: int) -> PrepareConfig:
-    """The defaults of `cnnlab prepare`."""
+    """Return the defaults of `cnnlab prepare`."""
     return PrepareConfig(
         dataset=folder_config(root, num_threads), output=None, encoding=encoding,
         side_pixels=None, kernel="bilinear", quality=95, on_bad="fail", max_bad_fraction=0,
@@ -61,7 +63,7 @@ def prepare_config(root: Path, encoding: str, num_threads: int) -> PrepareConfig
 
 
 def build_store(root: Path, output: Path, encoding: str, num_threads: int = 1) -> Path:
-    """Prepare the photographs."""
+    """Prepare the photographs as a Store in `output`."""
     config = prepare_config(root, encoding, num_threads)
     sources = sources_for(data.load(config.dataset), config)
     Builder(sources, recipe_for(config), output, Workers(num_threads)).run(Tolerance("fail", 0))
@@ -69,7 +71,7 @@ def build_store(root: Path, output: Path, encoding: str, num_threads: int = 1) -
 
 
 def our_pass(store: Store, crop_pixels: int, num_images: int, pixels: int) -> Pass:
-    """Stream, crop, mirror, normalize as training does; made beforehand, as the peers' sets are."""
+    """Stream, crop, mirror and normalize as training does; set up before the time is taken."""
     channels, small = store.image_shape[2], crop_pixels < 64
     mean, std = torch.full((channels,), 120.0), torch.full((channels,), 60.0)
     padding = (pixels - store.image_shape[0]) // 2
@@ -93,8 +95,10 @@ def our_pass(store: Store, crop_pixels: int, num_images: int, pixels: int) -> Pa
 def _epochs(
     store: Store, preprocessing: Preprocessing, num_images: int, small: bool
 ) -> Iterator[Iterable[Batch]]:
-    """Yield shuffled passes; one that reads ahead ends with its last batch, so that none of its
-    work falls into another contender's time."""
+    """Yield shuffled passes.
+
+    One that prefetches ends with its last batch, so that none of its work runs during another's.
+    """
     if small:
         stream = Stream(
             store, BatchSampler(len(store), SMALL_BATCH, seed=0), device="cpu", residency="device",
@@ -119,12 +123,14 @@ def torchvision_pass(root: Path, num_workers: int) -> Pass:
     steps = [transforms.Resize(256), transforms.RandomCrop(224), transforms.RandomHorizontalFlip()]
     steps += [transforms.ToTensor(), transforms.Normalize([0.485] * 3, [0.225] * 3)]
     images = datasets.ImageFolder(str(root / "train"), transforms.Compose(steps))
-    loader = DataLoader(images, BATCH, shuffle=True, num_workers=num_workers, drop_last=True)
+    loader: DataLoader = DataLoader(
+        images, BATCH, shuffle=True, num_workers=num_workers, drop_last=True
+    )
     return lambda: sum(len(labels) for _, labels in loader)
 
 
 def timm_pass(root: Path, num_workers: int) -> Pass:
-    """timm's ImageDataset and create_loader, random crop and flip as its training has them."""
+    """timm's ImageDataset and create_loader, with random crop and flip as in its training."""
     from timm.data import ImageDataset, create_loader
 
     loader = create_loader(
@@ -136,7 +142,7 @@ def timm_pass(root: Path, num_workers: int) -> Pass:
 
 
 def small_dataloader_pass(store: Store, num_workers: int, num_images: int) -> Pass:
-    """Fashion-MNIST through PIL transforms and a DataLoader, as the examples show it."""
+    """Fashion-MNIST through PIL transforms and a DataLoader, as PyTorch's examples show."""
     from torch.utils.data import DataLoader
     from torchvision import datasets, transforms
 
@@ -155,12 +161,12 @@ def small_dataloader_pass(store: Store, num_workers: int, num_images: int) -> Pa
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
             return self.steps(Image.fromarray(self.images[index])), self.labels[index]
 
-    loader = DataLoader(Clothes(), SMALL_BATCH, shuffle=True, num_workers=num_workers)
+    loader: DataLoader = DataLoader(Clothes(), SMALL_BATCH, shuffle=True, num_workers=num_workers)
     return lambda: sum(len(labels) for _, labels in loader)
 
 
 def pillow_prepare_pass(root: Path, scratch: Path) -> Pass:
-    """The loop one writes: open, convert, resize, cut, copy, save."""
+    """The hand-written loop: open, convert, resize, crop, copy, save."""
 
     def run() -> int:
         paths = sorted((root / "train").rglob("*.jpg"))
@@ -179,7 +185,7 @@ def pillow_prepare_pass(root: Path, scratch: Path) -> Pass:
 
 
 def our_prepare_pass(root: Path, scratch: Path, num_threads: int) -> Pass:
-    """`cnnlab prepare` in full: statistics, digests, syncing, manifest."""
+    """All of `cnnlab prepare`: statistics, digests, syncing, manifest."""
 
     def run() -> int:
         output = scratch / f"prepared_with_{num_threads}"
@@ -191,17 +197,19 @@ def our_prepare_pass(root: Path, scratch: Path, num_threads: int) -> Pass:
 
 
 def reading(root: Path, scratch: Path, num_images: int, cores: int) -> dict[str, Pass]:
-    """Contenders that read photographs with one core, or with as many threads and workers."""
+    """Return the loaders of photographs, on one core or with as many threads and workers."""
     workers = 0 if cores == 1 else cores
     uint8, jpeg = scratch / "uint8", scratch / "jpeg"
     for output, encoding in ((uint8, "uint8"), (jpeg, "jpeg")):
         if not output.exists():
             build_store(root, output, encoding, cores)
+
     passes: dict[str, Pass] = {"torchvision ImageFolder": torchvision_pass(root, workers)}
     try:
         passes["timm create_loader"] = timm_pass(root, workers)
     except ImportError:
-        print("timm is not installed: left out")
+        print("timm is not installed: not measured")
+
     files = data.load(folder_config(root, cores)).train
     passes["cnnlab, originals"] = our_pass(files, 224, num_images, 256)
     passes["cnnlab, JPEG Store"] = our_pass(open_splits(jpeg, cores).train, 224, num_images, 256)
@@ -210,7 +218,7 @@ def reading(root: Path, scratch: Path, num_images: int, cores: int) -> dict[str,
 
 
 def small_set(num_images: int) -> dict[str, Pass]:
-    """Contenders on Fashion-MNIST with crop and mirror, one core."""
+    """Return the loaders of Fashion-MNIST with crop and mirror, on one core."""
     config = DownloadConfig(
         name="fashion_mnist", root=None, download=False, image_size_pixels=32, pad_pixels=2,
         num_validation=0, split_seed=0, channels=None, normalize="channel",
@@ -226,34 +234,36 @@ def small_set(num_images: int) -> dict[str, Pass]:
 
 def main() -> None:
     warnings.simplefilter("ignore")
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--scratch", type=Path, default=Path("outputs/benchmark_data"))
     parser.add_argument("--images", type=int, default=2000)
     parser.add_argument("--small-images", type=int, default=19_200)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=("read1", "read2", "small", "prepare"), nargs="*")
     parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
+    given = parser.parse_args()
+
     torch.set_num_threads(1)
     keep_freed_memory()
-    root = write_photographs(options.scratch / "photographs", options.images)
-    size = sum(path.stat().st_size for path in (root / "train").rglob("*.jpg")) / options.images
-    print(f"{options.images} photographs of {size / 1000:.0f} kB; {os.cpu_count()} cores")
-    contests: dict[str, Callable[[], dict[str, Pass]]] = {
-        "read1": lambda: reading(root, options.scratch, options.images, 1),
-        "read2": lambda: reading(root, options.scratch, options.images, 2),
-        "small": lambda: small_set(options.small_images),
+    root = write_photographs(given.scratch / "photographs", given.images)
+    size = sum(path.stat().st_size for path in (root / "train").rglob("*.jpg")) / given.images
+    print(f"{given.images} photographs of {size / 1000:.0f} kB; {os.cpu_count()} cores")
+
+    comparisons: dict[str, Callable[[], dict[str, Pass]]] = {
+        "read1": lambda: reading(root, given.scratch, given.images, 1),
+        "read2": lambda: reading(root, given.scratch, given.images, 2),
+        "small": lambda: small_set(given.small_images),
         "prepare": lambda: {
-            "Pillow loop": pillow_prepare_pass(root, options.scratch),
-            "cnnlab prepare, 1 thread": our_prepare_pass(root, options.scratch, 1),
-            "cnnlab prepare, 2 threads": our_prepare_pass(root, options.scratch, 2),
+            "Pillow loop": pillow_prepare_pass(root, given.scratch),
+            "cnnlab prepare, 1 thread": our_prepare_pass(root, given.scratch, 1),
+            "cnnlab prepare, 2 threads": our_prepare_pass(root, given.scratch, 2),
         },
     }
-    for name in options.only or contests:
-        rates = race(contests[name](), options.rounds)
+
+    for name in given.only or comparisons:
+        rates = race(comparisons[name](), given.rounds)
         print("\n".join(table(name, rates)), flush=True)
-        if options.json:
-            record(options.json, name, rates)
+        if given.json:
+            record(given.json, name, rates)
 
 
 if __name__ == "__main__":

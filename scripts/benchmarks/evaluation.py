@@ -2,26 +2,22 @@
 
     python scripts/benchmarks/evaluation.py [rounds]
 
-Ratios are medians over interleaved rounds, with the range. Evaluation is measured whole: reading
-the images from memory, normalization, network, probabilities, counting.
+Ratios are medians over interleaved rounds, with the range. Evaluation is measured as a whole:
+reading the images from memory, normalization, network, probabilities, counting.
 """
 
 import copy
 import platform
-import statistics
-import sys
 from collections.abc import Callable
 
 import torch
+from head import in_words, machine, options, spread
 from PIL import Image
 from timing import seconds
 from torch import Tensor, nn
 from torchvision import transforms
+from work import random_network
 
-from cnnlab import models
-from cnnlab.config import choices
-from cnnlab.config.models import ModelConfig
-from cnnlab.config.schema import parse
 from cnnlab.data.store import ArrayStore
 from cnnlab.data.stream import InOrder
 from cnnlab.evaluation import views
@@ -29,32 +25,29 @@ from cnnlab.evaluation.evaluate import Member, evaluate, evaluating, predict_vie
 from cnnlab.inference.members import crops_at_once
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.runtime import configure, processor_name
+from cnnlab.runtime import configure
 
-CASES = (  # model, channels, image, crop, images, batch
+CASES = (  # model, channels, image side, crop side, images, batch size
     ("lenet5", 1, 36, 32, 512, 256),
     ("cifar_13pct", 3, 40, 32, 64, 64),
     ("cifar_11pct", 3, 32, 24, 64, 64),
     ("alexnet_cifar", 3, 40, 32, 16, 16),
     ("alexnet", 3, 256, 224, 4, 4),
 )
-"""Ten views of these networks, with as many images as a round needs for a steady time."""
+"""Ten views of these networks, with as many images as make the time of a round stable."""
 
 BATCH = 256
 
-OVERHEAD_CASES = (  # model, channels, image, batches of 256
+OVERHEAD_CASES = (  # model, channels, image side, batches of 256
     ("lenet5", 1, 32, 20),
     ("cifar_13pct", 3, 32, 2),
     ("alexnet", 3, 224, 1),
 )
 
 
-def network_of(name: str, channels: int, size: int, classes: int = 10) -> Network:
-    """Build a network as evaluation gets it; its weights are so large that answers differ."""
-    plain = choices.alone("model", name)
-    config = parse(ModelConfig, plain, "model")
-    sizes = {"in_channels": channels, "input_size_pixels": size, "num_classes": classes}
-    network = models.build(config, **sizes, seed=0)
+def network_of(name: str, channels: int, size: int) -> Network:
+    """Return a network for evaluation, with weights so large that its outputs differ by image."""
+    network = random_network(name, channels, size)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in (p for p in network.parameters() if p.dim() > 1):
@@ -63,7 +56,7 @@ def network_of(name: str, channels: int, size: int, classes: int = 10) -> Networ
 
 
 def member_of(network: Network, channels: int, image: int, crop: int, name: str) -> Member:
-    """Put the network behind plain normalization and views."""
+    """Return the network with normalization and views, as evaluation takes it."""
     mean, std = torch.full((channels,), 120.0), torch.full((channels,), 60.0)
     preprocessing = Preprocessing(channels, image, 0, mean, std)
     at_once = crops_at_once(network, torch.device("cpu"))
@@ -72,38 +65,33 @@ def member_of(network: Network, channels: int, image: int, crop: int, name: str)
 
 
 def ten_crop_loop(network: nn.Module, images: list[Image.Image], crop: int) -> Tensor:
-    """What torchvision's documentation shows: TenCrop of each PIL image, one forward pass each."""
+    """Return probabilities as torchvision's documentation shows: TenCrop, one pass per image."""
     cut, to_tensor = transforms.TenCrop(crop), transforms.PILToTensor()
-    answers = []
+    probabilities = []
     with torch.no_grad():
         for image in images:
             stacked = torch.stack([(to_tensor(view).float() - 120) / 60 for view in cut(image)])
-            answers.append(network(stacked).softmax(1).mean(0))
-    return torch.stack(answers)
+            probabilities.append(network(stacked).softmax(1).mean(0))
+    return torch.stack(probabilities)
 
 
 def as_pil(images: Tensor) -> list[Image.Image]:
-    """Return the images as torchvision's data sets give them."""
+    """Return the images as torchvision's datasets return them."""
     arrays = images.permute(0, 2, 3, 1).contiguous().numpy()
     return [Image.fromarray(a[..., 0] if a.shape[2] == 1 else a) for a in arrays]
 
 
 def ten_views(member: Member, images: Tensor, batch: int) -> Tensor:
-    """The same answers by cnnlab."""
+    """Return the same probabilities, computed by cnnlab."""
     with evaluating([member]):
         parts = [predict_views([member], part).mean((1, 2)) for part in images.split(batch)]
     return torch.cat(parts)
 
 
-def ratios(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> list[float]:
-    """Return slow / fast of each round; both run once before."""
+def compared(slow: Callable[[], object], fast: Callable[[], object], rounds: int) -> str:
+    """Return slow / fast over the rounds, as text; both run once before."""
     slow(), fast()
-    return [seconds(slow, 1) / seconds(fast, 1) for _ in range(rounds)]
-
-
-def described(found: list[float]) -> str:
-    """Return median and range."""
-    return f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})"
+    return in_words(spread([seconds(slow, 1) / seconds(fast, 1) for _ in range(rounds)]))
 
 
 def random_images(number: int, channels: int, side: int) -> Tensor:
@@ -115,26 +103,29 @@ def random_images(number: int, channels: int, side: int) -> Tensor:
 
 
 def compare_ten_views(rounds: int) -> None:
-    """Print how much faster ten views are than the loop, and how far the answers are apart."""
+    """Print how much faster ten views are than the loop, and by how much the results differ."""
     for name, channels, side, crop, number, batch in CASES:
         network = network_of(name, channels, crop)
         member = member_of(network, channels, side, crop, "ten_view")
         images = random_images(number, channels, side)
+
         plain = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
         pictures = as_pil(images)
         loop = lambda n=plain, i=pictures, c=crop: ten_crop_loop(n, i, c)  # noqa: E731
         ours = lambda m=member, i=images, b=batch: ten_views(m, i, b)  # noqa: E731
-        apart = float((loop() - ours()).abs().max())
-        print(f"ten views of {name}, {number} images: {described(ratios(loop, ours, rounds))} x,"
-              f" answers apart by {apart:.1e}")  # fmt: skip
+        difference = float((loop() - ours()).abs().max())
+        speedup = compared(loop, ours, rounds)
+        print(f"ten views of {name}, {number} images: {speedup} x, "
+              f"largest difference {difference:.1e}")  # fmt: skip
 
 
 def measure_overhead(rounds: int) -> None:
-    """Print what evaluating a set costs over the networks' own forward time at batch 256."""
+    """Print the time of an evaluation over the time of the forward passes, at batch size 256."""
     for name, channels, side, number in OVERHEAD_CASES:
         network = network_of(name, channels, side)
         member = member_of(network, channels, side, side, "center")
         images = random_images(number * BATCH, channels, side)
+
         labels = torch.arange(len(images)) % 10
         names = tuple("0123456789")
         store = ArrayStore("noise", "test", images.permute(0, 2, 3, 1), labels, names, True)
@@ -151,18 +142,19 @@ def measure_overhead(rounds: int) -> None:
         def whole(member: Member = member, batches: InOrder = batches) -> None:
             evaluate([member], batches, num_classes=10)
 
-        found = ratios(whole, forward, rounds)
-        print(f"evaluation / forward, {name}, batch {BATCH}: {described(found)}")
+        ratio = compared(whole, forward, rounds)
+        print(f"evaluation / forward, {name}, batch {BATCH}: {ratio}")
 
 
 def main() -> None:
-    """Print the machine, then each figure."""
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 7
+    parser = options(__doc__)
+    parser.add_argument("rounds", nargs="?", type=int, default=7)
+    given = parser.parse_args()
     configure(torch.device("cpu"))
-    threads = torch.get_num_threads()
-    print(f"{processor_name()}, {threads} threads; torch {torch.__version__}, {platform.system()}")
-    measure_overhead(rounds)
-    compare_ten_views(rounds)
+    facts, threads = machine(), torch.get_num_threads()
+    print(f"{facts['processor']}, {threads} threads; torch {facts['torch']}, {platform.system()}")
+    measure_overhead(given.rounds)
+    compare_ten_views(given.rounds)
 
 
 if __name__ == "__main__":

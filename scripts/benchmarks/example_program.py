@@ -2,13 +2,13 @@
 
 As in pytorch/examples, mnist/main.py: Adadelta at rate 1, times 0.7 after every epoch, batches of
 64, a DataLoader in this process that decodes image by image, the loss printed every ten steps, an
-evaluation in batches of 1,000 after every epoch. Changed: the set (Fashion-MNIST, its own mean and
-deviation, two black pixels around), the network (LeNet-5 with ReLU and max pooling), cross-entropy
-in one function, and the evaluation on the 5,000 validation images that cnnlab holds out.
+evaluation in batches of 1,000 after every epoch. Changed: the dataset (Fashion-MNIST, its own mean
+and standard deviation, two black pixels around), the network (LeNet-5 with ReLU and max pooling),
+cross-entropy in one function, and the evaluation on the 5,000 validation images of cnnlab.
 
     python scripts/benchmarks/example_program.py FOLDER SEED THREADS
 
-It prints one line an epoch: seconds since the start of the process are what target.py measures.
+It prints one line per epoch; target.py measures the seconds since the start of the process.
 """
 
 import gzip
@@ -27,8 +27,8 @@ MAX_EPOCHS = 14
 MEAN, DEVIATION = 0.2860, 0.3530
 
 
-class Clothes(Dataset):  # type: ignore[type-arg]
-    """Images as torchvision's MNIST classes hand them out: PIL, then a transform, one at a time."""
+class Clothes(Dataset):
+    """Images as torchvision's MNIST classes return them: PIL, then a transform, one at a time."""
 
     def __init__(self, images: Tensor, labels: Tensor) -> None:
         self.images, self.labels = images, labels
@@ -43,14 +43,14 @@ class Clothes(Dataset):  # type: ignore[type-arg]
 
 
 def read(folder: Path, kind: str) -> Tensor:
-    """Return the bytes behind the header of one of the set's files."""
+    """Return the bytes after the header of one of the dataset's files."""
     name, header = {"images": ("idx3", 16), "labels": ("idx1", 8)}[kind]
     packed = (folder / f"train-{kind}-{name}-ubyte.gz").read_bytes()
     return torch.frombuffer(bytearray(gzip.decompress(packed)), dtype=torch.uint8)[header:]
 
 
 def lenet5() -> nn.Sequential:
-    """Return LeNet-5 with ReLU and max pooling, in the order of the textbook."""
+    """Return LeNet-5 with ReLU and max pooling, as a textbook writes it."""
     return nn.Sequential(
         nn.Conv2d(1, 6, 5),
         nn.ReLU(),
@@ -67,8 +67,8 @@ def lenet5() -> nn.Sequential:
     )
 
 
-def train(model: nn.Module, loader: DataLoader, optimizer: torch.optim.Optimizer) -> None:  # type: ignore[type-arg]
-    """One epoch, as the example has it."""
+def train(model: nn.Module, loader: DataLoader, optimizer: torch.optim.Optimizer) -> None:
+    """Train for one epoch, as the example does."""
     model.train()
     for index, (data, target) in enumerate(loader):
         optimizer.zero_grad()
@@ -79,8 +79,8 @@ def train(model: nn.Module, loader: DataLoader, optimizer: torch.optim.Optimizer
             print(f"step {index} loss {loss.item():.6f}", file=sys.stderr)
 
 
-def accuracy(model: nn.Module, loader: DataLoader) -> float:  # type: ignore[type-arg]
-    """Return the share of images whose label got the highest score."""
+def accuracy(model: nn.Module, loader: DataLoader) -> float:
+    """Return the fraction of images whose label has the highest score."""
     model.eval()
     num_right = 0
     with torch.no_grad():
@@ -93,14 +93,17 @@ def main() -> None:
     folder, seed, threads = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
+
     images, labels = read(folder, "images").view(-1, 28, 28), read(folder, "labels")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
     held_out, rest = order[:5000], order[5000:]
     training = DataLoader(Clothes(images[rest], labels[rest]), batch_size=64, shuffle=True)
     validation = DataLoader(Clothes(images[held_out], labels[held_out]), batch_size=1000)
+
     model = lenet5()
     optimizer = torch.optim.Adadelta(model.parameters(), lr=1.0)
     schedule = StepLR(optimizer, step_size=1, gamma=0.7)
+
     for epoch in range(1, MAX_EPOCHS + 1):
         train(model, training, optimizer)
         print(f"epoch {epoch} accuracy {accuracy(model, validation):.4f}", flush=True)

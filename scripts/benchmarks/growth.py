@@ -1,26 +1,25 @@
-"""How cost grows here: LeNet-5's training with the batch, its testing with views and members."""
+"""How cost scales: LeNet-5's training with the batch size, its test with views and members."""
 
-import json
 from itertools import islice
 from typing import Any
 
 import ours
+from head import answer, options, parse
 from lenet import SETTINGS
-from timing import rounds_and_threads
 from work import clock, our_parts
 
 from cnnlab.evaluation.evaluate import evaluate
 
 BATCH_SIZES = (16, 32, 64, 128, 256, 512)
 NUM_IMAGES = 8192
-"""Of each round of training: the same number of images in smaller or larger batches."""
+"""Per round of training: the same number of images in smaller or larger batches."""
 
-JUDGEMENTS = (("center", 1), ("ten_view", 1), ("center", 5), ("ten_view", 5))
+TESTS = (("center", 1), ("ten_view", 1), ("center", 5), ("ten_view", 5))
 NUM_TEST_BATCHES = 4
 
 
 def training(batch_size: int, rounds: int) -> dict[str, Any]:
-    """Return the rate of the whole loop at one batch size: the best of some rounds."""
+    """Return the images per second of the whole loop at one batch size: the best round."""
     parts = our_parts(*SETTINGS, f"trainer.batch_size={batch_size}")
     advance, num_steps = ours.whole_training(parts), NUM_IMAGES // batch_size
     advance(max(5, num_steps // 4))
@@ -32,36 +31,39 @@ def training(batch_size: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def judging(views: str, num_members: int, rounds: int) -> dict[str, Any]:
-    """Return the rate of testing with these views and members: the best of some rounds."""
-    parts = our_parts(*SETTINGS, "augment=crop")  # its border is what the views are cut from
+def testing(views: str, num_members: int, rounds: int) -> dict[str, Any]:
+    """Return the images per second of a test with these views and members: the best round."""
+    parts = our_parts(*SETTINGS, "augment=crop")  # the views are cut from the image with its border
     store = parts.splits.test
     batches = [(b.images, b.labels) for b in islice(parts.in_order(store), NUM_TEST_BATCHES)]
     members = [parts.member(views)] * num_members
     num_views = members[0].views(batches[0][0][:1]).shape[1]
     num_images = sum(len(labels) for _, labels in batches)
+
     times = []
     for _ in range(rounds + 1):
         started = clock()
         evaluate(members, batches, num_classes=len(store.class_names))
         times.append(clock() - started)
+    best = min(times[1:])  # the first round warms up
+
     return {
         "views": num_views,
         "members": num_members,
-        "images_per_second": num_images / min(times[1:]),
-        "microseconds_per_view": 1e6 * min(times[1:]) / num_images / num_views / num_members,
+        "images_per_second": num_images / best,
+        "microseconds_per_view": 1e6 * best / num_images / num_views / num_members,
     }
 
 
 def main() -> None:
-    given = rounds_and_threads(__doc__, 4)
+    given = parse(options(__doc__, rounds=4, threads=True))
     document = {
         "num_threads": given.threads,
         "rounds": given.rounds,
         "training": [training(size, given.rounds) for size in BATCH_SIZES],
-        "judging": [judging(*judgement, given.rounds) for judgement in JUDGEMENTS],
+        "judging": [testing(*test, given.rounds) for test in TESTS],
     }
-    print(json.dumps({"growth": document}))
+    answer("growth", document)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""LeNet-5's first layers in turn and together (cpu/fusion.py): the parts, and whole steps."""
+"""LeNet-5's first layers one by one and fused (cpu/fusion.py): the parts, and whole steps."""
 
-import json
 import statistics
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from head import answer, options, parse, quartiles, ratios
 from lenet import SETTINGS
-from timing import Action, ratio_of_pairs, rounds_and_threads, times_in_turns
+from timing import Action, times_in_turns
 from torch import Tensor, nn
 from torch.nn import functional as F
 from work import our_parts
@@ -25,7 +25,7 @@ def in_turn(maps: Tensor, modules: list[nn.Module]) -> Tensor:
 def forward_and_back(
     compute: Callable[[Tensor, list[nn.Module]], Tensor], maps: Tensor, modules: list[nn.Module]
 ) -> tuple[Action, Action]:
-    """Return a way forward, and one back from there to weights (and maps if they want one)."""
+    """Return a forward pass, and a backward pass to the weights (and to maps that need one)."""
     result = compute(maps, modules)
     gradient = torch.randn_like(result)
     wanted = [*modules[0].parameters(), *([maps] if maps.requires_grad else [])]
@@ -37,7 +37,7 @@ def forward_and_back(
 
 
 def parts(batch_size: int) -> dict[str, Action]:
-    """Return C1 with S2 and ReLU, and C3, forward and back, in turn and together."""
+    """Return C1 with S2 and ReLU, and C3, forward and backward, one by one and fused."""
     last = torch.channels_last
     c1 = [nn.Conv2d(1, 6, 5).to(memory_format=last), nn.MaxPool2d(2), nn.ReLU()]
     c3: list[nn.Module] = [nn.Conv2d(6, 16, 5).to(memory_format=last)]
@@ -54,14 +54,14 @@ def parts(batch_size: int) -> dict[str, Action]:
     return ways | {f"{name}, back": back for name, (_, back) in pairs.items()}
 
 
-def step(batch_size: int, together: bool) -> Action:
-    """Return a training step of cnnlab's network, bare, with the layers in turn or together."""
+def step(batch_size: int, fused: bool) -> Action:
+    """Return a bare training step of cnnlab's network, with the layers one by one or fused."""
     assembly = our_parts(*SETTINGS, f"trainer.batch_size={batch_size}")
     network, optimizer, batches = assembly.network, assembly.optimizer, assembly.batches()
     network.train()
 
     def advance() -> None:
-        fusion.is_faster_for = lambda images: together
+        fusion.is_faster_for = lambda images: fused
         images, labels = next(batches)
         optimizer.zero_grad()
         F.cross_entropy(network(images), labels).backward()
@@ -76,23 +76,24 @@ def medians(times: dict[str, list[float]]) -> dict[str, float]:
 
 
 def compare_steps(batch_size: int, rounds: int) -> dict[str, Any]:
-    """Return microseconds of a step both ways, and in turn / together over pairs of eight steps."""
+    """Return microseconds per step both ways, and their ratio over pairs of eight steps."""
     ways = {
-        "in turn": step(batch_size, together=False),
-        "together": step(batch_size, together=True),
+        "in turn": step(batch_size, fused=False),
+        "together": step(batch_size, fused=True),
     }
     times = times_in_turns(ways, rounds, 8)
-    return medians(times) | {"ratio": ratio_of_pairs(times["in turn"], times["together"])}
+    return medians(times) | {"ratio": quartiles(ratios(times["in turn"], times["together"]))}
 
 
 def main() -> None:
-    given = rounds_and_threads(__doc__, 9)
+    given = parse(options(__doc__, rounds=9, threads=True))
     found: dict[str, Any] = {"num_threads": given.threads, "rounds": given.rounds}
     for size in (64, 128):
         found[f"step of {size}"] = compare_steps(size, 15 * given.rounds)
-    times = times_in_turns(parts(64), given.rounds, 50)  # with memory kept, as in steps
+    # After the steps, whose set-up makes the process keep its freed memory, as in training.
+    times = times_in_turns(parts(64), given.rounds, 50)
     found["parts"] = medians(times)
-    print(json.dumps({"layers": found}))
+    answer("layers", found)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
-"""LeNet-5 on Fashion-MNIST: cnnlab, its own step bare, and the peers, in one interleaved run."""
+"""LeNet-5 on Fashion-MNIST: cnnlab, its bare step, and the peers, in one interleaved run."""
 
 import argparse
 import importlib.util
-import json
 import logging
-import os
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +10,9 @@ from typing import Any
 import ours
 import peers
 import torch
+from head import answer, options, parse
 from serving import serve, start
-from timing import compare, matrix_limit, row
+from timing import compared_loops
 from work import Advance, Work, our_parts, textbook_lenet5, work_of
 
 FLOP_PER_IMAGE = 2.26e6
@@ -51,11 +50,11 @@ PACKAGES = {
     "Keras 3 on torch": "keras",
     "timm's train machinery": "timm",
 }
-"""What a peer needs; a row without its package is left out."""
+"""What a peer imports; a peer whose package is not installed is left out."""
 
 
 def installed(name: str) -> bool:
-    """Say whether the peer's package is there."""
+    """Return whether the peer's package can be imported."""
     return name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]) is not None
 
 
@@ -66,42 +65,32 @@ def measure(batch_size: int, num_steps: int, rounds: int, wanted: list[str]) -> 
         name: start(__file__, name, "--batch-sizes", str(batch_size), "--threads", threads)
         for name in [*OURS, *filter(installed, wanted)]
     }
-    comparison = compare(loops, num_steps=num_steps, rounds=rounds)
-    limit = matrix_limit()
-    rows = {n: row(comparison, n, "cnnlab", batch_size) for n in comparison.seconds}
-    for figures in rows.values():
-        flop = figures["images_per_second"] * FLOP_PER_IMAGE
-        figures["share_of_matrix_limit"] = flop / limit
-    return {
-        "batch_size": batch_size,
-        "num_threads": torch.get_num_threads(),
-        "steps_per_round": num_steps,
-        "rounds": rounds,
-        "matrix_limit_gflops": limit / 1e9,
-        "rows": rows,
-    }
+    return compared_loops(
+        loops,
+        batch_size=batch_size,
+        flop_per_image=FLOP_PER_IMAGE,
+        num_steps=num_steps,
+        rounds=rounds,
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=15, threads=True)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, default=60, help="per round")
     parser.add_argument("--peers", nargs="*", default=list(PEERS))
-    given = parser.parse_args()
-    torch.set_num_threads(given.threads)
+    parser.add_argument("--serve", help=argparse.SUPPRESS)
+    given = parse(parser)
+
     warnings.filterwarnings("ignore", module="lightning")
     for name in ("lightning.pytorch", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
+
     if given.serve:
         serve(loop(given.serve, given.batch_sizes[0]))
         return
-    documents = [
-        measure(size, given.steps, given.rounds, given.peers) for size in given.batch_sizes
-    ]
-    print(json.dumps({"lenet5": documents}))
+    sizes, length = given.batch_sizes, (given.steps, given.rounds)
+    answer("lenet5", [measure(size, *length, given.peers) for size in sizes])
 
 
 if __name__ == "__main__":

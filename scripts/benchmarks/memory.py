@@ -1,11 +1,12 @@
 """Peak memory of a training step of every experiment, each in a process of its own."""
 
 import argparse
-import json
 import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from head import answer, options
 
 EXPERIMENTS = Path(__file__).parents[2] / "configs" / "experiment"
 IMAGENET = (
@@ -29,15 +30,16 @@ SIGNS = (
     "dataset.num_train=39209",
     "dataset.num_test=12630",
 )
-PLACEHOLDER_CLASSES = {"lenet5_mnist": DIGITS, "lenet5_gtsrb": SIGNS}
-"""Made-up images for sets that are not on this machine: as many as the real set has, of the size
-in which they are stored; of ImageNet 1,200, since training reads it from where it lies."""
+STAND_INS = {"lenet5_mnist": DIGITS, "lenet5_gtsrb": SIGNS}
+"""Made-up images for datasets that are not on this machine: as many as the real one has, of the
+size in which they are stored; 1,200 for ImageNet, which training does not hold in memory."""
 
 ONE_MACHINE = {"alexnet_two_gpu_imagenet": ("model.devices=[cpu,cpu]",)}
 
 
 def measure(experiment: str) -> str:
-    """Return the peak memory of this process after one update, in words."""
+    """Return the peak memory of this process after one update, as a cell of the table."""
+    # Imported here: the process that starts the others must stay small (head.py says why).
     from work import our_parts
 
     from cnnlab.errors import DataError
@@ -48,8 +50,9 @@ def measure(experiment: str) -> str:
     try:
         parts = our_parts(*settings)
     except DataError:
-        made_up = PLACEHOLDER_CLASSES.get(experiment, IMAGENET)
+        made_up = STAND_INS.get(experiment, IMAGENET)
         parts, images = our_parts(*settings, *made_up), "made-up images"
+
     state = TrainState(parts.network, parts.optimizer)
     fit(state, parts.batches(), parts.step, parts.schedule.rate_at, [], 1)
     parts.guard.check(state)
@@ -58,22 +61,23 @@ def measure(experiment: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("experiments", nargs="*", help="all when none is named")
+    parser = options(__doc__)
+    parser.add_argument("experiments", nargs="*", help="default: all")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.here:
         print(measure(given.experiments[0]))
         return
+
     found = {}
     for name in given.experiments or sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")):
         command = [sys.executable, __file__, "--here", name]
-        answer = subprocess.run(command, capture_output=True, text=True, check=False)
-        said = answer.stdout.strip().splitlines() or answer.stderr.strip().splitlines() or ["?"]
-        failed = "not measured: " if answer.returncode else ""
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        said = done.stdout.strip().splitlines() or done.stderr.strip().splitlines() or ["?"]
+        failed = "not measured: " if done.returncode else ""
         found[name] = failed + said[-1].strip()
         print(name, found[name], file=sys.stderr, flush=True)
-    print(json.dumps({"memory": found}))
+    answer("memory", found)
 
 
 if __name__ == "__main__":

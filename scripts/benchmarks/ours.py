@@ -1,9 +1,7 @@
-"""cnnlab's own training as it runs behind `cnnlab train`, and its step in a bare loop."""
-
-import tempfile
-from pathlib import Path
+"""Training as `cnnlab train` runs it, and its step in a bare loop."""
 
 import torch
+from head import scratch_run
 from torch.nn import functional as F
 from work import Advance, clock
 
@@ -19,18 +17,18 @@ from cnnlab.training.loop import StepReport, TrainState, fit
 
 
 def whole_training(parts: Assembly) -> Advance:
-    """The loop with every hook of a real run: figures, files, TensorBoard, guard, signals.
+    """Return the loop with every hook of a run: figures, files, TensorBoard, guard, signals.
 
-    Validation and checkpoints come at the end of an epoch, behind the timed steps.
+    Validation and checkpoints come at the end of an epoch, after the timed steps.
     """
-    folder = claim_folder(parts.config, Launch(command="benchmark", folder=_scratch()))
+    launch = Launch(command="benchmark", folder=str(scratch_run("benchmark")))
+    folder = claim_folder(parts.config, launch)
     console = Console(progress=False)
     progress = Progress.at_start(parts)
-    reporter, stalls = (
-        Reporter(parts, progress, folder, console),
-        StallWatch(parts, folder, console),
-    )
+    reporter = Reporter(parts, progress, folder, console)
+    stalls = StallWatch(parts, folder, console)
     trainer = Trainer(parts, progress, folder, reporter, stalls)
+
     losses: list[torch.Tensor] = []
 
     def note(state: TrainState, report: StepReport) -> None:
@@ -49,9 +47,10 @@ def whole_training(parts: Assembly) -> Advance:
 
 
 def bare_step(parts: Assembly) -> Advance:
-    """The same batches, network and update as ours with nothing around them."""
+    """Return a loop over the same batches, network and update, with nothing around them."""
     batches, network, optimizer = parts.batches(), parts.network, parts.optimizer
     network.train()
+    # A bare loop has no schedule: set the constant rate once, outside of the timed steps.
     for group in optimizer.param_groups:
         group["lr"] = group["base_rate"] * parts.schedule.rate_at(0)
 
@@ -67,7 +66,3 @@ def bare_step(parts: Assembly) -> Advance:
         return clock() - started, [float(loss) for loss in losses]
 
     return advance
-
-
-def _scratch() -> str:
-    return str(Path(tempfile.mkdtemp(prefix="cnnlab-benchmark-")) / "run")

@@ -1,19 +1,24 @@
 """The tables of docs/performance.md, made from the results of run.py, and how a page takes them."""
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from head import in_words
+
+Part = dict[str, Any]
+
 
 def put_between(mark: str, lines: list[str], page: Path) -> None:
-    """Replace what stands between `<!-- MARK: begin -->` and `<!-- MARK: end -->` of a page."""
+    """Replace the lines between `<!-- MARK: begin -->` and `<!-- MARK: end -->` of a page."""
     begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
     text = page.read_text()
     before, after = text.split(begin)[0], text.split(end)[1]
     page.write_text(before + "\n".join([begin, *lines, end]) + after)
 
 
-def render(document: dict[str, Any], source: str, page: Path) -> None:
-    """Put the tables between the two marks of `page`."""
+def render(document: Part, source: str, page: Path) -> None:
+    """Write the tables of the parts that were measured between the two marks of `page`."""
     machine = document["machine"]
     lines = [
         f"Measured {machine['time'].replace('T', ' ')} on {machine['cores']} cores of "
@@ -22,179 +27,179 @@ def render(document: dict[str, Any], source: str, page: Path) -> None:
     ]
     for kind, name in (("lenet5", "LeNet-5, Fashion-MNIST"), ("alexnet", "AlexNet, 224 pixels")):
         for part in document.get(kind, []):
-            lines += ["", *loop_table(part, name)]
-    lines += overhead_lines(document.get("overhead"))
-    lines += ["", *startup_lines(document.get("startup"))]
-    lines += [*target_lines(document.get("target")), *growth_lines(document.get("growth"))]
-    lines += layer_lines(document.get("layers")) + compiled_lines(document.get("compiled"))
-    lines += memory_lines(document.get("memory"))
+            lines += loop_lines(part, name)
+    for kind, section in SECTIONS.items():
+        if document.get(kind) is not None:
+            lines += section(document[kind])
     put_between("measured", lines, page)
 
 
-def loop_table(part: dict[str, Any], name: str) -> list[str]:
-    """Return one comparison of loops as a table."""
-    title = f"{part.get('model', name)}" if "model" in part else name
-    lines = [
-        f"**{title}, batch {part['batch_size']}, {part['num_threads']} thread(s)**, "
-        f"{part['rounds']} rounds of {part['steps_per_round']} steps; matrix product "
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """Return a Markdown table with an empty line before it, and a title if it has one."""
+    lines = ["", title] if title else []
+    lines += ["", _row(columns), "|---" * len(columns) + "|"]
+    return [*lines, *map(_row, rows)]
+
+
+def _row(cells: Sequence[object]) -> str:
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def _with_quartiles(ratio: dict[str, Any], digits: int) -> str:
+    low, high = ratio["quartiles"]
+    return f"{ratio['median']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def loop_lines(part: Part, name: str) -> list[str]:
+    """Return one comparison of training loops."""
+    title = (
+        f"**{part.get('model', name)}, batch {part['batch_size']}, {part['num_threads']} "
+        f"thread(s)**, {part['rounds']} rounds of {part['steps_per_round']} steps; matrix product "
         f"{part['matrix_limit_gflops']:.0f} GFLOP/s"
-        + (f"; {part['note']}" if "note" in part else ""),
-        "",
-        "| loop | images/s | ms a step | its time / ours: median (spread) | of the limit |",
-        "|---|---|---|---|---|",
-    ]
-    for loop, row in part["rows"].items():
-        ratio = row["ratio_to_ours"]
-        lines.append(
-            f"| {loop} | {row['images_per_second']:,.0f} | {row['milliseconds_per_step']:,.2f} "
-            f"| {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) "
-            f"| {row['share_of_matrix_limit']:.0%} |"
+    )
+    columns = ["loop", "images/s", "ms per step"]
+    columns += ["its time / ours: median (spread)", "of the limit"]
+    rows = [
+        (
+            loop,
+            f"{row['images_per_second']:,.0f}",
+            f"{row['milliseconds_per_step']:,.2f}",
+            in_words(row["ratio_to_ours"]),
+            f"{row['share_of_matrix_limit']:.0%}",
         )
-    return lines
+        for loop, row in part["rows"].items()
+    ]
+    return table(title, columns, rows)
 
 
-def overhead_lines(part: dict[str, Any] | None) -> list[str]:
-    """Return the lines about what the framework adds to a step."""
-    if part is None:
-        return []
-    lines = [
-        "",
+def overhead_lines(part: Part) -> list[str]:
+    """Return what the framework adds to a step."""
+    title = (
         f"**What the framework costs**, LeNet-5, {part['num_threads']} thread(s), both in one "
-        f"process; {part['rounds']} pairs of turns, with quartiles",
-        "",
-        "| batch | cnnlab, ms a step | same step, bare | cnnlab / bare |",
-        "|---|---|---|---|",
-    ]
-    for row in part["rows"]:
-        low, high = row["ratio"]["quartiles"]
-        lines.append(
-            f"| {row['batch_size']} | {row['cnnlab'] / 1e3:.2f} | {row['bare'] / 1e3:.2f} "
-            f"| {row['ratio']['median']:.3f} ({low:.3f} to {high:.3f}) |"
+        f"process; {part['rounds']} pairs of turns, with quartiles"
+    )
+    columns = ["batch", "cnnlab, ms per step", "same step, bare", "cnnlab / bare"]
+    rows = [
+        (
+            row["batch_size"],
+            f"{row['cnnlab'] / 1e3:.2f}",
+            f"{row['bare'] / 1e3:.2f}",
+            _with_quartiles(row["ratio"], 3),
         )
-    return lines
+        for row in part["rows"]
+    ]
+    return table(title, columns, rows)
 
 
-def startup_lines(part: dict[str, Any] | None) -> list[str]:
-    """Return the line about start-up."""
-    if part is None:
-        return ["Start-up: not measured in this run."]
-    ratio = part["ratio"]
+def startup_lines(part: Part) -> list[str]:
+    """Return the time from the command to the first update."""
     return [
+        "",
         f"Start-up: command to first update {part['cnnlab_seconds']:.2f} s, torch and LeNet-5 by "
-        f"hand {part['by_hand_seconds']:.2f} s; ratio {ratio['median']:.2f} "
-        f"({ratio['min']:.2f} to {ratio['max']:.2f})."
+        f"hand {part['by_hand_seconds']:.2f} s; ratio {in_words(part['ratio'])}.",
     ]
 
 
-def memory_lines(part: dict[str, Any] | None) -> list[str]:
-    """Return the table of peak memory."""
-    if part is None:
-        return []
-    lines = [
-        "",
-        "| experiment | peak memory of the process after one update, on a CPU |",
-        "|---|---|",
-    ]
-    return lines + [f"| {name} | {text} |" for name, text in part.items()]
-
-
-def target_lines(part: dict[str, Any] | None) -> list[str]:
-    """Return the table of the time to the target accuracy."""
-    if part is None:
-        return ["", "Time to 90 % of the validation images: not measured in this run."]
+def target_lines(part: Part) -> list[str]:
+    """Return the time to the target accuracy."""
     clock = "processor time" if part["num_threads"] == 1 else "wall clock"
-    lines = [
-        "",
+    title = (
         f"**Command to {part['accuracy']:.0%} of Fashion-MNIST's validation images right**, "
-        f"{part['num_threads']} thread(s), {clock}, seeds {', '.join(map(str, part['seeds']))}",
-        "",
-        "| program | seconds, seed by seed | epochs |",
-        "|---|---|---|",
-    ]
+        f"{part['num_threads']} thread(s), {clock}, seeds {', '.join(map(str, part['seeds']))}"
+    )
+    rows = []
     for name, runs in part["runs"].items():
         times = [f"{run['seconds']:.0f}" if run["seconds"] else "never" for run in runs]
         epochs = [str(run["epochs"] or "-") for run in runs]
-        lines.append(f"| {name} | {', '.join(times)} | {', '.join(epochs)} |")
-    if (ratio := part["ratio"]) is not None:
-        found = f"{ratio['median']:.1f} ({ratio['min']:.1f} to {ratio['max']:.1f})"
+        rows.append((name, ", ".join(times), ", ".join(epochs)))
+
+    lines = table(title, ["program", "seconds, seed by seed", "epochs"], rows)
+    if part["ratio"] is not None:
+        found = in_words(part["ratio"], digits=1)
         lines += ["", f"The example's time / cnnlab's: median {found}."]
     return lines
 
 
-def growth_lines(part: dict[str, Any] | None) -> list[str]:
-    """Return the tables of how cost grows."""
-    if part is None:
-        return []
-    batches, judged = part["training"], part["judging"]
-    lines = [
-        "",
-        f"**LeNet-5 as it grows**, {part['num_threads']} thread(s), the best of "
-        f"{part['rounds']} rounds",
-        "",
-        "| batch | " + " | ".join(str(point["batch_size"]) for point in batches) + " |",
-        "|---" * (len(batches) + 1) + "|",
+def growth_lines(part: Part) -> list[str]:
+    """Return how the cost of training and testing scales."""
+    batches, tests = part["training"], part["judging"]
+    title = (
+        f"**LeNet-5 by batch size, views and members**, {part['num_threads']} thread(s), the best "
+        f"of {part['rounds']} rounds"
+    )
+    training = [
+        ("images/s", *(f"{point['images_per_second']:,.0f}" for point in batches)),
+        ("ms per step", *(f"{point['milliseconds_per_step']:,.2f}" for point in batches)),
     ]
-    for title, key, digits in (
-        ("images/s", "images_per_second", 0),
-        ("ms a step", "milliseconds_per_step", 2),
-    ):
-        lines.append(f"| {title} | " + " | ".join(f"{p[key]:,.{digits}f}" for p in batches) + " |")
-    lines += ["", "| testing: views x members | images/s | microseconds a view |", "|---|---|---|"]
-    return lines + [
-        f"| {point['views']} x {point['members']} | {point['images_per_second']:,.0f} "
-        f"| {point['microseconds_per_view']:.1f} |"
-        for point in judged
-    ]
-
-
-def compiled_lines(part: dict[str, Any] | None) -> list[str]:
-    """Return the table of steps with and without torch.compile."""
-    if part is None:
-        return []
-    lines = [
-        "",
-        f"**A step as it is and through torch.compile**, {part['num_threads']} thread(s), "
-        f"{part['rounds']} rounds",
-        "",
-        "| network, batch | as it is, ms | compiled, ms | as it is / compiled | compiling, s |",
-        "|---|---|---|---|---|",
-    ]
-    for row in part["rows"]:
-        ratio = row["ratio"]
-        lines.append(
-            f"| {row['model']}, {row['batch_size']} | {row['eager']:,.2f} | {row['compiled']:,.2f} "
-            f"| {ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f}) "
-            f"| {row['compiling_seconds']:.0f} |"
+    testing = [
+        (
+            f"{point['views']} x {point['members']}",
+            f"{point['images_per_second']:,.0f}",
+            f"{point['microseconds_per_view']:.1f}",
         )
-    return lines
+        for point in tests
+    ]
+    columns = ["testing: views x members", "images/s", "microseconds per view"]
+    sizes = ["batch", *(str(point["batch_size"]) for point in batches)]
+    return table(title, sizes, training) + table("", columns, testing)
 
 
-def layer_lines(part: dict[str, Any] | None) -> list[str]:
-    """Return the table of layers computed in turn and together."""
-    if part is None:
-        return []
-    parts = part["parts"]
-    rows = {
-        name.replace(" together", ""): (parts[name.replace("together", "in turn")], time)
-        for name, time in parts.items()
-        if "together" in name
-    }
-    steps = {name: t for name, t in part.items() if name.startswith("step")}
-    lines = [
-        "",
-        f"**LeNet-5's layers in turn and together**, microseconds, batch 64 where it is not said, "
+def layer_lines(part: Part) -> list[str]:
+    """Return the times of layers computed one by one and fused."""
+    title = (
+        f"**LeNet-5's layers one by one and fused**, microseconds, batch 64 unless noted, "
         f"{part['num_threads']} thread(s); parts: median of {part['rounds']} rounds; steps: of "
-        f"{15 * part['rounds']} pairs of eight, with quartiles",
-        "",
-        "| part | in turn | together | in turn / together |",
-        "|---|---|---|---|",
-    ]
-    for name, (turn, together) in rows.items():
-        lines.append(f"| {name} | {turn:,.0f} | {together:,.0f} | {turn / together:.2f} |")
-    for name, step in steps.items():
-        low, high = step["ratio"]["quartiles"]
-        lines.append(
-            f"| {name} | {step['in turn']:,.0f} | {step['together']:,.0f} "
-            f"| {step['ratio']['median']:.2f} ({low:.2f} to {high:.2f}) |"
+        f"{15 * part['rounds']} pairs of eight, with quartiles"
+    )
+    parts = part["parts"]
+    rows = []
+    for name, fused in parts.items():
+        if "together" in name:  # the names in the results that are stored
+            single = parts[name.replace("together", "in turn")]
+            layer = name.replace(" together", "")
+            rows.append((layer, f"{single:,.0f}", f"{fused:,.0f}", f"{single / fused:.2f}"))
+
+    for name, step in part.items():
+        if name.startswith("step"):
+            times = (f"{step['in turn']:,.0f}", f"{step['together']:,.0f}")
+            rows.append((name, *times, _with_quartiles(step["ratio"], 2)))
+
+    return table(title, ["part", "one by one", "fused", "one by one / fused"], rows)
+
+
+def compiled_lines(part: Part) -> list[str]:
+    """Return the times of steps with and without torch.compile."""
+    title = (
+        f"**A step, eager and through torch.compile**, {part['num_threads']} thread(s), "
+        f"{part['rounds']} rounds"
+    )
+    columns = ["network, batch", "eager, ms", "compiled, ms", "eager / compiled", "compiling, s"]
+    rows = [
+        (
+            f"{row['model']}, {row['batch_size']}",
+            f"{row['eager']:,.2f}",
+            f"{row['compiled']:,.2f}",
+            in_words(row["ratio"]),
+            f"{row['compiling_seconds']:.0f}",
         )
-    return lines
+        for row in part["rows"]
+    ]
+    return table(title, columns, rows)
+
+
+def memory_lines(part: Part) -> list[str]:
+    """Return the peak memory of each experiment."""
+    columns = ["experiment", "peak memory of the process after one update, on a CPU"]
+    return table("", columns, part.items())
+
+
+SECTIONS: dict[str, Callable[[Part], list[str]]] = {
+    "overhead": overhead_lines,
+    "startup": startup_lines,
+    "target": target_lines,
+    "growth": growth_lines,
+    "layers": layer_lines,
+    "compiled": compiled_lines,
+    "memory": memory_lines,
+}
+"""Name of a benchmark -> its part of the page, in the order of the page."""

@@ -1,25 +1,23 @@
-"""Train every model on every set with nothing but their names, and fail if one stays at chance.
+"""Train every model on every dataset with its defaults, and fail if one stays at chance.
 
     python scripts/benchmarks/pairs.py                            # all pairs, seeds 0, 1, 2
     python scripts/benchmarks/pairs.py --models lenet5 linear --sets mnist5k --seeds 0
 
-Each run is `cnnlab train model=M dataset=D seed=S` with the length and nothing else: what is
-measured is the defaults. Writes docs/results/<date>-pairs-<hardware>.json after every run and the
-table of docs/papers.md at the end. Runs that ended are not repeated, so the command may be stopped
-and started again; --results names the file to continue on another day.
+Each run is `cnnlab train model=M dataset=D seed=S` with its length and nothing else: this tests the
+defaults. Writes docs/results/<date>-pairs-<hardware>.json after every run and the table of
+docs/papers.md at the end. Finished runs are not repeated, so the command may be interrupted and
+started again; --results names the file to continue on another day.
 
-On two idle cores the whole takes about an hour and a half, most of it for the two CIFAR nets,
-alexnet_cifar and the three AlexNets of full width, which are trained for fewer updates.
+All runs take about an hour and a half on two idle cores, most of it for the two CIFAR networks,
+alexnet_cifar and the three AlexNets of full width, which train for fewer updates.
 """
 
 import argparse
 import datetime
 import json
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,17 @@ from typing import Any
 import page
 import pairs_page
 import yaml
-from run import DOCS, hardware, machine
+from head import (
+    DOCS,
+    hardware,
+    machine,
+    metrics,
+    options,
+    read_json,
+    scratch_run,
+    train_command,
+    write_json,
+)
 from work import configure
 
 from cnnlab.run_folder.provenance import describe
@@ -35,7 +43,7 @@ from cnnlab.run_folder.provenance import describe
 
 @dataclass(frozen=True)
 class Network:
-    """A model as it is typed. length: of its runs, as a multiple of --updates."""
+    """The words that choose a model. length: of its runs, as a multiple of --updates."""
 
     words: tuple[str, ...]
     length: float = 1.0
@@ -43,7 +51,7 @@ class Network:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set as it is typed, with the size and the number of training images that it then has.
+    """The words that choose a dataset, its image side and its number of training images.
 
     length: of its runs, as a multiple of --updates.
     """
@@ -68,7 +76,7 @@ NETWORKS = {
         for name in ("alexnet_cifar", "alexnet", "alexnet_two_tower", "alexnet_2014")
     },
 }
-"""All models but alexnet_two_gpu: the network of alexnet_two_tower, on devices that are not here.
+"""All models but alexnet_two_gpu, which is the network of alexnet_two_tower on two devices.
 
 The textbook LeNet leaves its first plateau late; a full-width AlexNet takes a second per update.
 """
@@ -84,14 +92,14 @@ SETS = {
         ("dataset=synthetic", "dataset.image_size_pixels=96"), 96, 1800, 1 / 3
     ),
 }
-"""The patterns of `synthetic` are in color, and learned in a third of the updates."""
+"""The color patterns of `synthetic` are learned in a third of the updates."""
 
 BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One network on one set with one seed, for so many updates."""
+    """One network on one dataset with one seed, and the number of its updates."""
 
     network: str
     images: str
@@ -103,7 +111,7 @@ class Pair:
         return int(configure(*self.choices()).dataset.image_size_pixels)
 
     def choices(self) -> list[str]:
-        """Return the words that choose network, set and seed."""
+        """Return the words that choose network, dataset and seed."""
         return [*NETWORKS[self.network].words, *SETS[self.images].words, f"seed={self.seed}"]
 
     def length(self) -> list[str]:
@@ -117,7 +125,7 @@ class Pair:
 def main() -> int:
     given = read_arguments()
     path: Path = given.results
-    document = json.loads(path.read_text()) if path.is_file() else {"rows": []}
+    document = read_json(path) or {"rows": []}
     rows: list[dict[str, Any]] = document["rows"]
     done = [pair_of(row) for row in rows if row["error"] is not None]
 
@@ -128,7 +136,7 @@ def main() -> int:
         print(pairs_page.line(row), file=sys.stderr, flush=True)
         rows[:] = [*(other for other in rows if pair_of(other) != pair), row]
         document["machine"] = machine()
-        write(path, document)
+        write_json(path, document)
 
     of_this_length = [row for row in rows if has_length(row, given.updates)]
     if not given.no_page and of_this_length:
@@ -138,25 +146,23 @@ def main() -> int:
 
 
 def read_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, threads=True)
     today = DOCS / "results" / f"{datetime.date.today()}-pairs-{hardware()}.json"
     networks, sets = list(NETWORKS), list(SETS)
+
     parser.add_argument("--models", nargs="+", default=networks, choices=networks, metavar="MODEL")
     parser.add_argument("--sets", nargs="+", default=sets, choices=sets, metavar="SET")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--updates", type=int, default=300, help="of most networks; some differ")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--results", type=Path, default=today, help="JSON to write and to continue")
     parser.add_argument("--no-page", action="store_true", help="leave docs/papers.md as it is")
     return parser.parse_args()
 
 
 def pairs(given: argparse.Namespace) -> list[Pair]:
-    """Return the runs asked for, seed by seed, so that a first table is there early.
+    """Return the runs asked for, seed by seed, so that the first table is complete early.
 
-    A set that the network's default enlarges to another one's size is left out: it is that other.
+    A dataset that the network's default enlarges to the size of another one is left out.
     """
     sizes = {(SETS[name].words[0], SETS[name].size_pixels) for name in SETS}
     found = []
@@ -177,7 +183,7 @@ def updates_of(network: str, images: str, updates: int) -> int:
 
 
 def has_length(row: dict[str, Any], updates: int) -> bool:
-    """Return whether a row is of the networks and sets of today and of the length asked for."""
+    """Return whether a row is of a present network and dataset and of the length asked for."""
     known = row["network"] in NETWORKS and row["set"] in SETS
     return known and row["updates"] == updates_of(row["network"], row["set"], updates)
 
@@ -188,9 +194,9 @@ def pair_of(row: dict[str, Any]) -> Pair:
 
 
 def trained(pair: Pair, threads: int) -> dict[str, Any]:
-    """Train one pair in a process and a folder of its own; return what came of it.
+    """Train one pair in a process and a folder of its own; return its row of the results.
 
-    Raises KeyboardInterrupt when the run was interrupted: there is nothing to record then.
+    Raises KeyboardInterrupt when the run was interrupted, so that nothing is recorded.
     """
     row: dict[str, Any] = {
         "network": pair.network,
@@ -200,10 +206,9 @@ def trained(pair: Pair, threads: int) -> dict[str, Any]:
         "size_of_set": SETS[pair.images].size_pixels,
         "revision": describe()["git"],
     }
-    folder = Path(tempfile.mkdtemp(prefix="cnnlab-pairs-")) / "run"
+    folder = scratch_run("pairs")
     words = [*pair.choices(), *pair.length(), f"runtime.num_threads={threads}"]
-    words += [f"hydra.run.dir={folder}", "logging.report=false", "logging.tensorboard=false"]
-    command = [sys.executable, "-m", "cnnlab", "train", *words, "logging.progress=false"]
+    command = train_command(folder, *words, "logging.report=false", "logging.tensorboard=false")
 
     try:
         done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -218,7 +223,7 @@ def trained(pair: Pair, threads: int) -> dict[str, Any]:
 
 
 def resolved(config: Path) -> dict[str, Any] | None:
-    """Return what the defaults came to in a run, or None where it ended before it had a config."""
+    """Return the settings that the defaults gave a run; None if it ended before writing them."""
     if not config.is_file():
         return None
     plain = yaml.safe_load(config.read_text())
@@ -233,8 +238,7 @@ def resolved(config: Path) -> dict[str, Any] | None:
 
 def outcome(folder: Path) -> dict[str, Any]:
     """Return the last validation error of a run, its real number of updates and its seconds."""
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    last = [line for line in lines if "validation/top1_error" in line][-1]
+    last = [row for row in metrics(folder) if "validation/top1_error" in row][-1]
     run = json.loads((folder / "run.json").read_text())
     started, ended = (datetime.datetime.fromisoformat(run[key]) for key in ("started", "ended"))
     return {
@@ -245,16 +249,8 @@ def outcome(folder: Path) -> dict[str, Any]:
     }
 
 
-def write(path: Path, document: dict[str, Any]) -> None:
-    """Write the results; an interruption leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=1) + "\n")
-    temporary.replace(path)
-
-
 def verdict(rows: list[dict[str, Any]]) -> int:
-    """Name the pairs that did not learn; return 1 if there is one."""
+    """Print the pairs that stayed at chance; return the exit code, 1 if there is one."""
     bad = [row for row in rows if pairs_page.at_chance(row)]
     for row in bad:
         print(f"at chance: {pairs_page.line(row)}", file=sys.stderr)

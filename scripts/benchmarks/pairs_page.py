@@ -6,16 +6,16 @@ from typing import Any
 Row = dict[str, Any]
 
 AT_CHANCE = 0.75
-"""Validation error from which a network of ten classes counts as guessing, which gets 0.90."""
+"""Validation error from which a network of ten classes counts as guessing; chance is 0.90."""
 
 
 def at_chance(row: Row) -> bool:
-    """Return whether a run failed, or ended with no more than a guess."""
+    """Return whether a run failed or ended near chance."""
     return row["error"] is None or row["error"] >= AT_CHANCE
 
 
 def line(row: Row) -> str:
-    """Return one run in words."""
+    """Return one run as text."""
     found = "failed" if row["error"] is None else f"{100 * row['error']:.1f} %"
     told = f"{row['network']} on {row['set']}, seed {row['seed']}: {found}"
     return f"{told}: {row['failure']}" if row.get("failure") else told
@@ -33,6 +33,7 @@ def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: st
         f"| model | updates | rate | clip | {' | '.join(sets)} |",
         "|---" * (4 + len(sets)) + "|",
     ]
+
     for network in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == network]
         grows = any(row["settings"] and is_enlarged(row) for row in own)
@@ -46,7 +47,7 @@ def render(machine: dict[str, Any], rows: list[Row], sets: list[str], source: st
 
 
 def recipe(settings: dict[str, Any] | None) -> str:
-    """Return what a network's defaults came to, as two cells."""
+    """Return optimizer with learning rate, and clipping, as two cells."""
     if settings is None:
         return "? | ?"
     clip = settings["clip_gradient_norm"]
@@ -55,15 +56,17 @@ def recipe(settings: dict[str, Any] | None) -> str:
 
 
 def cell(rows: list[Row]) -> str:
-    """Return mean and range of a pair's errors; bold where a run ended at chance."""
+    """Return mean and range of a pair's errors; bold when a run ended at chance."""
     if not rows:
         return ""
     if any(row["error"] is None for row in rows):
         return "**failed**"
+
     errors = [100 * row["error"] for row in rows]
     found = f"{statistics.mean(errors):.1f} ({min(errors):.1f} to {max(errors):.1f})"
     if len(rows) < 3:
         found += ", one seed" if len(rows) == 1 else ", two seeds"
+
     if any(at_chance(row) for row in rows):
         return f"**{found}**"
     size = rows[0]["settings"]["image_size_pixels"]
@@ -71,5 +74,5 @@ def cell(rows: list[Row]) -> str:
 
 
 def is_enlarged(row: Row) -> bool:
-    """Return whether the network's default took larger images than the set has."""
+    """Return whether the network's default enlarged the images of the dataset."""
     return bool(row["settings"]["image_size_pixels"] != row["size_of_set"])

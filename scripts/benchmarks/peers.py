@@ -1,6 +1,6 @@
-"""How others train the same network on the same images: a function a peer, Work -> Advance.
+"""How others train the same network on the same images: one function per peer, Work -> Advance.
 
-Each is written as its own documentation shows it, with logging, bars and checkpoints off.
+Each is written as its own documentation shows, with logging, bars and checkpoints off.
 """
 
 import itertools
@@ -19,8 +19,8 @@ from work import Advance, Work, clock
 Network = Callable[[Work], nn.Module]
 
 
-class Pictures(Dataset):  # type: ignore[type-arg]
-    """Images as torchvision's MNIST class hands them out: PIL, then a transform, one at a time."""
+class Pictures(Dataset):
+    """Images as torchvision's MNIST class returns them: PIL, then a transform, one at a time."""
 
     def __init__(self, work: Work) -> None:
         self.images, self.labels = work.images[:, 0], work.labels
@@ -37,13 +37,13 @@ class Pictures(Dataset):  # type: ignore[type-arg]
         return self.transform(image), int(self.labels[index])
 
 
-def loader(work: Work) -> DataLoader:  # type: ignore[type-arg]
-    """Return the example's DataLoader on a CPU: in this process, here in the order of `work`."""
+def loader(work: Work) -> DataLoader:
+    """Return the example's DataLoader on a CPU, without workers, in the order of `work`."""
     return DataLoader(Pictures(work), batch_size=work.batch_size, sampler=work.order.tolist())
 
 
-def for_ever(batches: Any) -> Iterator[Any]:
-    """Go through `batches` again and again."""
+def repeated(batches: Any) -> Iterator[Any]:
+    """Iterate over `batches` without end."""
     while True:
         yield from batches
 
@@ -52,7 +52,7 @@ def mnist_example(work: Work, network: Network) -> Advance:
     """The loop of PyTorch's MNIST example (pytorch/examples, mnist/main.py): log every 10 steps."""
     model = network(work)
     optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
-    batches = for_ever(loader(work))
+    batches = repeated(loader(work))
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         losses, started = [], clock()
@@ -72,7 +72,7 @@ def mnist_example(work: Work, network: Network) -> Advance:
 
 
 def bare_loop(work: Work, network: Network) -> Advance:
-    """Everything in memory as normalized floats, nothing but the step: the hand-written ceiling."""
+    """All images in memory as normalized floats and nothing but the step: a hand-written loop."""
     model, images = network(work), work.normalized()
     optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
     batches = work.batches()
@@ -94,7 +94,7 @@ def bare_loop(work: Work, network: Network) -> Advance:
 def reference_recipe(work: Work, network: Network) -> Advance:
     """The inner loop of torchvision's references/classification, on data in memory.
 
-    Its figures of every step are kept: loss, top-1 and top-5 accuracy, each read on the host.
+    It keeps its figures of every step: loss, top-1 and top-5 accuracy, each read on the host.
     """
     model, images = network(work), work.normalized()
     optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
@@ -111,6 +111,7 @@ def reference_recipe(work: Work, network: Network) -> Advance:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
             hits = output.topk(5).indices == target[:, None]
             hits[:, :1].sum().item(), hits.sum().item()
             losses.append(loss.item())
@@ -122,9 +123,9 @@ def reference_recipe(work: Work, network: Network) -> Advance:
 def timm_machinery(work: Work, network: Network) -> Advance:
     """The parts and the inner loop of timm's train.py (train_one_epoch), without accelerator.
 
-    Its optimizer and scheduler factories, its meters and its update of the rate after every step;
-    the loader is what its `--no-prefetcher` makes, in this process; the loss is read when it is
-    logged, every 50 steps.
+    Its optimizer and scheduler factories, its meters and its scheduler update after every step;
+    the loader is that of `--no-prefetcher`, without workers; the loss is read when it is logged,
+    every 50 steps.
     """
     from timm.optim import create_optimizer_v2
     from timm.scheduler import create_scheduler_v2
@@ -144,7 +145,8 @@ def timm_machinery(work: Work, network: Network) -> Advance:
         step_on_epochs=False,
         updates_per_epoch=steps_per_epoch,
     )
-    criterion, batches = nn.CrossEntropyLoss(), for_ever(loader(work))
+
+    criterion, batches = nn.CrossEntropyLoss(), repeated(loader(work))
     losses_m, update_time_m, data_time_m = AverageMeter(), AverageMeter(), AverageMeter()
     num_updates = 0
 
@@ -160,6 +162,7 @@ def timm_machinery(work: Work, network: Network) -> Advance:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
             num_updates += 1
             update_time_m.update(clock() - update_started)
             update_started = clock()
@@ -173,7 +176,7 @@ def timm_machinery(work: Work, network: Network) -> Advance:
 
 
 WARM_STEPS = 5
-"""Steps at the start of each fit of Lightning and Keras that are not timed."""
+"""Untimed steps at the start of each fit of Lightning and Keras."""
 
 
 def lightning(work: Work, network: Network) -> Advance:
@@ -205,6 +208,7 @@ def lightning(work: Work, network: Network) -> Advance:
     def advance(num_steps: int) -> tuple[float, list[float]]:
         losses.clear()
         times.clear()
+
         trainer = pl.Trainer(
             max_steps=num_steps + WARM_STEPS,
             accelerator="cpu",
@@ -220,7 +224,7 @@ def lightning(work: Work, network: Network) -> Advance:
 
 
 def keras(work: Work, network: Network) -> Advance:
-    """Keras 3 on torch: model.fit on arrays in memory, channels last as Keras has it."""
+    """Keras 3 on torch: model.fit on arrays in memory, channels last as is Keras's default."""
     os.environ["KERAS_BACKEND"] = "torch"
     import keras as k
 
@@ -238,11 +242,13 @@ def keras(work: Work, network: Network) -> Advance:
             layers.Dense(10),
         ]
     )
+
     model.set_weights([_keras_layout(weight).numpy() for weight in work.weights.values()])
     model.compile(
         k.optimizers.SGD(work.learning_rate, work.momentum),
         k.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
+
     images = work.normalized()[work.order].permute(0, 2, 3, 1).contiguous().numpy()
     labels = work.labels[work.order].numpy()
 
@@ -259,6 +265,7 @@ def keras(work: Work, network: Network) -> Advance:
         clock, num_images = Clock(), (num_steps + WARM_STEPS) * work.batch_size
         some = images[:num_images], labels[:num_images]
         model.fit(*some, batch_size=work.batch_size, shuffle=False, verbose=0, callbacks=[clock])
+        # Keras reports the mean loss since the start of the fit: its differences are the losses.
         sums = [0.0, *(mean * (i + 1) for i, mean in enumerate(clock.means))]
         losses = [after - before for before, after in itertools.pairwise(sums)]
         return clock.times[-1] - clock.times[WARM_STEPS - 1], losses

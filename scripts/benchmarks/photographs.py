@@ -1,7 +1,7 @@
-"""2,000 JPEGs as ImageNet's are, about 500x375, cut out of photographs on this machine.
+"""JPEGs like ImageNet's, about 500x375 pixels, cut out of photographs on this machine.
 
-Noise compresses badly and drawings too well, so real photographs are needed: those that Debian
-packages of wallpapers carry will do (apt install lomiri-wallpapers-20.04 lomiri-wallpapers-16.04).
+Noise compresses badly and drawings too well, so real photographs are needed, such as those in
+Debian's wallpapers (apt install lomiri-wallpapers-20.04 lomiri-wallpapers-16.04).
 """
 
 import random
@@ -14,20 +14,21 @@ NUM_CLASSES = 10
 
 
 def find_photographs(folders: tuple[Path, ...] = FOLDERS) -> list[Path]:
-    """Return the JPEGs below the folders. Raises SystemExit when there are none."""
+    """Return the JPEGs in the folders. Raises SystemExit when there are none."""
     found = sorted(path for folder in folders for path in folder.rglob("*.jpg") if path.is_file())
     if not found:
-        raise SystemExit(f"no photographs below {', '.join(map(str, folders))}; {__doc__}")
+        raise SystemExit(f"no photographs in {', '.join(map(str, folders))}; {__doc__}")
     return found
 
 
 def write_photographs(root: Path, num_images: int, seed: int = 0) -> Path:
-    """Write root/train/CLASS/*.jpg and a small root/test; keep what is there already."""
+    """Write root/train/CLASS/*.jpg and a small root/test, unless they exist already."""
     if (root / "done").is_file():
         return root
     draw = random.Random(seed)
     pictures = [Image.open(path).convert("RGB") for path in find_photographs()]
     pictures = [picture for picture in pictures if min(picture.size) >= 700]
+
     for number in range(num_images + 2 * NUM_CLASSES):
         split = "train" if number < num_images else "test"
         folder = root / split / f"class_{number % NUM_CLASSES}"
@@ -35,12 +36,13 @@ def write_photographs(root: Path, num_images: int, seed: int = 0) -> Path:
         _cut(draw.choice(pictures), draw).save(
             folder / f"{number:06d}.jpg", quality=draw.choice((90, 92, 95, 96))
         )
-    (root / "done").touch()
+
+    (root / "done").touch()  # last: an interrupted set is written again
     return root
 
 
 def _cut(picture: Image.Image, draw: random.Random) -> Image.Image:
-    """Cut a window and reduce it to about 500x375, upright one time in four."""
+    """Cut a window and shrink it to about 500x375, one in four of them upright."""
     width, height = draw.choice(((500, 375), (500, 375), (500, 333), (375, 500)))
     factor = draw.uniform(1.0, min(picture.width / width, picture.height / height, 3.0))
     wide, high = int(width * factor), int(height * factor)

@@ -1,18 +1,21 @@
-"""Two processes of one thread against one process of two threads, at one global batch, interleaved.
+"""Two processes of one thread against one process of two threads, at one global batch size.
 
-Each round starts both anew, warms up for one update and times the next ones by the wall clock.
+    python scripts/benchmarks/processes.py [--model alexnet] [--rounds 3] [--num-steps 3]
+
+Each round starts new processes, warms up for one update and times the following ones by the wall
+clock.
 """
 
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
 from typing import Any
 
 import torch
+from head import in_words, options, ratios, spread, turns
 from torch import Tensor
 from work import configure
 
@@ -32,18 +35,19 @@ SETTINGS = (
 )
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 WAYS = {"one process, 2 threads": (1, 2), "two processes, 1 thread each": (2, 1)}
-"""Processes, and threads of each."""
+"""Number of processes, and threads per process."""
 
 
-def train(words: argparse.Namespace, peers: Peers) -> dict[str, Any]:
-    """Return seconds an update, bytes sent an update, and losses, of this process."""
+def train(given: argparse.Namespace, peers: Peers) -> dict[str, Any]:
+    """Return seconds per update, bytes sent per update, and losses, of this process."""
     config = configure(
         *SETTINGS,
-        f"model={words.model}",
-        f"dataset.image_size_pixels={words.side}",
-        f"dataset.num_train={words.batch_size * (words.num_steps + 1)}",
-        f"trainer.batch_size={words.batch_size}",
+        f"model={given.model}",
+        f"dataset.image_size_pixels={given.side}",
+        f"dataset.num_train={given.batch_size * (given.num_steps + 1)}",
+        f"trainer.batch_size={given.batch_size}",
     )
+
     sent = count_sums(peers)
     parts = assemble(config, torch.device("cpu"), peers)
     state, losses = TrainState(parts.network, parts.optimizer), []
@@ -58,13 +62,13 @@ def train(words: argparse.Namespace, peers: Peers) -> dict[str, Any]:
             [lambda state, report: losses.append(float(report.loss))],
             state.step + num_steps,
         )
-        peers.largest(0)  # the slowest counts
+        peers.largest(0)  # wait for the slowest process
         return (time.perf_counter() - started) / num_steps
 
-    advance(1)
+    advance(1)  # warms up, and is the one update whose bytes are counted
     num_bytes = sum(sent)
     return {
-        "seconds": advance(words.num_steps),
+        "seconds": advance(given.num_steps),
         "bytes_an_update": num_bytes,
         "num_parameters": sum(p.numel() for p in parts.network.parameters()),
         "losses": losses,
@@ -72,30 +76,30 @@ def train(words: argparse.Namespace, peers: Peers) -> dict[str, Any]:
 
 
 def count_sums(peers: Peers) -> list[int]:
-    """Note the bytes of every sum of this process: of gradients, and of one number, the loss."""
+    """Record the bytes of every sum that this process takes part in: gradients and the loss."""
     sent: list[int] = []
     start = peers.start_sum
 
-    def noted(tensor: Tensor) -> Any:
+    def recorded(tensor: Tensor) -> Any:
         sent.append(tensor.numel() * tensor.element_size())
         return start(tensor)
 
-    peers.start_sum = noted  # type: ignore[method-assign]
+    peers.start_sum = recorded  # type: ignore[method-assign]
     return sent
 
 
-def worker(words: argparse.Namespace) -> None:
-    """Train as one of the processes; the first one prints what it found."""
+def worker(given: argparse.Namespace) -> None:
+    """Train as one of the processes; the first prints the figures as JSON."""
     device = torch.device("cpu")
-    runtime.configure(device, num_threads=words.worker)
+    runtime.configure(device, num_threads=given.worker)
     with distributed.joined(device, 300.0) as peers:
-        found = train(words, peers)
+        found = train(given, peers)
         if peers.is_first:
             print(json.dumps(found), flush=True)
 
 
 def started(way: str, arguments: list[str]) -> dict[str, Any]:
-    """Start one way of training and return what it printed."""
+    """Train in one of WAYS and return the figures it printed."""
     num_processes, num_threads = WAYS[way]
     launcher = (*TORCHRUN, f"--nproc-per-node={num_processes}")
     command = [*(launcher if num_processes > 1 else (sys.executable,)), __file__, *arguments]
@@ -108,39 +112,40 @@ def started(way: str, arguments: list[str]) -> dict[str, Any]:
     )
     if done.returncode:
         raise RuntimeError(done.stderr)
+
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options(__doc__, rounds=3)
     parser.add_argument("--model", default="alexnet")
     parser.add_argument("--side", type=int, default=224)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--num-steps", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
-    words = parser.parse_args()
-    if words.worker:
-        worker(words)
+    given = parser.parse_args()
+    if given.worker:
+        worker(given)
     else:
-        compare(words)
+        compare(given)
 
 
-def compare(words: argparse.Namespace) -> None:
-    """Time both ways in turn and print what was found."""
+def compare(given: argparse.Namespace) -> None:
+    """Time both ways in turns and print the figures."""
     rounds = []
-    for index in range(words.rounds):
-        ways = list(WAYS) if index % 2 == 0 else list(WAYS)[::-1]
+    for ways in turns(WAYS, given.rounds):
         rounds.append({way: started(way, sys.argv[1:]) for way in ways})
         print({way: f"{found['seconds']:.2f} s" for way, found in rounds[-1].items()}, flush=True)
+
     one, two = WAYS
-    ratios = [found[two]["seconds"] / found[one]["seconds"] for found in rounds]
-    print(f"two processes / one: median {statistics.median(ratios):.3f}, all {ratios}")
-    for way in WAYS:
-        best = min(found[way]["seconds"] for found in rounds)
-        rate = words.batch_size / best
-        print(f"{way}: best {best:.2f} s an update, {rate:.1f} images/s")
+    seconds = {way: [found[way]["seconds"] for found in rounds] for way in WAYS}
+    found = spread(ratios(seconds[two], seconds[one]))
+    print(f"two processes / one, time per update: {in_words(found, digits=3)}")
+    for way, times in seconds.items():
+        best = min(times)
+        print(f"{way}: best {best:.2f} s per update, {given.batch_size / best:.1f} images/s")
+
     facts = rounds[0][two]
     print(f"sent: {facts['bytes_an_update']:,} bytes, {facts['num_parameters']:,} parameters")
     print("losses", rounds[0][one]["losses"][:3], facts["losses"][:3])

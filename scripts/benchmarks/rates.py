@@ -1,32 +1,29 @@
-"""Contenders in turns: images per second of each, round by round, as a table and as JSON."""
+"""Loaders in turns: images per second of each, round by round, as a table and as JSON."""
 
-import json
-import os
 import resource
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
+from head import in_words, machine, ratios, read_json, spread, turns, write_json
 
 from cnnlab.run_folder.provenance import describe
-from cnnlab.runtime import describe_device
 
 Pass = Callable[[], int]
-"""Go once over the images of a contender; return how many came out."""
+"""Iterate once over the images of a loader; return their number."""
 
 Rates = dict[str, list[tuple[float, float]]]
-"""Images per second of the clock and per second of the processor, a pair a round."""
+"""Images per wall-clock second and per processor second, one pair per round."""
 
 
 def race(passes: dict[str, Pass], rounds: int) -> Rates:
-    """Run the contenders in turns, each once before anything is timed."""
-    rates: Rates = {name: [] for name in passes}
+    """Run the loaders in turns, each once before anything is timed."""
     for run in passes.values():
         run()
-    for number in range(rounds):
-        order = list(passes) if number % 2 == 0 else list(passes)[::-1]
+
+    rates: Rates = {name: [] for name in passes}
+    for order in turns(passes, rounds):
         for name in order:
             clock, processor = time.perf_counter(), processor_seconds()
             num_images = passes[name]()
@@ -36,38 +33,30 @@ def race(passes: dict[str, Pass], rounds: int) -> Rates:
 
 
 def processor_seconds() -> float:
-    """Return what this process and its workers have used: other jobs' load does not count."""
+    """Return the processor time of this process and its workers; other jobs do not count."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(part.ru_utime + part.ru_stime for part in used)
 
 
 def table(title: str, rates: Rates) -> list[str]:
-    """Return Markdown lines; ratios are medians within a round, against the first contender."""
+    """Return Markdown lines; ratios are medians within a round, against the first loader."""
     first = next(iter(rates))
     lines = [
         f"| {title} | images/s | images per processor second | times {first}: clock | processor |",
         "|---|---|---|---|---|",
     ]
+    baseline = list(zip(*rates[first], strict=True))
     for name, found in rates.items():
-        words = [f"{statistics.median(values):,.0f}" for values in zip(*found, strict=True)]
-        for kind in (0, 1):
-            pairs = zip(found, rates[first], strict=True)
-            ratios = [ours[kind] / base[kind] for ours, base in pairs]
-            words.append(
-                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-            )
-        lines.append(f"| {name} | {' | '.join(words)} |")
+        kinds = list(zip(*found, strict=True))
+        cells = [f"{statistics.median(values):,.0f}" for values in kinds]
+        cells += [in_words(spread(ratios(*pair))) for pair in zip(kinds, baseline, strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 
 def record(path: Path, name: str, rates: Rates) -> None:
-    """Put one contest's rates into a JSON file beside those that are there already."""
-    document = json.loads(path.read_text()) if path.is_file() else {}
-    document |= {
-        "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "device": describe_device(torch.device("cpu")),
-        "num_processors": os.cpu_count(),
-        "versions": describe()["versions"],
-    }
+    """Add the rates of one comparison to a JSON file; the others in it stay."""
+    document = read_json(path)
+    document |= {"machine": machine(), "versions": describe()["versions"]}
     document.setdefault("rates", {})[name] = rates
-    path.write_text(json.dumps(document, indent=1) + "\n")
+    write_json(path, document)

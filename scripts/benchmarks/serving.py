@@ -1,4 +1,4 @@
-"""A loop in a process of its own, so that no peer lives under another's process-wide settings."""
+"""A training loop in a process of its own, so that no loop sees the global settings of another."""
 
 import json
 import subprocess
@@ -33,7 +33,7 @@ def start(script: str, *words: str) -> Advance:
                 return line[len(MARK) :]
         raise RuntimeError(f"a benchmark process ended: {' '.join(command)}")
 
-    answer()
+    answer()  # "ready": the loop is built
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         print(num_steps, file=asked, flush=True)

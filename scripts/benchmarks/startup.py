@@ -1,13 +1,11 @@
 """From the command to the first update: `cnnlab train` against torch and LeNet-5 by hand."""
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
+
+from head import answer, options, ratios, scratch_run, spread, train_command
 
 BY_HAND = """
 import torch
@@ -22,6 +20,8 @@ nn.functional.cross_entropy(net(torch.randn(64, 1, 32, 32)), torch.arange(64) % 
 rule.step()
 """
 
+ONE_UPDATE = ("trainer.epochs=1", "trainer.limit_train_batches=1", "trainer.log_every_steps=1")
+
 
 def by_hand() -> float:
     """Return the seconds of a process that imports torch, builds LeNet-5 and updates it once."""
@@ -31,39 +31,34 @@ def by_hand() -> float:
 
 
 def cnnlab(timeout_seconds: float = 120) -> float:
-    """Return the seconds until the figures of the first update stand in the run's metrics file."""
-    folder = Path(tempfile.mkdtemp(prefix="cnnlab-startup-")) / "run"
-    words = ["train", f"hydra.run.dir={folder}", "trainer.epochs=1", "trainer.log_every_steps=1"]
-    words += ["trainer.limit_train_batches=1", "logging.report=false", "logging.progress=false"]
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "cnnlab", *words], stdout=subprocess.DEVNULL)
+    """Return the seconds until the run has written the figures of its first update."""
+    folder = scratch_run("startup")
     metrics = folder / "metrics.jsonl"
+    command = train_command(folder, *ONE_UPDATE, "logging.report=false")
+
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     while not (metrics.is_file() and metrics.stat().st_size):
         if process.poll() not in (None, 0) or time.perf_counter() - started > timeout_seconds:
             raise RuntimeError("cnnlab train wrote no figures")
         time.sleep(0.002)
     seconds = time.perf_counter() - started
+
     process.wait()
     return seconds
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    given = parser.parse_args()
-    by_hand(), cnnlab()  # files into the page cache
+    given = options(__doc__, rounds=7).parse_args()
+    by_hand(), cnnlab()  # reads the files into the page cache
     pairs = [(by_hand(), cnnlab()) for _ in range(given.rounds)]
-    ratios = [ours / theirs for theirs, ours in pairs]
-    document = {
-        "by_hand_seconds": statistics.median(theirs for theirs, _ in pairs),
-        "cnnlab_seconds": statistics.median(ours for _, ours in pairs),
-        "ratio": {
-            "median": statistics.median(ratios),
-            "min": min(ratios),
-            "max": max(ratios),
-        },
+    theirs, ours = (list(times) for times in zip(*pairs, strict=True))
+    found = {
+        "by_hand_seconds": statistics.median(theirs),
+        "cnnlab_seconds": statistics.median(ours),
+        "ratio": spread(ratios(ours, theirs)),
     }
-    print(json.dumps({"startup": document}))
+    answer("startup", found)
 
 
 if __name__ == "__main__":

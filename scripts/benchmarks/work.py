@@ -1,17 +1,20 @@
-"""The same work for every peer: images, order, weights, rate; and networks as in textbooks."""
+"""The same work for every loop: images, order, weights, learning rate; and textbook networks."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
-from cnnlab import runtime
+from cnnlab import models, runtime
 from cnnlab.command.composing import settle
-from cnnlab.config import TrainConfig, parse_train
+from cnnlab.config import TrainConfig, choices, parse_train
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.schema import parse
 from cnnlab.trainer.assemble import Assembly, assemble
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -19,21 +22,24 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 Advance = Callable[[int], tuple[float, list[float]]]
 """num_steps -> (seconds that these steps took, the loss of each)."""
 
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
+
 
 def clock() -> float:
-    """Return seconds: of processor time on one thread, of wall-clock time on several.
+    """Return seconds: of processor time with one thread, of wall-clock time with several.
 
-    Processor time does not see what else runs on a shared machine; with several threads it would
-    count their waiting for each other as work.
+    Processor time ignores what else runs on a shared machine, but counts threads that wait for
+    each other as busy.
     """
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is trained. images: uint8 [N,C,S,S]; order: image of each place in the first epoch.
+    """What every loop trains on, and from which weights.
 
-    mean and std of the pixels in levels of 0..255, one a channel; weights: of our network.
+    images: uint8 [N,C,S,S]; order: [N] indices of the images of the first epoch;
+    mean, std: [C] of the pixels in levels of 0..255; weights: of our network before training.
     """
 
     images: Tensor
@@ -47,25 +53,25 @@ class Work:
     momentum: float = 0.9
 
     def normalized(self) -> Tensor:
-        """Return float32 [N,C,S,S] with mean 0 and deviation 1."""
+        """Return float32 [N,C,S,S] with mean 0 and standard deviation 1."""
         shape = (1, -1, 1, 1)
         return (self.images.float() - self.mean.view(shape)) / self.std.view(shape)
 
     def batches(self) -> Iterator[Tensor]:
-        """Yield the indices of batch after batch; the first epoch's order again and again."""
+        """Yield the indices of each batch, every epoch in the order of the first."""
         while True:
             yield from self.order.split(self.batch_size)
 
 
 def configure(*overrides: str) -> TrainConfig:
-    """Compose the settings of `cnnlab train` with `overrides`; gradients as long as they come."""
+    """Compose the settings of `cnnlab train` with `overrides`, without clipping the gradient."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         composed = compose("train", overrides=["trainer.clip_gradient_norm=null", *overrides])
     return parse_train(settle(composed))
 
 
 def our_parts(*overrides: str, configured: bool = True) -> Assembly:
-    """Put a training run of cnnlab together on the CPU; for peers without its process settings."""
+    """Assemble a training run on the CPU; with `configured=False` without its process settings."""
     config = configure(*overrides)
     device = runtime.select_device("cpu")
     if configured:
@@ -74,12 +80,12 @@ def our_parts(*overrides: str, configured: bool = True) -> Assembly:
 
 
 def work_of(parts: Assembly) -> Work:
-    """Return what `parts` trains, for the peers: copies, so that nobody shares a tensor."""
+    """Return the data and weights of `parts` for the peers, as copies that share no tensor."""
     store = parts.splits.train
     images = store.read(torch.arange(len(store))).permute(0, 3, 1, 2)
-    order = torch.randperm(
-        len(store), generator=runtime.make_generator(parts.config.seed, "order", 0)
-    )
+    generator = runtime.make_generator(parts.config.seed, "order", 0)
+    order = torch.randperm(len(store), generator=generator)
+
     return Work(
         images=parts.preprocessing.prepare(images).contiguous(),
         labels=store.labels.clone(),
@@ -92,8 +98,15 @@ def work_of(parts: Assembly) -> Work:
     )
 
 
+def random_network(name: str, channels: int, side_pixels: int) -> models.Network:
+    """Return a network of cnnlab with its defaults, ten classes and the weights of seed 0."""
+    config = parse(ModelConfig, choices.alone("model", name), "model")
+    sizes = {"in_channels": channels, "input_size_pixels": side_pixels, "num_classes": 10}
+    return models.build(config, **sizes, seed=0)
+
+
 def textbook_lenet5(work: Work) -> nn.Sequential:
-    """Return LeNet-5 in the order of the textbook, default memory format, with our weights."""
+    """Return LeNet-5 as a textbook writes it, in the default memory format, with our weights."""
     network = nn.Sequential(
         nn.Conv2d(1, 6, 5),
         nn.ReLU(),
@@ -112,22 +125,24 @@ def textbook_lenet5(work: Work) -> nn.Sequential:
 
 
 def textbook_alexnet(work: Work, *, response_norm: bool, num_classes: int) -> nn.Sequential:
-    """Return the one-tower network of 2012 (224, ceil-mode windows) of torch's own layers."""
+    """Return the 2012 network without groups (224 pixels, ceil mode), made of torch's layers."""
 
     def norm() -> list[nn.Module]:
-        # torch divides alpha by the window of 5: 5e-4 there is 1e-4 a unit
+        # torch divides alpha by the window of 5: its 5e-4 is the paper's 1e-4 per unit
         return [nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0)] if response_norm else []
 
     pool = nn.MaxPool2d(3, 2)
+
     layers: list[nn.Module] = [nn.ZeroPad2d((0, 3, 0, 3)), nn.Conv2d(3, 96, 11, 4), nn.ReLU()]
     layers += [*norm(), pool, nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(), *norm(), pool]
     for channels in ((256, 384), (384, 384), (384, 256)):
         layers += [nn.Conv2d(*channels, 3, padding=1), nn.ReLU()]
+
     layers += [pool, nn.Flatten(), nn.Linear(9216, 4096), nn.ReLU(), nn.Linear(4096, 4096)]
     return take_weights(nn.Sequential(*layers, nn.ReLU(), nn.Linear(4096, num_classes)), work)
 
 
-def take_weights(network: nn.Sequential, work: Work) -> nn.Sequential:
+def take_weights(network: NetworkT, work: Work) -> NetworkT:
     """Copy our weights, in order, into a network of the same shapes."""
     pairs = zip(network.parameters(), work.weights.values(), strict=True)
     with torch.no_grad():

@@ -16,7 +16,7 @@ from cnnlab.errors import CheckpointError, NumericsError
 from cnnlab.files import checksummed, tensor_header
 from cnnlab.files.checksummed import verify
 from cnnlab.files.tensor_header import FORMAT_VERSION, Entry
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "copy_into", "read", "section", "verify", "write"]
 
@@ -69,7 +69,7 @@ def read(path: str | Path) -> Checkpoint:
     Raises CheckpointError when it is missing, foreign, damaged, malformed, written by a newer
     cnnlab, or holds a value that is not finite; ResourceError when memory does not suffice.
     """
-    where = printable(str(path))
+    where = escape_control(str(path))
     header, data = checksummed.read(path)
     entries, document = tensor_header.parse(header, len(data), where)
     if "config" in document:
@@ -78,7 +78,9 @@ def read(path: str | Path) -> Checkpoint:
     tensors = {entry.name: _view(entry, data) for entry in entries}
     for name, tensor in tensors.items():
         if not is_finite(tensor):
-            message = f"the checkpoint's tensor {printable(name)} has values that are not finite"
+            message = (
+                f"the checkpoint's tensor {escape_control(name)} has values that are not finite"
+            )
             raise CheckpointError(message, where, "use an older checkpoint of the run")
     return Checkpoint(tensors, document)
 
@@ -102,7 +104,7 @@ def copy_into(
         more = len(differences) - _NUM_DIFFERENCES_SHOWN
         raise CheckpointError(
             "the checkpoint does not fit the model",
-            printable(str(where)),
+            escape_control(str(where)),
             shown + (f"; and {more} more" if more > 0 else ""),
         )
     for name, target in targets.items():
@@ -134,7 +136,9 @@ def _differences(
             yield f"{name} is {_size(source)} instead of {_size(target)}"
         elif source.dtype != target.dtype:
             yield f"{name} is {_short(source)} instead of {_short(target)}"
-    yield from (f"{printable(name)} is not in the model" for name in sources if name not in targets)
+    yield from (
+        f"{escape_control(name)} is not in the model" for name in sources if name not in targets
+    )
 
 
 def _size(tensor: torch.Tensor) -> str:

@@ -52,7 +52,7 @@ def _guarded(arguments: Sequence[str]) -> int:
 
 def _show_everything() -> None:
     """Replace characters that the terminal's encoding lacks, instead of raising."""
-    from cnnlab.printable import DEGRADING
+    from cnnlab.safe_output import DEGRADING
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -85,7 +85,7 @@ def _main(arguments: list[str]) -> int:
     from cnnlab.command.suggestions import did_you_mean
     from cnnlab.command.verbs import VERBS
     from cnnlab.errors import CnnlabError
-    from cnnlab.printable import write_out
+    from cnnlab.safe_output import write_out
 
     if not arguments or arguments[0] in ("--help", "-h", "help"):
         write_out(command_help.overview())
@@ -115,7 +115,7 @@ def _help(verb: str, words: list[str]) -> int:
     from cnnlab.command import composing, line
     from cnnlab.command.help import InUse, describe
     from cnnlab.errors import CnnlabError
-    from cnnlab.printable import write_out
+    from cnnlab.safe_output import write_out
 
     def page(words: list[str]) -> str:
         request = line.read(verb, words)

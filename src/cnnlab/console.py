@@ -1,7 +1,7 @@
-"""What a person sees in the terminal: lines, tables, one live bar; the lines also go to a log.
+"""Terminal output: lines, tables and a progress bar; lines and tables also go to a log.
 
-The only file that uses rich. What it shows is handed over as `rich.text.Text`, never as a string:
-a string would be read as markup, and a class may be called `[dog]` or `:cat:`.
+The only file that uses rich. It gets `rich.text.Text`, never a string: a string would be parsed as
+markup, and a class may be called `[dog]` or `:cat:`.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cnnlab.printable import printable, printable_lines
+from cnnlab.safe_output import escape_control, escape_lines
 
 REFRESHES_PER_SECOND = 5
 GAP, ELLIPSIS = "  ", "..."
 
-LEAST_NAME = 12
+MIN_NAME_CELLS = 12
 """Cells that a shortened name keeps, however narrow the terminal is."""
 
 
@@ -43,23 +43,24 @@ class Console:
         self._next_refresh = 0.0
 
     def log_to(self, path: Path) -> None:
-        """Append all further lines to `path`, each with its time; without success, only say so."""
+        """Append all later lines to `path`, each with its time; if that fails, only warn."""
         try:
             self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
         except OSError as error:
-            self.line(f"warning: {path} cannot be written: {error}; going on without a log")
+            self.line(f"warning: {path} cannot be written: {error}; continuing without a log")
 
     def line(self, text: str = "") -> None:
         """Print one line (control characters escaped) and log it."""
-        text = printable(text)
+        text = escape_control(text)
         self._rich.print(Text(text))
         self.record(text)
 
     def record(self, text: str) -> None:
-        """Write to the log only; a log that cannot be written is given up silently."""
+        """Write to the log only; a log that cannot be written is silently given up."""
         if self._log is None:
             return
-        text, stamp = printable_lines(text), time.strftime("%H:%M:%S")
+
+        text, stamp = escape_lines(text), time.strftime("%H:%M:%S")
         try:
             self._log.write("".join(f"{stamp} {line}\n" for line in text.splitlines() or [""]))
         except OSError:
@@ -75,27 +76,31 @@ class Console:
         *,
         num_names: int = 1,
     ) -> None:
-        """Print a table: the first `num_names` columns to the left, figures to the right.
+        """Print a table; the first `num_names` columns are left-aligned, the others right-aligned.
 
-        A figure is never shortened; a name is, where a terminal is too narrow for the table. A row
-        that starts with 'total' is printed in bold.
+        If the terminal is too narrow, names are shortened and figures are not. A row that starts
+        with 'total' is bold.
         """
-        cells = [[printable(cell) for cell in row] for row in [columns, *rows]]
+        cells = [[escape_control(cell) for cell in row] for row in [columns, *rows]]
         width = self._rich.width if self._rich.is_terminal else None
-        title = printable(title)
+        title = escape_control(title)
+
         if title:
             self._rich.print(Text(title, style="italic"))
         for number, line in enumerate(_aligned(cells, num_names, width)):
             is_bold = number == 0 or line.startswith("total")
             self._rich.print(Text(line, style="bold" if is_bold else ""))
+
+        # a log has no width
         self.record("\n".join([*filter(None, [title]), *_aligned(cells, num_names, None)]))
 
     def start_bar(
         self, total: int, completed: int, description: str, *, unit: str = "steps"
     ) -> None:
-        """Show the live bar; without a terminal do nothing."""
+        """Show the progress bar; do nothing without a terminal."""
         if not self._progress_wanted:
             return
+
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -106,7 +111,8 @@ class Console:
             refresh_per_second=REFRESHES_PER_SECOND,
             transient=True,
         )
-        self._bar.add_task(printable(description), total=total, completed=completed)
+
+        self._bar.add_task(escape_control(description), total=total, completed=completed)
         self._bar.start()
         self._rich.show_cursor()  # rich hides it, and a killed process could not give it back
 
@@ -114,13 +120,14 @@ class Console:
         """Move the bar; cheap enough to be called after every step."""
         if self._bar is None or time.monotonic() < self._next_refresh:
             return
+
         self._next_refresh = time.monotonic() + 1 / REFRESHES_PER_SECOND
         self._bar.update(
-            self._bar.task_ids[0], completed=completed, description=printable(describe())
+            self._bar.task_ids[0], completed=completed, description=escape_control(describe())
         )
 
     def stop_bar(self) -> None:
-        """Take the bar away and give the cursor back."""
+        """Remove the bar and restore the cursor."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -136,11 +143,13 @@ class Console:
 def _aligned(rows: Sequence[Sequence[str]], num_names: int, width: int | None) -> list[str]:
     """Return the rows as lines of equal columns; names are shortened to fit `width` cells."""
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+
     if width is not None:
         excess = sum(widths) + len(GAP) * (len(widths) - 1) - width
         for i in reversed(range(num_names)):
-            taken = max(0, min(excess, widths[i] - LEAST_NAME))
+            taken = max(0, min(excess, widths[i] - MIN_NAME_CELLS))
             widths[i], excess = widths[i] - taken, excess - taken
+
     return [_line(row, widths, num_names) for row in rows]
 
 

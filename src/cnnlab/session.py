@@ -15,8 +15,8 @@ from cnnlab.config import Launch
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import BadFilesError
-from cnnlab.printable import say
 from cnnlab.runtime import configure, forward_precision, precision_warning, select_device
+from cnnlab.safe_output import say
 
 
 @dataclass(frozen=True)

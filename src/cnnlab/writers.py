@@ -1,7 +1,7 @@
-"""Figures of a run into files: metrics.jsonl, metrics.csv and TensorBoard behind one interface.
+"""Writers of a run's metrics: metrics.jsonl, metrics.csv and TensorBoard, with one interface.
 
-metrics.jsonl is the record; the others are made for reading. A writer that fails is dropped with
-one warning: logs never stop training.
+metrics.jsonl is the record; the others are for reading. A writer that fails is dropped with one
+warning: logging never stops training.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ FLUSH_SECONDS = 10
 
 
 class Writer(Protocol):
-    """Where figures go. Steps never decrease; a figure is written once a step."""
+    """Takes metrics. Steps never decrease; a metric is written at most once per step."""
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Write named numbers; names have the form group/name."""
@@ -33,7 +33,10 @@ class Writer(Protocol):
 
 
 class JsonlWriter:
-    """One JSON object a line, {"step": ..., "group/name": ...}; cut back on resume."""
+    """One JSON object per line, {"step": ..., "group/name": ...}.
+
+    On resume the lines after `from_step` are removed, here and in CsvWriter.
+    """
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         _keep_lines(path, lambda line: _step_of_json(line) <= from_step)
@@ -51,7 +54,7 @@ class JsonlWriter:
 
 
 class CsvWriter:
-    """A row an epoch, for spreadsheets: the columns of the first row, in its order."""
+    """One row per epoch, for spreadsheets; the first row decides the columns."""
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         header = _keep_lines(path, lambda line: _step_of_csv(line) <= from_step)
@@ -62,9 +65,11 @@ class CsvWriter:
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         if "epoch" not in values:
             return
+
         if not self._columns:
             self._columns = ["step", *values]
             self._rows.writerow(self._columns)
+
         row = {"step": step, **values}
         self._rows.writerow([row.get(column, "") for column in self._columns])
 
@@ -75,11 +80,21 @@ class CsvWriter:
         self._file.close()
 
 
+def read_epochs(path: Path) -> list[dict[str, float]]:
+    """Return the rows of a metrics.csv, one per epoch, without empty cells; none without a file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return []
+    rows = csv.DictReader(text.splitlines())
+    return [{key: float(cell) for key, cell in row.items() if key and cell} for row in rows]
+
+
 class TensorboardWriter:
-    """Event files in the run's own folder; later steps of an earlier start are hidden."""
+    """Event files in the run's folder; on resume the steps after `from_step` are hidden."""
 
     def __init__(self, folder: Path, *, from_step: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # late: half a second
+        from torch.utils.tensorboard import SummaryWriter  # imported late: it takes half a second
 
         self._writer = SummaryWriter(
             str(folder), purge_step=from_step + 1, flush_secs=FLUSH_SECONDS
@@ -94,10 +109,10 @@ class TensorboardWriter:
         self._writer.add_image(name, picture, step)
 
     def hparams(self, settings: Mapping[str, Any], figures: Sequence[str]) -> None:
-        """Write the settings, to be shown beside the scalars called `figures`.
+        """Write the settings, to be shown beside the scalars named in `figures`.
 
-        SummaryWriter.add_hparams would open a sub-folder with a time for a name, which
-        TensorBoard shows as a run of its own.
+        SummaryWriter.add_hparams would write into a new sub-folder, which TensorBoard shows as
+        another run.
         """
         from torch.utils.tensorboard.summary import hparams
 
@@ -105,7 +120,8 @@ class TensorboardWriter:
             key: value if isinstance(value, bool | int | float | str) else str(value)
             for key, value in settings.items()
         }
-        events = self._writer._get_file_writer()  # opened when there is none yet
+
+        events = self._writer._get_file_writer()  # opens one if there is none yet
         for summary in hparams(plain, dict.fromkeys(figures, 0.0)):
             events.add_summary(summary)
 
@@ -123,7 +139,7 @@ class Writers:
             try:
                 self._writers.append(open_one())
             except OSError as error:
-                warn(f"warning: a log cannot be opened: {error}; training goes on without it")
+                warn(f"warning: a log cannot be opened: {error}; training continues without it")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         self._each(lambda writer: writer.scalars(step, values))
@@ -132,7 +148,7 @@ class Writers:
         self._each(lambda writer: writer.images(step, name, picture))
 
     def hparams(self, settings: Mapping[str, Any], figures: Sequence[str]) -> None:
-        """Write the hyperparameters where there is a place for them."""
+        """Write the hyperparameters to the writers that take them."""
         self._each(lambda w: w.hparams(settings, figures) if hasattr(w, "hparams") else None)
 
     def close(self) -> None:
@@ -142,17 +158,18 @@ class Writers:
         for writer in list(self._writers):
             try:
                 action(writer)
-            except Exception as error:  # TensorBoard's thread hands on whatever it met
+            except Exception as error:  # TensorBoard's thread passes any error on
                 self._writers.remove(writer)
-                with contextlib.suppress(Exception):  # or the file complains again when collected
+                with contextlib.suppress(Exception):  # or it fails again when garbage-collected
                     writer.close()
-                self._warn(f"warning: {type(writer).__name__} stopped: {error}; training goes on")
+                self._warn(f"warning: {type(writer).__name__} stopped: {error}; training continues")
 
 
 def _keep_lines(path: Path, keep: Callable[[str], bool]) -> str:
-    """Drop the lines of an earlier start that are not kept (and a torn last one); return line 1."""
+    """Remove all other lines, and an incomplete last one, from `path`; return the first line."""
     if not path.is_file():
         return ""
+
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and keep(line)]
     if kept != lines:

@@ -1,4 +1,4 @@
-"""`cnnlab benchmark` measures every part, says what binds, and leaves no file."""
+"""`cnnlab benchmark` measures every part, names the bottleneck, and writes no file."""
 
 import json
 from pathlib import Path
@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cnnlab.app.benchmark import Bench, Part, binding
 from cnnlab.cli import main
+from cnnlab.inference.network import open_network
+from cnnlab.trainer.throughput import Throughput, bottleneck, multiply_adds, training_flop
+from tests.app.test_evaluate import write_checkpoint
 
 QUICK = ["benchmark", "seconds_per_part=0.01", "runtime.device=cpu", "runtime.num_threads=1"]
 
@@ -33,26 +35,25 @@ def test_the_document_has_every_part_and_its_limit(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_table_names_what_binds(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_names_the_bottleneck(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*QUICK, "model=linear", "evaluation=five_crop"]) == 0
     printed = capsys.readouterr().out
     assert "whole loop" in printed
-    assert "binds the training step" in printed
+    assert "\nbottleneck  " in printed
 
 
-def test_work_per_image_is_the_textbook_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LeNet-5: 416,520 multiply-adds forward, 117,600 of them in C1, which needs no way back."""
-    seen: list[Bench] = []
-    monkeypatch.setattr("cnnlab.app.benchmark.show", lambda *arguments: seen.append(arguments[2]))
-    assert main([*QUICK, "augment=none"]) == 0
-    assert seen[0]._multiply_adds() == (416_520, 117_600)
-    assert seen[0]._training_flop() == 2 * (3 * 416_520 - 117_600)
+def test_work_per_image_is_the_textbook_count(tmp_path: Path) -> None:
+    """LeNet-5: 416,520 multiply-adds, 117,600 of them in C1, which has no gradient to its input."""
+    path = write_checkpoint(tmp_path / "lenet5.safetensors", network="lenet5")
+    network = open_network(path, torch.device("cpu")).network
+    assert multiply_adds(network, "lenet5") == (416_520, 117_600)
+    assert training_flop(network, "lenet5") == 2 * (3 * 416_520 - 117_600)
 
 
-def test_the_slowest_of_reading_augmenting_and_stepping_binds() -> None:
+def test_the_slowest_of_loader_augmentation_and_step_is_the_bottleneck() -> None:
     times = {"loader": 3.0, "augmentation": 5.0, "step": 4.0, "whole loop": 12.0}
-    parts = [Part(name, 1.0, time, "none", 2.0) for name, time in times.items()]
-    assert binding(parts) == "augmentation"
+    parts = [Throughput(name, 1.0, time, "none", 2.0) for name, time in times.items()]
+    assert bottleneck(parts) == "augmentation"
     assert parts[0].share_of_limit == 0.5
 
 

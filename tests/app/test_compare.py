@@ -6,11 +6,13 @@ from cnnlab.app import compare as verb
 from cnnlab.config import Launch
 from cnnlab.config.verbs.compare import CompareConfig
 from cnnlab.errors import UsageError
-from cnnlab.run_folder import claim, find_run
+from cnnlab.reports.curves import overlaid
+from cnnlab.run_folder import claim
+from cnnlab.writers import read_epochs
 
 
 def make_run(path, rate: float, error: float):
-    """Write what a training leaves behind: config, status and one line an epoch."""
+    """Write what a training leaves behind: config, status and one line per epoch."""
     run = claim("", exact=path)
     run.write_config({"seed": 0, "optimizer": {"name": "sgd", "learning_rate": rate}})
     run.update_status(status="done", seed=0, test_error=error, best_validation_error=error)
@@ -56,10 +58,13 @@ def test_the_page_overlays_the_curves_and_escapes_names(runs, tmp_path):
     assert "&lt;b&gt;" in text
 
 
-def test_curves_are_one_a_run(runs):
-    drawn = {name: lines for name, _, lines in verb.overlaid([find_run(run) for run in runs])}
-    assert set(drawn["error"]) == {"a", "<b>"}
-    assert [x for x, _ in drawn["error"]["a"]] == [1, 2, 3]
+def test_there_is_one_curve_per_run(runs):
+    epochs = {run.name: read_epochs(run / "metrics.csv") for run in runs}
+    error, loss = overlaid(epochs)  # nobody measured the loss on training images
+    assert (error.name, loss.name) == ("error", "loss")
+
+    assert set(error.facts["lines"]) == {"a", "<b>"}
+    assert [epoch for epoch, _ in error.facts["lines"]["a"]] == [1, 2, 3]
 
 
 def test_one_run_cannot_be_compared(runs):

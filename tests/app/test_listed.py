@@ -1,4 +1,4 @@
-"""What lies in people's folders, seen from the commands: what was left out is said."""
+"""Files in people's folders that are no images: each command says what it left out."""
 
 import json
 import os
@@ -80,11 +80,13 @@ def test_a_bad_file_whose_name_is_other_bytes_is_shown_and_skipped(tmp_path: Pat
     for split in ("train", "test"):
         write_two_classes(tmp_path / "pictures" / split)
     (tmp_path / "pictures" / "train" / "dog" / OTHER_BYTES).write_text("no picture")
+
     root, store = tmp_path / "pictures", tmp_path / "store"
     words = ("prepare", "dataset=folder", f"dataset.root={root}", f"output={store}")
     refused = call(*words, "dataset.image_size_pixels=8")
     assert refused.code == 3
     assert f"dog/{SHOWN}" in refused.errors
+
     skipped = call(*words, "dataset.image_size_pixels=8", "on_bad=skip", "max_bad_fraction=0.5")
     assert skipped.code == 0, skipped.errors
     manifest = json.loads((store / "manifest.json").read_text())
@@ -112,8 +114,10 @@ def test_paths_of_other_bytes_are_refused_before_a_training(tmp_path: Path, key:
     root = folder if key == "dataset.root" else tmp_path / "plain"
     if key != "dataset.root":
         root.symlink_to(folder)
+
     run = folder / "run" if key == "hydra.run.dir" else tmp_path / "run"
     outcome = call(*WORDS, f"dataset.root={root}", f"hydra.run.dir={run}")
+
     assert outcome.code == 2, outcome.errors
     assert f"{key} is not valid UTF-8" in outcome.errors
     assert "R\\xe9sum\\xe9" in outcome.errors

@@ -18,7 +18,6 @@ from cnnlab.config.evaluation import CroppedEvaluationConfig, EvaluationConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.verbs.predict import PredictConfig
-from cnnlab.data import idx
 from cnnlab.data.digits import like_mnist
 from cnnlab.errors import DataError, UsageError
 from cnnlab.inference.predictor import as_images, load
@@ -266,5 +265,3 @@ def test_what_a_set_says_of_reflection_is_known_without_its_images():
     for name in ("mnist5k", "synthetic"):
         config = parse(DatasetConfig, choice("dataset", name), "dataset")
         assert data.build(config).test.mirror_allowed is DATASETS[name].mirror_allowed
-    for known in (idx.MNIST, idx.FASHION_MNIST):
-        assert known.mirror_allowed is DATASETS[known.name].mirror_allowed

@@ -112,7 +112,7 @@ def test_a_sweep_folder_that_cannot_be_written_is_no_bug(
 
 
 def test_text_in_the_results_is_never_a_formula(here: Path) -> None:
-    from cnnlab.printable import csv_cell
+    from cnnlab.safe_output import csv_cell
 
     assert [csv_cell(text) for text in ("=1+1", "+a", "-a", "@a", "\ta")] == [
         "'=1+1",

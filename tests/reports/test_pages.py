@@ -1,4 +1,4 @@
-"""The pages that evaluations and runs leave behind, with names that try to break out."""
+"""The pages of evaluations and runs, with names that try to inject HTML."""
 
 import json
 
@@ -12,9 +12,11 @@ from cnnlab.evaluation.metrics import count, score
 from cnnlab.evaluation.observers import Miss
 from cnnlab.inference.network import open_network
 from cnnlab.models import Network
-from cnnlab.reports import sections
+from cnnlab.reports import run_page, sections
+from cnnlab.reports.sections import Findings
 from cnnlab.run_folder import claim
-from cnnlab.trainer import run_page
+from cnnlab.trainer.run_report import pictures_of_test
+from cnnlab.writers import read_epochs
 from tests.app.test_evaluate import config_for, write_checkpoint
 
 NASTY = ["<script>x</script>", "$a_{1}$", "b & c", 'd"e', "f\x1b[31m"]
@@ -29,8 +31,12 @@ def store_of(names: list[str], num: int = 40) -> ArrayStore:
 
 def tally_of(store: ArrayStore):
     generator = torch.Generator().manual_seed(1)
-    chances = torch.rand(len(store), len(store.class_names), generator=generator).softmax(1)
-    return count(score(chances, store.labels), len(store.class_names))
+    scores = torch.rand(len(store), len(store.class_names), generator=generator)
+    return count(score(scores.softmax(1), store.labels), len(store.class_names))
+
+
+def findings(store: ArrayStore, *misses: Miss) -> Findings:
+    return Findings.on(store, tally_of(store), misses)
 
 
 @pytest.fixture
@@ -55,9 +61,16 @@ def test_a_runs_report_holds_every_section_and_no_markup_of_strangers(tmp_path, 
     store = store_of(NASTY)
     misses = [Miss(3, 3, 0, 0.9, 0.05), Miss(1, 1, 4, 0.8, 0.1)]
     run = finished_run(tmp_path / "run")
-    text = run_page.write(
-        run, store, tally_of(store), misses, [sections.kernels(network)]
-    ).read_text()
+    path = run_page.write(
+        run.path,
+        findings(store, *misses),
+        run.status(),
+        run.read_config(),
+        read_epochs(run.path / "metrics.csv"),
+        [sections.kernels(next(network.parameters()))],
+    )
+
+    text = path.read_text()
     for heading in ("Test figures", "Curves", "Confusion", "Worst misses", "Calibration",
                     "First-layer kernels", "Settings", "Made by"):  # fmt: skip
         assert f"<h2>{heading}" in text
@@ -69,7 +82,7 @@ def test_a_runs_report_holds_every_section_and_no_markup_of_strangers(tmp_path, 
 
 def test_tensorboard_gets_confusion_and_worst_misses(tmp_path):
     store = store_of(NASTY)
-    found = run_page.pictures_of_test(store, tally_of(store), [Miss(3, 3, 0, 0.9, 0.05)])
+    found = pictures_of_test(findings(store, Miss(3, 3, 0, 0.9, 0.05)))
     assert [tag for tag, _ in found] == ["test/confusion", "test/worst_misses"]
     for _, pixels in found:
         assert pixels.dtype == torch.uint8
@@ -78,7 +91,7 @@ def test_tensorboard_gets_confusion_and_worst_misses(tmp_path):
 
 def test_many_classes_show_the_worst_pairs_instead_of_a_picture():
     store = store_of([f"class {k}" for k in range(60)], num=240)
-    (only,) = sections.confusion(tally_of(store), store.class_names).parts
+    (only,) = sections.confusion(findings(store)).parts
     assert len(only.rows) == 20
     counts = [int(row[2]) for row in only.rows]
     assert counts == sorted(counts, reverse=True)
@@ -86,40 +99,42 @@ def test_many_classes_show_the_worst_pairs_instead_of_a_picture():
 
 def test_a_page_of_very_many_classes_says_that_it_has_no_matrix():
     store = store_of([f"class {k}" for k in range(5001)], num=8)
-    tally = tally_of(store)
-    (only,) = sections.confusion(tally, store.class_names).parts
+    found = findings(store)
+    (only,) = sections.confusion(found).parts
 
     assert only.text.startswith("No confusion matrix is kept of 5,001 classes")
-    assert len(sections.classes(tally, store.class_names).parts[0].rows) == 5001
-    assert [tag for tag, _ in run_page.pictures_of_test(store, tally, [])] == []
+    assert len(sections.classes(found).parts[0].rows) == 5001
+    assert pictures_of_test(found) == []
 
 
 def test_a_faultless_network_has_no_misses_and_no_pairs():
     store = store_of(["a", "b"])
-    perfect = count(score(torch.eye(2)[store.labels], store.labels), 2)
-    assert len(sections.confusion(perfect, store.class_names).parts) == 1
-    (said,) = sections.misses([], store).parts
-    assert said.text == "No image was misjudged."
+    perfect = Findings.on(store, count(score(torch.eye(2)[store.labels], store.labels), 2), [])
+    assert len(sections.confusion(perfect).parts) == 1
+    (text,) = sections.misses(perfect).parts
+    assert text.text == "No image was misclassified."
 
 
 def test_classes_without_images_are_said_to_have_none():
     store = store_of(["a", "b", "c"], num=2)
-    table = sections.classes(tally_of(store), store.class_names).parts[0]
+    table = sections.classes(findings(store)).parts[0]
     assert ["c", "no images", "0"] in [list(row) for row in table.rows]
 
 
-def test_an_evaluation_leaves_page_result_and_probabilities(tmp_path, capsys):
+def test_an_evaluation_writes_page_result_and_probabilities(tmp_path, capsys):
     path = write_checkpoint(tmp_path / "a.safetensors")
     config = config_for(path, path, output=str(tmp_path / "out"), save_probabilities=True)
     verb.run(config, Launch(command="cnnlab evaluate"))
     printed = json.loads(capsys.readouterr().out)
-    left = sorted(p.name for p in (tmp_path / "out").iterdir())
-    assert left == [
+
+    written = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert written == [
         "evaluation_validation_center.html",
         "evaluation_validation_center.json",
         "labels.npy",
         "probabilities.npy",
     ]
+
     saved = json.loads((tmp_path / "out" / "evaluation_validation_center.json").read_text())
     assert saved == printed
     page = (tmp_path / "out" / "evaluation_validation_center.html").read_text()
@@ -127,7 +142,7 @@ def test_an_evaluation_leaves_page_result_and_probabilities(tmp_path, capsys):
     assert "Disagreement" in page
 
 
-def test_checkpoints_outside_a_run_leave_nothing(tmp_path, capsys):
+def test_checkpoints_outside_a_run_write_nothing(tmp_path, capsys):
     path = write_checkpoint(tmp_path / "a.safetensors")
     verb.run(config_for(path), Launch(command=""))
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]

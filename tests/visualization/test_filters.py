@@ -18,16 +18,16 @@ def towers():
     return network("alexnet_two_tower", channels=3, size=64, **LIGHT_HEAD)
 
 
-def test_grey_kernels_have_no_chroma_and_opposed_colours_have_it_all():
-    grey = torch.randn(1, 1, 5, 5).expand(1, 3, 5, 5)
+def test_gray_kernels_have_no_chroma_and_opposed_colors_have_it_all():
+    gray = torch.randn(1, 1, 5, 5).expand(1, 3, 5, 5)
     opposed = torch.stack([torch.ones(5, 5), -torch.ones(5, 5), torch.zeros(5, 5)])[None]
-    scores = chroma(torch.cat([grey, opposed, torch.zeros(1, 3, 5, 5)]))
+    scores = chroma(torch.cat([gray, opposed, torch.zeros(1, 3, 5, 5)]))
     torch.testing.assert_close(scores, torch.tensor([0.0, 1.0, 0.0]), rtol=0, atol=1e-6)
 
 
-def test_a_kernel_that_is_half_colour_scores_one_half():
-    grey, colour = torch.ones(3), torch.tensor([1.0, -1.0, 0.0])
-    mixed = grey / grey.norm() + colour / colour.norm()
+def test_a_kernel_that_is_half_color_scores_one_half():
+    gray, color = torch.ones(3), torch.tensor([1.0, -1.0, 0.0])
+    mixed = gray / gray.norm() + color / color.norm()
     torch.testing.assert_close(chroma(mixed.view(1, 3, 1, 1)), torch.tensor([0.5]))
 
 

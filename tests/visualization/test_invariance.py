@@ -1,9 +1,7 @@
-import math
-
 import pytest
 import torch
 
-from cnnlab.errors import UsageError
+from cnnlab.errors import NumericsError, UsageError
 from cnnlab.visualization.invariance import (
     draw_equivariance,
     draw_invariance,
@@ -60,7 +58,42 @@ def test_no_place_away_from_the_border_gives_no_number():
     net = network("lenet5", channels=1, size=32)
     maps = torch.rand(1, 16, 5, 5)
     inside, _ = equivariance_error(maps, maps, net.receptive_fields["s4"], 20, 32)
-    assert math.isnan(inside)
+    assert inside is None
+
+
+@pytest.fixture(scope="module")
+def small_alexnet():
+    return network("alexnet", channels=3, size=64, initialization="kaiming", **LIGHT_HEAD)
+
+
+def test_curves_end_where_no_unit_is_away_from_the_border(small_alexnet):
+    (picture,) = draw_equivariance(small_alexnet, probe_for(small_alexnet, num_images=2))
+    inside, everywhere = picture.figure.axes
+    assert picture.facts["conv2"][8] < 1e-12
+    assert picture.facts["conv2"][9] is None
+    by_layer = {line.get_label().split()[0]: line for line in inside.lines}
+    assert list(by_layer["conv2"].get_xdata()) == list(range(9))
+    assert len(everywhere.lines) == len(picture.facts) == len(picture.figure.legends[0].texts)
+    assert "conv2" in picture.caption.split("ends, or is missing")[1]
+
+
+def test_layers_that_see_the_border_everywhere_have_no_curve(small_alexnet):
+    (picture,) = draw_equivariance(
+        small_alexnet, probe_for(small_alexnet, num_images=2, layer="conv5")
+    )
+    assert set(picture.facts["conv5"]) == {None}
+    inside, everywhere = picture.figure.axes
+    assert not inside.lines
+    assert len(everywhere.lines) == 1
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_maps_that_are_not_finite_are_an_error_and_no_equivariance(bad):
+    net = network("lenet5", channels=1, size=32)
+    with torch.no_grad():
+        net.get_submodule("c1").weight[0, 0, 0, 0] = bad
+    with pytest.raises(NumericsError, match="not finite"):
+        draw_equivariance(net, probe_for(net))
 
 
 def test_nothing_changes_without_a_shift_and_the_answer_is_drawn_beside():

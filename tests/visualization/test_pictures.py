@@ -5,10 +5,10 @@ import torch
 
 from cnnlab.config.pictures import PICTURES
 from cnnlab.errors import UsageError
+from cnnlab.eval_mode import eval_mode
 from cnnlab.visualization import draw
 from cnnlab.visualization.figures import LARGEST_SIDE_PIXELS, render, save, to_pixels
 from cnnlab.visualization.hook import PictureHook
-from cnnlab.visualization.probe import evaluating
 from tests.reference.visualization import LIGHT_HEAD, network, probe_for
 
 LARGEST_FILE_BYTES = 4_000_000
@@ -57,7 +57,7 @@ def test_pictures_of_alexnet_are_bounded(name):
         assert max(len(png), len(svg)) < LARGEST_FILE_BYTES
 
 
-def test_the_title_says_layer_and_signal_and_the_units_are_labelled(lenet):
+def test_the_title_says_layer_and_signal_and_the_units_are_labeled(lenet):
     (picture,) = draw("top9", lenet, probe_for(lenet, units=(3, 7), signal="guided"))
     assert "layer c3" in picture.title
     assert "guided" in picture.title
@@ -65,7 +65,7 @@ def test_the_title_says_layer_and_signal_and_the_units_are_labelled(lenet):
     assert [one.split(":")[0] for one in labels if one] == ["unit 3", "unit 7"]
 
 
-def test_a_picture_stands_the_right_way_up_with_its_own_colours(lenet):
+def test_a_picture_stands_the_right_way_up_with_its_own_colors(lenet):
     from cnnlab.visualization.figures import Picture, new_figure, show
 
     red_over_blue = torch.zeros(3, 2, 2)
@@ -111,7 +111,7 @@ def test_the_hook_writes_pixels_and_changes_nothing(lenet):
 def test_the_modes_come_back_after_an_error(lenet):
     net = network("lenet5", channels=1, size=32).train()
     net.get_submodule("c1").eval()
-    with pytest.raises(RuntimeError, match="stop"), evaluating(net):
+    with pytest.raises(RuntimeError, match="stop"), eval_mode(net):
         raise RuntimeError("stop")
     assert net.training
     assert not net.get_submodule("c1").training

@@ -3,49 +3,54 @@
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config import CompareConfig, Launch
+from cnnlab.config import CompareConfig, Launch, flat
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
 from cnnlab.reports import page as report
 from cnnlab.reports import sections
-from cnnlab.reports.page import Section, Text
+from cnnlab.reports.curves import overlaid
+from cnnlab.reports.page import Section, Table, Text
 from cnnlab.run_folder import RunFolder, find_run
-from cnnlab.trainer import run_page
-from cnnlab.trainer.reporter import flat
-from cnnlab.visualization import charts
+from cnnlab.safe_output import write_out
+from cnnlab.writers import read_epochs
 
 FIGURES = ("status", "best_validation_error", "test_error", "seed", "device", "data_digest")
 ABSENT = "-"
 DIGEST_DIGITS = 12
-"""Of a digest, as all messages show it."""
+"""Hexadecimal digits of a digest that messages show."""
 
 
 def run(config: CompareConfig, launch: Launch) -> int:
-    """Print what differs between the runs and what came of them; return 0."""
+    """Print figures and differing settings of the runs; return 0."""
     runs = [find_run(where) for where in config.runs]
     if len({run.path.resolve() for run in runs}) < 2:
         raise UsageError("compare needs two runs or more", hint="runs=[outputs/A,outputs/B]")
+
     found = compare(runs)
     if config.format == "json":
         write_out(json_text(found))
     else:
         _show(found)
+
     if config.output is not None:
         report.write(Path(config.output), "Runs side by side", page(runs, found, launch.command))
     return 0
 
 
 def compare(runs: list[RunFolder]) -> dict[str, Any]:
-    """Return {"runs", "figures", "settings"}; of the settings only those that differ.
+    """Return {"runs", "figures", "settings"}; settings that all runs share are left out.
 
-    Figures and settings are lists of {"name", "values"}, the values in the order of the runs.
+    Figures and settings are lists of {"name", "values"}, one value per run in their order.
     """
     facts = [run.status() for run in runs]
     settings = [flat(run.read_config()) for run in runs]
-    names = list(dict.fromkeys(name for plain in settings for name in plain))
+    names = dict.fromkeys(name for plain in settings for name in plain)  # in order, each once
+
+    def differ(name: str) -> bool:
+        return any(plain.get(name) != settings[0].get(name) for plain in settings[1:])
+
     return {
         "runs": [str(run.path) for run in runs],
         "figures": [
@@ -54,47 +59,27 @@ def compare(runs: list[RunFolder]) -> dict[str, Any]:
         "settings": [
             {"name": name, "values": [plain.get(name) for plain in settings]}
             for name in names
-            if name != "resume" and any(p.get(name) != settings[0].get(name) for p in settings[1:])
+            if name != "resume" and differ(name)
         ],
     }
 
 
 def page(runs: list[RunFolder], found: dict[str, Any], command: str) -> list[Section]:
-    """Return tables and overlaid curves."""
-    columns, rows = _table(found, "figures")
+    """Return the sections of the page: tables, and one curve per run in each chart."""
     differing = _table(found, "settings")
-    curves = [
-        sections.drawn(charts.curves(name, label, lines, label, logarithmic=name == "loss"))
-        for name, label, lines in overlaid(runs)
-    ]
+    epochs = [read_epochs(run.path / "metrics.csv") for run in runs]
+    charts = overlaid(dict(zip(labels(found["runs"]), epochs, strict=True)))
+
     return [
-        Section("Figures", [report.Table(columns, rows)]),
-        Section("Settings that differ", [report.Table(*differing)] if differing[1] else []),
-        Section("Curves", [*curves]),
+        Section("Figures", [Table(*_table(found, "figures"))]),
+        Section("Settings that differ", [Table(*differing)] if differing[1] else []),
+        Section("Curves", [sections.figure(chart) for chart in charts]),
         Section("Made by", [Text(command, preformatted=True)]),
     ]
 
 
-def overlaid(runs: list[RunFolder]) -> list[tuple[str, str, dict[str, charts.Curve]]]:
-    """Return (name, label, a curve a run) for each figure that at least one run has."""
-    names = labels([str(run.path) for run in runs])
-    epochs = {name: run_page.read_epochs(run) for name, run in zip(names, runs, strict=True)}
-    wanted = (
-        ("error", "top-1 error on validation", "validation/top1_error"),
-        ("loss", "loss on validation", "validation/loss"),
-        ("training_loss", "loss on training images", "train/loss"),
-    )
-    found = []
-    for name, label, key in wanted:
-        lines = {run: run_page.curve(rows, key) for run, rows in epochs.items()}
-        drawn: dict[str, charts.Curve] = {run: points for run, points in lines.items() if points}
-        if drawn:
-            found.append((name, label, drawn))
-    return found
-
-
 def labels(paths: list[str]) -> list[str]:
-    """Name each run by its folder, and by its whole path where two folders share a name."""
+    """Return the name of each run folder, or its whole path where two share a name."""
     names = [Path(path).name for path in paths]
     return [
         name if names.count(name) == 1 else path for name, path in zip(names, paths, strict=True)

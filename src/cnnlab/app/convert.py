@@ -11,7 +11,7 @@ from cnnlab.conversion.export import export
 from cnnlab.errors import BusyError, UsageError
 from cnnlab.files import foreign
 from cnnlab.inference.network import open_network
-from cnnlab.printable import printable, write_out
+from cnnlab.safe_output import escape_control, write_out
 
 
 def run(config: ConvertConfig, launch: Launch) -> int:
@@ -23,7 +23,9 @@ def run(config: ConvertConfig, launch: Launch) -> int:
         )
     output = Path(config.output)
     if output.exists():
-        raise BusyError(f"{printable(str(output))} exists already", hint="choose another output")
+        raise BusyError(
+            f"{escape_control(str(output))} exists already", hint="choose another output"
+        )
 
     write_out(convert(config, config.source, output))
     return 0

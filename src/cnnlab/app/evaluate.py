@@ -8,10 +8,10 @@ from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference.evaluation import measure
 from cnnlab.inference.members import output_folder
+from cnnlab.inference.report import write
 from cnnlab.inference.result import EvaluationResult, document, show
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
-from cnnlab.reports.evaluation_page import write
+from cnnlab.safe_output import write_out
 
 STALL_SECONDS = 600.0
 """Several processes: the job ends after this long without a finished batch in any of them."""

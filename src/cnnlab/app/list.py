@@ -1,15 +1,20 @@
-"""`cnnlab list models|datasets|experiments|runs`: what can be chosen, and what was done."""
+"""`cnnlab list models|datasets|experiments|runs`: what can be chosen, and earlier runs."""
 
 from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config import DATASETS, Launch, ListConfig, choices, parse_dataset
 from cnnlab.console import Console
+from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
 from cnnlab.run_folder import list_runs
+from cnnlab.safe_output import write_out
 
 Rows = list[dict[str, Any]]
+
+RUN_COLUMNS = ("run", "status", "validation", "test")
+HEADER_WORDS = ("source", "command", "published", "measured")
+"""Facts in the header of an experiment, one per line."""
 
 
 def run(config: ListConfig, launch: Launch) -> int:
@@ -31,12 +36,12 @@ def run(config: ListConfig, launch: Launch) -> int:
 
 
 def models() -> Rows:
-    """Return each model with the first line of its file."""
+    """Return each model with the first line of its config."""
     return _group("model")
 
 
 def datasets() -> Rows:
-    """Return each set that can be trained on, and what is there of it on this machine."""
+    """Return each data set that can be trained on, and what this machine has of it."""
     from cnnlab.data.inventory import inspect  # here: `list models` needs no torch
 
     def facts(name: str) -> dict[str, Any]:
@@ -46,11 +51,12 @@ def datasets() -> Rows:
 
 
 def experiments() -> Rows:
-    """Return each experiment with what its header says: source, command, published, measured."""
+    """Return each experiment with the facts of its header: source, command, published, measured."""
     rows = []
     for name in choices.choices("experiment"):
         lines = choices.header(choices.configs_folder() / "experiment" / f"{name}.yaml")
         facts = {key: value for key, sep, value in (line.partition(": ") for line in lines) if sep}
+        # the first line that is none of the facts says what it is
         about = next(line for line in lines if line.partition(": ")[0] not in HEADER_WORDS)
         rows.append({"name": name, "about": about, **{key: facts.get(key) for key in HEADER_WORDS}})
     return rows
@@ -72,9 +78,6 @@ def runs() -> Rows:
     ]
 
 
-HEADER_WORDS = ("source", "command", "published", "measured")
-"""What the header of an experiment says, a line each."""
-
 TABLES: dict[str, Callable[[], Rows]] = {
     "models": models,
     "datasets": datasets,
@@ -92,7 +95,7 @@ def _group(group: str) -> Rows:
 
 
 def _lines(rows: Rows) -> list[str]:
-    """Align the names; what else is known of an item takes a line of its own."""
+    """Return the items as text, their names aligned; each further fact is on a line of its own."""
     width = max(len(row["name"]) for row in rows)
     return [line for row in rows for line in _item(row, width)]
 
@@ -103,22 +106,20 @@ def _item(row: dict[str, Any], width: int) -> list[str]:
         if row.get(word):
             lines.append(f"{'':<{width}}    {word}: {row[word]}")
     if "present" in row:
-        lines.append(f"{'':<{width}}    {_what_is_there(row)}")
+        lines.append(f"{'':<{width}}    {_images_of(row)}")
     return lines
 
 
-def _what_is_there(row: dict[str, Any]) -> str:
-    """Return counts, classes and digests of a set, or the first line of what is missing."""
+def _images_of(row: dict[str, Any]) -> str:
+    """Return counts, classes and digests of a data set, or the first line of what is missing."""
     if not row["present"]:
         return f"not here: {row['missing'].splitlines()[0]}"
+
     counts = " + ".join(f"{row[f'num_{split}']:,} {split}" for split in row["digests"])
     names, digests = row["class_names"], row["digests"].items()
     classes = f"{len(names)} classes: {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}"
     marks = ", ".join(f"{split} {digest[:12]}" for split, digest in digests)
     return f"here: {counts}; {classes}; sha256 {marks}"
-
-
-RUN_COLUMNS = ("run", "status", "validation", "test")
 
 
 def _run_cells(row: dict[str, Any]) -> list[str]:
@@ -127,4 +128,4 @@ def _run_cells(row: dict[str, Any]) -> list[str]:
 
 
 def _percent(error: Any) -> str:
-    return f"{100 * error:.2f} %" if isinstance(error, int | float) else "-"
+    return percent(error) if isinstance(error, int | float) else "-"

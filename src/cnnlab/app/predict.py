@@ -14,7 +14,7 @@ from cnnlab.errors import DataError, NumericsError
 from cnnlab.inference.predictor import Predictor, open_predictor
 from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
-from cnnlab.printable import csv_cell, printable, say, write_out
+from cnnlab.safe_output import csv_cell, escape_control, say, write_out
 
 Top = list[tuple[str, float]]
 """(class name, probability), the most probable first."""
@@ -55,7 +55,7 @@ def predict_file(path: Path, predictor: Predictor, config: PredictConfig) -> Top
     try:
         predictions = predictor.predict([picture], as_is=config.pictures == "as_is")
     except NumericsError as error:
-        raise NumericsError(error.what, printable(str(path)), error.hint) from error
+        raise NumericsError(error.what, escape_control(str(path)), error.hint) from error
     return predictions.top(config.top)[0]
 
 

@@ -16,7 +16,7 @@ from cnnlab.data.shards import Source
 from cnnlab.data.store import Reading, Splits, Store
 from cnnlab.data.workers import Workers
 from cnnlab.errors import Interrupted, UsageError
-from cnnlab.printable import command_line
+from cnnlab.safe_output import command_line
 
 
 def run(config: PrepareConfig, launch: Launch) -> int:

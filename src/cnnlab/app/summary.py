@@ -14,8 +14,8 @@ from cnnlab.models import Network
 from cnnlab.models.init_report import InitReport, report_start
 from cnnlab.models.summary import Row, Summary, summarize, summarize_unbuilt
 from cnnlab.plain_json import json_text
-from cnnlab.printable import write_out
 from cnnlab.runtime import make_generator
+from cnnlab.safe_output import write_out
 
 TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
 """Layers that the printed table shows; the JSON document has all of them."""

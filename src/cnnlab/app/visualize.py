@@ -8,7 +8,7 @@ from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.probing import pictures_folder, probe_of
-from cnnlab.trainer.pictures import write_page
+from cnnlab.reports import page, sections
 from cnnlab.visualization.figures import Picture, save
 from cnnlab.visualization.probe import Probe
 
@@ -39,7 +39,9 @@ def draw(config: VisualizeConfig, stored: StoredNetwork, folder: Path) -> None:
                 show_paths(picture, save(picture, folder, config.formats), console)
 
     title = probe.title("what it has learned")
-    console.line(f"all on one page: {write_page(folder / 'pictures.html', title, found)}")
+    all_sections = [sections.pictures(name, found[name]) for name in found]
+    path = page.write(folder / "pictures.html", title, all_sections)
+    console.line(f"all on one page: {path}")
     console.close()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from cnnlab.errors import Interrupted
 from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED
-from cnnlab.printable import printable_lines, say
+from cnnlab.safe_output import escape_lines, say
 from cnnlab.starting import INTERRUPTED
 
 BUG = 1
@@ -28,7 +28,7 @@ def report(error: BaseException, message: str | None, code: int, log: str | None
     message: None where another process of the job has shown it. With CNNLAB_TRACEBACK set the
     traceback is shown too.
     """
-    trace = printable_lines("".join(traceback.format_exception(error)))
+    trace = escape_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
         with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:

@@ -16,8 +16,9 @@ from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
 from cnnlab.errors import UnwritableError
 from cnnlab.files import atomic
-from cnnlab.printable import csv_cell
+from cnnlab.percentages import percent
 from cnnlab.run_folder import RunFolder
+from cnnlab.safe_output import csv_cell
 
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
@@ -93,9 +94,6 @@ def _write_csv(path: Path, jobs: list[dict[str, Any]]) -> None:
 
 def _cells(job: dict[str, Any]) -> list[str]:
     status = job["status"] if job["exit_code"] == 0 else f"failed ({job['exit_code']})"
-    errors = [_percent(job[f"{images}_error"]) for images in ("validation", "test")]
-    return [str(job["job"]), " ".join(job["overrides"]), *errors, status]
-
-
-def _percent(error: float | None) -> str:
-    return "-" if error is None else f"{100 * error:.2f} %"
+    errors = [job[f"{images}_error"] for images in ("validation", "test")]
+    shown = ["-" if error is None else percent(error) for error in errors]
+    return [str(job["job"]), " ".join(job["overrides"]), *shown, status]

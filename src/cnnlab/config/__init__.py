@@ -21,7 +21,7 @@ from cnnlab.config.evaluation import EVALUATIONS, EvaluationConfig, ViewsChoice
 from cnnlab.config.launch import Launch, Outcome
 from cnnlab.config.models import MODELS, FineTuningConfig, ModelChoice, ModelConfig
 from cnnlab.config.pictures import PICTURES
-from cnnlab.config.schema import parse, to_plain
+from cnnlab.config.schema import flat, parse, to_plain
 from cnnlab.config.tables import Choice
 from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from cnnlab.config.verbs.benchmark import BenchmarkConfig, parse_benchmark
@@ -67,6 +67,7 @@ __all__ = [
     "ViewsChoice",
     "VisualizeConfig",
     "check_training",
+    "flat",
     "of_earlier_run",
     "parse_benchmark",
     "parse_compare",

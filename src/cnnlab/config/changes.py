@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnlab.errors import UsageError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 SAFE = (
     "saving",
@@ -41,7 +41,7 @@ class Change:
     new: Any
 
     def __str__(self) -> str:
-        return printable(f"{self.key} {self.old} -> {self.new}")
+        return escape_control(f"{self.key} {self.old} -> {self.new}")
 
     def within(self, keys: Iterable[str]) -> bool:
         """Return whether the key or its section is among `keys`."""
@@ -83,7 +83,7 @@ def check_changes(changes: list[Change], allowed: list[str]) -> None:
         raise UsageError(
             "these settings differ from the run's and change its result",
             _listed(unnamed),
-            f"to allow it: allow_changes=[{printable(keys)}]",
+            f"to allow it: allow_changes=[{escape_control(keys)}]",
         )
 
 

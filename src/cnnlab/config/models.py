@@ -13,6 +13,11 @@ class ModelConfig:
 
     name: str = setting("name of the model")
 
+    @property
+    def training_loss(self) -> str:
+        """Name of the loss that training minimizes, in `training/losses.py`."""
+        return "cross_entropy"
+
 
 @dataclass(kw_only=True)
 class FineTuningConfig:
@@ -93,6 +98,11 @@ class Lenet5Of1998Config(ModelConfig):
         "loss function: equation 8 (squared_distance) or 9 (discriminative_distance)",
         choices=("squared_distance", "discriminative_distance"),
     )
+
+    @property
+    def training_loss(self) -> str:
+        """Name of the loss that training minimizes, which is a setting of this network."""
+        return self.loss
 
 
 @dataclass(kw_only=True)
@@ -223,9 +233,17 @@ class FourLayerConfig(ScalableConfig):
 
 @dataclass(frozen=True)
 class ModelChoice(Choice):
-    """A model. usual_input: (channels, side in pixels, classes) for which it was published."""
+    """A model, and what is known of it before it is built.
+
+    usual_input: (channels, side in pixels, classes) for which it was published. one_device: the
+    same network with the same state dict on one device, for a model that needs several.
+    curvature: "package.module:function" of (network, images) -> the curvature of each weight by
+    parameter name, for optimizer=levenberg_marquardt.
+    """
 
     usual_input: tuple[int, int, int]
+    one_device: str | None = None
+    curvature: str | None = None
 
 
 MODELS = Table(
@@ -236,14 +254,20 @@ MODELS = Table(
         "mlp": ModelChoice(MlpConfig, "cnnlab.models.small:mlp", (1, 28, 10)),
         "lenet5": ModelChoice(Lenet5Config, "cnnlab.models.lenet5:lenet5", (1, 32, 10)),
         "lenet5_1998": ModelChoice(
-            Lenet5Of1998Config, "cnnlab.models.lenet5_1998:lenet5_1998", (1, 32, 10)
+            Lenet5Of1998Config,
+            "cnnlab.models.lenet5_1998:lenet5_1998",
+            (1, 32, 10),
+            curvature="cnnlab.models.curvature:diagonal",
         ),
         "alexnet": ModelChoice(AlexnetConfig, "cnnlab.models.alexnet:alexnet", (3, 224, 1000)),
         "alexnet_two_tower": ModelChoice(
             AlexnetConfig, "cnnlab.models.alexnet:alexnet_two_tower", (3, 224, 1000)
         ),
         "alexnet_two_gpu": ModelChoice(
-            AlexnetTwoGpuConfig, "cnnlab.models.towers:alexnet_two_gpu", (3, 224, 1000)
+            AlexnetTwoGpuConfig,
+            "cnnlab.models.towers:alexnet_two_gpu",
+            (3, 224, 1000),
+            one_device="alexnet_two_tower",
         ),
         "alexnet_2014": ModelChoice(
             Alexnet2014Config, "cnnlab.models.alexnet_2014:alexnet_2014", (3, 224, 1000)

@@ -8,8 +8,8 @@ PICTURES: dict[str, str] = {
     "occlusion": "cnnlab.visualization.occlusion:draw_occlusion",
     "equivariance": "cnnlab.visualization.invariance:draw_equivariance",
     "invariance": "cnnlab.visualization.invariance:draw_invariance",
-    "neighbors": "cnnlab.visualization.neighbours:draw_neighbours",
-    "predictions": "cnnlab.visualization.neighbours:draw_predictions",
+    "neighbors": "cnnlab.visualization.neighbors:draw_neighbors",
+    "predictions": "cnnlab.visualization.neighbors:draw_predictions",
     "evolution": "cnnlab.visualization.evolution:draw_evolution",
     "filter_evolution": "cnnlab.visualization.filters:draw_filter_evolution",
 }

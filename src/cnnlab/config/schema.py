@@ -90,6 +90,7 @@ def _take_out(
         for name, field in fields.items()
         if "within" in field.metadata
     }
+
     for name, section in places.items():
         held = plain.get(section)
         if not isinstance(held, dict):
@@ -110,6 +111,15 @@ def to_plain(section: Any) -> dict[str, Any]:
         if "within" in field.metadata:
             plain[field.metadata["within"]].update(plain.pop(field.name))
     return plain
+
+
+def flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
+    """Return nested plain settings by dotted key: {'trainer.epochs': 20, ...}."""
+    found: dict[str, Any] = {}
+    for name, value in plain.items():
+        key = join(where, name)
+        found |= flat(value, key) if isinstance(value, dict) else {key: value}
+    return found
 
 
 def join(where: str, name: str) -> str:

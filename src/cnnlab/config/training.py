@@ -1,6 +1,7 @@
 """Settings of training: optimizers and schedules with their tables, trainer, saving, logging."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
@@ -9,8 +10,12 @@ from cnnlab.errors import UsageError
 
 @dataclass(kw_only=True)
 class OptimizerConfig:
-    """Settings of every update rule."""
+    """Settings of every update rule.
 
+    is_adaptive: whether it scales the step of each weight by that weight's own gradients.
+    """
+
+    is_adaptive: ClassVar[bool] = False
     name: str = setting("name of the optimizer")
     learning_rate: float = setting("base learning rate, before the schedule", above=0)
     weight_decay: float = setting("weight decay (L2) coefficient", at_least=0)
@@ -29,6 +34,7 @@ class SgdConfig(OptimizerConfig):
 class AdamwConfig(OptimizerConfig):
     """Adam with decoupled weight decay."""
 
+    is_adaptive: ClassVar[bool] = True
     beta1: float = setting("decay rate of the first moment", at_least=0, below=1)
     beta2: float = setting("decay rate of the second moment", at_least=0, below=1)
     epsilon: float = setting("term added to the denominator", above=0)
@@ -38,6 +44,7 @@ class AdamwConfig(OptimizerConfig):
 class LevenbergMarquardtConfig(OptimizerConfig):
     """The rule of 1998: per-weight rates of learning_rate / (damping + curvature)."""
 
+    is_adaptive: ClassVar[bool] = True
     damping: float = setting("term added to the curvature, mu in the paper", above=0)
     num_curvature_images: int = setting(
         "images per curvature estimate, one estimate per epoch", at_least=1

@@ -24,7 +24,7 @@ from cnnlab.inference.network import StoredNetwork
 from cnnlab.models.alexnet_2014 import to_torchvision
 from cnnlab.numerics import check_finite, probabilities
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 NUM_CHECKED = 16
 TOLERANCE = 1e-4
@@ -82,7 +82,7 @@ def export(stored: StoredNetwork, output: Path) -> str:
         scores = WRITERS[output.suffix](stored, partial, images)
         difference = compare(stored, images, scores)
     return (
-        f"{printable(str(output))}: the same predictions on {len(images)} {described} "
+        f"{escape_control(str(output))}: the same predictions on {len(images)} {described} "
         f"(largest difference {difference:.1e})"
     )
 
@@ -100,7 +100,8 @@ def write_for_torchvision(stored: StoredNetwork, output: Path) -> str:
     content = io.BytesIO()
     torch.save(to_torchvision(dict(stored.network.state_dict())), content)
     atomic.write_bytes(output, content.getvalue())
-    return f"{printable(str(output))}: for torchvision.models.alexnet, load_state_dict(strict=True)"
+    path = escape_control(str(output))
+    return f"{path}: for torchvision.models.alexnet, load_state_dict(strict=True)"
 
 
 def example_images(stored: StoredNetwork) -> tuple[Tensor, str]:

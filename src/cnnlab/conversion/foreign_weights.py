@@ -21,7 +21,7 @@ from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import foreign
 from cnnlab.models.alexnet_2014 import TORCHVISION_NAMES, from_torchvision
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of pixels in 0..1, as torchvision's weights expect them."""
@@ -56,7 +56,7 @@ class ForeignWeights:
     @property
     def unwrapping_note(self) -> str:
         """One line about what was unwrapped, '' where nothing was."""
-        return printable(f"weights: {'; '.join(self.unwrapped)}") if self.unwrapped else ""
+        return escape_control(f"weights: {'; '.join(self.unwrapped)}") if self.unwrapped else ""
 
 
 def is_foreign(path: str | Path) -> bool:
@@ -70,7 +70,7 @@ def read(path: str | Path) -> ForeignWeights:
 
     Raises CheckpointError for a file without them, or with other tensors among them.
     """
-    where = printable(str(path))
+    where = escape_control(str(path))
     is_torch = foreign.format_of(foreign.first_bytes(path)) == "torch"
     found: Any = load_tensors(path) if is_torch else read_safetensors(path)
 
@@ -79,7 +79,7 @@ def read(path: str | Path) -> ForeignWeights:
     state, prefix = _without_prefix(state, where)
     if more := sorted(state.keys() - NAMES):
         raise CheckpointError(
-            f"not torchvision's AlexNet, which has no '{printable(more[0])}'", where
+            f"not torchvision's AlexNet, which has no '{escape_control(more[0])}'", where
         )
     widened = {tensor.dtype for tensor in state.values() if tensor.dtype in _WIDENED}
     converted = [f"{str(dtype).removeprefix('torch.')} converted to float32" for dtype in widened]
@@ -104,7 +104,7 @@ def as_checkpoint(
     if not isinstance(model, Alexnet2014Config):
         raise UsageError(
             f"these are the weights of torchvision's AlexNet: model=alexnet_2014, not {model.name}",
-            printable(where),
+            escape_control(where),
         )
 
     named = _our_names(weights.tensors, where)
@@ -122,7 +122,7 @@ def as_checkpoint(
         "class_names": names,
         "model": task,
         "input": described,
-        "converted_from": printable(Path(where).name),
+        "converted_from": escape_control(Path(where).name),
         "metrics": {},
     }
     return Checkpoint(tensors, document)
@@ -156,11 +156,11 @@ def read_safetensors(path: str | Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    where = printable(str(path))
+    where = escape_control(str(path))
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        reason = printable(str(error))[:200]
+        reason = escape_control(str(error))[:200]
         raise CheckpointError("the safetensors file is damaged", where, reason) from error
 
 
@@ -215,7 +215,7 @@ def _without_prefix(named: dict[str, Tensor], where: str) -> Unwrapped:
     if FIRST in named or not prefixes:
         return named, []
     if len(prefixes) > 1:
-        listed = ", ".join(f"'{printable(prefix)}'" for prefix in prefixes)
+        listed = ", ".join(f"'{escape_control(prefix)}'" for prefix in prefixes)
         raise CheckpointError(
             f"the file holds {len(prefixes)} networks: {listed}", where, "save only one of them"
         )
@@ -249,7 +249,7 @@ def _our_names(state: dict[str, Tensor], where: str) -> dict[str, Tensor]:
     except KeyError as error:
         raise CheckpointError(
             f"these are not the weights of torchvision's AlexNet: {error} is missing",
-            printable(where),
+            escape_control(where),
         ) from error
 
 

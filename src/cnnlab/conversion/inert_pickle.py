@@ -13,7 +13,7 @@ import torch
 
 from cnnlab.errors import CheckpointError
 from cnnlab.files import foreign
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 
 class Inert:
@@ -48,7 +48,7 @@ def load_tensors(path: str | Path) -> Any:
 
     Raises CheckpointError for a file that is missing, compressed, damaged, or needs other classes.
     """
-    where = printable(str(path))
+    where = escape_control(str(path))
     if foreign.is_larger_unpacked(path):
         raise CheckpointError(
             "the file is compressed, unlike torch's own files, and is not unpacked", where

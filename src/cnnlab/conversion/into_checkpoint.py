@@ -14,7 +14,7 @@ from cnnlab.conversion import foreign_weights, plain_weights
 from cnnlab.conversion.partial_file import renamed_when_checked
 from cnnlab.errors import DataError, ResourceError, UsageError
 from cnnlab.inference.network import open_network
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 
 def convert_torchvision(
@@ -39,7 +39,7 @@ def convert_torchvision(
     checkpoint.write(output, made.tensors, made.document)
 
     num_tensors = len(checkpoint.section(made.tensors, "model."))
-    done = f"{printable(str(output))}: {len(made.document['class_names'])} classes, "
+    done = f"{escape_control(str(output))}: {len(made.document['class_names'])} classes, "
     return f"{weights.unwrapping_note}\n{done}{num_tensors} tensors".lstrip()
 
 
@@ -51,7 +51,7 @@ def convert_plain(config: ConvertConfig, source: str, output: Path) -> str:
     if output.suffix != ".safetensors":
         raise UsageError(
             f"a plain safetensors file becomes a checkpoint in a .safetensors file first, not "
-            f"'{printable(output.suffix or output.name)}'",
+            f"'{escape_control(output.suffix or output.name)}'",
             hint="output=FILE.safetensors, which convert then takes as its source",
         )
 
@@ -61,7 +61,7 @@ def convert_plain(config: ConvertConfig, source: str, output: Path) -> str:
     with renamed_when_checked(output) as partial:
         checkpoint.write(partial, made.tensors, made.document)
         name = open_network(partial, torch.device("cpu")).config["model"]["name"]
-    return f"{printable(str(output))}: {name}, {num_tensors} tensors"
+    return f"{escape_control(str(output))}: {name}, {num_tensors} tensors"
 
 
 def pretrained_weights() -> dict[str, Tensor]:
@@ -83,9 +83,11 @@ def read_class_names(path: str, num_classes: int) -> list[str]:
     try:
         names = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError("the class names cannot be read", printable(path), str(error)) from error
+        raise DataError(
+            "the class names cannot be read", escape_control(path), str(error)
+        ) from error
 
     if len(names) != num_classes or len(set(names)) != num_classes:
         what = f"{len(set(names))} different names for {num_classes} classes"
-        raise DataError(what, printable(path))
+        raise DataError(what, escape_control(path))
     return names

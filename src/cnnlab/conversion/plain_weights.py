@@ -19,7 +19,7 @@ from cnnlab.conversion.foreign_weights import read_safetensors
 from cnnlab.errors import CheckpointError
 from cnnlab.files import foreign
 from cnnlab.inference.network import StoredNetwork
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 PREFIX = foreign.OWN_METADATA
 
@@ -55,7 +55,7 @@ def read(path: str | Path, sections: Mapping[str, Any] | None = None) -> Checkpo
     sections: of the config, besides its model. Raises CheckpointError for a file that is damaged,
     or was written by a version of cnnlab that left out the images' mean and standard deviation.
     """
-    where = printable(str(path))
+    where = escape_control(str(path))
     given = foreign.metadata_of(path)
     if f"{PREFIX}mean" not in given:
         raise CheckpointError(
@@ -75,15 +75,15 @@ def read(path: str | Path, sections: Mapping[str, Any] | None = None) -> Checkpo
             "class_names": [str(name) for name in facts["class_names"]],
             "model": facts["sizes"],
             "input": facts["input"],
-            "converted_from": printable(Path(path).name),
+            "converted_from": escape_control(Path(path).name),
             "metrics": {},
         }
     except (KeyError, ValueError, TypeError, RecursionError) as error:
-        reason = printable(str(error))[:200]
+        reason = escape_control(str(error))[:200]
         raise CheckpointError("the file's description is damaged", where, reason) from error
 
     tensors |= {f"model.{name}": tensor for name, tensor in read_safetensors(path).items()}
     for name, tensor in tensors.items():
         if not checkpoint.is_finite(tensor):
-            raise CheckpointError(f"{printable(name)} holds values that are not finite", where)
+            raise CheckpointError(f"{escape_control(name)} holds values that are not finite", where)
     return Checkpoint(tensors, document)

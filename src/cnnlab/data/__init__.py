@@ -8,7 +8,7 @@ from pathlib import Path
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DATASETS, DecodedConfig, EncodedConfig, FilesConfig
 from cnnlab.data.entries import check_openable
-from cnnlab.data.folder import decode_threads
+from cnnlab.data.files import decode_threads
 from cnnlab.data.leaving_out import leave_out
 from cnnlab.data.manifest import is_store
 from cnnlab.data.permuted import permute

@@ -6,7 +6,7 @@ import zlib
 from pathlib import Path
 
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 MOST_MEMBERS = 10_000
 MOST_BYTES = 1 << 30
@@ -34,7 +34,7 @@ def unpack(archive: Path, folder: Path) -> None:
     except (tarfile.TarError, OSError, EOFError, zlib.error, ValueError) as error:
         raise DataError(
             f"cannot unpack: {error}",
-            printable(str(archive.absolute())),
+            escape_control(str(archive.absolute())),
             "remove the file and download it again",
         ) from error
     finally:

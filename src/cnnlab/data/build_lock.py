@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnnlab.errors import BusyError, ResourceError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _POLL_SECONDS = 0.2
 
@@ -26,7 +26,7 @@ def building(output: Path, wait_seconds: float) -> Iterator[None]:
     except OSError as error:
         raise ResourceError(
             f"cannot write the lock file: {error.strerror}",
-            printable(str(path.absolute())),
+            escape_control(str(path.absolute())),
             "choose another output",
         ) from error
 
@@ -45,7 +45,7 @@ def _wait(descriptor: int, output: Path, until: float) -> None:
             if time.monotonic() >= until:
                 raise BusyError(
                     "another process prepares this Store",
-                    printable(str(output.absolute())),
+                    escape_control(str(output.absolute())),
                     "wait for it with wait_seconds=3600, or use another output",
                 ) from error
             time.sleep(_POLL_SECONDS)

@@ -29,7 +29,7 @@ from cnnlab.data.store import Store, StoredStatistics
 from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, DataError, ResourceError
 from cnnlab.files.atomic import sweep, sync_folder
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _SHOWN = 20
 _JPEG_SHARE = 0.25  # of the pixels' bytes at quality 95, generously
@@ -85,7 +85,7 @@ class Builder:
 
     def _finished(self) -> Manifest | None:
         """Return the manifest of a Store of the same plan. Raises for any other output."""
-        where = printable(str(self.output.absolute()))
+        where = escape_control(str(self.output.absolute()))
         if manifests.is_store(self.output):
             manifest = manifests.read(self.output)
             if self._is_same(manifest):
@@ -144,7 +144,7 @@ class Builder:
         if needed > free:
             raise ResourceError(
                 f"the Store needs {needed:,} bytes, {free:,} are free",
-                printable(str(self.output.absolute())),
+                escape_control(str(self.output.absolute())),
                 "free space, another output, encoding=jpeg, or a smaller side_pixels",
             )
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import DownloadConfig
+from cnnlab.config.data import DATASETS, DownloadConfig
 from cnnlab.data.archive import unpack
 from cnnlab.data.download import Remote, fetch
 from cnnlab.data.store import ArrayStore, Splits
@@ -111,7 +111,7 @@ def _read_files(
         images=torch.from_numpy(np.concatenate([images for images, _ in parts])),
         labels=torch.from_numpy(np.concatenate([labels for _, labels in parts])),
         class_names=class_names,
-        mirror_allowed=True,
+        mirror_allowed=bool(DATASETS[cifar.name].mirror_allowed),
     )
 
 

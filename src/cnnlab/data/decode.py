@@ -26,7 +26,7 @@ from cnnlab import images as pixels
 from cnnlab.data import png
 from cnnlab.data.jpeg import check_jpeg, decode_jpeg
 from cnnlab.files.atomic import NO_HANDLES
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 POLICY = (
     "2: 16-bit/257, alpha and clear color over white, EXIF applied, several frames refused,"
@@ -52,7 +52,7 @@ class BadImage(Exception):  # noqa: N818 - it names what was found
         self.path, self.reason = path, reason
 
     def __str__(self) -> str:
-        return f"{printable(str(self.path))}: {printable(self.reason)}"
+        return f"{escape_control(str(self.path))}: {escape_control(self.reason)}"
 
 
 def read_image(path: Path, channels: int, max_pixels: int = MAX_PIXELS) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cnnlab.data.decode import SHORTAGES
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 IMAGE_EXTENSIONS = {
     ".jpg",
@@ -74,7 +74,7 @@ class LeftOut:
         for reason in Reason:
             if number := self.counts[reason]:
                 words, more = reason.value[number > 1], ", ..." if number > 1 else ""
-                parts.append(f"{number:,} {words} ({printable(self.first[reason])}{more})")
+                parts.append(f"{number:,} {words} ({escape_control(self.first[reason])}{more})")
         return f"left out: {', '.join(parts)}" if parts else ""
 
     def after(self, where: str) -> str:
@@ -224,8 +224,9 @@ class Walk:
             return True
         if earlier_part != part:
             raise DataError(
-                f"one folder belongs to two classes: {printable(earlier)}, {printable(here)}",
-                printable(real),
+                "one folder belongs to two classes: "
+                f"{escape_control(earlier)}, {escape_control(here)}",
+                escape_control(real),
                 "its images would have two labels; remove one of the links",
             )
         self._leave_out(Reason.SEEN, here)
@@ -247,7 +248,7 @@ def _not_opened(folder: str | Path, error: OSError) -> DataError:
     too_long = error.errno == errno.ENAMETOOLONG
     return DataError(
         f"cannot open the folder: {error.strerror}",
-        printable(os.path.abspath(folder)),
+        escape_control(os.path.abspath(folder)),
         "use a shorter path" if too_long else "make it readable, or move it out of the set",
     )
 

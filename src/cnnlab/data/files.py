@@ -1,11 +1,17 @@
-"""FileStore: images decoded from their files each time they are read, at one size."""
+"""FileStore: images decoded from their files each time they are read, at one size.
 
+Below it, what all sets of image files take from their settings: the folder, and how to decode.
+"""
+
+import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
+from cnnlab.config.data import DecodedConfig, EncodedConfig
 from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data.contents import digest_of_files
 from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
@@ -13,6 +19,8 @@ from cnnlab.data.leaving_out import bad_among, bad_files
 from cnnlab.data.listing import Listing
 from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
+from cnnlab.errors import DataError, UsageError
+from cnnlab.safe_output import escape_control
 
 
 @dataclass(frozen=True)
@@ -94,3 +102,26 @@ class FileStore(Store):
     def _earlier_digest(self) -> str:
         """Names, labels and sizes."""
         return self.listing.digest()
+
+
+def existing_root(root: str | None, name: str, layout: str) -> Path:
+    """Return dataset.root as a folder. Raises DataError when it is not set or not a folder."""
+    if root is None:
+        raise DataError(f"the files of {name} were not found", "dataset.root is not set", layout)
+    if not Path(root).is_dir():
+        where = escape_control(str(Path(root).absolute()))
+        raise DataError("dataset.root is not a folder", where, layout)
+    return Path(root)
+
+
+def decoding_for(config: EncodedConfig) -> Decoding:
+    """Return how to decode: to the image size without its padding."""
+    side = config.image_size_pixels - 2 * config.pad_pixels
+    if side < 1:
+        raise UsageError(f"dataset.pad_pixels={config.pad_pixels} leaves no pixels of the images")
+    return Decoding(side, config.channels or 3, num_threads=decode_threads(config))
+
+
+def decode_threads(config: DecodedConfig) -> int:
+    """Return how many threads decode: as configured, else one per core this process may use."""
+    return config.num_decode_threads or len(os.sched_getaffinity(0))

@@ -1,18 +1,17 @@
-"""folder: your own images, one folder per class; and what all sets of image files share."""
+"""folder: your own images, one folder per class."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import DecodedConfig, EncodedConfig, FolderConfig
-from cnnlab.data.files import Decoding, FileStore
+from cnnlab.config.data import FolderConfig
+from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.layout import Layout, read_layout
 from cnnlab.data.listing import Listing, join_notes, list_class_folders
 from cnnlab.data.split import hold_out
 from cnnlab.data.store import Splits, Store
-from cnnlab.errors import DataError, UsageError
-from cnnlab.printable import printable
+from cnnlab.errors import UsageError
+from cnnlab.safe_output import escape_control
 
 LAYOUT = "expected root/train/CLASS/picture.jpg (and test/, val/), or root/CLASS/picture.jpg"
 
@@ -49,7 +48,7 @@ def _check_num_test(config: FolderConfig, layout: Layout) -> None:
     if config.num_test and (folder := layout.splits.get("test")) is not None:
         raise UsageError(
             f"dataset.num_test={config.num_test} holds out test images, but there is a test folder",
-            printable(str(folder.absolute())),
+            escape_control(str(folder.absolute())),
             "dataset.num_test=0 tests on that folder; or move it out of dataset.root",
         )
 
@@ -63,29 +62,6 @@ def _own_split(
     return _store(config, split, list_class_folders(folder, classes, all_present=False), note)
 
 
-def existing_root(root: str | None, name: str, layout: str) -> Path:
-    """Return dataset.root as a folder. Raises DataError when it is not set or not a folder."""
-    if root is None:
-        raise DataError(f"the files of {name} were not found", "dataset.root is not set", layout)
-    if not Path(root).is_dir():
-        where = printable(str(Path(root).absolute()))
-        raise DataError("dataset.root is not a folder", where, layout)
-    return Path(root)
-
-
-def decoding_for(config: EncodedConfig) -> Decoding:
-    """Return how to decode: to the image size without its padding."""
-    side = config.image_size_pixels - 2 * config.pad_pixels
-    if side < 1:
-        raise UsageError(f"dataset.pad_pixels={config.pad_pixels} leaves no pixels of the images")
-    return Decoding(side, config.channels or 3, num_threads=decode_threads(config))
-
-
-def decode_threads(config: DecodedConfig) -> int:
-    """Return how many threads decode: as configured, else one per core this process may use."""
-    return config.num_decode_threads or len(os.sched_getaffinity(0))
-
-
 def _store(config: FolderConfig, split: str, listing: Listing, note: str) -> FileStore:
     note = join_notes(listing.note(), note)
     return FileStore("folder", split, listing, decoding_for(config), config.mirror_allowed, note)
@@ -95,7 +71,7 @@ def _hold_out_test(train: Store, config: FolderConfig) -> tuple[Store, Store]:
     if config.num_test == 0:
         raise UsageError(
             "there are no test images",
-            printable(str(Path(config.root or "").absolute())),
+            escape_control(str(Path(config.root or "").absolute())),
             "make a folder test/ beside train/, or hold some out: dataset.num_test=200",
         )
     train, test = hold_out(train, config.num_test, _TEST_SEED, ("train", "test"))

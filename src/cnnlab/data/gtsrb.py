@@ -12,14 +12,13 @@ from pathlib import Path
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig
-from cnnlab.data.files import FileStore
-from cnnlab.data.folder import decoding_for, existing_root
+from cnnlab.config.data import DATASETS, EncodedConfig
+from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
 from cnnlab.data.listing import Listing, join_notes, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _TRAIN_FOLDERS = ("Final_Training/Images", "Training")
 _TEST_FOLDER = "Final_Test/Images"
@@ -89,12 +88,12 @@ def load(config: DatasetConfig) -> Splits:
 
     train = _train_listing(_find(root, _TRAIN_FOLDERS))
     test = _test_listing(_find(root, (_TEST_FOLDER,)), _find_labels(root))
-    decoding = decoding_for(config)
 
-    stores = []
+    decoding, stores = decoding_for(config), []
+    mirror_allowed = bool(DATASETS["gtsrb"].mirror_allowed)
     for split, listing in (("train", train), ("test", test)):
         note = join_notes(note_for(len(listing.paths)), listing.note())
-        stores.append(FileStore("gtsrb", split, listing, decoding, mirror_allowed=False, note=note))
+        stores.append(FileStore("gtsrb", split, listing, decoding, mirror_allowed, note))
     return Splits(stores[0], None, stores[1])
 
 
@@ -108,7 +107,7 @@ def _find(root: Path, names: tuple[str, ...]) -> Path:
     for folder in candidates:
         if folder.is_dir():
             return folder
-    where = ", ".join(printable(str(folder.absolute())) for folder in candidates)
+    where = ", ".join(escape_control(str(folder.absolute())) for folder in candidates)
     raise DataError("the images of gtsrb were not found", f"looked in {where}", LAYOUT)
 
 
@@ -118,7 +117,7 @@ def _find_labels(root: Path) -> Path:
             return path
     raise DataError(
         f"{_TEST_LABELS} was not found",
-        printable(str(root.absolute())),
+        escape_control(str(root.absolute())),
         "the labels of the test images are in a separate archive: GTSRB_Final_Test_GT.zip",
     )
 
@@ -140,7 +139,7 @@ def _track(path: str, label: int) -> int:
     stem = Path(path).stem
     track, _, frame = stem.partition("_")
     if not (track.isdecimal() and frame.isdecimal()):
-        raise DataError("a file name that is not TRACK_FRAME.ppm", printable(path), LAYOUT)
+        raise DataError("a file name that is not TRACK_FRAME.ppm", escape_control(path), LAYOUT)
     return label * 100_000 + int(track)
 
 
@@ -159,6 +158,6 @@ def _read_labels(path: Path) -> dict[str, int]:
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise DataError(
             "a label list without Filename and ClassId",
-            printable(str(path)),
+            escape_control(str(path)),
             "expected the list of GTSRB_Final_Test_GT.zip, with semicolons",
         ) from error

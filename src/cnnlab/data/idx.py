@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import DownloadConfig
+from cnnlab.config.data import DATASETS, DownloadConfig
 from cnnlab.data.download import Remote, fetch
 from cnnlab.data.store import ArrayStore, Splits
 from cnnlab.errors import DataError
@@ -31,7 +31,6 @@ class IdxSet:
 
     name: str
     class_names: tuple[str, ...]
-    mirror_allowed: bool
     usual_folders: tuple[Path, ...]
     install_hint: str
     remotes: tuple[Remote, ...]
@@ -52,7 +51,6 @@ def _remotes(folder: str, *md5s: str) -> tuple[Remote, ...]:
 MNIST = IdxSet(
     name="mnist",
     class_names=tuple("0123456789"),
-    mirror_allowed=False,
     usual_folders=(),
     install_hint="set dataset.root to their folder, or dataset.download=true;"
     " or dataset=mnist5k, which needs no files",
@@ -79,7 +77,6 @@ FASHION_MNIST = IdxSet(
         "Bag",
         "Ankle boot",
     ),
-    mirror_allowed=True,
     usual_folders=(Path("/usr/share/datasets/fashion-mnist"),),
     install_hint="apt install dataset-fashion-mnist, or set dataset.root, or dataset.download=true",
     remotes=_remotes(
@@ -150,7 +147,7 @@ def _read_split(idx_set: IdxSet, folder: Path, split: str) -> ArrayStore:
         images=torch.from_numpy(images).unsqueeze(-1),
         labels=torch.from_numpy(labels).long(),
         class_names=idx_set.class_names,
-        mirror_allowed=idx_set.mirror_allowed,
+        mirror_allowed=bool(DATASETS[idx_set.name].mirror_allowed),
     )
 
 

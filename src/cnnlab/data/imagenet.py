@@ -18,15 +18,14 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import EncodedConfig
+from cnnlab.config.data import DATASETS, EncodedConfig
 from cnnlab.data.entries import read_folder
-from cnnlab.data.files import FileStore
-from cnnlab.data.folder import decoding_for, existing_root
+from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
 from cnnlab.data.listing import Listing, first_names, list_class_folders, list_flat
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 LAYOUT = "expected train/n01440764/*.JPEG and val/, with class folders or flat with a label list"
 
@@ -73,7 +72,7 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
     root = existing_root(config.root, edition.name, LAYOUT)
     for folder in ("train", edition.test_folder):
         if not (root / folder).is_dir():
-            where = printable(str((root / folder).absolute()))
+            where = escape_control(str((root / folder).absolute()))
             raise DataError(f"the images of {edition.name} were not found", where, LAYOUT)
 
     train = list_class_folders(root / "train")
@@ -82,12 +81,11 @@ def load(edition: Edition, config: DatasetConfig) -> Splits:
     names = readable_names(root, train.class_names)
 
     decoding, stores = decoding_for(config), []
+    mirror_allowed = bool(DATASETS[edition.name].mirror_allowed)
     for split, part in (("train", train), ("test", test)):
         listing = replace(part, class_names=names)
         stores.append(
-            FileStore(
-                edition.name, split, listing, decoding, mirror_allowed=True, note=listing.note()
-            )
+            FileStore(edition.name, split, listing, decoding, mirror_allowed, listing.note())
         )
     return Splits(stores[0], None, stores[1])
 
@@ -102,7 +100,7 @@ def _check_edition(root: Path, edition: Edition, classes: Sequence[str]) -> None
     if synsets and not set(classes) <= set(synsets.values()):
         raise DataError(
             f"the folders have classes that {edition.name} does not have",
-            printable(str(root.absolute())),
+            escape_control(str(root.absolute())),
             "2012 and 2010 are different sets: dataset=imagenet or dataset=imagenet_2010",
         )
 
@@ -119,7 +117,7 @@ def _test_listing(root: Path, edition: Edition, classes: tuple[str, ...]) -> Lis
         raise DataError(
             f"class folders and {len(contents.images)} images next to them:"
             f" {first_names(contents.images)}",
-            printable(str(folder.absolute())),
+            escape_control(str(folder.absolute())),
             "sort all images into class folders, or put all of them into this one",
         )
     return list_class_folders(folder, classes, all_present=False)
@@ -136,7 +134,7 @@ def _labels_of_flat(
     else:
         raise DataError(
             f"{edition.test_folder}/ has no class folders, and no list labels its files",
-            printable(str(root.absolute())),
+            escape_control(str(root.absolute())),
             f"put {edition.truth_file} with the devkit's data/meta.mat, or LOC_val_solution.csv,"
             " into dataset.root",
         )
@@ -147,7 +145,7 @@ def _labels_of_flat(
         raise DataError(
             f"{len(unknown)} of {len(names)} files have a label that training does not have:"
             f" {first_names(unknown)}",
-            printable(str(path)),
+            escape_control(str(path)),
             "train/ lacks their classes, or the list is of another set",
         )
     return [label_of[synset] for synset in synsets]
@@ -161,7 +159,7 @@ def _from_solution_csv(path: Path) -> dict[str, str]:
     except (IndexError, csv.Error) as error:
         raise DataError(
             "a line without an image and its class",
-            printable(str(path)),
+            escape_control(str(path)),
             "expected lines such as ILSVRC2012_val_00000001,n01751748",
         ) from error
 
@@ -171,7 +169,7 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
     if not synsets:
         raise DataError(
             "the ground truth has class numbers, and no devkit translates them",
-            printable(str(path)),
+            escape_control(str(path)),
             "unpack the devkit into dataset.root, so that data/meta.mat is there",
         )
 
@@ -180,7 +178,7 @@ def _from_ground_truth(path: Path, edition: Edition, synsets: dict[int, str]) ->
     except ValueError as error:
         raise DataError(
             "a line that is not a whole number",
-            printable(str(path)),
+            escape_control(str(path)),
             "unpack the devkit again",
         ) from error
     return {
@@ -246,8 +244,9 @@ def read_synsets(path: Path, id_field: str) -> dict[int, str]:
 
     except Exception as error:  # scipy raises nearly anything on damaged files
         raise DataError(
-            f"cannot read {id_field} and WNID of the devkit's synsets ({printable(str(error))})",
-            printable(str(path)),
+            f"cannot read {id_field} and WNID of the devkit's synsets "
+            f"({escape_control(str(error))})",
+            escape_control(str(path)),
             "unpack the devkit of the same year again",
         ) from error
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from cnnlab.data.listing import first_names
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 Label = TypeVar("Label")
 
@@ -17,7 +17,7 @@ def read_list(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise DataError(f"cannot read the list: {reason}", printable(str(path))) from error
+        raise DataError(f"cannot read the list: {reason}", escape_control(str(path))) from error
 
 
 def by_name(rows: Iterable[tuple[str, Label]], path: Path) -> dict[str, Label]:
@@ -32,7 +32,7 @@ def by_name(rows: Iterable[tuple[str, Label]], path: Path) -> dict[str, Label]:
         raise DataError(
             f"{len(conflicts)} names are listed twice, with different labels:"
             f" {first_names(conflicts)}",
-            printable(str(path)),
+            escape_control(str(path)),
             "keep the row with the right label",
         )
     return labels
@@ -61,7 +61,7 @@ def join(
     if found or not files:
         raise DataError(
             "; ".join(found) or "the folder has no images",
-            printable(str(path)),
+            escape_control(str(path)),
             "the folder and its list must have the same names, each once",
         )
     return [labels[k] for k in keys]

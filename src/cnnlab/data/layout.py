@@ -7,7 +7,7 @@ from pathlib import Path
 from cnnlab.data.entries import Contents, LeftOut, Reason, contains_images, read_folder
 from cnnlab.data.listing import first_names
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 SPLIT_NAMES = {
     "train": ("train", "training"),
@@ -70,8 +70,8 @@ def _look_deeper(root: Path, folders: list[str]) -> str:
         deeper = f"dataset.root={root / folders[0]}"
         raise DataError(
             f"the split folders {_folders(splits)} are inside {_folders(folders[:1])}",
-            printable(str(root.absolute())),
-            printable(deeper) if is_only else "expected them around the classes: train/CLASS/",
+            escape_control(str(root.absolute())),
+            escape_control(deeper) if is_only else "expected them around the classes: train/CLASS/",
         )
     in_folders = is_only and inner.all_folders and not inner.images
     return f"one class, {_folders(folders)}, with its images in folders" if in_folders else ""
@@ -94,15 +94,16 @@ def split_of(name: str) -> str | None:
 
 def _as_splits(root: Path, named: dict[str, Contents]) -> dict[str, Path]:
     """Return split -> folder. Raises DataError for folders that cannot be splits."""
-    where = printable(str(root.absolute()))
+    where = escape_control(str(root.absolute()))
     if flat := [
         name for name, contents in named.items() if contents.images and not contents.all_folders
     ]:
         raise DataError(
             f"images, but no class folders, in {_folders(flat)}",
             where,
-            f"if it is a split, sort the images into {printable(flat[0])}/CLASS/; if it is a class,"
-            " move all classes into a folder train/; else move it out of dataset.root",
+            f"if it is a split, sort the images into {escape_control(flat[0])}/CLASS/; "
+            "if it is a class, move all classes into a folder train/; "
+            "else move it out of dataset.root",
         )
 
     by_split: dict[str, list[str]] = {}
@@ -139,7 +140,7 @@ def _share_classes(named: dict[str, Contents]) -> bool:
 def _ambiguous(root: Path, named: list[str], others: list[str]) -> DataError:
     return DataError(
         f"{_folders(named)} could be a split or a class: images are also in {_folders(others)}",
-        printable(str(root.absolute())),
+        escape_control(str(root.absolute())),
         f"if splits: move {_folders(others)} out of dataset.root (into train/ if it is a class);"
         " if classes: move all folders into a folder train/",
     )

@@ -9,7 +9,7 @@ from torch import Tensor
 from cnnlab.data.listing import join_notes
 from cnnlab.data.store import Bad, Splits, Store, SubsetStore, all_indices
 from cnnlab.errors import BadFilesError, DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 MOST_DECODED = 50_000
 """Files that are decoded at most to name all bad ones, after one of them ended a command."""
@@ -29,7 +29,7 @@ class BadFile:
 
 def listed(bad: Sequence[BadFile], num_shown: int = SHOWN) -> str:
     """Return the first paths with their reasons, and how many more there are."""
-    shown = "; ".join(printable(f"{file.path}: {file.reason}") for file in bad[:num_shown])
+    shown = "; ".join(escape_control(f"{file.path}: {file.reason}") for file in bad[:num_shown])
     more = len(bad) - num_shown
     return shown + (f"; and {more} more" if more > 0 else "")
 
@@ -100,7 +100,7 @@ def _refuse_empty_classes(train: Store, is_good: Tensor) -> None:
     what = "1 class has" if len(empty) == 1 else f"{len(empty)} classes have"
     raise DataError(
         f"{what} no usable training image",
-        printable(shown) + more,
+        escape_control(shown) + more,
         "repair files of these classes, or remove their folders",
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from cnnlab.config.checks import is_unicode
 from cnnlab.data.entries import Contents, LeftOut, Reason, Walk, read_folder
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _SHOWN = 5
 
@@ -81,7 +81,7 @@ def list_class_folders(
     if unknown := [name for name in found if name not in known]:
         raise DataError(
             f"{len(unknown)} classes that the training images do not have: {first_names(unknown)}",
-            printable(str(folder.absolute())),
+            escape_control(str(folder.absolute())),
             "name the class folders like those of training, or remove them",
         )
 
@@ -100,7 +100,7 @@ def list_class_folders(
     if empty:
         raise DataError(
             f"{len(empty)} classes without images: {first_names(empty)}",
-            left_out.after(printable(str(folder.absolute()))),
+            left_out.after(escape_control(str(folder.absolute()))),
             "every class needs at least one image; remove the folder if the class is not wanted",
         )
     return Listing(folder, paths, torch.tensor(labels), names, left_out=left_out)
@@ -118,9 +118,9 @@ def _class_folders(folder: Path, contents: Contents) -> tuple[str, ...]:
     Raises DataError for none, for a name that is not UTF-8, and for a broken link, which may be a
     whole class.
     """
-    where = printable(str(folder.absolute()))
+    where = escape_control(str(folder.absolute()))
     if Reason.DANGLING in contents.left_out.first:
-        link = printable(contents.left_out.first[Reason.DANGLING])
+        link = escape_control(contents.left_out.first[Reason.DANGLING])
         raise DataError(f"a broken link among the classes: {link}", where, "repair or remove it")
 
     names = contents.all_folders
@@ -144,5 +144,5 @@ def join_notes(*parts: str) -> str:
 
 def first_names(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
+    shown = ", ".join(escape_control(name) for name in names[:_SHOWN])
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

@@ -10,7 +10,7 @@ from typing import Any
 from cnnlab.data.blocks import damaged_in_sample, num_blocks
 from cnnlab.errors import DataError
 from cnnlab.files.atomic import write_bytes
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 FILE_NAME = "manifest.json"
 FORMAT_VERSION = 2
@@ -187,4 +187,4 @@ def _from_plain(document: dict[str, Any]) -> Manifest:
 
 
 def _damaged(path: Path, what: str) -> DataError:
-    return DataError(what, printable(str(path.absolute())), _REBUILD)
+    return DataError(what, escape_control(str(path.absolute())), _REBUILD)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cnnlab.config import DatasetConfig
+from cnnlab.config import DATASETS, DatasetConfig
 from cnnlab.data.split import stratified
 from cnnlab.data.store import ArrayStore, Splits
 from cnnlab.errors import DataError
@@ -26,8 +26,9 @@ def load(config: DatasetConfig) -> Splits:
     """Return 1,000 test digits, always the same, and 4,000 for training and validation."""
     images, labels = (torch.from_numpy(array) for array in read_digits(find_file()))
     kept, held = stratified(labels, NUM_TEST, TEST_SPLIT_SEED)
+    mirror_allowed = bool(DATASETS["mnist5k"].mirror_allowed)
     train, test = (
-        ArrayStore("mnist5k", split, images[part], labels[part], CLASS_NAMES, False)
+        ArrayStore("mnist5k", split, images[part], labels[part], CLASS_NAMES, mirror_allowed)
         for split, part in (("train", kept), ("test", held))
     )
     return Splits(train, None, test)

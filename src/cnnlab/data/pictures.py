@@ -8,7 +8,7 @@ from torch import Tensor
 from cnnlab.data.decode import BadImage, read_image
 from cnnlab.data.entries import IMAGE_EXTENSIONS, LeftOut, Walk, check_openable
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 Picture = tuple[Path, Tensor | BadImage]
 """A file and its pixels uint8 [C,H,W], or why it has none."""
@@ -34,7 +34,7 @@ def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
         elif path.exists() or path.is_symlink():
             files.append(path)
         else:
-            raise DataError("there is no such image file", printable(where))
+            raise DataError("there is no such image file", escape_control(where))
     return files, left_out
 
 
@@ -45,7 +45,7 @@ def _images_below(folder: Path) -> tuple[list[Path], LeftOut]:
         extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
         raise DataError(
             "no image files in this folder",
-            walk.left_out.after(printable(str(folder))),
+            walk.left_out.after(escape_control(str(folder))),
             f"image files have one of these extensions: {extensions}",
         )
     return found, walk.left_out

@@ -19,7 +19,7 @@ from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
 from cnnlab.data.store import Splits, Store, StoredStatistics, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 MEAN_IMAGE = "mean_image.npy"
 
@@ -135,7 +135,7 @@ class PreparedStore(Store):
             raise self._damaged(shard.name, f"{found:,} bytes, expected {shard.num_bytes:,}")
 
     def _damaged(self, name: str, what: str) -> DataError:
-        where = printable(str((self._folder / name).absolute()))
+        where = escape_control(str((self._folder / name).absolute()))
         return DataError(
             f"a shard is damaged: {what}", where, "cnnlab prepare verify=true names every such file"
         )
@@ -170,7 +170,9 @@ def _load(folder: Path, manifest: Manifest, name: str) -> Tensor:
     """Return a small array after checking its digest."""
     entry = next((entry for entry in manifest.files if entry.name == name), None)
     if entry is None:
-        raise DataError(f"the manifest does not list {name}", printable(str(folder.absolute())))
+        raise DataError(
+            f"the manifest does not list {name}", escape_control(str(folder.absolute()))
+        )
     content = manifests.read_file(folder, entry)
     return torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnlab.data.store import Splits, Store
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 DATA_DIGEST, DATA_DIGESTS = "data_digest", "data_digests"
 _SHOWN_DIGITS = 12
@@ -21,7 +21,9 @@ class Difference:
 
     def __str__(self) -> str:
         now = "none" if self.now is None else self.now[:_SHOWN_DIGITS]
-        return f"{self.split} images: digest {printable(self.recorded)[:_SHOWN_DIGITS]} -> {now}"
+        return (
+            f"{self.split} images: digest {escape_control(self.recorded)[:_SHOWN_DIGITS]} -> {now}"
+        )
 
 
 def state_of(splits: Splits) -> dict[str, Any]:

@@ -27,9 +27,8 @@ def hold_out(
         _check_left(train, num_groups, names[1], "groups of images", group_labels)
         kept, held = stratified_groups(train.labels, train.groups, num_held, seed)
 
-    rest, part = SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held)
-    part.note = ""  # the source's note is shown once, for the training images
-    return rest, part
+    # the source's note is shown once, for the training images
+    return SubsetStore(train, names[0], kept), SubsetStore(train, names[1], held, note="")
 
 
 def _check_left(train: Store, num_held: int, part: str, unit: str, labels: Tensor) -> None:

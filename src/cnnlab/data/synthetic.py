@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import SyntheticConfig
+from cnnlab.config.data import DATASETS, SyntheticConfig
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import UsageError
 from cnnlab.images import resize
@@ -38,10 +38,12 @@ class SyntheticStore(Store):
 
     def __init__(self, config: SyntheticConfig, split: str, num_images: int) -> None:
         side, channels = config.image_size_pixels - 2 * config.pad_pixels, config.channels or 3
-        self.name, self.split, self.mirror_allowed = "synthetic", split, True
+        self.name, self.split = "synthetic", split
+        self.mirror_allowed = bool(DATASETS[self.name].mirror_allowed)
         self.labels = torch.arange(num_images) % config.num_classes
         self.class_names = tuple(f"pattern {number}" for number in range(config.num_classes))
         self.image_shape = (side, side, channels)
+
         self._noise = config.noise_levels
         self._patterns = _patterns(config.num_classes, side, channels)
         self._noises = _noise_bank(config.noise_levels, self.image_shape)

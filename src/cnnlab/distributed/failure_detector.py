@@ -21,7 +21,7 @@ from cnnlab.distributed.heartbeats import Heartbeats
 from cnnlab.distributed.job_store import JobStore
 from cnnlab.distributed.share import Share
 from cnnlab.errors import PeerLostError
-from cnnlab.printable import command_line, printable, say
+from cnnlab.safe_output import command_line, escape_control, say
 from cnnlab.threads import BackgroundThread
 
 BEAT_SECONDS = 0.5
@@ -124,7 +124,7 @@ class FailureDetector:
             time.sleep(0.05)
 
         first_line = (str(error).splitlines() or [""])[0]
-        return PeerLostError("the other processes cannot be reached", printable(first_line))
+        return PeerLostError("the other processes cannot be reached", escape_control(first_line))
 
     def _find_lost(self) -> tuple[int, str] | None:
         for rank in self._others():

@@ -17,7 +17,7 @@ from cnnlab.distributed.failure_detector import FailureDetector
 from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.distributed.share import Share
 from cnnlab.errors import CnnlabError, Interrupted, ResourceError, ShownError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 from cnnlab.threads import leave_after
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -164,7 +164,7 @@ def _loopback_store(share: Share, port: int, limit: datetime.timedelta) -> dist.
 
 def cause_of(error: BaseException) -> str:
     """Return in one line why a process fails."""
-    message = printable((str(error).splitlines() or [""])[0])
+    message = escape_control((str(error).splitlines() or [""])[0])
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in message:
         return f"out of memory{': ' if message else ''}{message}"
     if isinstance(error, CnnlabError | KeyboardInterrupt):

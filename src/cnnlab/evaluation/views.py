@@ -87,6 +87,7 @@ class Views:
                 " crop the network takes",
                 hint="larger images come from dataset.image_size_pixels",
             )
+
         corners: list[Corner] = EVALUATIONS[self.name].load()(height, width, self.crop_pixels)
         if len(corners) > 1 and len(set(corners)) == 1:
             raise UsageError(
@@ -141,6 +142,7 @@ def build(
             f"{name} mirrors images, which changes the classes of {dataset}",
             hint=_unmirrored(crop_pixels, image_pixels, padding_pixels),
         )
+
     views = Views(name, crop_pixels, padding_pixels)
     if image_pixels is not None:
         side = image_pixels + 2 * padding_pixels

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cnnlab.errors import UnwritableError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 TEMPORARY_MARK = ".tmp-"
 _COPY_BYTES = 1 << 20
@@ -145,7 +145,7 @@ def unwritable(path: Path, error: OSError, expected_bytes: int = 0) -> Unwritabl
     amount = f" ({expected_bytes:,} bytes)" if expected_bytes else ""
     message, hint, elsewhere = _cause(error)
     what = f"cannot write the file{amount}: {message}"
-    return UnwritableError(what, printable(str(path)), hint, elsewhere)
+    return UnwritableError(what, escape_control(str(path)), hint, elsewhere)
 
 
 def _cause(error: OSError) -> tuple[str, str, str]:

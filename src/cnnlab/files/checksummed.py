@@ -18,7 +18,7 @@ from pathlib import Path
 from cnnlab import threads
 from cnnlab.errors import CheckpointError, ResourceError
 from cnnlab.files import atomic, foreign
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 HEADER_START = foreign.OWN_HEADER
 BLANK_DIGEST = b"0" * 64
@@ -113,7 +113,7 @@ def _updating_in_thread(update: Callable[[memoryview], None], num_bytes: int) ->
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[tuple[int, int]]:
     """Open a regular file, never waiting for a pipe; translate the system's errors."""
-    where = printable(str(path))
+    where = escape_control(str(path))
 
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -137,7 +137,7 @@ def _unreadable(where: str, error: OSError | ValueError) -> CheckpointError | Re
     if number in atomic.NO_HANDLES:
         return ResourceError("too many open files", where, "raise the limit: ulimit -n 4096")
     reason = os.strerror(number) if number else str(error)
-    return CheckpointError(f"cannot read the checkpoint: {printable(reason)}", where)
+    return CheckpointError(f"cannot read the checkpoint: {escape_control(reason)}", where)
 
 
 def _kind(status: os.stat_result) -> str:
@@ -154,7 +154,7 @@ def _allocate(path: str | Path, size: int) -> memoryview:
         if size == 0:
             raise foreign.refusal(path, b"") from error
         message = f"{size:,} bytes of memory are needed to read the checkpoint"
-        raise ResourceError(message, printable(str(path))) from error
+        raise ResourceError(message, escape_control(str(path))) from error
 
 
 def _compare(
@@ -175,7 +175,7 @@ def _compare(
     if digest.hexdigest().encode() != stored or os.read(descriptor, 1):
         raise CheckpointError(
             "the checkpoint is damaged: its content does not match its SHA-256",
-            printable(str(path)),
+            escape_control(str(path)),
             "use another checkpoint of the run, or a copy of this one",
         )
 
@@ -184,7 +184,9 @@ def _fill(path: str | Path, descriptor: int, target: memoryview) -> None:
     while target:
         taken = os.readv(descriptor, [target])
         if taken == 0:
-            raise CheckpointError("the checkpoint shrank while it was read", printable(str(path)))
+            raise CheckpointError(
+                "the checkpoint shrank while it was read", escape_control(str(path))
+            )
         target = target[taken:]
 
 
@@ -196,6 +198,6 @@ def _stored_digest(path: str | Path, descriptor: int, head: bytes, size: int) ->
     if not len(HEADER_START) < header_bytes <= min(size - _LENGTH_BYTES, MAX_HEADER_BYTES):
         raise CheckpointError(
             "the checkpoint is damaged: its first bytes give an impossible length",
-            printable(str(path)),
+            escape_control(str(path)),
         )
     return head[_DIGEST_START:_DIGEST_END]

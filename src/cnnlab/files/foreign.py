@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 from cnnlab.errors import CheckpointError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 LOOK_BYTES = 1 << 18
 OWN_HEADER = b'{"__metadata__":{"sha256":"'
@@ -82,7 +82,7 @@ def refusal(path: object, head: bytes) -> CheckpointError:
     elif text.startswith((b"<!doctype", b"<html")):
         what = "a web page, not a checkpoint: the download went wrong"
 
-    return CheckpointError(f"the file is {what}", printable(str(path)), hint)
+    return CheckpointError(f"the file is {what}", escape_control(str(path)), hint)
 
 
 def first_bytes(path: str | Path) -> bytes:
@@ -118,4 +118,4 @@ def pickle_warning(head: bytes) -> str:
         return _WHOLE_MODULE
     more = len(strange) - NUM_NAMES_SHOWN
     listed = ", ".join(strange[:NUM_NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-    return printable(f"it would call {listed}, which no weights need: do not open it")
+    return escape_control(f"it would call {listed}, which no weights need: do not open it")

@@ -6,7 +6,7 @@ from typing import Any
 import yaml
 
 from cnnlab.errors import UsageError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 MAX_BYTES = 1 << 20
 
@@ -31,7 +31,7 @@ def load_plain(path: Path, *, hint: str = "") -> dict[str, Any]:
 
     Raises UsageError when it is missing, too long, or not a plain mapping.
     """
-    where = printable(str(path))
+    where = escape_control(str(path))
     try:
         with open(path, "rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -44,7 +44,7 @@ def load_plain(path: Path, *, hint: str = "") -> dict[str, Any]:
         loader = _NoAliases(data)
         plain = loader.get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = printable(" ".join(str(error).split()))[:200] or type(error).__name__
+        reason = escape_control(" ".join(str(error).split()))[:200] or type(error).__name__
         raise UsageError("the config is not plain YAML", where, reason) from error
     if not isinstance(plain, dict):
         raise UsageError("the config is not a mapping", where, hint)

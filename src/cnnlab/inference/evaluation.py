@@ -124,7 +124,7 @@ def count_errors(
     batches: InOrder,
     num_classes: int,
     here: Session,
-    observers: Sequence[Observer] = (),
+    observers: Sequence[Observer],
 ) -> Tally:
     """Count the ensemble's errors on the batches of all processes. Raises Interrupted on Ctrl-C."""
     peers = here.peers
@@ -139,12 +139,11 @@ def count_errors(
                 should_stop=sharing.asked_to_stop(peers),
             )
 
-    with interrupts.watching():
-        try:
-            return sharing.gather_tally(peers, len(batches), count)
-        except EvaluationStopped:
-            number = peers.largest(interrupts.requested() or 0) or signal.SIGINT
-            raise Interrupted(interrupts.exit_code(number)) from None
+    try:
+        return sharing.gather_tally(peers, len(batches), count)
+    except EvaluationStopped:
+        number = peers.largest(interrupts.requested() or 0) or signal.SIGINT
+        raise Interrupted(interrupts.exit_code(number)) from None
 
 
 def _shared_preparation(members: list[Member]) -> Callable[[Tensor], Tensor]:

@@ -19,8 +19,8 @@ from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.models import Network
 from cnnlab.models.summary import largest_map
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
+from cnnlab.safe_output import escape_control
 
 MEMBERS_FOLDER = "members"
 """Subfolder of an ensemble's run folder with one run folder per member."""
@@ -71,7 +71,7 @@ def _inside(folder: Path, name: str) -> Path:
     path = folder / name
     if ".." in path.parts or folder not in path.parents:
         raise CheckpointError(
-            "the ensemble lists a member outside its folder", printable(str(path))
+            "the ensemble lists a member outside its folder", escape_control(str(path))
         )
     return path
 

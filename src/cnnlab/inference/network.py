@@ -13,7 +13,7 @@ from cnnlab import checkpoint, models
 from cnnlab.config import parse_model
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _ALWAYS_ALLOWED = 1 << 20
 """Values of a tensor."""
@@ -58,17 +58,17 @@ def open_network(
         config["augment"].get("padding_pixels")  # must be a mapping
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"the checkpoint's description is incomplete ({error!r})", printable(str(path))
+            f"the checkpoint's description is incomplete ({error!r})", escape_control(str(path))
         ) from error
     except UsageError as error:
         raise CheckpointError(
-            "the checkpoint's model cannot be built", printable(str(path)), error.what
+            "the checkpoint's model cannot be built", escape_control(str(path)), error.what
         ) from error
 
     checkpoint.copy_into(dict(network.state_dict()), weights, path)
     if len(names) != network.num_classes:
         raise CheckpointError(
-            f"{network.num_classes} scores but {len(names)} class names", printable(str(path))
+            f"{network.num_classes} scores but {len(names)} class names", escape_control(str(path))
         )
 
     layout = torch.channels_last if channels_last else torch.preserve_format

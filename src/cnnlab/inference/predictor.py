@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cnnlab import images as pixels
 from cnnlab import session
+from cnnlab.config import DATASETS
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data import digits
 from cnnlab.errors import DataError
@@ -24,9 +25,6 @@ from cnnlab.inference.members import (
 )
 from cnnlab.numerics import check_finite
 from cnnlab.session import Session
-
-DIGIT_SETS = frozenset({"mnist", "mnist5k"})
-"""Sets of bright digits on black, to whose form photographs are brought first."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +129,8 @@ def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Ses
         )
         for network in networks
     ]
-    is_digits = all(network.config["dataset"]["name"] in DIGIT_SETS for network in networks)
+    sets = [DATASETS.get(network.config["dataset"]["name"]) for network in networks]
+    is_digits = all(row is not None and row.is_digits for row in sets)
     return Predictor(members, names, is_digits, here.forward)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab import data, run_folder
 from cnnlab import images as pixels
@@ -16,9 +16,10 @@ from cnnlab.errors import DataError, UsageError
 from cnnlab.evaluation.classes import match_classes
 from cnnlab.inference.datasets import dataset_config, named_split
 from cnnlab.inference.network import StoredNetwork, open_network
+from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable, say
 from cnnlab.run_folder import names
+from cnnlab.safe_output import escape_control, say
 from cnnlab.visualization.probe import Batches, ImageSet, Probe
 
 MOST_PICTURES = 256
@@ -151,15 +152,15 @@ def read_images(given: list[str], see: Callable[[Tensor], Tensor], channels: int
     seen = []
     for path, picture in read_pictures(files[:MOST_PICTURES], channels):
         if isinstance(picture, BadImage):
-            raise DataError("a picture cannot be read", printable(str(path)), picture.reason)
+            raise DataError("a picture cannot be read", escape_control(str(path)), picture.reason)
         seen.append(see(picture.permute(1, 2, 0)[None]))
     return torch.cat(seen)
 
 
 def saved_networks(
     checkpoint: Path, device: torch.device, channels_last: bool
-) -> Callable[[], Iterator[tuple[str, nn.Module]]] | None:
-    """Return what iterates over the run's numbered checkpoints, oldest first: checkpoint label.
+) -> Callable[[], Iterator[tuple[str, Network]]] | None:
+    """Return what iterates over the run's numbered checkpoints, oldest first: (label, network).
 
     One network is in memory at a time. Returns None when there are fewer than two.
     """
@@ -167,7 +168,7 @@ def saved_networks(
     if len(files) < 2:
         return None
 
-    def networks() -> Iterator[tuple[str, nn.Module]]:
+    def networks() -> Iterator[tuple[str, Network]]:
         for _, path in files:
             stored = open_network(path, device, channels_last=channels_last)
             yield checkpoint_label(stored), stored.network

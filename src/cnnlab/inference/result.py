@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from cnnlab.config import EvaluateConfig
+from cnnlab.config import DATASETS, EvaluateConfig
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.evaluation.ensemble import MemberCounts, SubsetErrors
@@ -12,15 +12,7 @@ from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import Miss
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.percentages import interval, percent
-from cnnlab.printable import printable
-
-PUBLISHED_TEN_VIEWS = {
-    "imagenet": "compare with the published ten-view errors on these images: 40.7 / 18.2 % for one "
-    "network of 2012, 38.1 / 16.4 % for five (Krizhevsky et al. 2012, table 2)",
-    "imagenet_2010": "compare with the published ten-view errors on these images: 37.5 / 17.0 % "
-    "for one network of 2012 (Krizhevsky et al. 2012, table 1)",
-}
-"""By the set's name: the published errors on its test images."""
+from cnnlab.safe_output import escape_control
 
 Table = tuple[list[str], list[list[str]]]
 """Columns and rows, as text."""
@@ -94,7 +86,7 @@ class EvaluationResult:
             return ""
         return (
             f"warning: these {self.config.split} images are not those that the run recorded: "
-            f"{self.store.digest[:12]} is their digest now ({printable(', '.join(differing))})"
+            f"{self.store.digest[:12]} is their digest now ({escape_control(', '.join(differing))})"
         )
 
     @property
@@ -103,7 +95,10 @@ class EvaluationResult:
         is_whole = len(self.store.class_names) == 1000 and self.config.split == "test"
         if not is_whole or self.views != "ten_view":
             return ""
-        return PUBLISHED_TEN_VIEWS.get(self.store.name, "")
+        row = DATASETS.get(self.store.name)
+        if row is None or not row.published:
+            return ""
+        return f"compare with the published ten-view errors on these images: {row.published}"
 
     @cached_property
     def members(self) -> list[MemberResult]:
@@ -219,7 +214,7 @@ def disagreement_table(result: EvaluationResult) -> Table:
     """Return for each two members the share of images that they classify differently."""
     numbers = [str(i + 1) for i in range(len(result.members))]
     rows = [
-        [short_name(member.checkpoint), *(f"{100 * share:.2f} %" for share in member.disagreement)]
+        [short_name(member.checkpoint), *map(percent, member.disagreement)]
         for member in result.members
     ]
     return ["member", *numbers], rows

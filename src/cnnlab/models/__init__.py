@@ -1,18 +1,12 @@
 """Build a network by the name of its model, registered models of your own included."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 import torch
 
-from cnnlab.config.models import (
-    MODELS,
-    AlexnetConfig,
-    AlexnetTwoGpuConfig,
-    ModelChoice,
-    ModelConfig,
-)
-from cnnlab.config.schema import to_plain
+from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
 from cnnlab.errors import UsageError
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.towers import SplitNetwork
@@ -54,11 +48,13 @@ def build(
 
 def on_one_device(config: ModelConfig) -> ModelConfig:
     """Return the settings of the same network, with the same state dict, on one device."""
-    if not isinstance(config, AlexnetTwoGpuConfig):
+    row = MODELS.get(config.name)
+    if row is None or row.one_device is None:
         return config
-    plain = to_plain(config) | {"name": "alexnet_two_tower"}
-    del plain["devices"]
-    return AlexnetConfig(**plain)
+
+    other: type[ModelConfig] = MODELS[row.one_device].config_class
+    kept = {key.name: getattr(config, key.name) for key in fields(other)}
+    return other(**kept | {"name": row.one_device})
 
 
 def home_device(network: Network, device: torch.device) -> torch.device:

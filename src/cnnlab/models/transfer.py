@@ -10,7 +10,7 @@ from cnnlab import checkpoint, models
 from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.models.network import Network
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _MOST_LAYERS_SHOWN = 5
 
@@ -30,7 +30,7 @@ class Pretrained:
     @property
     def where(self) -> str:
         """Return the file, for messages."""
-        return printable(str(self.path))
+        return escape_control(str(self.path))
 
 
 def head_of(network: Network) -> str:
@@ -50,7 +50,8 @@ def freeze(network: Network, choice: str) -> None:
     first = head_of(network) if choice == "head" else choice.removeprefix("from:")
     if first not in layers:
         raise UsageError(
-            f"model.train_layers={printable(choice)}: no layer '{printable(first)}' has weights",
+            f"model.train_layers={escape_control(choice)}: "
+            f"no layer '{escape_control(first)}' has weights",
             hint=f"these have: {', '.join(layers)}",
         )
     network.freeze(layers[: layers.index(first)])
@@ -141,9 +142,9 @@ def _check_layers(own: dict[str, Tensor], given: dict[str, Tensor], pretrained: 
     shown = "; ".join(list(found.values())[:_MOST_LAYERS_SHOWN])
     more = len(found) - _MOST_LAYERS_SHOWN
     raise CheckpointError(
-        f"model.weights are those of another network, {printable(pretrained.model)}",
+        f"model.weights are those of another network, {escape_control(pretrained.model)}",
         pretrained.where,
-        printable(shown) + (f"; and {more} more layers" if more > 0 else ""),
+        escape_control(shown) + (f"; and {more} more layers" if more > 0 else ""),
     )
 
 

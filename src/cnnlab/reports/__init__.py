@@ -1,1 +1,1 @@
-"""Self-contained pages, and the pictures on them."""
+"""Report pages as self-contained HTML, made of plain values: counts, images, tables, settings."""

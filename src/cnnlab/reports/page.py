@@ -1,4 +1,4 @@
-"""One self-contained page: every picture inside, no script, nothing fetched, all text escaped."""
+"""One self-contained HTML page: images embedded, no script, no request, all text escaped."""
 
 import base64
 import html
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnlab.files import atomic
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; preformatted: its line breaks and spaces are kept, as for a config."""
+    """A paragraph. preformatted: keep its line breaks and spaces, as for a config."""
 
     text: str
     preformatted: bool = False
@@ -20,7 +20,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Table:
-    """columns: headings; rows: cells. The first column is a row's name, the others are figures."""
+    """Cells as text. The first column names the rows and is left-aligned."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -28,7 +28,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG with what is said under it and what is read aloud instead of it."""
+    """A PNG, the caption below it, and its alt text."""
 
     png: bytes
     caption: str
@@ -37,7 +37,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Small PNGs side by side, each with a caption; their pixels are enlarged as squares."""
+    """Small PNGs side by side, (image, caption) each; enlarged without interpolation."""
 
     pictures: Sequence[tuple[bytes, str]]
 
@@ -47,7 +47,7 @@ Part = Text | Table | Figure | Gallery
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it; folded: closed until it is asked for."""
+    """A heading and its content. folded: collapsed until it is clicked."""
 
     heading: str
     parts: list[Part] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Section:
 
 
 def write(path: Path, title: str, sections: Sequence[Section]) -> Path:
-    """Write the page, atomically; return its path. Raises ResourceError when it cannot be."""
+    """Write the page atomically; return its path. Raises ResourceError if it cannot be written."""
     atomic.write_bytes(path, page(title, sections).encode("utf-8", "backslashreplace"))
     return path
 
@@ -80,11 +80,14 @@ def _part(part: Part) -> str:
             lines = part.text.split("\n")
             return "<pre>" + "\n".join(_escaped(line) for line in lines) + "</pre>"
         return f"<p>{_escaped(part.text)}</p>"
+
     if isinstance(part, Table):
         return _table(part)
+
     if isinstance(part, Gallery):
         items = "".join(_figure(png, caption, caption) for png, caption in part.pictures)
         return f'<div class="gallery">{items}</div>'
+
     return _figure(part.png, part.caption, part.alternative)
 
 
@@ -105,18 +108,20 @@ def _row(row: Sequence[str]) -> str:
 def _figure(png: bytes, caption: str, alternative: str) -> str:
     data = base64.b64encode(png).decode("ascii")
     image = f'<img src="data:image/png;base64,{data}" alt="{_escaped(alternative)}">'
-    if _width_pixels(png) > _NARROW_PIXELS:  # it is moved sideways where shrunk text is unreadable
+    if (
+        _width_pixels(png) > _NARROW_PIXELS
+    ):  # on a small screen it scrolls: shrunk text is unreadable
         image = f'<div class="wide">{image}</div>'
     return f"<figure>{image}<figcaption>{_escaped(caption)}</figcaption></figure>"
 
 
 def _width_pixels(png: bytes) -> int:
-    """Return the width that a PNG's header states."""
+    """Return the width in the header of a PNG."""
     return int.from_bytes(png[16:20], "big")
 
 
 def _escaped(text: str) -> str:
-    return html.escape(printable(str(text)))
+    return html.escape(escape_control(str(text)))
 
 
 _NARROW_PIXELS = 640

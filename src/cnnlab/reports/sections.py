@@ -1,10 +1,11 @@
-"""The parts of a report page, from figures and pictures to sections."""
+"""The sections of a report page, made of counts, images and plain settings."""
 
 import contextlib
 import io
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 import yaml
@@ -14,17 +15,43 @@ from torch import Tensor
 from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import MOST_CONFUSED_CLASSES, Tally
 from cnnlab.evaluation.observers import Miss
-from cnnlab.models import Network
 from cnnlab.percentages import interval, percent
 from cnnlab.reports.page import Figure, Gallery, Part, Section, Table, Text
 from cnnlab.visualization import charts
 from cnnlab.visualization.figures import Picture, render
-from cnnlab.visualization.grid import signed_to_grey
+from cnnlab.visualization.grid import signed_to_gray
 
 MOST_KERNELS = 96
+OPEN_CLASSES = 20
+"""Up to so many classes their table is unfolded."""
 
 
-def figures(tally: Tally) -> Table:
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What the evaluation of a set of images found.
+
+    description: of the images, in words. missed: the images of `misses`, uint8 [n,C,H,W].
+    """
+
+    description: str
+    class_names: Sequence[str]
+    tally: Tally
+    misses: Sequence[Miss]
+    missed: Tensor
+
+    @classmethod
+    def on(cls, store: Store, tally: Tally, misses: Sequence[Miss], remark: str = "") -> Self:
+        """Read the misclassified images of `store`. remark: what to add to its description."""
+        missed = torch.empty(0, dtype=torch.uint8)
+        if misses:
+            indices = torch.tensor([miss.index for miss in misses], dtype=torch.int64)
+            missed = store.read(indices).permute(0, 3, 1, 2)
+
+        description = "; ".join(filter(None, (store.describe(), remark)))
+        return cls(description, store.class_names, tally, misses, missed)
+
+
+def errors(tally: Tally) -> Table:
     """Return errors and their intervals."""
     return Table(
         ["", "value", "95 % interval"],
@@ -38,54 +65,61 @@ def figures(tally: Tally) -> Table:
     )
 
 
-def drawn(picture: Picture) -> Figure:
-    """Return a picture as a figure of the page."""
-    with unknown_letters_as_boxes():
+def figure(picture: Picture) -> Figure:
+    """Return a drawn picture as a figure of the page."""
+    with missing_glyphs_as_boxes():
         return Figure(render(picture, "png"), picture.caption, picture.title)
 
 
 @contextlib.contextmanager
-def unknown_letters_as_boxes() -> Iterator[None]:
-    """Let class names in scripts that the font lacks be drawn as boxes, without a warning each."""
+def missing_glyphs_as_boxes() -> Iterator[None]:
+    """Draw class names in scripts that the font lacks as boxes, without one warning per glyph."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         yield
 
 
-def confusion(tally: Tally, class_names: Sequence[str]) -> Section:
-    """Return the confusion matrix where it is readable, and the worst pairs where it was kept."""
+def pictures(name: str, drawn: Iterable[Picture]) -> Section:
+    """Return what was drawn for one entry of PICTURES."""
+    return Section(name.replace("_", " ").capitalize(), [figure(picture) for picture in drawn])
+
+
+def confusion(found: Findings) -> Section:
+    """Return the confusion matrix if it is small enough to read, and the most confused pairs."""
+    matrix, names = found.tally.confusion, found.class_names
+    if matrix is None:
+        return Section("Confusion", [Text(no_confusion_matrix(len(names)))])
+
     parts: list[Part] = []
-    if tally.confusion is None:
-        return Section("Confusion", [Text(unconfused(len(class_names)))])
-    if len(class_names) <= charts.MOST_CLASSES:
-        parts.append(drawn(charts.confusion(tally.confusion, class_names, "confusion matrix")))
-    pairs = charts.worst_pairs(tally.confusion, class_names)
-    if pairs:
-        parts.append(Table(["truth", "answer", "images", "of the class"], pairs))
+    if len(names) <= charts.MOST_CLASSES:
+        parts.append(figure(charts.confusion(matrix, names, "confusion matrix")))
+    if pairs := charts.worst_pairs(matrix, names):
+        parts.append(Table(["true class", "predicted", "images", "of the class"], pairs))
     return Section("Confusion", parts)
 
 
-def unconfused(num_classes: int) -> str:
-    """Say why there is no confusion matrix."""
+def no_confusion_matrix(num_classes: int) -> str:
+    """Return why there is no confusion matrix."""
     return (
         f"No confusion matrix is kept of {num_classes:,} classes: "
         f"it has a row and a column for each, and the most is {MOST_CONFUSED_CLASSES:,}."
     )
 
 
-def classes(tally: Tally, class_names: Sequence[str]) -> Section:
+def classes(found: Findings) -> Section:
     """Return the accuracy of each class, the worst first; classes without images at the end."""
-    totals = tally.class_images.tolist()
+    tally, names = found.tally, found.class_names
     rows = sorted(
-        zip(tally.class_accuracies, class_names, totals, strict=True),
+        zip(tally.class_accuracies, names, tally.class_images.tolist(), strict=True),
         key=lambda row: 2.0 if row[0] is None else row[0],
     )
     cells = [
         [name, "no images" if accuracy is None else percent(accuracy), f"{total:,}"]
         for accuracy, name, total in rows
     ]
+
     table = Table(["class", "accuracy", "images"], cells)
-    return Section("Classes, the worst first", [table], folded=len(class_names) > 20)
+    return Section("Classes, the worst first", [table], folded=len(names) > OPEN_CLASSES)
 
 
 def calibration(tally: Tally) -> Section:
@@ -94,40 +128,38 @@ def calibration(tally: Tally) -> Section:
         tally.bin_counts, tally.bin_hits, tally.bin_confidence_sums, "reliability"
     )
     error = f"expected calibration error {percent(tally.calibration_error)} over 15 bins"
-    return Section("Calibration", [Text(error), drawn(picture)])
+    return Section("Calibration", [Text(error), figure(picture)])
 
 
-def misses(found: Sequence[Miss], store: Store) -> Section:
-    """Return the wrong answers given with the most confidence, with their pictures."""
-    if not found:
-        return Section("Worst misses", [Text("No image was misjudged.")])
-    images = store.read(indices_of(found)).permute(0, 3, 1, 2)
-    pictures = [
-        (png(image), f"{miss_caption(miss, store.class_names)}; image {miss.index}")
-        for image, miss in zip(images, found, strict=True)
+def misses(found: Findings) -> Section:
+    """Return the misclassified images of highest confidence."""
+    if not found.misses:
+        return Section("Worst misses", [Text("No image was misclassified.")])
+    images = [
+        (png(image), f"{caption}; image {miss.index}")
+        for image, miss, caption in zip(
+            found.missed, found.misses, miss_captions(found), strict=True
+        )
     ]
-    return Section("Worst misses", [Gallery(pictures)])
+    return Section("Worst misses", [Gallery(images)])
 
 
-def indices_of(found: Sequence[Miss]) -> Tensor:
-    """Return the places of the misjudged images in their split, int64 [n]."""
-    return torch.tensor([miss.index for miss in found], dtype=torch.int64)
+def miss_captions(found: Findings) -> list[str]:
+    """Return 'Shirt, taken for Coat (99.80 %)' for each misclassified image."""
+    names = found.class_names
+    return [
+        f"{names[miss.label]}, taken for {names[miss.predicted]} ({percent(miss.confidence)})"
+        for miss in found.misses
+    ]
 
 
-def miss_caption(miss: Miss, class_names: Sequence[str]) -> str:
-    """Return 'Shirt, taken for Coat (99.80 %)'."""
-    truth, answer = class_names[miss.label], class_names[miss.predicted]
-    return f"{truth}, taken for {answer} ({percent(miss.confidence)})"
-
-
-def kernels(network: Network) -> Section:
-    """Return the first layer's kernels, each stretched to its own range around grey."""
-    first = next(network.parameters()).detach().cpu()
-    if first.dim() != 4 or first.shape[1] not in (1, 3):
+def kernels(weight: Tensor) -> Section:
+    """Return first-layer kernels [N,C,h,w] as images, zero as gray; none where C is not 1 or 3."""
+    if weight.dim() != 4 or weight.shape[1] not in (1, 3):
         return Section("First-layer kernels")
-    grey = (signed_to_grey(first[:MOST_KERNELS]) * 255).round().to(torch.uint8)
-    pictures = [(png(kernel), f"kernel {i}") for i, kernel in enumerate(grey)]
-    return Section("First-layer kernels", [Gallery(pictures)])
+    levels = (signed_to_gray(weight.detach().cpu()[:MOST_KERNELS]) * 255).round().to(torch.uint8)
+    images = [(png(kernel), f"kernel {i}") for i, kernel in enumerate(levels)]
+    return Section("First-layer kernels", [Gallery(images)])
 
 
 def settings(config: dict[str, Any], heading: str = "Settings") -> Section:

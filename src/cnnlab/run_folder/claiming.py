@@ -8,8 +8,8 @@ from pathlib import Path
 
 from cnnlab.errors import BusyError, UsageError
 from cnnlab.files import atomic
-from cnnlab.printable import printable
 from cnnlab.run_folder.record import BASE, RunFolder, now
+from cnnlab.safe_output import escape_control
 
 
 def claim(name: str, *, base: str | Path = BASE, exact: str | Path | None = None) -> RunFolder:
@@ -50,13 +50,13 @@ def _make_exactly(path: Path) -> Path:
     if not RunFolder(path).status_file.is_file():
         raise BusyError(
             "the path already exists and is not a run folder",
-            printable(str(path)),
+            escape_control(str(path)),
             "name another one",
         )
-    again = printable(shlex.quote(f"resume={path}"))
+    again = escape_control(shlex.quote(f"resume={path}"))
     raise BusyError(
         "the run folder exists already",
-        printable(str(path)),
+        escape_control(str(path)),
         f"continue it: cnnlab train {again}; or name another folder",
     )
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import checksummed
-from cnnlab.printable import printable
 from cnnlab.run_folder import lock, names
 from cnnlab.run_folder.record import BASE, START_HINT, RunFolder
+from cnnlab.safe_output import escape_control
 
 _MAX_DEPTH = 6
 """Folders between the base and a run, as in multirun/<time>/<hydra.sweep.subdir>."""
@@ -23,7 +23,7 @@ def find_run(where: str | Path, *, base: str | Path = BASE) -> RunFolder:
     if str(where) == "latest":
         runs = _runs_by_start(base)
         if not runs:
-            raise UsageError("there is no run yet", printable(str(base)), START_HINT)
+            raise UsageError("there is no run yet", escape_control(str(base)), START_HINT)
         return runs[-1]
 
     path = Path(where)
@@ -31,7 +31,7 @@ def find_run(where: str | Path, *, base: str | Path = BASE) -> RunFolder:
         path = next(filter(_is_run, path.resolve().parents), path)
     if not _is_run(path):
         problem = "this is not a run folder" if path.exists() else "there is no such run folder"
-        raise UsageError(problem, printable(str(where)), START_HINT)
+        raise UsageError(problem, escape_control(str(where)), START_HINT)
     return RunFolder(path)
 
 
@@ -46,7 +46,7 @@ def newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Path | Non
         try:
             checksummed.verify(path)
         except CheckpointError as error:
-            warn(f"skipping {printable(str(path))}: {error.what}")
+            warn(f"skipping {escape_control(str(path))}: {error.what}")
         else:
             return path
 
@@ -54,7 +54,7 @@ def newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Path | Non
         return None
     raise CheckpointError(
         "all of the run's checkpoints are damaged",
-        printable(str(run.checkpoints)),
+        escape_control(str(run.checkpoints)),
         "remove them to restart at step 0 in the same folder",
     )
 
@@ -77,7 +77,7 @@ def resolve_checkpoint(where: str | Path, *, base: str | Path = BASE) -> Path:
         if found := names.to_evaluate(folder):
             return found
     place = base if str(where) == "latest" else where
-    raise CheckpointError("there is no checkpoint here", printable(str(place)), START_HINT)
+    raise CheckpointError("there is no checkpoint here", escape_control(str(place)), START_HINT)
 
 
 def list_runs(base: str | Path = BASE) -> list[dict[str, Any]]:

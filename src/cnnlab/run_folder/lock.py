@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from cnnlab.errors import BusyError, UnwritableError
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 
 _MAX_NOTE_BYTES = 4096
 
@@ -53,19 +53,19 @@ class RunLock:
     def _busy(self, note: bytes) -> BusyError:
         try:
             holder = json.loads(note)
-            who = f"process {int(holder['pid'])} on {printable(str(holder['host']))[:100]}"
+            who = f"process {int(holder['pid'])} on {escape_control(str(holder['host']))[:100]}"
         except (ValueError, KeyError, TypeError):
             who = "another process"
         return BusyError(
             f"the run folder is being written by {who}",
-            printable(str(self._path.parent)),
+            escape_control(str(self._path.parent)),
             "wait until it ends, or start a new run: leave out resume",
         )
 
     def _unusable(self, error: OSError) -> UnwritableError:
         return UnwritableError(
             f"cannot lock the run folder: {os.strerror(error.errno or 0)}",
-            printable(str(self._path)),
+            escape_control(str(self._path)),
             elsewhere="use a folder on a disk with locks that you may write to",
         )
 

@@ -27,7 +27,7 @@ from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import starting_weights
-from cnnlab.trainer.curvature import estimate_on, loss_of
+from cnnlab.trainer.curvature import estimate_on
 from cnnlab.trainer.starting_weights import StartingWeights
 from cnnlab.training import build_step, optimizers, schedules
 from cnnlab.training.levenberg_marquardt import CurvatureStep
@@ -138,7 +138,9 @@ def assemble(
     augmentation = _augmentation(config, train, preprocessing)
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
-    loaded = _load_starting_weights(config, network, weights, train.class_names)
+    loaded: tuple[str, ...] = ()
+    if weights is not None:
+        loaded = starting_weights.load_into(network, weights, train.class_names, config.fine_tuning)
 
     # a network over several devices takes its batches on the first of them
     device = models.home_device(network, device)
@@ -193,6 +195,7 @@ def _stream(
         limit_batches=config.trainer.limit_train_batches,
         overfit_one_batch=config.trainer.overfit_one_batch,
     )
+
     return Stream(
         train,
         sampler,
@@ -231,18 +234,6 @@ def _network(
     return network
 
 
-def _load_starting_weights(
-    config: TrainConfig,
-    network: Network,
-    weights: StartingWeights | None,
-    class_names: Sequence[str],
-) -> tuple[str, ...]:
-    """Copy the weights into the network; return lines that say what was copied, none without."""
-    if weights is None:
-        return ()
-    return starting_weights.load_into(network, weights, class_names, config.fine_tuning)
-
-
 def _train_step(
     config: TrainConfig, network: Network, stream: Stream, peers: Peers, device: torch.device
 ) -> TrainStep:
@@ -251,7 +242,7 @@ def _train_step(
         device=device,
         precision=config.runtime.precision,
         seed=config.seed,
-        loss=loss_of(config.model),
+        loss=config.model.training_loss,
         compiled=config.runtime.compile,
         processes=data_parallel(config, network, stream, peers),
     )

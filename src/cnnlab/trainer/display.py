@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from cnnlab import __version__
-from cnnlab.config import Launch, TrainConfig, to_plain
+from cnnlab.config import DATASETS, Launch, TrainConfig, to_plain
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
 from cnnlab.evaluation.metrics import Tally
@@ -17,9 +17,6 @@ from cnnlab.models.summary import summarize
 from cnnlab.run_folder import BASE, RunFolder
 from cnnlab.runtime import describe_device, precision_warning
 from cnnlab.trainer.assemble import Assembly
-
-PREFERRED_VIEWS = ("five_crop", "ten_view", "grid_3x3", "center")
-"""Views that a run's last lines propose, the first one that is admitted."""
 
 
 def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch) -> None:
@@ -76,7 +73,8 @@ def describe_data(parts: Assembly) -> str:
 
     counts = " / ".join(f"{len(store):,} {store.split}" for store in stores)
     height, width, channels = splits.train.image_shape
-    note = " (a subset of MNIST, not the benchmark)" if splits.train.name == "mnist5k" else ""
+    row = DATASETS.get(splits.train.name)
+    note = f" ({row.remark})" if row is not None and row.remark else ""
     return (
         f"{splits.train.name}{note}: {counts} images, {len(splits.train.class_names)} classes, "
         f"{height}x{width}x{channels} -> {size}x{size}, {_PLACES[parts.stream.residency]}"
@@ -155,9 +153,10 @@ def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
 
 def other_views(parts: Assembly) -> str | None:
     """Return views that the data set and the network admit, other than those of the test."""
-    names, tested = parts.evaluable.admitted_views(), parts.config.evaluation.name
-    others = (name for name in PREFERRED_VIEWS if name in names and name != tested)
-    return next(others, None)
+    tested = parts.config.evaluation.name
+    others = [name for name in parts.evaluable.admitted_views() if name != tested]
+    # the center, which validation has shown already, only where nothing else is left
+    return min(others, key=lambda name: name == "center", default=None)
 
 
 def resume_command(folder: Path, plugins: Sequence[str]) -> str:

@@ -12,14 +12,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from cnnlab import distributed, interrupts, run_folder, runtime, session
+from cnnlab import distributed, run_folder, runtime, session
 from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
-from cnnlab.errors import UsageError
-from cnnlab.inference import evaluation, result
+from cnnlab.errors import RunError, UsageError
+from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
-from cnnlab.reports import evaluation_page
 from cnnlab.run_folder import RunFolder, provenance
+from cnnlab.session import Session
 from cnnlab.trainer import run as training_run
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.assemble import EVALUATION_BATCH
@@ -37,20 +37,27 @@ def run(config: TrainConfig, launch: Launch) -> Outcome:
             hint="cnnlab train ensemble.members=5 without torchrun",
         )
 
-    console = Console(progress=config.logging.progress)
-    with contextlib.closing(console), interrupts.watching():
+    timeout = config.distributed.timeout_seconds
+    with (
+        session.shared(config.runtime, timeout) as here,
+        contextlib.closing(Console(progress=config.logging.progress)) as console,
+    ):
         if config.resume is None:
             config, _ = starting_weights.resolve(config, launch.overrides, distributed.ALONE)
         folder = _open_folder(config, launch)
         console.log_to(folder.log_file)
-        with training_run.failing_as(folder), training_run.recorded(folder):
-            _train_and_test(config, folder, console, launch)
+        try:
+            with training_run.recorded(folder):
+                _train_and_test(config, folder, console, launch, here)
+        except (Exception, KeyboardInterrupt) as error:
+            raise RunError(str(folder.path), error) from error
     return Outcome(run=str(folder.path))
 
 
 def _train_and_test(
-    config: TrainConfig, folder: RunFolder, console: Console, launch: Launch
+    config: TrainConfig, folder: RunFolder, console: Console, launch: Launch, here: Session
 ) -> None:
+    """Train every member in a process of its own, then test them as one in this process."""
     folders = [claim_member(folder, config, i) for i in range(config.ensemble.members)]
     at_once = num_at_once(config)
     folder.update_status(
@@ -72,9 +79,9 @@ def _train_and_test(
     seconds = time.monotonic() - started
     console.line(f"{len(folders)} members trained in {seconds:.0f} s; {folder.path}")
 
-    found = evaluation.measure(evaluation_of(config, folder), session.begin(config.runtime))
+    found = evaluation.measure(evaluation_of(config, folder), here)
     result.show(console, found)
-    evaluation_page.write(found, folder.path, launch.command)
+    report.write(found, folder.path, launch.command)
     folder.update_status(
         status="done",
         ended=run_folder.now(),

@@ -1,19 +1,13 @@
-"""Pictures while a run goes on and at its end: TensorBoard's image tab, sections of a report."""
-
-from collections.abc import Iterable, Sequence
-from pathlib import Path
-
-from torch import nn
+"""Pictures of a network in training, for TensorBoard's image tab, and after it, for the report."""
 
 from cnnlab.errors import UsageError
 from cnnlab.inference.probing import balanced_indices, central_view, image_set
 from cnnlab.models import Network
 from cnnlab.models.towers import SplitNetwork
-from cnnlab.reports import page as report
-from cnnlab.reports.sections import drawn
+from cnnlab.reports import sections
+from cnnlab.reports.page import Section
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.visualization import draw
-from cnnlab.visualization.figures import Picture
 from cnnlab.visualization.hook import PictureHook, WriteImage
 from cnnlab.visualization.probe import Probe
 
@@ -28,47 +22,35 @@ def draw_while_training(parts: Assembly, write_image: WriteImage, step: int) -> 
     PictureHook(WHILE_TRAINING, probe, write_image)(on_one_device(parts.network), step)
 
 
-def on_one_device(network: Network) -> Network:
-    """Return the network, or its grouped form when its towers live on two devices."""
-    return network.grouped() if isinstance(network, SplitNetwork) else network
-
-
-def sections_of_run(parts: Assembly, checkpoint_title: str) -> list[report.Section]:
-    """Return a section a picture of a trained run; what the network cannot give is left out."""
+def sections_of_run(parts: Assembly, checkpoint_title: str) -> list[Section]:
+    """Return one section per entry of PICTURES in a report that the network supports."""
+    network = on_one_device(parts.network)
     probe = probe_of_run(parts, checkpoint_title, NUM_IMAGES)
-    return sections(on_one_device(parts.network), probe, IN_REPORTS)
 
-
-def sections(model: nn.Module, probe: Probe, names: Sequence[str]) -> list[report.Section]:
-    """Draw some of PICTURES as sections of a page."""
     found = []
-    for name in names:
+    for name in IN_REPORTS:
         try:
-            found.append(as_section(name, draw(name, model, probe)))
+            found.append(sections.pictures(name, draw(name, network, probe)))
         except UsageError:
             continue
     return found
 
 
-def as_section(name: str, pictures: Iterable[Picture]) -> report.Section:
-    """Return the pictures of one name under one heading."""
-    return report.Section(name.replace("_", " ").capitalize(), [drawn(one) for one in pictures])
-
-
-def write_page(path: Path, title: str, found: dict[str, list[Picture]]) -> Path:
-    """Write one page with everything that was drawn; return its path."""
-    return report.write(path, title, [as_section(name, found[name]) for name in found])
+def on_one_device(network: Network) -> Network:
+    """Return the network, or its grouped form if its towers are on two devices."""
+    return network.grouped() if isinstance(network, SplitNetwork) else network
 
 
 def probe_of_run(parts: Assembly, checkpoint_title: str, num_images: int) -> Probe:
-    """Return validation images (training images where none are held out) as pictures see them.
+    """Return a probe of validation images, or of training images if none are held out.
 
-    Test images are never used while a run could still be changed by what is seen.
+    Test images are never used: what they show could still change the run.
     """
-    store = parts.splits.validation or parts.splits.train
+    train = parts.splits.train
+    store = parts.splits.validation or train
     see = central_view(parts.preprocessing, parts.network.input_size_pixels)
     chosen = balanced_indices(store.labels, num_images)
-    train = parts.splits.train
+
     return Probe(
         images=see(store.read(chosen)),
         labels=store.labels[chosen].to(parts.device),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cnnlab.config import TrainConfig
+from cnnlab.config import MODELS, ModelConfig, TrainConfig
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
 from cnnlab.errors import CnnlabError, UsageError
@@ -90,13 +90,14 @@ def console_of(peers: Peers, config: TrainConfig) -> Console:
     return Console(progress=False, stream=open(os.devnull, "w", encoding="utf-8"))
 
 
-def check_alone(peers: Peers, num_devices: int) -> None:
+def check_alone(peers: Peers, model: ModelConfig) -> None:
     """Raise UsageError for a network that spans devices in a job of several processes."""
-    if peers.size > 1 and num_devices > 1:
+    other = MODELS[model.name].one_device
+    if peers.size > 1 and other is not None:
         raise UsageError(
             "a network over several devices trains in one process",
             f"torchrun started {peers.size}",
-            "cnnlab train without torchrun, or model=alexnet_two_tower",
+            f"cnnlab train without torchrun, or model={other}",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.config import to_plain
+from cnnlab.config import flat, to_plain
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import Tally
@@ -17,7 +17,7 @@ from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.pictures import draw_while_training
 from cnnlab.trainer.snapshot import Progress
 from cnnlab.training.loop import StepReport, TrainState
-from cnnlab.visualization.grid import positive_to_grey, tile
+from cnnlab.visualization.grid import positive_to_gray, tile
 from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
 
 NUM_PICTURES = 64
@@ -92,7 +92,7 @@ class Reporter:
 
         step = self.progress.state.step
         images, _ = next(self.parts.batches(step))
-        pictures = positive_to_grey(images[:NUM_PICTURES])
+        pictures = positive_to_gray(images[:NUM_PICTURES])
         self.writers.images(step, "input/augmented_batch", _sheet(pictures))
         draw_while_training(self.parts, self.writers.images, step)
 
@@ -142,15 +142,6 @@ def hyperparameters(plain: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that decide what is learned, by dotted key, without those left null."""
     found = flat({section: plain[section] for section in LEARNING})
     return {key: value for key, value in found.items() if value is not None}
-
-
-def flat(plain: dict[str, Any], where: str = "") -> dict[str, Any]:
-    """Return nested settings as {'trainer.epochs': 20, ...}."""
-    found: dict[str, Any] = {}
-    for name, value in plain.items():
-        key = f"{where}.{name}" if where else name
-        found |= flat(value, key) if isinstance(value, dict) else {key: value}
-    return found
 
 
 def _sheet(pictures: Tensor) -> Tensor:

@@ -23,8 +23,8 @@ from cnnlab.data.recorded import DATA_DIGEST, differences, recorded_digests
 from cnnlab.data.store import Splits
 from cnnlab.distributed import Peers
 from cnnlab.errors import CheckpointError, CnnlabError, UsageError
-from cnnlab.printable import printable
 from cnnlab.run_folder import RunFolder
+from cnnlab.safe_output import escape_control
 from cnnlab.trainer import processes, snapshot
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.snapshot import Progress, environment
@@ -63,18 +63,18 @@ def _open(config: TrainConfig, say: Callable[[str], None]) -> Resumption | None:
     named = Path(str(config.resume))
     folder = run_folder.find_run(str(config.resume))
     if not named.is_file() and _is_complete(folder, config):
-        say(f"this run is complete: {printable(str(folder.path))}; nothing was changed")
+        say(f"this run is complete: {escape_control(str(folder.path))}; nothing was changed")
         return None
 
     # locked before it is read: from here on no other process writes a checkpoint
     for partial in folder.lock():
-        say(f"removed a partial file of an interrupted save: {printable(partial.name)}")
+        say(f"removed a partial file of an interrupted save: {escape_control(partial.name)}")
     try:
         path = named if named.is_file() else run_folder.newest_checkpoint(folder, say)
         found = None if path is None else checkpoint.read(path)
         stored = folder.read_config() if found is None else found.document.get("config")
         if not isinstance(stored, dict):
-            where = printable(str(path))
+            where = escape_control(str(path))
             raise CheckpointError("the checkpoint is not one of a training run", where)
 
         changes = changes_between(_without_resume(stored), comparable(config))
@@ -103,26 +103,27 @@ def _opened_by_first(places: tuple[str, str | None] | None) -> Resumption | None
     return Resumption(folder, Path(file), checkpoint.read(file), [])
 
 
-def restore(
-    resumption: Resumption, parts: Assembly, progress: Progress, say: Callable[[str], None]
-) -> None:
-    """Put a newly built run back to where it stopped, and record that it continues.
+def restore(resumption: Resumption, parts: Assembly, say: Callable[[str], None]) -> Progress:
+    """Put a newly built run back to where it stopped, record that it continues, return where.
 
     Raises UsageError for other images, CheckpointError where the checkpoint does not fit.
     """
     found, path = resumption.checkpoint, resumption.path
-    if found is not None and path is not None:
+    if found is None or path is None:
+        progress = Progress.at_start(parts)
+    else:
         check_data(found, parts.splits, parts.config.allow_changes)
         for warning in environment_warnings(found, parts.device):
             say(warning)
 
-        snapshot.restore(found, path, parts, progress)
+        progress = snapshot.restore(found, path, parts)
         if any(change.within(LENGTH_KEYS) for change in resumption.changes):
             progress.state.stop_reason = None  # an early stop holds only for the length asked for
         _put_checkpoints_in_order(resumption.folder, parts.peers, progress, say)
 
     record(resumption, parts.config, progress.state.step)
     say(f"continuing after step {progress.state.step} from {path or 'the start'}")
+    return progress
 
 
 def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
@@ -159,13 +160,14 @@ def _put_checkpoints_in_order(
     for moved in folder.set_aside_after(step):
         say(f"set aside: {moved}")
 
-    best_file = folder.checkpoints / "best.safetensors"
     if best.step == step and folder.checkpoint_file(step).is_file():
         folder.mark(step, "best")
-    elif peers.is_first and best.error is not None and not best_file.is_file():
+
+    # the first process decides: for the others the folder may have changed in the meantime
+    best_file = folder.checkpoints / "best.safetensors"
+    if peers.broadcast(best.error is not None and not best_file.is_file()):
         say(f"best checkpoint (step {best.step}) is missing; tracking of the best restarts")
-        best.error = None
-    best.error = peers.broadcast(best.error)
+        best.forget()
 
 
 def record(resumption: Resumption, config: TrainConfig, step: int) -> None:

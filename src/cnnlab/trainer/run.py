@@ -14,7 +14,6 @@ from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
 from cnnlab.data.recorded import left_out_of, state_of
 from cnnlab.distributed import Peers
-from cnnlab.errors import RunError
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.runtime import describe_device
 from cnnlab.trainer import display, processes, resume, starting_weights
@@ -41,9 +40,10 @@ class OpenRun:
         """Train, this process its share, then test; a resumed run is restored first."""
         parts, folder, console, resumption = self.parts, self.folder, self.console, self.resumption
         display.header(console, parts, folder, self.launch)
-        progress = Progress.at_start(parts)
-        if resumption is not None:
-            resume.restore(resumption, parts, progress, console.line)
+        if resumption is None:
+            progress = Progress.at_start(parts)
+        else:
+            progress = resume.restore(resumption, parts, console.line)
         folder.update_status(**_facts(parts, self.launch))
 
         stalls = StallWatch(parts, folder, console)
@@ -61,6 +61,7 @@ def opened(
 
     Its folder is locked inside the block, and run.json says how the block ended.
     """
+    processes.check_alone(peers, config.model)
     with contextlib.ExitStack() as stack:
         resumption, weights = None, None
         if config.resume is None:
@@ -77,7 +78,6 @@ def opened(
 
         parts = _assembled(config, device, peers, resumption, weights)
         parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
-        processes.check_alone(peers, len(getattr(parts.network, "devices", ())))
 
         # a folder is made only now, when nothing speaks against the run any more
         folder = resumption.folder if resumption else _claim_for_all(config, launch, peers)
@@ -163,12 +163,3 @@ def recorded(folder: RunFolder) -> Iterator[None]:
         raise
     finally:
         folder.release()
-
-
-@contextlib.contextmanager
-def failing_as(folder: RunFolder) -> Iterator[None]:
-    """Raise RunError for what the block raises: whoever reports it learns the run folder."""
-    try:
-        yield
-    except (Exception, KeyboardInterrupt) as error:
-        raise RunError(str(folder.path), error) from error

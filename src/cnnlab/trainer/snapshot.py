@@ -91,22 +91,23 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def restore(found: Checkpoint, path: Path, parts: Assembly, progress: Progress) -> None:
-    """Put a run back to where `found` was written.
+def restore(found: Checkpoint, path: Path, parts: Assembly) -> Progress:
+    """Put the parts of a run back to where `found` was written, and return its progress there.
 
     path: its file, for messages. Raises CheckpointError when it does not fit.
     """
     restore_weights(found, path, parts.network)
-    load_optimizer_tensors(progress.state.optimizer, parts.network, found.tensors)
+    load_optimizer_tensors(parts.optimizer, parts.network, found.tensors)
 
+    document, running_loss, best = found.document, RunningLoss(parts.device), Best()
     try:
-        progress.running_loss.load_tensors(found.tensors)
-        progress.best.load_state_dict(found.document["best"])
-        parts.schedule.load_state_dict(found.document["schedule"])
-        progress.figures.update(found.document["metrics"])
-        progress.state.step = int(found.document["step"])
-        progress.validation_due = bool(found.document.get("validation_due"))
-        progress.state.stop_reason = found.document.get("stop_reason")
+        running_loss.load_tensors(found.tensors)
+        best.load_state_dict(document["best"])
+        parts.schedule.load_state_dict(document["schedule"])
+        step, reason = int(document["step"]), document.get("stop_reason")
+        state = TrainState(parts.network, parts.optimizer, step, reason)
+        due = bool(document.get("validation_due"))
+        return Progress(state, running_loss, best, dict(document["metrics"]), due)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"the checkpoint lacks {error}, so no run can continue from it", str(path)

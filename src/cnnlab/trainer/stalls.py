@@ -13,7 +13,7 @@ from torch import Tensor
 from cnnlab import models
 from cnnlab.config import TrainConfig
 from cnnlab.config.models import ModelConfig
-from cnnlab.config.training import AdamwConfig, LevenbergMarquardtConfig
+from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.evaluation import views
@@ -22,7 +22,6 @@ from cnnlab.models.summary import summarize
 from cnnlab.run_folder import RunFolder
 from cnnlab.runtime import make_generator
 from cnnlab.trainer.assemble import Assembly
-from cnnlab.trainer.curvature import loss_of
 
 FEWEST_IMAGES, MOST_IMAGES = 8, 64
 MULTIPLY_ADDS = 4_000_000_000
@@ -33,9 +32,6 @@ FEWEST_UPDATES = 100
 
 WARNINGS = "warnings"
 """Key of run.json for the warnings so far, by kind: start, chance, dead."""
-
-ADAPTIVE = (AdamwConfig, LevenbergMarquardtConfig)
-"""Update rules that scale each weight's step by its own gradients."""
 
 
 class StallWatch:
@@ -54,7 +50,7 @@ class StallWatch:
 
         start = report_start(self.parts.network, self._images)
         self.folder.update_status(start={"score_share": start.score_share})
-        adaptive = isinstance(self.parts.config.optimizer, ADAPTIVE)
+        adaptive = self.parts.config.optimizer.is_adaptive
         if start.is_enough(adaptive=adaptive):
             return
 
@@ -99,7 +95,7 @@ class StallWatch:
             at_chance = error >= chance_error(validation)
             return f"the validation error ({error:.1%})" if at_chance else None
 
-        if loss_of(self.parts.config.model) != "cross_entropy":
+        if self.parts.config.model.training_loss != "cross_entropy":
             return None
         return f"the training loss ({loss:.2f})" if loss >= chance_loss(train) else None
 

@@ -29,7 +29,7 @@ from cnnlab.files import foreign
 from cnnlab.models import Network, transfer
 from cnnlab.models.transfer import Pretrained
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.printable import printable
+from cnnlab.safe_output import escape_control
 from cnnlab.trainer import processes
 
 Config = TypeVar("Config", bound=TrainConfig)
@@ -116,7 +116,7 @@ def read(path: str, model: ModelConfig) -> StartingWeights:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"the checkpoint's description is incomplete ({error!r})", printable(path)
+            f"the checkpoint's description is incomplete ({error!r})", escape_control(path)
         ) from error
 
 
@@ -211,7 +211,7 @@ def _class_order(weights: StartingWeights, class_names: Sequence[str], head: str
     except DataError as error:
         raise UsageError(
             error.what,
-            printable(f"{error.where}; {error.hint}"),
+            escape_control(f"{error.where}; {error.hint}"),
             f"model.replace_head=true trains a new last layer ({head})",
         ) from error
 
@@ -221,7 +221,7 @@ def _described(weights: StartingWeights, head: str) -> tuple[str, ...]:
     step = weights.checkpoint.document.get("step")
     after = f" after step {step:,}" if type(step) is int else ""
     return (
-        printable(f"{weights.path}: {weights.model}{after}"),
+        escape_control(f"{weights.path}: {weights.model}{after}"),
         *filter(None, [weights.unwrapped]),
         head,
     )

@@ -10,7 +10,7 @@ from cnnlab.evaluation import sharing
 from cnnlab.evaluation.evaluate import EvaluationStopped
 from cnnlab.evaluation.observers import NUM_MISSES, WorstMisses
 from cnnlab.run_folder import RunFolder
-from cnnlab.trainer import display, run_page, snapshot
+from cnnlab.trainer import display, run_report, snapshot
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.profiling import Profile
 from cnnlab.trainer.reporter import Reporter
@@ -223,7 +223,7 @@ class Trainer:
             test_error=tally.top1_error,
         )
         if self.parts.config.logging.report and self.peers.is_first:
-            run_page.finish(self.parts, self.folder, self.reporter, tally, found)
+            run_report.write(self.parts, self.folder, self.reporter, tally, found)
         self.reporter.test(tally, store, chosen, seconds)
 
     def _choose_network(self) -> str:

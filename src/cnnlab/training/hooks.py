@@ -89,6 +89,10 @@ class Best:
         if self.improved:
             self.error, self.step = figures["top1_error"], state.step
 
+    def forget(self) -> None:
+        """Take the next validation as the best so far, whatever its error."""
+        self.error = None
+
     def state_dict(self) -> dict[str, Any]:
         """Return error and step, as plain JSON."""
         return {"error": self.error, "step": self.step}

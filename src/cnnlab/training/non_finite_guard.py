@@ -28,6 +28,8 @@ class NonFiniteGuard:
         """Check one step's loss and norm, before its update. Nothing waits for the device."""
         self._zero_or_nan.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
         torch.ne(self._zero_or_nan, 0, out=self._found_inf)
+
+        # where torch's fused optimizers look whether to skip the update
         optimizer.grad_scale, optimizer.found_inf = None, self._found_inf  # type: ignore[attr-defined]
 
         self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))

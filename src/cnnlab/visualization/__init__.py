@@ -1,15 +1,14 @@
-"""Looking inside a network: pictures by name, each drawn from a network and a probe."""
-
-from torch import nn
+"""Pictures of a trained network, each drawn by name from the network and a probe."""
 
 from cnnlab.config.pictures import PICTURES
 from cnnlab.config.tables import load_by_name
+from cnnlab.models.network import Network
 from cnnlab.visualization.figures import Picture
 from cnnlab.visualization.probe import Probe
 
 
-def draw(name: str, model: nn.Module, probe: Probe) -> list[Picture]:
-    """Draw the pictures called `name` in PICTURES: the command, the report and TensorBoard do.
+def draw(name: str, model: Network, probe: Probe) -> list[Picture]:
+    """Draw the pictures called `name` in PICTURES.
 
     Raises UsageError where this network or probe cannot give them.
     """

@@ -1,22 +1,26 @@
-"""What an image does in the network: the maps of every layer, strongest first."""
+"""The activation maps of every layer for one image, strongest first."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from cnnlab.eval_mode import eval_mode
+from cnnlab.geometry import ReceptiveField
+from cnnlab.models.network import Network
 from cnnlab.visualization import grid
 from cnnlab.visualization.figures import (
     ORANGE,
     Picture,
     frame,
     new_figure,
+    outline,
     show,
-    show_labelled,
+    show_labeled,
 )
+from cnnlab.visualization.layer_access import check_layer, check_units, each_layer
 from cnnlab.visualization.patches import covers_image, field_of
-from cnnlab.visualization.probe import Probe, evaluating
-from cnnlab.visualization.walk import check_layer, check_units, each_layer
+from cnnlab.visualization.probe import Probe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,10 +30,10 @@ STRIP_COLUMNS = 64
 LARGEST_MAP = 96
 
 
-def draw_activations(model: nn.Module, probe: Probe) -> list[Picture]:
-    """Draw a page an image, at most four: a row a layer, or the asked-for layer alone.
+def draw_activations(model: Network, probe: Probe) -> list[Picture]:
+    """Draw one page per image, at most four: one row per layer, or the chosen layer alone.
 
-    The box on the image is the receptive field of the strongest position of the first map.
+    The box on the image is the receptive field of the first map's strongest position.
     """
     if probe.layer is not None:
         check_layer(model, probe.layer)
@@ -41,9 +45,12 @@ def draw_activations(model: nn.Module, probe: Probe) -> list[Picture]:
 
 
 @torch.no_grad()
-def _rows(model: nn.Module, probe: Probe, pixels: Tensor) -> list[tuple[str, Tensor]]:
-    """Return (layer name, its maps [K,H,W] or units [K]) of one image; layouts are left out."""
-    with evaluating(model):
+def _rows(model: Network, probe: Probe, pixels: Tensor) -> list[tuple[str, Tensor]]:
+    """Return (layer name, its maps [K,H,W] or units [K]) of one image.
+
+    Flatten and dropout repeat the layer before them and are drawn only as the chosen layer.
+    """
+    with eval_mode(model):
         rows = [
             (layer.name, maps[0].float().cpu())
             for layer, maps in each_layer(model, pixels)
@@ -54,34 +61,37 @@ def _rows(model: nn.Module, probe: Probe, pixels: Tensor) -> list[tuple[str, Ten
     return rows[:MOST_LAYERS]
 
 
-def _page(model: nn.Module, probe: Probe, n: int, rows: list[tuple[str, Tensor]]) -> Picture:
+def _page(model: Network, probe: Probe, n: int, rows: list[tuple[str, Tensor]]) -> Picture:
     label = "" if probe.labels is None else probe.class_name(int(probe.labels[n]))
     title = probe.title(f"image {n + 1}: {label}" if label else f"image {n + 1}")
-    heights = [1.2 if _has_places(maps) else 0.55 for _, maps in rows]
+    heights = [1.2 if _has_positions(maps) else 0.55 for _, maps in rows]
     figure = new_figure(1.05 * (MOST_MAPS + 2), sum(heights) + 0.6, title)
     axes = figure.subplots(
         len(rows), 3, squeeze=False, width_ratios=[1, 1, MOST_MAPS], height_ratios=heights
     )
+
     for (margin, image, sheet), (name, maps) in zip(axes, rows, strict=True):
         for one in (margin, image, sheet):
             one.set_axis_off()
         _label(margin, name, maps)
-        if _has_places(maps):
-            _draw_maps(sheet, probe, name, maps)
-            show(image, grid.pixels_to_unit(probe.images[n]))
-            _draw_field(image, probe, field_of(model, name), _strongest_place(probe, name, maps))
-        else:
+        if not _has_positions(maps):
             _draw_strip(sheet, probe, name, maps.flatten())
+            continue
+
+        _draw_maps(sheet, probe, name, maps)
+        show(image, grid.pixels_to_unit(probe.images[n]))
+        _draw_field(image, probe, field_of(model, name), _strongest_position(probe, name, maps))
+
     caption = (
-        "A row is a layer: the image with the receptive field of the first map's strongest "
-        f"position, then its {MOST_MAPS} strongest maps, each stretched from its smallest value "
-        "(black) to its largest (white); the number is the largest value. Layers without maps "
-        f"show their units as a strip, {STRIP_COLUMNS} a line."
+        "One row per layer: the image with the receptive field of the first map's strongest "
+        f"position, then the {MOST_MAPS} strongest maps, each scaled from its minimum (black) to "
+        "its maximum (white); the number is the maximum. Layers without maps show their units as "
+        f"a strip, {STRIP_COLUMNS} per line."
     )
     return Picture(f"activations_{n + 1}", title, caption, figure)
 
 
-def _has_places(maps: Tensor) -> bool:
+def _has_positions(maps: Tensor) -> bool:
     return maps.dim() == 3 and maps.shape[-1] > 1
 
 
@@ -95,31 +105,28 @@ def _label(axes: "Axes", name: str, maps: Tensor) -> None:
 def _draw_maps(axes: "Axes", probe: Probe, name: str, maps: Tensor) -> None:
     peaks = maps.flatten(1).amax(1)
     order = _order(probe, peaks, name)
-    tiles = grid.shrink(grid.positive_to_grey(maps[order])[:, None], LARGEST_MAP)
-    show_labelled(axes, tiles, [f"{n}: {peaks[n]:.2g}" for n in order.tolist()], MOST_MAPS)
+    tiles = grid.shrink(grid.positive_to_gray(maps[order])[:, None], LARGEST_MAP)
+    show_labeled(axes, tiles, [f"{n}: {peaks[n]:.2g}" for n in order.tolist()], MOST_MAPS)
 
 
-def _strongest_place(probe: Probe, name: str, maps: Tensor) -> tuple[int, int]:
-    """Return row and column of the first drawn map's largest value."""
+def _strongest_position(probe: Probe, name: str, maps: Tensor) -> tuple[int, int]:
+    """Return row and column of the maximum of the first map that is drawn."""
     first = maps[_order(probe, maps.flatten(1).amax(1), name)[0]]
     row, column = divmod(int(first.argmax()), maps.shape[-1])
     return row, column
 
 
-def _draw_field(axes: "Axes", probe: Probe, field: Any, place: tuple[int, int]) -> None:
-    from matplotlib.patches import Rectangle
-
-    side = field.size_pixels
+def _draw_field(
+    axes: "Axes", probe: Probe, field: ReceptiveField, position: tuple[int, int]
+) -> None:
     if covers_image(field, probe.images.shape[-1]):
         return
-    top, left = (field.start_pixels + one * field.jump_pixels for one in place)
-    axes.add_patch(
-        Rectangle((left - 0.5, top - 0.5), side, side, fill=False, edgecolor=ORANGE, lw=1.5)
-    )
+    top, left = (field.start_pixels + one * field.jump_pixels for one in position)
+    outline(axes, top, left, field.size_pixels, ORANGE, 1.5)
 
 
 def _draw_strip(axes: "Axes", probe: Probe, name: str, units: Tensor) -> None:
-    strip = grid.positive_to_grey(units[None])[0][:, None, None, None]
+    strip = grid.positive_to_gray(units[None])[0][:, None, None, None]
     columns = min(STRIP_COLUMNS, len(units))
     order = _order(probe, units, name)[:4]
     strongest = ", ".join(f"{unit}: {units[unit]:.2g}" for unit in order.tolist())
@@ -128,6 +135,7 @@ def _draw_strip(axes: "Axes", probe: Probe, name: str, units: Tensor) -> None:
 
 
 def _order(probe: Probe, peaks: Tensor, name: str) -> Tensor:
+    """Return the units to draw, int64: the chosen ones, or those with the largest peaks [K]."""
     if probe.units is not None and probe.layer is not None:
         units = check_units(probe.units, len(peaks), name)
         return torch.tensor(units)[:MOST_MAPS]

@@ -1,28 +1,29 @@
-"""From a unit back to the pixels: deconvnet, gradient and guided as settings of one backward pass.
+"""Project a unit back to the pixels: deconvnet, gradient, guided as kinds of one backward pass.
 
-The deconvnet's three steps are what autograd does anyway: unpooling with switches is the backward
-of max pooling, filtering with the transposed filters is the backward of a convolution (groups,
-towers and the exact input size included). Two things differ and are replaced here: what a
-rectifier lets pass, and that contrast normalization is left out on the way down.
+Autograd does two of the deconvnet's three steps: unpooling with switches is the backward of max
+pooling, filtering with the transposed filters is the backward of a convolution (groups, towers and
+the exact input size included). Replaced here are the backward of a rectifier and that of local
+response normalization, which the deconvnet passes unchanged.
 
-Where windows overlap a value can be the maximum of several; its switches then repeat and the
-signals add, which is the only choice equal to autograd. `max_unpool2d` keeps one of them.
+Where pooling windows overlap, one value can be the maximum of several; their signals then add, as
+in autograd. `max_unpool2d` keeps only one of them.
 """
 
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab.errors import UsageError
-from cnnlab.visualization.probe import evaluating
-from cnnlab.visualization.walk import check_layer, layers_of, places_of
+from cnnlab.eval_mode import eval_mode
+from cnnlab.models.network import Layer, Network
+from cnnlab.visualization.layer_access import check_layer, flatten_positions, layers_of
 
 SIGNALS = ("deconvnet", "gradient", "guided")
 
 
 class _Rectify(torch.autograd.Function):
-    """max(0, x) forward; backward masks by the forward sign, by the signal's own sign, or both."""
+    """ReLU forward; backward masks by the sign of the input, of the gradient, or by both."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, signal: str) -> Tensor:
@@ -43,7 +44,7 @@ class _Rectify(torch.autograd.Function):
 
 
 class _PassBack(torch.autograd.Function):
-    """The layer's values forward, the identity backward."""
+    """`normalized` forward; backward passes the gradient to `maps` unchanged."""
 
     @staticmethod
     def forward(ctx: Any, maps: Tensor, normalized: Tensor) -> Tensor:
@@ -54,23 +55,23 @@ class _PassBack(torch.autograd.Function):
         return grads[0], None
 
 
-def forward_with_signal(model: nn.Module, images: Tensor, layer: str, signal: str) -> Tensor:
-    """Return the maps of `layer`, recorded so that their backward pass carries `signal`.
+def forward_with_signal(model: Network, images: Tensor, layer: str, signal: str) -> Tensor:
+    """Return the maps of `layer`, recorded so that their backward pass computes `signal`.
 
     images float [N,C,S,S] that require grad. Only layers with the roles rectifier and norm differ
-    between the signals; a squashing function keeps its derivative, for which the paper has no rule.
+    between the signals; tanh and sigmoid keep their derivative, as the paper has no rule for them.
     Source: Zeiler & Fergus 2014, section 2.1; guided: Springenberg et al. 2014, section 3.4.
     """
     maps = images
-    for item in layers_of(model):
-        maps = _apply(item, maps, signal)
-        if item.name == layer:
+    for one in layers_of(model):
+        maps = _apply(one, maps, signal)
+        if one.name == layer:
             return maps
     raise AssertionError(f"{layer} was not checked")
 
 
 def project(
-    model: nn.Module,
+    model: Network,
     images: Tensor,
     layer: str,
     units: Tensor,
@@ -79,37 +80,43 @@ def project(
 ) -> Tensor:
     """Project one activation of each image to the pixels: [N,C,S,S].
 
-    images float [N,C,S,S]; units int64 [N]; positions int64 [N] index the flattened map, by
-    default where the unit is strongest. All other activations count as zero and the chosen one as
-    one: each of the three passes is positively homogeneous, so starting from its value a instead
-    multiplies the picture by a. `gradient` is torch.autograd.grad of the activation.
+    images float [N,C,S,S]; units int64 [N]; positions int64 [N] in the flattened map, by default
+    where the unit is strongest. The backward pass starts from one at that activation and zero
+    elsewhere; starting from its value instead scales the picture by that value, as each kind of
+    pass is positively homogeneous. `gradient` is torch.autograd.grad of the activation.
     Raises UsageError for a layer, unit or signal that does not exist.
     """
     if signal not in SIGNALS:
         raise UsageError(f"there is no signal {signal!r}", hint=f"one of: {', '.join(SIGNALS)}")
     check_layer(model, layer)
-    with evaluating(model), torch.enable_grad():
+
+    with eval_mode(model), torch.enable_grad():
         pixels = images.detach().requires_grad_()
         maps = forward_with_signal(model, pixels, layer, signal)
-        chosen = _chosen(places_of(maps), layer, units)
+        chosen = _chosen(flatten_positions(maps), layer, units)
         at = chosen.argmax(1) if positions is None else positions
+
+        # images do not interact in eval mode: the gradient of the sum is that of each alone
         picked = chosen.gather(1, at[:, None]).sum()
         (projected,) = torch.autograd.grad(picked, pixels)
     return projected
 
 
-def _apply(item: Any, maps: Tensor, signal: str) -> Tensor:
-    if item.role == "rectifier":
-        return _Rectify.apply(maps, signal)
-    if item.role == "norm" and signal != "gradient":
+def _apply(layer: Layer, maps: Tensor, signal: str) -> Tensor:
+    output: Tensor
+    if layer.role == "rectifier":
+        output = _Rectify.apply(maps, signal)
+    elif layer.role == "norm" and signal != "gradient":
         with torch.no_grad():
-            normalized = item.module(maps)
-        return _PassBack.apply(maps, normalized)
-    return item.module(maps)
+            normalized = layer.module(maps)
+        output = _PassBack.apply(maps, normalized)
+    else:
+        output = layer.module(maps)
+    return output
 
 
 def _chosen(maps: Tensor, layer: str, units: Tensor) -> Tensor:
-    """Pick each image's unit: [N,K,P] -> [N,P]."""
+    """Select each image's unit: [N,K,P] -> [N,P]."""
     outside = units[(units < 0) | (units >= maps.shape[1])]
     if len(outside):
         raise UsageError(

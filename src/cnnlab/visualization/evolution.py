@@ -1,18 +1,19 @@
-"""How features form: a layer's strongest projections at every saved checkpoint."""
+"""How features develop: projections of a layer's top activations at every saved checkpoint."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab.errors import UsageError
+from cnnlab.models.network import Network
 from cnnlab.visualization import grid
 from cnnlab.visualization.figures import Picture, new_figure, set_gaps, show
 from cnnlab.visualization.filters import MOST_MOMENTS, evenly
 from cnnlab.visualization.probe import Probe, needed_set
-from cnnlab.visualization.projections import chosen_layer, chosen_units, project_strongest
-from cnnlab.visualization.strongest import find_strongest
+from cnnlab.visualization.projections import chosen_layer, chosen_units, project_top_activations
+from cnnlab.visualization.top_activations import TopActivations, find_top_activations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,31 +21,31 @@ if TYPE_CHECKING:
 MOST_UNITS = 8
 
 
-def draw_evolution(model: nn.Module, probe: Probe) -> list[Picture]:
-    """Draw, for units of a layer, the strongest projection and its patch at each checkpoint.
+def draw_evolution(model: Network, probe: Probe) -> list[Picture]:
+    """Draw the projection and patch of each unit's top activation at each checkpoint.
 
-    The units are chosen by the network itself, the last in time; the set is streamed once a
-    checkpoint. At most eight units and eight checkpoints. Source: Zeiler & Fergus 2014, figure 4.
+    The units are those that are strongest in `model`. The set is streamed once per checkpoint. At
+    most eight units and eight checkpoints. Source: Zeiler & Fergus 2014, figure 4.
     """
     if probe.checkpoints is None:
         raise UsageError("evolution needs the checkpoints of a run folder")
-    image_set = needed_set(probe.image_set, "evolution", "image")
     layer = chosen_layer(model, probe)
-    strongest = find_strongest(model, image_set.batches(), probe.normalize, layer, count=1)
     few = replace(probe, num_units=min(probe.num_units, MOST_UNITS))
-    units = chosen_units(few, strongest, layer)[:MOST_UNITS]
+    units = chosen_units(few, _strongest(model, probe, layer), layer)[:MOST_UNITS]
+
+    # read once for the names and once to draw, so that one network is in memory at a time
     moments = []
     names = evenly([name for name, _ in probe.checkpoints()], MOST_MOMENTS)
     for name, saved in probe.checkpoints():
         if name in names:
-            moments.append((name, *_at_moment(saved, probe, layer, units)))
+            top = _strongest(saved, probe, layer)
+            moments.append((name, *project_top_activations(saved, probe, layer, top, units)))
     return [_picture(probe, layer, units, moments)]
 
 
-def _at_moment(model: nn.Module, probe: Probe, layer: str, units: Tensor) -> tuple[Tensor, Tensor]:
+def _strongest(model: Network, probe: Probe, layer: str) -> TopActivations:
     image_set = needed_set(probe.image_set, "evolution", "image")
-    strongest = find_strongest(model, image_set.batches(), probe.normalize, layer, count=1)
-    return project_strongest(model, probe, layer, strongest, units)
+    return find_top_activations(model, image_set.batches(), probe.normalize, layer, count=1)
 
 
 def _picture(
@@ -54,6 +55,7 @@ def _picture(
     figure = new_figure(2.3 * len(moments) + 1.0, 1.15 * len(units) + 0.8, title)
     set_gaps(figure, between_columns=0.06, between_rows=0.02)
     axes = figure.subplots(len(units), len(moments), squeeze=False)
+
     for column, (name, projections, patches) in enumerate(moments):
         for row, unit in enumerate(units.tolist()):
             pair = torch.cat([grid.to_rgb(projections[row]), grid.to_rgb(patches[row])])
@@ -61,9 +63,10 @@ def _picture(
             show(axes[row, column], grid.tile(pair, 2, gap_pixels=1), heading)
             if column == 0:
                 _unit_label(axes[row, column], unit)
+
     caption = (
-        f"A row is a unit of {layer}, a column a checkpoint: the projection ({probe.signal}) of "
-        "its strongest activation in the set at that moment, and the patch it came from. Jumps "
+        f"One row per unit of {layer}, one column per checkpoint: the projection ({probe.signal}) "
+        "of its top activation in the set at that checkpoint, and the patch it came from. Jumps "
         "mean that another image became the strongest."
     )
     return Picture("evolution", title, caption, figure)

@@ -1,6 +1,6 @@
-"""A finished picture: its figure, what is said under it, and how it leaves (PNG, SVG, pixels).
+"""A picture: a matplotlib figure with title and caption, saved as PNG or SVG or read as pixels.
 
-matplotlib is imported when the first figure is made, and always draws without a screen.
+matplotlib is imported when the first figure is made, and needs no display.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from cnnlab.errors import NumericsError
 from cnnlab.plain_json import first_not_finite
-from cnnlab.printable import printable
-from cnnlab.visualization.grid import SHOWN, tile
+from cnnlab.safe_output import escape_control
+from cnnlab.visualization.grid import DRAWN, tile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ DOTS_PER_INCH = 100
 LARGEST_SIDE_PIXELS = 2000
 FORMATS = ("png", "svg")
 
-# Okabe and Ito's palette: told apart under the common kinds of colour blindness, and in print.
+# Okabe and Ito's palette: distinguishable with the common kinds of color blindness, and in print.
 BLUE, ORANGE, GREEN, SKY, PURPLE, BLACK = (
     "#0072B2",
     "#D55E00",
@@ -51,9 +51,8 @@ HEAT_MAP = "cividis"
 class Picture:
     """One drawn picture.
 
-    name: becomes the file's name. title: model, layer, unit, set, checkpoint. caption: how to read
-    it. facts: the figures behind it, plain numbers and lists.
-
+    name: of its files. title: model, layer, unit, set, checkpoint. caption: how to read it, shown
+    below it on a page. facts: the numbers it shows, as plain data; None where there is no value.
     Raises NumericsError where one of them is not finite.
     """
 
@@ -66,27 +65,27 @@ class Picture:
 
     def __post_init__(self) -> None:
         if (key := first_not_finite(self.facts)) is not None:
-            raise NumericsError(f"{SHOWN} not finite", f"{self.name}: {key}")
+            raise NumericsError(f"{DRAWN} not finite", f"{self.name}: {key}")
 
 
 def new_figure(width_inches: float, height_inches: float, title: str) -> "Figure":
-    """Make an empty figure with the title above it; long titles are broken at their dots."""
+    """Return an empty figure with its title; long titles are wrapped at their separators."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width_inches, height_inches), dpi=DOTS_PER_INCH, layout="constrained")
-    broken = _broken(printable(title), int(width_inches * 11))
-    figure.suptitle(broken, fontsize=10)
+    wrapped = _wrapped(escape_control(title), int(width_inches * 11))
+    figure.suptitle(wrapped, fontsize=10)
     return figure
 
 
 def set_gaps(figure: "Figure", between_columns: float, between_rows: float) -> None:
-    """Set the space between the axes, as a share of their mean size."""
+    """Set the space between the axes, as a fraction of their mean size."""
     engine: Any = figure.get_layout_engine()
     engine.set(wspace=between_columns, hspace=between_rows)
 
 
 def show(axes: "Axes", picture: Tensor, title: str = "", **options: Any) -> None:
-    """Draw a picture [C,H,W] or [H,W] in 0..1, first row on top, pixels as squares, no axes."""
+    """Draw a picture [C,H,W] or [H,W] in 0..1, first row on top, without interpolation or axes."""
     if picture.dim() == 3:
         picture = picture[0] if len(picture) == 1 else picture.permute(1, 2, 0)
     if picture.dim() == 2:
@@ -97,17 +96,18 @@ def show(axes: "Axes", picture: Tensor, title: str = "", **options: Any) -> None
         axes.set_title(title, fontsize=8, pad=2)
 
 
-def show_labelled(
+def show_labeled(
     axes: "Axes",
     pictures: Tensor,
     labels: list[str],
     columns: int,
-    colours: list[str] | None = None,
+    colors: list[str] | None = None,
 ) -> None:
-    """Draw pictures [N,C,h,w] as one sheet with a label over each; one axes is faster than N."""
+    """Draw pictures [N,C,h,w] as one sheet, a label above each; one axes is faster than N."""
     height, width = pictures.shape[-2:]
     gap, row_gap = max(1, round(width / 12)), max(1, round(height / 5))
     show(axes, tile(pictures, columns, gap, row_gap_pixels=row_gap))
+
     for n, label in enumerate(labels):
         row, column = divmod(n, columns)
         axes.text(
@@ -117,12 +117,12 @@ def show_labelled(
             ha="center",
             va="bottom",
             fontsize=8,
-            color=BLACK if colours is None else colours[n],
+            color=BLACK if colors is None else colors[n],
         )
 
 
 def frame(axes: "Axes") -> None:
-    """Draw a thin line around a shown picture, whose white would else run into the page."""
+    """Draw a thin line around a picture, whose white would otherwise run into the page."""
     axes.set_axis_on()
     axes.set_xticks([])
     axes.set_yticks([])
@@ -130,8 +130,16 @@ def frame(axes: "Axes") -> None:
         spine.set_linewidth(0.5)
 
 
+def outline(axes: "Axes", top: int, left: int, side: int, color: str, width_points: float) -> None:
+    """Draw a square around `side` pixels of a picture; it may extend beyond the picture."""
+    from matplotlib.patches import Rectangle
+
+    corner = (left - 0.5, top - 0.5)  # imshow puts the center of the first pixel at 0
+    axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=color, lw=width_points))
+
+
 def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
-    """Write the picture in each format under its name; return the paths.
+    """Write the picture in each format; return the paths.
 
     No side is longer than LARGEST_SIDE_PIXELS. The same picture gives the same bytes.
     """
@@ -145,7 +153,7 @@ def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> li
 
 
 def render(picture: Picture, ending: str) -> bytes:
-    """Return the bytes of the picture as png or svg; drawn once for file and page."""
+    """Return the picture as the bytes of a png or svg; file and page share one drawing."""
     if ending not in picture._rendered:
         picture._rendered[ending] = _drawn(picture, ending)
     return picture._rendered[ending]
@@ -157,9 +165,12 @@ def _drawn(picture: Picture, ending: str) -> bytes:
 
     FigureCanvasAgg(picture.figure)
     stream = io.BytesIO()
+
+    # no date, no version of matplotlib, no random ids: the same picture gives the same bytes
     metadata = {"Date": None} if ending == "svg" else {"Software": None}
     fixed = matplotlib.rc_context({"svg.hashsalt": "cnnlab", "svg.fonttype": "path"})
-    with fixed, _names_without_warnings():
+
+    with fixed, _without_font_warnings():
         _settle_layout(picture.figure)
         picture.figure.savefig(
             stream, format=ending, dpi=_dots_per_inch(picture.figure), metadata=metadata
@@ -168,13 +179,13 @@ def _drawn(picture: Picture, ending: str) -> bytes:
 
 
 def to_pixels(picture: Picture) -> Tensor:
-    """Return the picture as uint8 [3,H,W], as TensorBoard's image tab takes it."""
+    """Return the picture as uint8 [3,H,W], for TensorBoard's image tab."""
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(picture.figure)
     picture.figure.set_dpi(_dots_per_inch(picture.figure))
-    with _names_without_warnings():
+    with _without_font_warnings():
         _settle_layout(picture.figure)
         canvas.draw()
     pixels = np.array(canvas.buffer_rgba())[:, :, :3]
@@ -182,8 +193,8 @@ def to_pixels(picture: Picture) -> Tensor:
 
 
 @contextlib.contextmanager
-def _names_without_warnings() -> Iterator[None]:
-    """Draw names of classes whatever they are: a letter that the font lacks is an empty box."""
+def _without_font_warnings() -> Iterator[None]:
+    """Allow class names in any script: a letter that the font lacks is drawn as an empty box."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         warnings.filterwarnings("ignore", "constrained_layout not applied")
@@ -191,7 +202,7 @@ def _names_without_warnings() -> Iterator[None]:
 
 
 def _settle_layout(figure: "Figure") -> None:
-    """Place the axes once; the solver would else run again for every format."""
+    """Solve the layout once instead of once per format."""
     _show_text_as_written(figure)
     if figure.get_layout_engine() is not None:
         figure.draw_without_rendering()
@@ -199,9 +210,9 @@ def _settle_layout(figure: "Figure") -> None:
 
 
 def _show_text_as_written(figure: "Figure") -> None:
-    """Let no text be read as a formula: a class or a folder may be called '$x$'.
+    """Turn math text off: a class or a folder may be called '$x$'.
 
-    The powers of ten that matplotlib itself writes along a logarithmic axis stay formulas.
+    It stays on for the powers of ten along a logarithmic axis.
     """
     from matplotlib.text import Text
     from matplotlib.ticker import LogFormatter
@@ -213,6 +224,7 @@ def _show_text_as_written(figure: "Figure") -> None:
         if isinstance(axis.get_major_formatter(), LogFormatter)
         for label in axis.get_ticklabels(which="both")
     }
+
     for text in figure.findobj(Text):
         if isinstance(text, Text) and id(text) not in powers:
             text.set_parse_math(False)
@@ -223,8 +235,8 @@ def _dots_per_inch(figure: "Figure") -> float:
     return float(min(DOTS_PER_INCH, LARGEST_SIDE_PIXELS / longest))
 
 
-def _broken(title: str, width: int) -> str:
-    """Break a title at its separators so that no line is longer than `width`, where it can."""
+def _wrapped(title: str, width: int) -> str:
+    """Wrap a title at its separators; a line has at most `width` letters where that is possible."""
     lines: list[str] = []
     for word in title.split(" · "):
         if lines and len(lines[-1]) + len(word) + 3 <= width:

@@ -1,10 +1,11 @@
-"""Pictures of the network in training, for TensorBoard's image tab."""
+"""Pictures during training, for TensorBoard's image tab."""
 
 from collections.abc import Callable, Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab.errors import UsageError
+from cnnlab.models.network import Network
 from cnnlab.visualization import draw
 from cnnlab.visualization.figures import to_pixels
 from cnnlab.visualization.probe import Probe
@@ -14,16 +15,16 @@ WriteImage = Callable[[int, str, Tensor], object]
 
 
 class PictureHook:
-    """Draw some of PICTURES at a step and hand them on.
+    """Draw some of PICTURES at a step and pass them to `write_image`.
 
-    Neither the network's mode nor any random state changes. A picture that the network cannot give
-    (kernels of a network without convolutions) is left out.
+    The network's mode and all random states stay as they are. A picture that does not apply to the
+    network (kernels without convolutions) is skipped.
     """
 
     def __init__(self, names: Sequence[str], probe: Probe, write_image: WriteImage) -> None:
         self.names, self.probe, self.write_image = tuple(names), probe, write_image
 
-    def __call__(self, model: nn.Module, step: int) -> None:
+    def __call__(self, model: Network, step: int) -> None:
         """Draw and write every picture."""
         for name in self.names:
             try:

@@ -1,27 +1,34 @@
-"""The lecture's two claims on a trained network: maps move with the image, the answer stays."""
+"""Translation: the maps move with the image (equivariance), the prediction stays (invariance)."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab.errors import UsageError
+from cnnlab.eval_mode import eval_mode
+from cnnlab.geometry import ReceptiveField
+from cnnlab.models.network import Network
 from cnnlab.numerics import checked_probabilities
 from cnnlab.visualization.figures import LINES, Picture, new_figure
-from cnnlab.visualization.patches import field_of
-from cnnlab.visualization.probe import Probe, evaluating
-from cnnlab.visualization.walk import (
+from cnnlab.visualization.layer_access import (
     check_layer,
     each_layer,
     hidden_layer,
     layers_of,
     layers_with,
 )
+from cnnlab.visualization.patches import field_of
+from cnnlab.visualization.probe import Probe
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MOST_IMAGES, MOST_CURVES = 32, 6
+
+Errors = list[tuple[float | None, float | None]]
+"""For shifts of 0, 1, 2, ... pixels the relative error (inside, over all positions)."""
 
 
 def shift(images: Tensor, pixels: int) -> Tensor:
@@ -32,23 +39,25 @@ def shift(images: Tensor, pixels: int) -> Tensor:
 
 
 def equivariance_error(
-    still: Tensor, moved: Tensor, field: Any, pixels: int, side: int
-) -> tuple[float, float]:
-    """Return how far the moved image's maps are from the moved maps, inside and over all places.
+    still: Tensor, moved: Tensor, field: ReceptiveField, pixels: int, side: int
+) -> tuple[float | None, float | None]:
+    """Return the relative error of the moved image's maps against the moved maps.
 
-    maps [N,K,H,W] of the image and of the image shifted right by `pixels` >= 0. The still maps are
-    read at the place less pixels/jump, linearly between two units when that is no whole number.
-    Relative error in the Euclidean norm. Inside: units of which neither field touches the border
-    or what was shifted in; nan where there is none.
+    still, moved: maps [N,K,H,W] of the image and of the image shifted right by `pixels` >= 0. The
+    still maps are read pixels/jump columns to the left, interpolated linearly where that is no
+    whole number. Returned are the Euclidean norm of the difference over that of `moved` inside and
+    over all positions. Inside: neither receptive field touches the border or what was shifted in.
+    None where there is no such position: small maps, large fields.
     """
     width = moved.shape[-1]
-    places = torch.arange(width, device=moved.device)
-    source = places - pixels / field.jump_pixels
-    left = places - -(-pixels // field.jump_pixels)  # the unit at or left of the source
+    positions = torch.arange(width, device=moved.device)
+    source = positions - pixels / field.jump_pixels
+    left = positions - -(-pixels // field.jump_pixels)  # the unit at or left of the source
     share = (source - left).to(still.dtype)
     upper = (left + 1).clamp(0, width - 1)
     expected = torch.lerp(still[..., left.clamp(0, width - 1)], still[..., upper], share)
-    start = places * field.jump_pixels + field.start_pixels
+
+    start = positions * field.jump_pixels + field.start_pixels
     end = start + field.size_pixels
     first = left * field.jump_pixels + field.start_pixels
     inside = (start >= pixels) & (end <= side) & (first >= 0)
@@ -56,12 +65,13 @@ def equivariance_error(
     return _relative(expected, moved, inside), _relative(expected, moved, known)
 
 
-def draw_equivariance(model: nn.Module, probe: Probe) -> list[Picture]:
-    """Draw the error of "shift, then convolve" against "convolve, then shift", layer by layer."""
+def draw_equivariance(model: Network, probe: Probe) -> list[Picture]:
+    """Draw per layer the difference between "shift, then convolve" and "convolve, then shift"."""
     images = probe.images[:MOST_IMAGES]
     names = _layers_with_maps(model, probe)
     largest = _largest_shift(model, names, images.shape[-1])
-    errors: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+
+    errors: dict[str, Errors] = {name: [] for name in names}
     still = _maps(model, probe, images, names)
     for pixels in range(largest + 1):
         moved = _maps(model, probe, shift(images, pixels), names)
@@ -73,45 +83,51 @@ def draw_equivariance(model: nn.Module, probe: Probe) -> list[Picture]:
     return [_equivariance_picture(model, probe, errors, len(images))]
 
 
-def draw_invariance(model: nn.Module, probe: Probe) -> list[Picture]:
-    """Draw how much the first maps, the last maps, the last hidden layer and the answer change.
+def draw_invariance(model: Network, probe: Probe) -> list[Picture]:
+    """Draw how the first maps, the last maps, the last hidden layer and the probability change.
 
     Source: Zeiler & Fergus 2014, figure 5 (translation).
     """
     images = probe.images[:MOST_IMAGES]
     names = _invariance_layers(model)
+
+    # about a dozen shifts each way, symmetric around zero, which is the image itself
     reach = max(2, images.shape[-1] // 4)
     steps = max(1, reach // 12)
     shifts = list(range(-(reach // steps) * steps, reach + 1, steps))
+
     still = _maps(model, probe, images, names)
     changes: dict[str, list[float]] = {name: [] for name in names}
-    chances: list[float] = []
+    probabilities: list[float] = []
     for pixels in shifts:
         moved = shift(images, pixels)
         for name, maps in _maps(model, probe, moved, names).items():
             changes[name].append(_change(still[name], maps))
-        chances.append(_mean_chance(model, probe, moved, len(images)))
-    return [_invariance_picture(probe, shifts, changes, chances, len(images))]
+        probabilities.append(_mean_probability(model, probe, moved, len(images)))
+    return [_invariance_picture(probe, shifts, changes, probabilities, len(images))]
 
 
-def _relative(expected: Tensor, found: Tensor, where: Tensor) -> float:
-    """Return the norm of the difference over the norm of `found`, both at the given columns."""
+def _relative(expected: Tensor, found: Tensor, where: Tensor) -> float | None:
+    """Return the norm of the difference over the norm of `found`, both at the given columns.
+
+    None without a column; NaN where a value is not finite.
+    """
     if not bool(where.any()):
-        return float("nan")
+        return None
     expected, found = expected[..., where].double(), found[..., where].double()
     norm = found.norm()
-    return float((expected - found).norm() / norm) if norm > 0 else 0.0
+    return 0.0 if norm == 0 else float((expected - found).norm() / norm)
 
 
 def _change(still: Tensor, moved: Tensor) -> float:
-    """Return the mean relative distance of the moved images' features to the still ones."""
+    """Return the mean over images of the relative distance between moved and still features."""
     still, moved = still.flatten(1).double(), moved.flatten(1).double()
     return float(((moved - still).norm(dim=1) / still.norm(dim=1).clamp_min(1e-12)).mean())
 
 
 @torch.no_grad()
-def _maps(model: nn.Module, probe: Probe, images: Tensor, names: list[str]) -> dict[str, Tensor]:
-    with evaluating(model):
+def _maps(model: Network, probe: Probe, images: Tensor, names: list[str]) -> dict[str, Tensor]:
+    with eval_mode(model):
         pixels = probe.normalize(images)
         return {
             layer.name: maps for layer, maps in each_layer(model, pixels) if layer.name in names
@@ -119,25 +135,26 @@ def _maps(model: nn.Module, probe: Probe, images: Tensor, names: list[str]) -> d
 
 
 @torch.no_grad()
-def _mean_chance(model: nn.Module, probe: Probe, images: Tensor, count: int) -> float:
-    """Return the mean probability of the true class, of the predicted one when it is unknown."""
-    with evaluating(model):
-        chances = checked_probabilities(model(probe.normalize(images)))
+def _mean_probability(model: Network, probe: Probe, images: Tensor, count: int) -> float:
+    """Return the mean probability of the true class, or of the predicted one if unknown."""
+    with eval_mode(model):
+        probabilities = checked_probabilities(model(probe.normalize(images)))
         labels = probe.labels
         if labels is None:
             labels = model(probe.normalize(probe.images[:count])).argmax(1)
-    return float(chances.gather(1, labels[:count, None].to(chances.device)).mean())
+    return float(probabilities.gather(1, labels[:count, None].to(probabilities.device)).mean())
 
 
-def _layers_with_maps(model: nn.Module, probe: Probe) -> list[str]:
-    """Return the convolutions and poolings that still have a map, or the asked-for layer."""
+def _layers_with_maps(model: Network, probe: Probe) -> list[str]:
+    """Return the chosen layer, or the convolutions and poolings whose maps are larger than 1x1."""
     pixels = probe.normalize(probe.images[:1])
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), eval_mode(model):
         roles = {
             layer.name: layer.role
             for layer, maps in each_layer(model, pixels)
             if maps.dim() == 4 and maps.shape[-1] > 1
         }
+
     if probe.layer is not None and check_layer(model, probe.layer) in roles:
         return [probe.layer]
     names = [name for name, role in roles.items() if role in ("conv", "pool", "subsample")]
@@ -149,12 +166,12 @@ def _layers_with_maps(model: nn.Module, probe: Probe) -> list[str]:
     return names[:MOST_CURVES]
 
 
-def _largest_shift(model: nn.Module, names: list[str], side: int) -> int:
+def _largest_shift(model: Network, names: list[str], side: int) -> int:
     jumps = [field_of(model, name).jump_pixels for name in names]
-    return int(min(2 * max(jumps), side // 2))
+    return min(2 * max(jumps), side // 2)
 
 
-def _invariance_layers(model: nn.Module) -> list[str]:
+def _invariance_layers(model: Network) -> list[str]:
     convolutions = [one.name for one in layers_with(model, "conv")][:1]
     pools = [one.name for one in layers_with(model, "pool", "subsample")][-1:]
     last = layers_of(model)[-1].name
@@ -163,11 +180,12 @@ def _invariance_layers(model: nn.Module) -> list[str]:
 
 
 def _equivariance_picture(
-    model: nn.Module, probe: Probe, errors: dict[str, list[tuple[float, float]]], count: int
+    model: Network, probe: Probe, errors: dict[str, Errors], count: int
 ) -> Picture:
     title = probe.title("translation equivariance")
     figure = new_figure(9, 4, title)
     axes = figure.subplots(1, 2, sharey=True)
+
     for which, heading in enumerate(("away from the border", "all places")):
         for number, (name, pairs) in enumerate(errors.items()):
             jump = field_of(model, name).jump_pixels
@@ -175,14 +193,21 @@ def _equivariance_picture(
         axes[which].set_title(heading, fontsize=9)
         axes[which].set_xlabel("shift of the image, pixels")
         axes[which].grid(alpha=0.3)
+
     axes[0].set_ylabel("relative error")
-    handles, labels = axes[0].get_legend_handles_labels()
+    handles, labels = axes[1].get_legend_handles_labels()  # every layer has a curve there
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
+
     caption = (
         f"Maps of the shifted image against the shifted maps, {count} images. Away from the "
         "border the error is zero at multiples of the layer's jump: translation equivariance. "
         "Between them the map would move by a fraction of a unit; at the border, padding shows."
     )
+    if ended := [name for name, pairs in errors.items() if pairs[-1][0] is None]:
+        caption += (
+            " A curve ends, or is missing, where no unit is away from the border: "
+            f"{', '.join(ended)}."
+        )
     facts = {name: [pair[0] for pair in pairs] for name, pairs in errors.items()}
     return Picture("equivariance", title, caption, figure, facts)
 
@@ -191,15 +216,17 @@ def _invariance_picture(
     probe: Probe,
     shifts: list[int],
     changes: dict[str, list[float]],
-    chances: list[float],
+    probabilities: list[float],
     count: int,
 ) -> Picture:
     title = probe.title("translation invariance")
     figure = new_figure(9, 4, title)
     left, right = figure.subplots(1, 2)
+
     for number, (name, values) in enumerate(changes.items()):
         _curve(left, values, number, name, shifts)
-    _curve(right, chances, 0, "true class", shifts)
+    _curve(right, probabilities, 0, "true class", shifts)
+
     left.set_ylabel("relative change of the layer")
     right.set_ylabel("mean probability of the class")
     right.set_ylim(0, 1.03)
@@ -207,17 +234,26 @@ def _invariance_picture(
         axes.set_xlabel("shift of the image, pixels")
         axes.grid(alpha=0.3)
     left.legend(fontsize=8)
+
     caption = (
-        f"{count} images moved sideways. Left: how far a layer moves from its values for the still "
-        "image; the lower, the more invariant. Right: what the answer makes of it."
+        f"{count} images shifted sideways. Left: relative distance of a layer's output from that "
+        "for the unshifted image; lower is more invariant. Right: the probability of the class."
     )
-    facts = {"shifts": shifts, "changes": changes, "probability": chances}
+    facts = {"shifts": shifts, "changes": changes, "probability": probabilities}
     return Picture("invariance", title, caption, figure, facts)
 
 
 def _curve(
-    axes: "Axes", values: list[float], number: int, label: str, places: list[int] | None = None
+    axes: "Axes",
+    values: Sequence[float | None],
+    number: int,
+    label: str,
+    shifts: Sequence[int] | None = None,
 ) -> None:
-    colour, line, marker = LINES[number % len(LINES)]
-    xs = list(range(len(values))) if places is None else places
-    axes.plot(xs, values, line, color=colour, marker=marker, markersize=3, lw=1.4, label=label)
+    """Draw the values that exist over the shifts, by default 0, 1, 2, ...; none: no curve."""
+    color, line, marker = LINES[number % len(LINES)]
+    shifts = range(len(values)) if shifts is None else shifts
+    points = [(x, y) for x, y in zip(shifts, values, strict=True) if y is not None]
+    if points:
+        xs, ys = zip(*points, strict=True)
+        axes.plot(xs, ys, line, color=color, marker=marker, markersize=3, lw=1.4, label=label)

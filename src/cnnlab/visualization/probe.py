@@ -1,13 +1,13 @@
-"""What a picture is drawn from: images, the set they come from, and what the user asked to see."""
+"""The input of a picture: images, the sets they come from, and the user's settings."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from cnnlab.errors import UsageError
-from cnnlab.printable import printable
+from cnnlab.models.network import Network
+from cnnlab.safe_output import escape_control
 
 Batches = Iterator[tuple[Tensor, Tensor]]
 LONGEST_NAME = 40
@@ -15,10 +15,10 @@ LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A labelled set, read in its own order as often as a picture wants.
+    """A labeled set that can be read more than once, in a fixed order.
 
-    batches: makes an iterator of (images uint8 [n,C,S,S], labels [n]), S the network's input side.
-    read: the same images by index, int64 [n] -> uint8 [n,C,S,S]. No more than a batch is held.
+    batches: returns an iterator of (images uint8 [n,C,S,S], labels [n]); S: input side in pixels.
+    read: the same images by index, int64 [n] -> uint8 [n,C,S,S].
     """
 
     title: str
@@ -32,11 +32,10 @@ class Probe:
     """The images shown to a network, and the settings of the picture.
 
     images: uint8 [N,C,S,S], cropped to the network's input; labels int64 [N], or None when unknown.
-    normalize: uint8 images -> float input of the network. image_set: what the images come from,
-    streamed by the pictures that search; train_set: searched for neighbours.
-    checkpoints: makes an iterator of (name, network), oldest first, one network in memory at a
-    time. layer None: the picture's own default; units None: the strongest num_units.
-    signal: one of deconvnet, gradient, guided.
+    normalize: uint8 images -> float input of the network. image_set: searched for top activations;
+    train_set: searched for neighbors. checkpoints: returns an iterator of (name, network), oldest
+    first, one network in memory at a time. layer None: the picture's default; units None: the
+    strongest num_units. signal: deconvnet, gradient or guided.
     """
 
     images: Tensor
@@ -45,7 +44,7 @@ class Probe:
     normalize: Callable[[Tensor], Tensor]
     image_set: ImageSet | None = None
     train_set: ImageSet | None = None
-    checkpoints: Callable[[], Iterator[tuple[str, nn.Module]]] | None = None
+    checkpoints: Callable[[], Iterator[tuple[str, Network]]] | None = None
     model_title: str = "network"
     checkpoint_title: str = ""
     set_title: str = ""
@@ -60,23 +59,23 @@ class Probe:
             raise UsageError("there is no image to look at", hint="num_images must be 1 or more")
 
     def title(self, *parts: str) -> str:
-        """Join what is shown with where it comes from: model, parts, set, checkpoint."""
+        """Return a picture's title: model, parts, set, checkpoint."""
         words = (self.model_title, *parts, self.set_title, self.checkpoint_title)
         return " · ".join(word for word in words if word)
 
     def class_name(self, label: int) -> str:
-        """Return the name of a class as pictures show it, or its number when the set has none.
+        """Return the name of a class, or its number when it has none.
 
-        Long names are cut, control characters escaped.
+        Long names are truncated, control characters escaped.
         """
         if label >= len(self.class_names):
             return str(label)
-        name = printable(self.class_names[label])
+        name = escape_control(self.class_names[label])
         return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}\u2026"
 
 
 def needed_set(image_set: ImageSet | None, picture: str, which: str) -> ImageSet:
-    """Return the set, or raise UsageError when a picture that searches one has none or an empty."""
+    """Return the set to search. Raises UsageError when there is none or it is empty."""
     if image_set is None:
         raise UsageError(f"{picture} searches a data set and has no {which} set")
     if not image_set.num_images:
@@ -84,19 +83,7 @@ def needed_set(image_set: ImageSet | None, picture: str, which: str) -> ImageSet
     return image_set
 
 
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch dropout off for the block and restore each module's own mode after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-
-
 def in_parts(num_items: int, size: int) -> Iterator[slice]:
-    """Cut 0..num_items into slices of at most `size`."""
+    """Yield slices of at most `size` that cover 0 to num_items."""
     for start in range(0, num_items, size):
         yield slice(start, min(start + size, num_items))

@@ -1,5 +1,5 @@
 """Every command answers as it did when the answers were written: `python -m
-tests.golden.answers.write` wrote them, before the refactor of issue 17."""
+tests.golden.answers.write` wrote them, before the rooms of November 2026."""
 
 import importlib.util
 import json
@@ -19,6 +19,13 @@ EXACT = reading.facts() == stored("facts")
 """Whether floats, pixels and digests must be the same bits on this machine."""
 
 
+SLOW = {
+    *("train/pair", "evaluate/pair", "train/sweep", "visualize/alexnet"),
+    *("convert/torchvision", "convert/out_again"),
+}
+"""Processes of their own, or large networks: five seconds and more."""
+
+
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     """Return one scratch folder for all cases, in which each run is trained once."""
@@ -30,7 +37,13 @@ def test_every_case_has_a_stored_answer_and_every_answer_a_case() -> None:
     assert set(REFUSED) == set(bad_lines.CASES)
 
 
-@pytest.mark.parametrize("case", cases.CASES.values(), ids=lambda case: case.key)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=key, marks=[pytest.mark.slow] if key in SLOW else [])
+        for key, case in cases.CASES.items()
+    ],
+)
 def test_a_command_answers_as_before(case: Case, bench: Bench) -> None:
     found = json.loads(json.dumps(bench.answer(case)))
 

@@ -25,6 +25,21 @@ LOOSE = {"bf16": 0.05, "imagenet_2014": 0.05, "evaluate-bf16": 0.05}
 """Relative tolerance of cases whose arithmetic has 8 bits."""
 
 
+GROUPS = ("model", "optimizer", "augment", "schedule", "evaluation")
+
+
+def variants_are_slow(cases: dict[str, str]) -> list[Any]:
+    """Return the cases as parameters; one that adds no choice and has a variant's name is slow."""
+    seen: set[str] = set()
+    found: list[Any] = []
+    for name, words in cases.items():
+        choices = {word for word in words.split() if word.split("=")[0] in GROUPS}
+        is_variant = "-" in name and choices <= seen
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if is_variant else []))
+        seen |= choices
+    return found
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("traces"))
@@ -35,7 +50,7 @@ def test_every_case_has_a_golden_trace() -> None:
     assert list(GOLDEN["evaluations"]) == list(EVALUATIONS)
 
 
-@pytest.mark.parametrize("group", ["model", "optimizer", "augment", "schedule", "evaluation"])
+@pytest.mark.parametrize("group", GROUPS)
 def test_every_choice_of_a_group_is_in_a_case(group: str) -> None:
     typed = {
         word for words in (*TRAININGS.values(), *EVALUATIONS.values()) for word in words.split()
@@ -45,13 +60,13 @@ def test_every_choice_of_a_group_is_in_a_case(group: str) -> None:
     assert not {choice for choice in choices if f"{group}={choice}" not in typed}
 
 
-@pytest.mark.parametrize("case", TRAININGS)
+@pytest.mark.parametrize("case", variants_are_slow(TRAININGS))
 def test_training_equals_the_golden_trace(case: str, runs: Runs) -> None:
     found = differences(GOLDEN["trainings"][case], runs.training(case), tolerance(case))
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("case", EVALUATIONS)
+@pytest.mark.parametrize("case", variants_are_slow(EVALUATIONS))
 def test_evaluation_equals_the_golden_trace(case: str, runs: Runs) -> None:
     found = differences(GOLDEN["evaluations"][case], runs.evaluation(case), tolerance(case))
     assert not found, "\n".join(found)

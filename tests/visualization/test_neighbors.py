@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from cnnlab.errors import UsageError
-from cnnlab.visualization.neighbours import draw_neighbours, draw_predictions, find_neighbours
-from cnnlab.visualization.walk import hidden_layer
+from cnnlab.visualization.layer_access import hidden_layer
+from cnnlab.visualization.neighbors import draw_neighbors, draw_predictions, find_neighbors
 from tests.reference.visualization import LIGHT_HEAD, network, probe_for, set_of
 
 
@@ -15,7 +15,7 @@ def lenet():
 @pytest.mark.parametrize("layer", ["relu6", "c3", None])
 def test_streaming_finds_what_comparing_with_everything_finds(lenet, layer):
     probe = probe_for(lenet, num_images=17)
-    found = find_neighbours(lenet, probe, layer, probe.train_set.batches(), 4)
+    found = find_neighbors(lenet, probe, layer, probe.train_set.batches(), 4)
     pixels = probe.normalize(probe.images)
     with torch.no_grad():
         features = pixels if layer is None else lenet.activations(pixels, [layer])[layer]
@@ -28,9 +28,9 @@ def test_streaming_finds_what_comparing_with_everything_finds(lenet, layer):
         assert found.labels[n].tolist() == probe.labels[expected].tolist()
 
 
-def test_an_image_of_the_set_is_its_own_nearest_neighbour(lenet):
+def test_an_image_of_the_set_is_its_own_nearest_neighbor(lenet):
     probe = probe_for(lenet)
-    (picture,) = draw_neighbours(lenet, probe)
+    (picture,) = draw_neighbors(lenet, probe)
     assert [row[0] for row in picture.facts["indices"]] == [0, 1, 2, 3, 4, 5]
     assert picture.facts["layer"] == "relu6"
     assert 0 <= picture.facts["same_class"] <= 1
@@ -48,10 +48,10 @@ def test_the_hidden_layer_is_what_the_last_layer_reads(lenet):
 
 def test_a_missing_or_empty_training_set_is_said(lenet):
     with pytest.raises(UsageError, match="neighbors searches a data set and has no training set"):
-        draw_neighbours(lenet, probe_for(lenet, train_set=None))
+        draw_neighbors(lenet, probe_for(lenet, train_set=None))
     none = set_of(torch.empty(0, 1, 32, 32, dtype=torch.uint8), torch.empty(0).long())
     with pytest.raises(UsageError, match="training set is empty"):
-        draw_neighbours(lenet, probe_for(lenet, train_set=none))
+        draw_neighbors(lenet, probe_for(lenet, train_set=none))
 
 
 def test_predictions_show_five_bars_and_mark_the_true_class(lenet):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from cnnlab.visualization.strongest import find_strongest
+from cnnlab.visualization.top_activations import find_top_activations
 from tests.reference.visualization import network, probe_for, set_of
 
 
@@ -24,7 +24,7 @@ def by_sorting(net, probe, layer, unit, count):
 @pytest.mark.parametrize("layer", ["c1", "c3", "relu6"])
 def test_streaming_finds_what_sorting_everything_finds(lenet, layer):
     probe = probe_for(lenet, num_images=23)
-    found = find_strongest(lenet, probe.image_set.batches(), probe.normalize, layer, count=9)
+    found = find_top_activations(lenet, probe.image_set.batches(), probe.normalize, layer, count=9)
     for unit in range(len(found.values)):
         pairs = list(zip(found.indices[unit].tolist(), found.positions[unit].tolist(), strict=True))
         assert pairs == by_sorting(lenet, probe, layer, unit, 9)
@@ -34,7 +34,7 @@ def test_batches_do_not_matter_and_equal_images_keep_their_order(lenet):
     probe = probe_for(lenet, num_images=8)
     twice = torch.cat([probe.images, probe.images])
     results = [
-        find_strongest(
+        find_top_activations(
             lenet, set_of(twice, torch.zeros(16).long(), size).batches(), probe.normalize, "c3"
         )
         for size in (1, 5, 16)
@@ -49,7 +49,7 @@ def test_batches_do_not_matter_and_equal_images_keep_their_order(lenet):
 
 def test_a_small_set_gives_as_many_as_it_has(lenet):
     probe = probe_for(lenet, num_images=4)
-    found = find_strongest(lenet, probe.image_set.batches(), probe.normalize, "c3")
+    found = find_top_activations(lenet, probe.image_set.batches(), probe.normalize, "c3")
     assert found.values.shape == (16, 4)
     assert (found.values.diff(dim=1) <= 0).all()
 
@@ -71,13 +71,13 @@ def test_each_image_is_read_once_and_no_batch_is_kept(lenet):
             assert sum(ref() is not None for ref in alive) <= 2
             yield images, probe.labels[start : start + 4]
 
-    find_strongest(lenet, batches(), probe.normalize, "c3")
+    find_top_activations(lenet, batches(), probe.normalize, "c3")
     assert seen == list(range(20))
 
 
 def test_the_leading_units_are_those_with_the_largest_mean(lenet):
     probe = probe_for(lenet)
-    found = find_strongest(lenet, probe.image_set.batches(), probe.normalize, "c3")
+    found = find_top_activations(lenet, probe.image_set.batches(), probe.normalize, "c3")
     means = found.values.mean(1)
     leading = found.leading_units(5)
     assert means[leading].min() >= means[[u for u in range(16) if u not in leading]].max()
