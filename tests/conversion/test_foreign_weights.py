@@ -93,9 +93,9 @@ def test_weights_are_found_inside_what_programs_put_around_them(layout, zipped, 
         assert tensor.dtype is torch.float32
         assert torch.allclose(tensor, STATE[name], rtol=1e-2)
         assert "16" in said or torch.equal(tensor, STATE[name])
-    assert said in found.said
-    assert "\n" not in found.said
-    assert bool(said) == bool(found.said)
+    assert said in found.unwrapping_note
+    assert "\n" not in found.unwrapping_note
+    assert bool(said) == bool(found.unwrapping_note)
 
 
 def test_safetensors_are_taken_whatever_the_file_is_called(tmp_path):

@@ -44,5 +44,5 @@ def test_a_constant_channel_is_not_divided() -> None:
 
 def test_padding_that_leaves_no_content_is_refused() -> None:
     config = dataset_config("mnist", image_size_pixels=32, pad_pixels=16)
-    with pytest.raises(UsageError, match="leaves nothing"):
+    with pytest.raises(UsageError, match="leaves no pixels"):
         preprocessing_for(store(random_pixels(0, 4, 28, 28, 1)), config, channels=1)
