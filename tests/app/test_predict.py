@@ -125,9 +125,9 @@ def test_the_table_names_the_picture_and_its_classes(checkpoint, capsys):
 
 
 def test_missing_files_and_empty_folders_are_refused(checkpoint, tmp_path):
-    with pytest.raises(DataError, match="no such picture"):
+    with pytest.raises(DataError, match="no such image file"):
         run(config_for(checkpoint, tmp_path / "absent.png"))
-    with pytest.raises(DataError, match="no pictures in this folder"):
+    with pytest.raises(DataError, match="no image files in this folder"):
         run(config_for(checkpoint, tmp_path))
 
 

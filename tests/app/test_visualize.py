@@ -16,7 +16,7 @@ from cnnlab.config.verbs.visualize import VisualizeConfig
 from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.store import ArrayStore
 from cnnlab.errors import CheckpointError, DataError, UsageError
-from cnnlab.inference.probing import image_set, spread
+from cnnlab.inference.probing import balanced_indices, image_set
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -155,7 +155,7 @@ def test_own_pictures_are_looked_at_and_bad_ones_named(run, tmp_path, capsys):
     with pytest.raises(DataError, match="a picture cannot be read") as caught:
         draw(config)
     assert "text.png" in caught.value.where
-    with pytest.raises(DataError, match="no such picture"):
+    with pytest.raises(DataError, match="no such image file"):
         draw(config_for(run, what=["predictions"], images=[str(tmp_path / "gone.png")]))
 
 
@@ -173,8 +173,8 @@ def test_pictures_in_bf16_are_refused(run, capsys):
 
 def test_images_are_chosen_class_by_class():
     labels = torch.tensor([2, 2, 0, 0, 1, 0, 2])
-    assert spread(labels, 7).tolist() == [2, 4, 0, 3, 1, 5, 6]
-    assert spread(labels, 2).tolist() == [2, 4]
+    assert balanced_indices(labels, 7).tolist() == [2, 4, 0, 3, 1, 5, 6]
+    assert balanced_indices(labels, 2).tolist() == [2, 4]
 
 
 def test_a_limited_set_has_as_many_images_of_each_class():

@@ -103,7 +103,7 @@ def test_an_old_key_that_is_typed_is_refused_with_the_new_one(
     assert main(["train", "augment=alexnet", f"{old}=1"]) == 2
 
     said = capsys.readouterr().err
-    assert said == f"cnnlab: '{old}' is not a setting of cnnlab\n  did you mean '{new}'?\n"
+    assert said == f"cnnlab: '{old}' is not a setting of 'train'\n  did you mean '{new}'?\n"
 
 
 def test_an_old_key_in_ones_own_yaml_is_refused_with_the_new_one(

@@ -226,7 +226,7 @@ class _Known:
             hint = renamed.hint_for_key(key) or did_you_mean(key, [*keys, *groups])
             added = " ('+' cannot add one)" if mark else ""
             raise UsageError(
-                f"'{key}' is not a setting of cnnlab{added}", hint=hint or ALL_SETTINGS
+                f"'{key}' is not a setting of '{self.verb}'{added}", hint=hint or ALL_SETTINGS
             )
         if mark:
             raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")

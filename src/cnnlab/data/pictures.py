@@ -34,7 +34,7 @@ def picture_files(given: Sequence[str]) -> tuple[list[Path], LeftOut]:
         elif path.exists() or path.is_symlink():
             files.append(path)
         else:
-            raise DataError("there is no such picture", escape_control(where))
+            raise DataError("there is no such image file", escape_control(where))
     return files, left_out
 
 
@@ -44,9 +44,9 @@ def _images_below(folder: Path) -> tuple[list[Path], LeftOut]:
     if not found:
         extensions = ", ".join(sorted(IMAGE_EXTENSIONS))
         raise DataError(
-            "no pictures in this folder",
+            "no image files in this folder",
             walk.left_out.after(escape_control(str(folder))),
-            f"pictures have one of these extensions: {extensions}",
+            f"image files have one of these extensions: {extensions}",
         )
     return found, walk.left_out
 
