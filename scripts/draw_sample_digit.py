@@ -1,6 +1,6 @@
-"""Draw docs/images/handwritten_digit.jpg: what a phone sees of a digit written on paper.
+"""Draw docs/images/handwritten_digit.jpg: a digit on paper, as a phone photographs it.
 
-The picture is ours: strokes of a pen, uneven light, grain of the paper, a slight blur.
+It is synthetic: strokes of a pen, uneven light, paper grain, a slight blur.
 """
 
 from itertools import pairwise
@@ -20,14 +20,14 @@ THREE = [
 
 
 def draw() -> Image.Image:
-    """Return the photograph."""
+    """Return the synthetic photograph."""
     generator = np.random.default_rng(3)
     width, height = SIZE
     down, across = np.mgrid[0:height, 0:width]
     light = 222 - 50 * across / width - 35 * down / height
-    paper = light[..., None] * np.array([1.0, 0.98, 0.92]) + generator.normal(
-        0, 5, (height, width, 1)
-    )
+    grain = generator.normal(0, 5, (height, width, 1))
+    paper = light[..., None] * np.array([1.0, 0.98, 0.92]) + grain
+
     sheet = Image.fromarray(paper.clip(0, 255).astype(np.uint8))
     pen = ImageDraw.Draw(sheet)
     points = smooth(THREE)
@@ -35,12 +35,14 @@ def draw() -> Image.Image:
         pen.line((x0, y0, x1, y1), fill=PEN, width=20)
     for x, y in points:
         pen.ellipse((x - 10, y - 10, x + 10, y + 10), fill=PEN)
+
     return sheet.rotate(-4, fillcolor=(190, 187, 175)).filter(ImageFilter.GaussianBlur(1.6))
 
 
 def smooth(points: list[tuple[int, int]], steps: int = 12) -> list[tuple[float, float]]:
     """Return a Catmull-Rom curve through the points."""
     padded = np.array([points[0], *points, points[-1]], dtype=float)
+
     curve = []
     for i in range(len(padded) - 3):
         a, b, c, d = padded[i : i + 4]
@@ -54,6 +56,7 @@ def smooth(points: list[tuple[int, int]], steps: int = 12) -> list[tuple[float, 
                     + (3 * b - a - 3 * c + d) * t**3
                 )
             )
+
     return [(float(x), float(y)) for x, y in [*curve, padded[-1]]]
 
 

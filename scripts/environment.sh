@@ -1,4 +1,4 @@
-# Sourced by quickstart.sh and test.sh: makes .venv and installs cnnlab into it, once.
+# Sourced by quickstart.sh and test.sh: creates .venv and installs cnnlab into it, once.
 # usage: prepare_environment [EXTRA]
 
 fail() { printf 'cnnlab: %s\n' "$@" >&2; exit 2; }
@@ -13,7 +13,7 @@ find_python() {
         fi
     done
     fail "needs Python 3.11, 3.12 or 3.13; found: $(python3 --version 2>&1 || echo none)" \
-         "  install one of them, or name it: PYTHON=/path/to/python3.12 $0"
+         "  install one of them, or give its path: PYTHON=/path/to/python3.12 $0"
 }
 
 make_venv() {

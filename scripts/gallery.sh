@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Draw docs/gallery: train three small nets where they are not there yet, then look inside them.
+# Draw docs/gallery: train three small networks unless their runs exist, then visualize them.
 # usage: scripts/gallery.sh [folder of the runs, default outputs/gallery]
-# Wants Fashion-MNIST (docs/data.md); two to ten minutes on two cores.
+# Needs Fashion-MNIST (docs/data.md); two to ten minutes on two cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cnnlab="${CNNLAB:-.venv/bin/cnnlab}"
 runs="${1:-outputs/gallery}"
 pictures="docs/gallery"
 
-train() { # name, then the words of cnnlab train; every epoch's checkpoint stays
+train() { # name, then overrides of cnnlab train; keeps the checkpoint of every epoch
     [ -d "$runs/$1" ] || "$cnnlab" train "${@:2}" saving.keep=40 hydra.run.dir="$runs/$1"
 }
-draw() { # name of the run, prefix of the files, then the words of cnnlab visualize
+draw() { # name of the run, prefix of the files, then overrides of cnnlab visualize
     "$cnnlab" visualize checkpoint="$runs/$1" output="$runs/$2" formats=png "${@:3}"
     for file in "$runs/$2"/*.png; do cp "$file" "$pictures/$2_$(basename "$file")"; done
 }

@@ -1,7 +1,7 @@
-"""Write the list of source files into docs/architecture.md: from each docstring, its first line.
+"""Write the list of source files in docs/architecture.md: the first line of each docstring.
 
-usage: python scripts/house.py            rewrites the list
-       python scripts/house.py --check    exits 1 when it is out of date
+python scripts/house.py            # rewrites the list
+python scripts/house.py --check    # exits with 1 when it is out of date
 """
 
 import ast
@@ -20,7 +20,7 @@ def sentence(path: Path) -> str:
 
 
 def listing() -> str:
-    """Return the tree of src/cnnlab as Markdown: a heading a folder, a line a file."""
+    """Return the tree of src/cnnlab as Markdown: one heading per folder, one line per file."""
     source = ROOT / "src" / "cnnlab"
     folders = sorted({path.parent for path in source.rglob("*.py")})
     lines = []
@@ -36,7 +36,9 @@ def main() -> int:
     page = PAGE.read_text(encoding="utf-8")
     head, _, rest = page.partition(BEGIN)
     tail = rest.partition(END)[2]
+
     wanted = f"{head}{BEGIN}\n{listing()}\n{END}{tail}"
+
     if "--check" in sys.argv[1:]:
         return 0 if page == wanted else 1
     PAGE.write_text(wanted, encoding="utf-8")

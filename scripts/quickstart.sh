@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Set up cnnlab in .venv and train LeNet-5 on real handwritten digits. Run it again at any time.
+# Set up cnnlab in .venv and train LeNet-5 on real handwritten digits. It may be run again at any time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Set up cnnlab with its test tools in .venv and run the tests. Arguments go to pytest:
-#   ./scripts/test.sh --run-slow      the slow ones as well
+#   ./scripts/test.sh --run-slow      also runs the slow ones
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh

@@ -161,7 +161,7 @@ def small_dataloader_pass(store: Store, num_workers: int, num_images: int) -> Pa
         def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
             return self.steps(Image.fromarray(self.images[index])), self.labels[index]
 
-    loader = DataLoader(Clothes(), SMALL_BATCH, shuffle=True, num_workers=num_workers)
+    loader: DataLoader = DataLoader(Clothes(), SMALL_BATCH, shuffle=True, num_workers=num_workers)
     return lambda: sum(len(labels) for _, labels in loader)
 
 

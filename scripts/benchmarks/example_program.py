@@ -2,10 +2,9 @@
 
 As in pytorch/examples, mnist/main.py: Adadelta at rate 1, times 0.7 after every epoch, batches of
 64, a DataLoader in this process that decodes image by image, the loss printed every ten steps, an
-evaluation in batches of 1,000 after every epoch. Changed: the set (Fashion-MNIST, its own mean and
-standard deviation, two black pixels around), the network (LeNet-5 with ReLU and max pooling),
-cross-entropy in one function, and the evaluation on the 5,000 validation images that cnnlab holds
-out.
+evaluation in batches of 1,000 after every epoch. Changed: the dataset (Fashion-MNIST, its own mean
+and standard deviation, two black pixels around), the network (LeNet-5 with ReLU and max pooling),
+cross-entropy in one function, and the evaluation on the 5,000 validation images of cnnlab.
 
     python scripts/benchmarks/example_program.py FOLDER SEED THREADS
 

@@ -19,7 +19,7 @@ NUM_TEST_BATCHES = 4
 
 
 def training(batch_size: int, rounds: int) -> dict[str, Any]:
-    """Return the images per second of the whole loop at one batch size, the best of the rounds."""
+    """Return the images per second of the whole loop at one batch size: the best round."""
     parts = our_parts(*SETTINGS, f"trainer.batch_size={batch_size}")
     advance, num_steps = ours.whole_training(parts), NUM_IMAGES // batch_size
     advance(max(5, num_steps // 4))

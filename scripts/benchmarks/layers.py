@@ -90,9 +90,8 @@ def main() -> None:
     found: dict[str, Any] = {"num_threads": given.threads, "rounds": given.rounds}
     for size in (64, 128):
         found[f"step of {size}"] = compare_steps(size, 15 * given.rounds)
-    times = times_in_turns(
-        parts(64), given.rounds, 50
-    )  # after the steps: they made the process keep its memory
+    # After the steps, whose set-up makes the process keep its freed memory, as in training.
+    times = times_in_turns(parts(64), given.rounds, 50)
     found["parts"] = medians(times)
     answer("layers", found)
 

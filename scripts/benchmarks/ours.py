@@ -21,9 +21,8 @@ def whole_training(parts: Assembly) -> Advance:
 
     Validation and checkpoints come at the end of an epoch, after the timed steps.
     """
-    folder = claim_folder(
-        parts.config, Launch(command="benchmark", folder=str(scratch_run("benchmark")))
-    )
+    launch = Launch(command="benchmark", folder=str(scratch_run("benchmark")))
+    folder = claim_folder(parts.config, launch)
     console = Console(progress=False)
     progress = Progress.at_start(parts)
     reporter = Reporter(parts, progress, folder, console)

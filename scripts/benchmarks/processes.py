@@ -1,4 +1,4 @@
-"""Two processes of one thread against one of two threads, at one global batch size, interleaved.
+"""Two processes of one thread against one process of two threads, at one global batch size.
 
     python scripts/benchmarks/processes.py [--model alexnet] [--rounds 3] [--num-steps 3]
 

@@ -99,7 +99,7 @@ def work_of(parts: Assembly) -> Work:
 
 
 def random_network(name: str, channels: int, side_pixels: int) -> models.Network:
-    """Return a network of cnnlab with default settings, ten classes and the weights of seed 0."""
+    """Return a network of cnnlab with its defaults, ten classes and the weights of seed 0."""
     config = parse(ModelConfig, choices.alone("model", name), "model")
     sizes = {"in_channels": channels, "input_size_pixels": side_pixels, "num_classes": 10}
     return models.build(config, **sizes, seed=0)

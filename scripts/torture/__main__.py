@@ -1,6 +1,8 @@
-"""The release gate of durability: every part, its figures, and whether they hold.
+"""The release gate of durability: run every part, print its figures and whether it holds.
 
-python -m scripts.torture [--quick] [--only PART ...] [--record FILE]; about 30 minutes whole.
+    python -m scripts.torture [--quick] [--only PART ...] [--record FILE]
+
+All parts take about 30 minutes.
 """
 
 import argparse
@@ -56,7 +58,7 @@ def each_step(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def each_decoded_step(folder: Path, quick: bool) -> dict[str, Any]:
-    """The same from a Store of JPEGs, with 1 and with 4 decode threads."""
+    """The same from a Store of JPEGs, with 1 and with 4 decoding threads."""
     steps = [8, 13] if quick else list(range(1, 24))
     found = decoding.resume_decoding_runs(folder, steps)
     identical = all(found[threads]["identical"] == len(steps) for threads in ("1", "4"))
@@ -64,7 +66,7 @@ def each_decoded_step(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def terminations(folder: Path, quick: bool) -> dict[str, Any]:
-    """30 SIGTERMs at random moments of runs, start-up included, three to a run."""
+    """30 SIGTERMs at random moments of runs, start-up included, three per run."""
     found = runs.terminate_runs(folder, 2 if quick else 30, seed=0)
     saved = found["saved"] == found["stopped"] - found["before_the_run_began"]
     identical = found["identical"] == found["runs"]
@@ -81,11 +83,11 @@ def mutated(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def attacked(folder: Path, quick: bool) -> dict[str, Any]:
-    """25 files that run a command when unpickled, through every verb that takes a path."""
+    """25 files that run a command when unpickled, through every command that takes a path."""
     found = payloads.attack_all(folder)
-    bite = payloads.proof_that_they_bite(folder)
-    holds = bite and not (found["executed"] or found["unclean"] or found["accepted"])
-    return found | {"payloads_work_when_unpickled": bite, "holds": holds}
+    effective = payloads.payloads_work(folder)
+    holds = effective and not (found["executed"] or found["unclean"] or found["accepted"])
+    return found | {"payloads_work_when_unpickled": effective, "holds": holds}
 
 
 def malformed(folder: Path, quick: bool) -> dict[str, Any]:
@@ -95,7 +97,7 @@ def malformed(folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def costs(folder: Path, quick: bool) -> dict[str, Any]:
-    """What a save costs beside writing the bytes, and beside an epoch."""
+    """The cost of a save, relative to writing the same bytes and to an epoch."""
     found = _script("figures.py", folder) | _interval_cost(folder / "run")
     holds = (
         found["save_over_write_and_sync"] <= 1.3
@@ -111,16 +113,19 @@ def _interval_cost(folder: Path) -> dict[str, Any]:
     words = ("train", "trainer.epochs=3", "runtime.device=cpu", "logging.report=false")
     outcome = command.call(*words, "logging.progress=false", f"hydra.run.dir={folder}")
     assert outcome.code == 0, outcome.errors
+
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     rates = [json.loads(line).get("speed/images_per_second") for line in lines]
     rate = max(rate for rate in rates if rate)
-    held = checkpoint.read(folder / "checkpoints" / "last.safetensors")
+
+    content = checkpoint.read(folder / "checkpoints" / "last.safetensors")
     path = folder / "again.safetensors"
     times = [
-        figures.seconds(lambda: checkpoint.write(path, held.tensors, held.document))
+        figures.seconds(lambda: checkpoint.write(path, content.tensors, content.document))
         for _ in range(20)
     ]
     save = statistics.median(times)
+
     return {
         "lenet5_save_milliseconds": round(1000 * save, 2),
         "lenet5_images_per_second": round(rate),
@@ -143,12 +148,13 @@ PARTS: dict[str, Part] = {
 
 
 def main() -> int:
-    """Run the parts asked for, print each result as it comes, record all; 1 when one fails."""
+    """Run the parts asked for, print and record each result; return 1 when one does not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a few of each: two minutes")
+    parser.add_argument("--quick", action="store_true", help="a few cases per part: two minutes")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--record", type=Path, help="JSON file for the results")
     options = parser.parse_args()
+
     torch.set_num_threads(1)
     results: dict[str, Any] = {}
     for name in options.only:
@@ -160,13 +166,14 @@ def main() -> int:
         print(f"{name}: {json.dumps(results[name])}", flush=True)
         if options.record is not None:
             _record(options.record, results)
+
     holds = all(result["holds"] for result in results.values())
     print("everything holds" if holds else "NOT everything holds")
     return 0 if holds else 1
 
 
 def _record(path: Path, results: dict[str, Any]) -> None:
-    """Write what is known so far; parts of earlier calls stay until they are done again."""
+    """Write the results so far; parts of earlier calls stay until they are run again."""
     earlier = json.loads(path.read_text())["parts"] if path.exists() else {}
     path.write_text(json.dumps(_machine() | {"parts": earlier | results}, indent=2) + "\n")
 
@@ -183,7 +190,7 @@ def _attempt(part: Part, folder: Path, quick: bool) -> dict[str, Any]:
 
 
 def _script(name: str, *arguments: object) -> Any:
-    """Run a part that forks or measures memory in a process of its own."""
+    """Run a part that forks or measures memory, in a process of its own; return its JSON."""
     words = [sys.executable, str(ROOT / "scripts" / "torture" / name), *map(str, arguments)]
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": search}

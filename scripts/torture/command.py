@@ -1,4 +1,4 @@
-"""Run cnnlab commands, in this process or as one that can be killed, and compare what they left."""
+"""Run cnnlab commands, in this process or in one that can be killed, and compare their runs."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ TIME_KEYS = {"speed/images_per_second"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command gave back."""
+    """Exit code, output and duration of a command."""
 
     code: int
     output: str
@@ -30,23 +30,25 @@ class Outcome:
 
     @property
     def is_clean(self) -> bool:
-        """No traceback, no bug of ours, at most three lines of complaint."""
-        complaint = [line for line in self.errors.splitlines() if line.strip()]
-        return "Traceback" not in self.errors and self.code != 1 and len(complaint) <= 3
+        """Whether there is no traceback, no exit code 1 and at most three lines of errors."""
+        lines = [line for line in self.errors.splitlines() if line.strip()]
+        return "Traceback" not in self.errors and self.code != 1 and len(lines) <= 3
 
 
 def call(*arguments: str) -> Outcome:
-    """Run one command inside this process, which saves the seconds of importing torch."""
+    """Run one command in this process, which saves the seconds of importing torch."""
     output, errors, started = io.StringIO(), io.StringIO(), time.perf_counter()
     words = list(sys.argv)
+
     with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
             code = cli.main(list(arguments))
         except SystemExit as error:  # Hydra's own --help, --version and the like
             code = int(error.code or 0)
-        except BaseException as error:  # nothing may escape: count it as a traceback
+        except BaseException as error:  # nothing may escape: counts as a traceback
             code = 1
             print(f"Traceback: {type(error).__name__}: {error}", file=errors)
+
     sys.argv = words
     return Outcome(code, output.getvalue(), errors.getvalue(), time.perf_counter() - started)
 
@@ -65,20 +67,24 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
 
 
 def trace(folder: Path) -> list[dict[str, Any]]:
-    """Return the figures of a run, floats in hex, without those that depend on the clock."""
+    """Return the metrics of a run, floats in hex, without those that depend on the clock."""
     lines = RunFolder(folder).metrics_file.read_text().splitlines()
     return [
         {k: _hex(v) for k, v in json.loads(line).items() if k not in TIME_KEYS} for line in lines
     ]
 
 
+EMPTY = torch.empty(0)
+
+
 def differences(first: Path, second: Path) -> list[str]:
-    """Compare two finished runs: figures step by step, and the last checkpoint bit by bit."""
+    """Return how two finished runs differ: metrics by step, the last checkpoint bit by bit."""
     found = []
     ours, theirs = trace(first), trace(second)
     if ours != theirs:
         step = next((a["step"] for a, b in zip(ours, theirs, strict=False) if a != b), "the end")
         found.append(f"figures differ from step {step} ({len(ours)} and {len(theirs)} lines)")
+
     one, two = (
         checkpoint.read(RunFolder(f).checkpoints / "last.safetensors") for f in (first, second)
     )
@@ -88,9 +94,6 @@ def differences(first: Path, second: Path) -> list[str]:
     if _timeless(one.document) != _timeless(two.document):
         found.append("documents differ")
     return found
-
-
-EMPTY = torch.empty(0)
 
 
 def _timeless(document: dict[str, Any]) -> dict[str, Any]:

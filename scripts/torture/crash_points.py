@@ -1,6 +1,6 @@
-"""End the process at every system call of a save, one after another, and look at what is left.
+"""End a process at every system call of a save, one after another, and inspect what is left.
 
-Runs in its own process and forks a child for each crash: import torch once, die many times.
+Runs in its own process and forks a child for each crash, so that torch is imported once.
 """
 
 import json
@@ -23,7 +23,7 @@ MAX_POINTS = 400
 
 
 def save(run: RunFolder, step: int) -> None:
-    """Do all that a training does at a save: write, mark best and last, prune."""
+    """Do all that training does at a save: write, mark best and last, prune."""
     tensors = {"model.weight": torch.full((64, 64), float(step)), "model.bias": torch.ones(3)}
     checkpoint.write(run.checkpoint_file(step), tensors, {"step": step})
     run.mark(step, "best")
@@ -62,15 +62,17 @@ def crash_at(folder: Path, point: int, *, half_done: bool) -> bool:
 
 
 def inspect(folder: Path) -> dict[str, Any]:
-    """Say what a resume finds: the step it goes on from, unreadable files, leftovers swept."""
+    """Return what a resume finds: its step, unreadable files, partial files that it removed."""
     run = RunFolder(folder)
     leftovers = run.lock()
+
     unreadable = []
     for path in run.checkpoints.iterdir():
         try:
             checkpoint.read(path)
         except CnnlabError:
             unreadable.append(path.name)
+
     newest = newest_checkpoint(run, lambda _: None)
     step = checkpoint.read(newest).document["step"] if newest else None
     names = sorted(path.name for path in run.checkpoints.iterdir())
@@ -79,7 +81,7 @@ def inspect(folder: Path) -> dict[str, Any]:
 
 
 def crash_everywhere(base: Path, *, half_done: bool) -> list[dict[str, Any]]:
-    """Crash at call 1, 2, 3 ... of a save until one gets through; return what was found."""
+    """Crash at call 1, 2, 3 ... of a save until one completes; return what each left."""
     start = base / f"start_{half_done}"
     start.mkdir()
     run = RunFolder(start)
@@ -87,6 +89,7 @@ def crash_everywhere(base: Path, *, half_done: bool) -> list[dict[str, Any]]:
     for step in range(1, NUM_SAVES_BEFORE + 1):
         save(run, step)
     run.release()
+
     found = []
     for point in range(1, MAX_POINTS):
         folder = base / f"point_{point}_{half_done}"

@@ -1,4 +1,4 @@
-"""Runs whose images are decoded as they are needed: resumed from each step, 1 and 4 threads."""
+"""Runs that decode images while training: resumed from each step, with 1 and 4 threads."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ SETTINGS = (
 
 
 def resume_decoding_runs(base: Path, steps: list[int]) -> dict[str, Any]:
-    """Continue a run on a Store of JPEGs from each of `steps`, with 1 and with 4 decode threads."""
+    """Resume a run on a Store of JPEGs from each of `steps`, with 1 and with 4 decoding threads."""
     store = _prepared(base)
     found: dict[str, Any] = {}
     for threads in (1, 4):
@@ -32,13 +32,15 @@ def resume_decoding_runs(base: Path, steps: list[int]) -> dict[str, Any]:
         folder.mkdir()
         words = (*SETTINGS, f"dataset.root={store}", f"dataset.num_decode_threads={threads}")
         found[str(threads)] = runs.resume_from_each_step(folder, command.call, steps, words)
+
     apart = command.differences(base / "threads_1" / "whole", base / "threads_4" / "whole")
-    found["alike"] = not [text for text in apart if text != "documents differ"]  # the settings do
+    # The documents differ by the number of threads.
+    found["alike"] = not [text for text in apart if text != "documents differ"]
     return found
 
 
 def _prepared(base: Path) -> Path:
-    """Write random pictures as JPEG files, and prepare a Store of them."""
+    """Write random images as JPEG files, and prepare a Store of them."""
     for split, number in (("train", NUM_TRAIN), ("test", NUM_TEST)):
         for index in range(number):
             folder = base / "pictures" / split / f"class_{index % NUM_CLASSES}"
@@ -48,6 +50,7 @@ def _prepared(base: Path) -> Path:
             smooth = torch.nn.functional.interpolate(coarse, size=size, mode="bilinear")
             pixels = (255 * smooth[0]).to(torch.uint8)
             (folder / f"{index:03d}.jpg").write_bytes(encode_jpeg(pixels, 75))
+
     words = ("dataset=folder", f"dataset.root={base / 'pictures'}", "encoding=jpeg")
     store = base / "store"
     outcome = command.call("prepare", *words, "dataset.image_size_pixels=36", f"output={store}")

@@ -1,6 +1,8 @@
 """Damage a valid checkpoint in seeded ways; every damaged file must be refused with a message.
 
-python scripts/torture/mutations.py FOLDER COUNT SEED prints one JSON document.
+    python scripts/torture/mutations.py FOLDER COUNT SEED
+
+Prints one JSON document.
 """
 
 import hashlib
@@ -29,7 +31,7 @@ def flip_bit(data: bytes, draw: random.Random, _other: bytes) -> bytes:
 
 
 def truncate(data: bytes, draw: random.Random, _other: bytes) -> bytes:
-    """Keep a beginning."""
+    """Keep only the start."""
     return data[: draw.randrange(len(data))]
 
 
@@ -46,13 +48,13 @@ def append(data: bytes, draw: random.Random, _other: bytes) -> bytes:
 
 
 def insert(data: bytes, draw: random.Random, _other: bytes) -> bytes:
-    """Push bytes into the middle."""
+    """Insert bytes anywhere."""
     place = draw.randrange(len(data))
     return data[:place] + draw.randbytes(draw.randrange(1, 64)) + data[place:]
 
 
 def splice(data: bytes, draw: random.Random, other: bytes) -> bytes:
-    """Join the beginning of this file and the end of another checkpoint."""
+    """Join the start of this file and the end of another checkpoint."""
     place = draw.randrange(100, min(len(data), len(other)))
     return data[:place] + other[place:]
 
@@ -67,7 +69,7 @@ def swap_blocks(data: bytes, draw: random.Random, _other: bytes) -> bytes:
 
 
 def resealed(data: bytes, draw: random.Random, _other: bytes) -> bytes:
-    """Change a few bytes of the header and give the file a digest that holds: a forger's file."""
+    """Change a few bytes of the header and recompute the digest, as a forger would."""
     end = 8 + int.from_bytes(data[:8], "little")
     changed = bytearray(data)
     for _ in range(draw.randrange(1, 4)):
@@ -76,7 +78,7 @@ def resealed(data: bytes, draw: random.Random, _other: bytes) -> bytes:
 
 
 def seal(data: bytes) -> bytes:
-    """Return the file with the digest of its content."""
+    """Return the file with the digest of its content recomputed."""
     blank = data[: DIGEST.start] + b"0" * 64 + data[DIGEST.stop :]
     digest = hashlib.sha256(blank).hexdigest().encode()
     return data[: DIGEST.start] + digest + data[DIGEST.stop :]
@@ -95,7 +97,7 @@ DAMAGES: tuple[Mutation, ...] = (
 
 
 def sample(seed: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Return the content of a small, typical checkpoint."""
+    """Return tensors and document of a small, typical checkpoint."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {
         "model.c1.weight": torch.randn(6, 1, 5, 5, generator=generator),
@@ -109,7 +111,7 @@ def sample(seed: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def outcome(path: Path, data: bytes, original: bytes) -> str:
-    """Read the file as evaluation and resume do; return what came of it."""
+    """Read the file as evaluation and resume do; return how that ended."""
     path.write_bytes(data)
     started = time.perf_counter()
     try:
@@ -124,13 +126,16 @@ def outcome(path: Path, data: bytes, original: bytes) -> str:
 
 
 def mutate(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Try `count` damaged files; a resealed one that parses is a forgery, not damage, and counted
-    apart."""
+    """Try `count` damaged files; return how many ended in each way.
+
+    A resealed file that parses is a forgery, not damage, and counted separately.
+    """
     draw = random.Random(seed)
     files = []
     for number in (1, 2):
         checkpoint.write(folder / f"valid_{number}", *sample(number))
         files.append((folder / f"valid_{number}").read_bytes())
+
     outcomes: dict[str, int] = {"refused": 0, "silent": 0, "slow": 0}
     for index in range(count):
         damage = DAMAGES[index % len(DAMAGES)]

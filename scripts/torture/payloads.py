@@ -1,6 +1,6 @@
-"""25 files that run a command when unpickled, given to every verb that takes a path.
+"""25 files that run a command when unpickled, given to every command that takes a path.
 
-The command creates a marker file; the marker must never appear, and each answer must be clean.
+The payload creates a marker file, which must never appear, and each error must be clean.
 """
 
 import io
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from cnnlab.files import tensor_header
 from scripts.torture import command
 from scripts.torture.mutations import sample, seal
 
@@ -32,7 +33,7 @@ class Attack:
 
 
 def attacks(marker: Path) -> dict[str, Attack]:
-    """Return the ways to make the marker by unpickling."""
+    """Return the ways to create the marker by unpickling."""
     code = f"open({str(marker)!r}, 'w').close()"
     return {
         "os_system": Attack(os.system, f"touch '{marker}'"),
@@ -51,6 +52,7 @@ def files(folder: Path, marker: Path) -> list[Path]:
         made[f"{name}_zip.pt"] = _saved(attack)
         made[f"{name}_legacy.pt"] = _saved(attack, legacy=True)
         made[f"{name}_in_state.pt"] = _saved(state)
+
     attack = attacks(marker)["os_system"]
     for protocol in (0, 2):
         made[f"protocol_{protocol}.pth"] = pickle.dumps(attack, protocol)
@@ -65,16 +67,18 @@ def files(folder: Path, marker: Path) -> list[Path]:
         {"config": {"model": {"name": f"!!python/object/apply:os.system ['touch {marker}']"}}}
     )
     made["polyglot.safetensors"] = _forged({}) + _saved(attack)
+
     for name, content in made.items():
         (folder / name).write_bytes(content)
     return [folder / name for name in made]
 
 
 def attack_all(folder: Path) -> dict[str, Any]:
-    """Give each file to each command; count executions, tracebacks and files that were accepted."""
+    """Give each file to each command; list executions, tracebacks and files that were accepted."""
     marker = folder / "marker"
     paths = files(folder, marker)
     executed, unclean, accepted, tried = [], [], [], 0
+
     for path in paths:
         for words in commands(path):
             outcome = command.call(*words)
@@ -87,36 +91,32 @@ def attack_all(folder: Path) -> dict[str, Any]:
                 unclean.append(f"{label}: {outcome.errors[:300]}")
             if outcome.code not in REFUSED:
                 accepted.append(f"{label}: {outcome.code}")
+
     counts = {"files": len(paths), "commands": tried}
     return counts | {"executed": executed, "unclean": unclean, "accepted": accepted}
 
 
 def commands(path: Path) -> list[list[str]]:
-    """Return every command that opens a checkpoint or a file of weights, aimed at `path`."""
-    checkpoint = f"checkpoint={path}"
-    aimed = [
+    """Return every command that opens a checkpoint or a file of weights, given `path`."""
+    checkpoint, output = f"checkpoint={path}", path.parent / "converted.safetensors"
+    return [
         ["evaluate", checkpoint],
         ["train", f"resume={path}"],
         ["visualize", checkpoint, f"output={path.parent / 'pictures'}"],
         ["predict", checkpoint, f"images={path}"],
         ["train", "model=alexnet_2014", f"model.weights={path}"],
+        ["convert", f"source={path}", f"output={output}"],
     ]
-    from cnnlab.command.verbs import VERBS
-
-    if "convert" in VERBS:
-        output = path.parent / "converted.safetensors"
-        aimed.append(["convert", f"source={path}", f"output={output}"])
-    return aimed
 
 
-def proof_that_they_bite(folder: Path) -> bool:
-    """Unpickle one of the files for real: the payloads do work where somebody opens them."""
+def payloads_work(folder: Path) -> bool:
+    """Return whether unpickling one of the files does create the marker."""
     marker = folder / "marker"
     with open(folder / "os_system.pkl", "rb") as file:
         pickle.load(file)
-    bitten = marker.exists()
+    works = marker.exists()
     marker.unlink(missing_ok=True)
-    return bitten
+    return works
 
 
 def _saved(value: Any, *, legacy: bool = False) -> bytes:
@@ -135,18 +135,15 @@ def _tar(content: bytes) -> bytes:
 
 
 def _forged(document: dict[str, Any]) -> bytes:
-    """Return a well-formed, sealed checkpoint with a document of the attacker's."""
-    from cnnlab.files import tensor_header
-
-    tensors, honest = sample(1)
+    """Return a well-formed checkpoint with a valid digest and a document of the attacker."""
+    _, honest = sample(1)
     entries = [tensor_header.Entry("model.w", "F32", (2,))]
     header = tensor_header.build(entries, honest | document | {"format_version": 1})
-    del tensors
     return seal(len(header).to_bytes(8, "little") + header + bytes(8))
 
 
 def bomb(folder: Path, num_values: int = 2_000_000) -> Path:
-    """Write a torch file of a few KB that unpacks to 4 bytes a value."""
+    """Write a torch file of a few KB that unpacks to 4 bytes per value."""
     path = folder / "bomb.pt"
     plain = _saved({"w": torch.zeros(num_values)})
     with (

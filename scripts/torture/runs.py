@@ -1,4 +1,4 @@
-"""Whole runs, stopped in every way and continued: they must equal the run that never stopped."""
+"""Whole runs, stopped in every way and resumed: they must equal the uninterrupted run."""
 
 import json
 import os
@@ -34,7 +34,7 @@ SHORT = (
     "logging.report=false",
     "logging.images_every_epochs=null",
 )
-"""Everything that must survive a resume: momentum, plateau, dropout, crops, clipping, parts."""
+"""A run with all that a resume must restore: momentum, plateau, dropout, crops, accumulation."""
 
 STEPS_24 = (
     "trainer.epochs=3",
@@ -58,19 +58,21 @@ Run = Callable[..., Outcome]
 def resume_from_each_step(
     base: Path, run: Run, steps: list[int], settings: Sequence[str] = (*SHORT, *STEPS_24)
 ) -> dict[str, Any]:
-    """Continue a 24-step run from each of `steps`; count those that end bit-identically.
+    """Resume a 24-step run from each of `steps`; count those that end bit-identical.
 
-    The run that nothing stopped is `base`/whole, trained here unless it is there already.
+    The uninterrupted run is `base`/whole, trained here unless it exists.
     """
     whole = base / "whole"
     if not whole.exists():
         _expect_done(run(*settings, f"hydra.run.dir={whole}"))
+
     identical, differing = 0, {}
     for step in steps:
         folder = base / f"from_{step}"
         shutil.copytree(whole, folder)
         RunFolder(folder).update_status(status="interrupted")
         file = RunFolder(folder).checkpoint_file(step)
+
         outcome = run("train", f"resume={file}")
         found = command.differences(whole, folder) if outcome.code == 0 else [outcome.errors]
         identical += not found
@@ -81,22 +83,24 @@ def resume_from_each_step(
 
 
 def kill_runs(base: Path, num_runs: int, seed: int, kills_each: int = 2) -> dict[str, Any]:
-    """Kill -9 whole runs at random moments and continue them until they are done."""
+    """Kill -9 whole runs at random moments and resume them until they finish."""
     draw, whole = random.Random(seed), _uninterrupted(base)
     unreadable = kills = identical = 0
     for number in range(num_runs):
         folder = base / f"killed_{number}"
-        words = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
+        words: tuple[str, ...] = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
         for _ in range(kills_each):
             process = command.start(*words)
             _sleep_to_a_moment(base, folder, process, draw, in_training=draw.random() < 0.8)
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
+
             kills += 1
             unreadable += _num_unreadable(folder)
             if (folder / "config.yaml").exists():
                 words = ("train", f"resume={folder}")
+
         _expect_done(_finish(words))
         identical += not command.differences(whole, folder)
         shutil.rmtree(folder)
@@ -105,7 +109,7 @@ def kill_runs(base: Path, num_runs: int, seed: int, kills_each: int = 2) -> dict
 
 @dataclass
 class Stops:
-    """What came of asking runs to stop."""
+    """How the runs that were asked to stop ended."""
 
     stopped: int = 0
     with_143: int = 0
@@ -118,20 +122,21 @@ class Stops:
 
 
 def terminate_runs(base: Path, num_stops: int, seed: int, stops_each: int = 3) -> dict[str, Any]:
-    """Send SIGTERM to the process group at random moments of runs, and continue each to its end.
+    """Send SIGTERM to the process group at random moments of runs, and resume each to its end.
 
-    A third of the moments lie in the start-up, the others behind the first figures.
+    A third of the moments are during start-up, the others after the first metrics.
     """
     draw, whole, found = random.Random(seed), _uninterrupted(base), Stops()
     while found.stopped < num_stops:
         folder = base / "terminated"
-        words = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
+        words: tuple[str, ...] = (*SHORT, *LONGER, f"hydra.run.dir={folder}")
         for _ in range(min(stops_each, num_stops - found.stopped)):
             was_stopped = _terminate(base, folder, words, draw, found)
             if (folder / "config.yaml").exists():
                 words = ("train", f"resume={folder}")
             if not was_stopped:
-                break  # it was done before the signal came
+                break  # it finished before the signal
+
         _expect_done(_finish(words))
         found.runs += 1
         found.identical += not command.differences(whole, folder)
@@ -143,7 +148,7 @@ def terminate_runs(base: Path, num_stops: int, seed: int, stops_each: int = 3) -
 def _terminate(
     base: Path, folder: Path, words: tuple[str, ...], draw: random.Random, found: Stops
 ) -> bool:
-    """Start a run, stop it at a random moment, and count what it left; False: it was done first."""
+    """Stop a run at a random moment and count how it ended; return False if it finished first."""
     process = command.start(*words)
     _sleep_to_a_moment(base, folder, process, draw, in_training=found.stopped % 3 > 0)
     asked = time.perf_counter()
@@ -152,14 +157,16 @@ def _terminate(
     _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     if process.returncode == 0:
         return False
+
     found.stopped += 1
     found.slowest_stop_seconds = max(found.slowest_stop_seconds, time.perf_counter() - asked)
     has_begun, code = (folder / "config.yaml").exists(), process.returncode
     if code == -signal.SIGTERM:
-        code = 143  # Python did not listen yet, at a start or at a continuation: nothing was done
+        code = 143  # before Python installed its handler: nothing was done yet
     found.with_143 += code == 143
     if code != 143 or "Traceback" in errors:
-        found.problems.append(f"rc {code}: {errors[-300:]}")
+        found.problems.append(f"exit code {code}: {errors[-300:]}")
+
     if has_begun:
         found.saved += _stopped_at_a_saved_step(folder)
     else:
@@ -168,7 +175,7 @@ def _terminate(
 
 
 def _stopped_at_a_saved_step(folder: Path) -> bool:
-    """Say whether the newest checkpoint is that of the last step whose figures were written."""
+    """Return whether the newest checkpoint is that of the last step in the metrics."""
     run = RunFolder(folder)
     lines = command.trace(folder)
     last = max((line["step"] for line in lines), default=0)
@@ -191,9 +198,10 @@ def _uninterrupted(base: Path) -> Path:
     if not whole.exists():
         started = time.perf_counter()
         process = command.start(*SHORT, *LONGER, f"hydra.run.dir={whole}")
-        _wait_for_figures(process, whole)
+        _wait_for_metrics(process, whole)
         began = time.perf_counter()
         output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+
         _expect_done(Outcome(process.returncode, output, errors, 0.0))
         spans = {"start": began - started, "training": time.perf_counter() - began}
         (base / "seconds.json").write_text(json.dumps(spans))
@@ -208,21 +216,21 @@ def _sleep_to_a_moment(
     *,
     in_training: bool,
 ) -> None:
-    """Wait until a random moment of the start-up, or of what follows the first figures."""
+    """Wait until a random moment of the start-up, or of the training after the first metrics."""
     spans = json.loads((base / "seconds.json").read_text())
     if in_training:
-        _wait_for_figures(process, folder)
+        _wait_for_metrics(process, folder)
         time.sleep(draw.uniform(0, spans["training"]))
     else:
         time.sleep(draw.uniform(0.02, 1.0) * spans["start"])
 
 
-def _wait_for_figures(process: "subprocess.Popen[str]", folder: Path) -> None:
-    """Wait until the run has written to its figures, or is over."""
-    figures = folder / "metrics.jsonl"
-    before = figures.stat().st_size if figures.is_file() else 0
+def _wait_for_metrics(process: "subprocess.Popen[str]", folder: Path) -> None:
+    """Wait until the run has appended to its metrics, or ended."""
+    metrics = folder / "metrics.jsonl"
+    before = metrics.stat().st_size if metrics.is_file() else 0
     while process.poll() is None:
-        if figures.is_file() and figures.stat().st_size != before:
+        if metrics.is_file() and metrics.stat().st_size != before:
             return
         time.sleep(0.01)
 
@@ -236,5 +244,5 @@ def _finish(words: tuple[str, ...]) -> Outcome:
 def _expect_done(outcome: Outcome) -> None:
     if outcome.code != 0:
         raise AssertionError(
-            f"a run that should end well ended with {outcome.code}: {outcome.errors}"
+            f"a run that should succeed ended with {outcome.code}: {outcome.errors}"
         )

@@ -1,6 +1,6 @@
-"""Malformed configs and overrides by the hundred: each gets an answer, none a traceback.
+"""Hundreds of malformed configs and overrides: each must give a clean error, none a traceback.
 
-Half of them are words on the command line, half a config.yaml of a run to resume.
+Half of them are command lines, half the config.yaml of a run to resume.
 """
 
 import random
@@ -57,16 +57,18 @@ def overrides(draw: random.Random) -> list[str]:
 
 
 def damaged_config(draw: random.Random, valid: str) -> str:
-    """Return a config.yaml that is not what it was."""
+    """Return a damaged config.yaml."""
     kind = draw.randrange(4)
     if kind == 0:
         return draw.choice(YAMLS)
+
     place = draw.randrange(len(valid))
     if kind == 1:
         return valid[:place]
     if kind == 2:
         noise = "".join(draw.choice(string.printable) for _ in range(draw.randrange(1, 20)))
         return valid[:place] + noise + valid[place:]
+
     lines = valid.splitlines()
     line = draw.randrange(len(lines))
     key = lines[line].partition(":")[0]
@@ -75,11 +77,13 @@ def damaged_config(draw: random.Random, valid: str) -> str:
 
 
 def malform(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Try `count` malformed settings; a training that would start is cut to nothing."""
-    draw, codes, unclean = random.Random(seed), {}, []
+    """Try `count` malformed settings; one that would train lacks its dataset or device."""
+    draw, unclean = random.Random(seed), []
+    codes: dict[int, int] = {}
     run = folder / "run"
     made = command.call("train", "experiment=debug", "logging.report=false", f"hydra.run.dir={run}")
     valid = (run / "config.yaml").read_text()
+
     for index in range(count):
         if index % 2:
             text = damaged_config(draw, valid)
@@ -90,9 +94,11 @@ def malform(folder: Path, count: int, seed: int) -> dict[str, Any]:
             text = " ".join(words)
             if words[0] == "train":
                 words.append("dataset.root=/nonexistent" if index % 4 else "runtime.device=cuda:99")
+
         outcome = command.call(*words)
         codes[outcome.code] = codes.get(outcome.code, 0) + 1
         if not outcome.is_clean or outcome.code == 1:
             unclean.append(f"{text[:200]!r}: {outcome.code} {outcome.errors[:300]}")
+
     codes_text = {str(code): number for code, number in sorted(codes.items())}
     return {"tried": count, "first_run": made.code, "exit_codes": codes_text, "unclean": unclean}

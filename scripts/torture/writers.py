@@ -1,6 +1,8 @@
-"""Kill writers at random moments while they save back to back; nothing may be unreadable.
+"""Kill writers at random moments while they save back to back; no file may be unreadable.
 
-Run as a program it prints one JSON document: python scripts/torture/writers.py FOLDER KILLS SEED.
+    python scripts/torture/writers.py FOLDER KILLS SEED
+
+Prints one JSON document.
 """
 
 import json
@@ -22,8 +24,8 @@ NUM_VALUES = 1_000_000  # 4 MB: a write takes milliseconds, so most kills hit on
 LONGEST_SECONDS = 0.12
 
 
-def save_for_ever(run: RunFolder, step: int, progress: int) -> None:
-    """Save step after step, telling the parent through a pipe when one is complete."""
+def save_repeatedly(run: RunFolder, step: int, progress: int) -> None:
+    """Save step after step; tell the parent through a pipe when a save is complete."""
     weights = torch.arange(NUM_VALUES, dtype=torch.float32)
     while True:
         step += 1
@@ -41,18 +43,20 @@ def kill_once(run: RunFolder, step: int, wait_seconds: float) -> int:
     child = os.fork()
     if child == 0:
         run.lock()
-        save_for_ever(run, step, writing)
+        save_repeatedly(run, step, writing)
+
     os.close(writing)
     time.sleep(wait_seconds)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
     with os.fdopen(reading, "rb") as pipe:
         reported = pipe.read()
     return int.from_bytes(reported[-8:], "little") if reported else step
 
 
 def unreadable(run: RunFolder) -> list[str]:
-    """Return the names of files under a final name that do not verify."""
+    """Return the names of complete checkpoints that do not verify."""
     bad = []
     for path in run.checkpoints.glob("*.safetensors"):
         try:
@@ -63,7 +67,7 @@ def unreadable(run: RunFolder) -> list[str]:
 
 
 def kill_writers(folder: Path, num_kills: int, seed: int) -> dict[str, Any]:
-    """Kill `num_kills` writers of one run, each going on where the last one died."""
+    """Kill `num_kills` writers of one run; each continues from where the last was killed."""
     draw, run = random.Random(seed), RunFolder(folder)
     step = num_unreadable = num_lost = num_interrupted = 0
     for _ in range(num_kills):
@@ -71,9 +75,11 @@ def kill_writers(folder: Path, num_kills: int, seed: int) -> dict[str, Any]:
         num_unreadable += len(unreadable(run))
         num_interrupted += len(run.lock())
         run.release()
+
         newest = newest_checkpoint(run, lambda _: None)
         step = checkpoint.read(newest).document["step"] if newest else 0
         num_lost += step < reported
+
     return {
         "kills": num_kills,
         "kills_within_a_write": num_interrupted,

@@ -86,7 +86,7 @@ def test_skipped_files_are_recorded_up_to_the_limit(
 
 @pytest.fixture
 def checkered(tmp_path: Path) -> Path:
-    """Class folders alone, of pictures that any resizing turns grey."""
+    """Class folders alone, of pictures that any resizing turns gray."""
     checks = (np.indices((96, 96)).sum(0) % 2 * 255).astype(np.uint8)
     for name in ("cat", "dog"):
         (tmp_path / "pets" / name).mkdir(parents=True)

@@ -22,7 +22,7 @@ class Circle(Shape):
 @dataclass(kw_only=True)
 class Box(Shape):
     sides: list[int] = setting("lengths", at_least=1)
-    colour: str | None = setting("paint", choices=("red", "blue"))
+    color: str | None = setting("paint", choices=("red", "blue"))
 
 
 @dataclass(kw_only=True)
@@ -33,14 +33,14 @@ class Drawing:
 
 Table("shape", Shape, {"circle": Choice(Circle, ""), "box": Choice(Box, "")})
 CIRCLE = {"name": "circle", "radius": 2}
-BOX = {"name": "box", "sides": [1, 2], "colour": None}
+BOX = {"name": "box", "sides": [1, 2], "color": None}
 
 
 def test_the_name_selects_the_dataclass() -> None:
     drawing = parse(Drawing, {"shape": BOX, "lid": CIRCLE})
 
     assert drawing == Drawing(
-        shape=Box(name="box", sides=[1, 2], colour=None), lid=Circle(name="circle", radius=2.0)
+        shape=Box(name="box", sides=[1, 2], color=None), lid=Circle(name="circle", radius=2.0)
     )
     assert to_plain(drawing) == {"shape": BOX, "lid": CIRCLE}
 
@@ -61,7 +61,7 @@ def test_a_section_may_be_null_only_where_it_says_so() -> None:
         ({**CIRCLE, "radius": True}, "shape.radius must be a number above 0, got True"),
         ({**BOX, "sides": 3}, "shape.sides must be a list, each an integer at least 1, got 3"),
         ({**BOX, "sides": [1, 0]}, "shape.sides[1] must be"),
-        ({**BOX, "colour": "green"}, "shape.colour must be one of red, blue, or null, got 'green'"),
+        ({**BOX, "color": "green"}, "shape.color must be one of red, blue, or null, got 'green'"),
         ({"name": "circle"}, "'shape.radius' is missing"),
     ],
 )

@@ -9,7 +9,7 @@ from PIL import Image
 
 
 def smooth_picture(seed: int, width: int = 60, height: int = 48) -> Image.Image:
-    """A few coloured clouds: JPEG compresses them as it does photographs."""
+    """A few colored clouds: JPEG compresses them as it does photographs."""
     coarse = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
 

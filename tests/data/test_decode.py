@@ -19,8 +19,8 @@ from cnnlab.data.huffman import has_legal_codes
 from tests.data.pictures import smooth_picture
 
 PICTURE = smooth_picture(3, 60, 48)
-COLOUR = np.asarray(PICTURE)
-GREY = np.asarray(PICTURE.convert("L"))
+COLOR = np.asarray(PICTURE)
+GRAY = np.asarray(PICTURE.convert("L"))
 
 
 def encoded(picture: Image.Image, kind: str, **options) -> bytes:
@@ -126,24 +126,24 @@ def with_bad_code(content: bytes) -> bytes:
 
 JPEG = encoded(PICTURE, "JPEG", quality=95)
 PNG = encoded(PICTURE, "PNG")
-TRANSPARENT = np.dstack([COLOUR, np.where(np.arange(60) < 30, 255, 0)[None].repeat(48, 0)])
-OVER_WHITE = np.where(TRANSPARENT[..., 3:] == 255, COLOUR, 255)
+TRANSPARENT = np.dstack([COLOR, np.where(np.arange(60) < 30, 255, 0)[None].repeat(48, 0)])
+OVER_WHITE = np.where(TRANSPARENT[..., 3:] == 255, COLOR, 255)
 
 SAME: dict[str, tuple[Callable[[], bytes], np.ndarray, float]] = {
-    "png": (lambda: PNG, COLOUR, 0),
-    "bmp": (lambda: encoded(PICTURE, "BMP"), COLOUR, 0),
-    "tiff": (lambda: encoded(PICTURE, "TIFF"), COLOUR, 0),
-    "ppm": (lambda: encoded(PICTURE, "PPM"), COLOUR, 0),
-    "lossless webp": (lambda: encoded(PICTURE, "WEBP", lossless=True), COLOUR, 0),
-    "jpeg": (lambda: JPEG, COLOUR, 2),
-    "progressive jpeg": (lambda: encoded(PICTURE, "JPEG", quality=95, progressive=True), COLOUR, 2),
-    "jpeg full colour": (lambda: encoded(PICTURE, "JPEG", quality=95, subsampling=0), COLOUR, 2),
-    "grey jpeg": (lambda: encoded(PICTURE.convert("L"), "JPEG", quality=95), GREY, 2),
-    "grey png": (lambda: encoded(PICTURE.convert("L"), "PNG"), GREY, 0),
-    "cmyk jpeg": (lambda: encoded(PICTURE.convert("CMYK"), "JPEG", quality=95), COLOUR, 3),
-    "cmyk tiff": (lambda: encoded(PICTURE.convert("CMYK"), "TIFF"), COLOUR, 0),
-    "grey and opaque alpha": (lambda: encoded(PICTURE.convert("LA"), "PNG"), GREY, 0),
-    "opaque alpha": (lambda: encoded(PICTURE.convert("RGBA"), "PNG"), COLOUR, 0),
+    "png": (lambda: PNG, COLOR, 0),
+    "bmp": (lambda: encoded(PICTURE, "BMP"), COLOR, 0),
+    "tiff": (lambda: encoded(PICTURE, "TIFF"), COLOR, 0),
+    "ppm": (lambda: encoded(PICTURE, "PPM"), COLOR, 0),
+    "lossless webp": (lambda: encoded(PICTURE, "WEBP", lossless=True), COLOR, 0),
+    "jpeg": (lambda: JPEG, COLOR, 2),
+    "progressive jpeg": (lambda: encoded(PICTURE, "JPEG", quality=95, progressive=True), COLOR, 2),
+    "jpeg full color": (lambda: encoded(PICTURE, "JPEG", quality=95, subsampling=0), COLOR, 2),
+    "gray jpeg": (lambda: encoded(PICTURE.convert("L"), "JPEG", quality=95), GRAY, 2),
+    "gray png": (lambda: encoded(PICTURE.convert("L"), "PNG"), GRAY, 0),
+    "cmyk jpeg": (lambda: encoded(PICTURE.convert("CMYK"), "JPEG", quality=95), COLOR, 3),
+    "cmyk tiff": (lambda: encoded(PICTURE.convert("CMYK"), "TIFF"), COLOR, 0),
+    "gray and opaque alpha": (lambda: encoded(PICTURE.convert("LA"), "PNG"), GRAY, 0),
+    "opaque alpha": (lambda: encoded(PICTURE.convert("RGBA"), "PNG"), COLOR, 0),
     "alpha over white": (
         lambda: encoded(Image.fromarray(TRANSPARENT.astype(np.uint8)), "PNG"),
         OVER_WHITE,
@@ -173,15 +173,15 @@ SAME: dict[str, tuple[Callable[[], bytes], np.ndarray, float]] = {
         np.asarray(PICTURE.convert("1").convert("L")),
         0,
     ),
-    "16-bit png": (lambda: png16(GREY.astype(np.uint16) * 257), GREY, 0),
+    "16-bit png": (lambda: png16(GRAY.astype(np.uint16) * 257), GRAY, 0),
     "16-bit tiff": (
-        lambda: encoded(Image.fromarray(GREY.astype(np.uint16) * 257), "TIFF"),
-        GREY,
+        lambda: encoded(Image.fromarray(GRAY.astype(np.uint16) * 257), "TIFF"),
+        GRAY,
         0,
     ),
-    "16-bit png between the levels": (lambda: png16(GREY.astype(np.uint16) * 257 + 64), GREY, 0),
-    "16-bit pgm": (lambda: pgm(GREY.astype(np.uint16) * 257, 65535), GREY, 0),
-    "12-bit pgm": (lambda: pgm(np.rint(GREY * (4095 / 255)), 4095), GREY, 0),
+    "16-bit png between the levels": (lambda: png16(GRAY.astype(np.uint16) * 257 + 64), GRAY, 0),
+    "16-bit pgm": (lambda: pgm(GRAY.astype(np.uint16) * 257, 65535), GRAY, 0),
+    "12-bit pgm": (lambda: pgm(np.rint(GRAY * (4095 / 255)), 4095), GRAY, 0),
     "16-bit gray, one clear": (
         lambda: encoded(
             Image.fromarray(np.where(np.arange(60) < 30, 777, 0)[None].repeat(48, 0).astype("u2")),
@@ -236,17 +236,17 @@ SAME: dict[str, tuple[Callable[[], bytes], np.ndarray, float]] = {
     "a jpeg of unknown revision": (lambda: of_unknown_revision(FINE), FINE_PIXELS, 0),
     "a jpeg of unknown transform": (lambda: of_unknown_transform(FINE), FINE_PIXELS, 0),
     "a jpeg with bytes between its headers": (lambda: with_gaps(FINE), FINE_PIXELS, 0),
-    "bytes behind a png's end": (lambda: PNG + b"more", COLOUR, 0),
-    "exif upright": (lambda: with_orientation(1), COLOUR, 2),
-    "exif turned": (lambda: with_orientation(6), np.rot90(COLOUR, -1), 2),
-    "exif upside down": (lambda: with_orientation(3), COLOUR[::-1, ::-1], 2),
-    "exif nonsense": (lambda: with_orientation(77), COLOUR, 2),
+    "bytes behind a png's end": (lambda: PNG + b"more", COLOR, 0),
+    "exif upright": (lambda: with_orientation(1), COLOR, 2),
+    "exif turned": (lambda: with_orientation(6), np.rot90(COLOR, -1), 2),
+    "exif upside down": (lambda: with_orientation(3), COLOR[::-1, ::-1], 2),
+    "exif nonsense": (lambda: with_orientation(77), COLOR, 2),
     "camera file with preview": (
         lambda: encoded(PICTURE, "MPO", quality=95, save_all=True, append_images=[PICTURE]),
-        COLOUR,
+        COLOR,
         2,
     ),
-    "one pixel": (lambda: encoded(PICTURE.crop((0, 0, 1, 1)), "PNG"), COLOUR[:1, :1], 0),
+    "one pixel": (lambda: encoded(PICTURE.crop((0, 0, 1, 1)), "PNG"), COLOR[:1, :1], 0),
     "15 times as wide": (
         lambda: encoded(PICTURE.resize((60, 4)), "PNG"),
         np.asarray(PICTURE.resize((60, 4))),
@@ -270,11 +270,11 @@ def test_it_is_converted_without_a_change_of_values(kind: str, tmp_path: Path) -
 
 
 def float_tiff() -> bytes:
-    return encoded(Image.fromarray(GREY.astype(np.float32) / 255), "TIFF")
+    return encoded(Image.fromarray(GRAY.astype(np.float32) / 255), "TIFF")
 
 
 def int_tiff() -> bytes:
-    return encoded(Image.fromarray(GREY.astype(np.int32)), "TIFF")
+    return encoded(Image.fromarray(GRAY.astype(np.int32)), "TIFF")
 
 
 def animation(kind: str) -> bytes:
@@ -594,7 +594,7 @@ def test_codes_of_other_kinds_are_not_judged() -> None:
     assert has_legal_codes(FINE[:100]) is None
 
 
-def test_grey_can_be_asked_for() -> None:
+def test_gray_can_be_asked_for() -> None:
     found = decode(PNG, Path("x"), 1)
     assert found.shape == (1, 48, 60)
-    assert np.abs(found[0].numpy().astype(int) - GREY).max() <= 1
+    assert np.abs(found[0].numpy().astype(int) - GRAY).max() <= 1

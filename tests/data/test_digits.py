@@ -27,7 +27,7 @@ def test_a_photograph_becomes_bright_ink_of_20_pixels_on_black():
     assert digit[0, 0].sum() + digit[0, -1].sum() == 0
 
 
-def test_the_digit_is_centred_by_mass():
+def test_the_digit_is_centered_by_mass():
     mass = like_mnist(bar(400, 300, 20, 220))[0].double()
     row = float((mass.sum(1) * torch.arange(28)).sum() / mass.sum())
     column = float((mass.sum(0) * torch.arange(28)).sum() / mass.sum())

@@ -154,7 +154,7 @@ def test_any_number_of_threads_reads_the_same_pixels(tmp_path: Path, num_threads
     assert torch.equal(load(tmp_path, num_decode_threads=num_threads).train.read(order), first)
 
 
-def test_grey_images_can_be_asked_for(tmp_path: Path) -> None:
+def test_gray_images_can_be_asked_for(tmp_path: Path) -> None:
     train = load(write_train_and_test(tmp_path), channels=1).train
     assert train.image_shape == (24, 24, 1)
     assert train.read(torch.tensor([5])).shape == (1, 24, 24, 1)

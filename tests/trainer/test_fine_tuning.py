@@ -28,7 +28,7 @@ NEW_HEAD = "model.replace_head=true"
 
 
 def write_pictures(root: Path, class_names: list[str]) -> Path:
-    """Write coloured 40x40 pictures, four a class for training and two for testing."""
+    """Write colored 40x40 pictures, four a class for training and two for testing."""
     generator = torch.Generator().manual_seed(0)
     for split, number in (("train", 4), ("test", 2)):
         for name in class_names:

@@ -48,7 +48,7 @@ def draw_activations(model: Network, probe: Probe) -> list[Picture]:
 def _rows(model: Network, probe: Probe, pixels: Tensor) -> list[tuple[str, Tensor]]:
     """Return (layer name, its maps [K,H,W] or units [K]) of one image.
 
-    Flatten and dropout repeat the layer before them and are shown only where one is asked for.
+    Flatten and dropout repeat the layer before them and are drawn only as the chosen layer.
     """
     with eval_mode(model):
         rows = [

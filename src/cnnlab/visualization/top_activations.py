@@ -73,6 +73,7 @@ def _peaks(maps: Tensor, first: int) -> Entries:
 
 
 def _keep(kept: Entries | None, fresh: Entries, count: int) -> Entries:
+    """Return the largest `count` entries of both, per unit."""
     if kept is not None:
         fresh = Entries(*(torch.cat(pair, dim=1) for pair in zip(kept, fresh, strict=True)))
     order = fresh.values.argsort(dim=1, descending=True, stable=True)[:, :count]

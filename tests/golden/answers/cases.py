@@ -124,8 +124,7 @@ CONVERT = (
 )
 
 FEW = f"num_images=2 num_units=4 search_images=100 {CPU}"
-MOST = "filters,activations,deconvnet,top9,occlusion,invariance,predictions"
-"""Not equivariance, which ends with exit code 5 for AlexNet at 64 pixels."""
+MOST = "filters,activations,deconvnet,top9,occlusion,equivariance,invariance,predictions"
 
 VISUALIZE = (
     Case(
