@@ -97,7 +97,7 @@ def test_probabilities_are_saved_by_one_process_alone() -> None:
     asked: Any = SimpleNamespace(save_probabilities=True)
 
     check_evaluation(Peers(Share(0, 1)), asked)
-    with pytest.raises(UsageError, match="one process does that"):
+    with pytest.raises(UsageError, match="needs a single process"):
         check_evaluation(Peers(Share(1, 2)), asked)
 
 

@@ -111,7 +111,7 @@ def test_training_evaluate_and_predict_agree_on_the_views(
 def test_mirrored_views_are_for_networks_that_saw_mirror_images() -> None:
     forced = words_of("crop_mirror", "ten_view", "digits", None)
     assert assembled(*forced).member("ten_view").views.num_views == 10
-    with pytest.raises(UsageError, match="mirror images"):
+    with pytest.raises(UsageError, match="mirrors images"):
         assembled(*words_of("crop", "ten_view", "digits", None)).member("ten_view")
 
 
