@@ -43,6 +43,16 @@ def test_a_builder_is_in_its_room_and_takes_what_its_group_gives(group: str, nam
     assert_takes(row.load(), num_arguments)
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_other_things_that_a_model_names_exist(name: str) -> None:
+    row = MODELS[name]
+
+    assert row.one_device is None or MODELS[row.one_device].one_device is None
+    if row.curvature is not None:
+        assert row.curvature.startswith("cnnlab.models.")
+        assert_takes(load_by_name(row.curvature), 2)
+
+
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_drawn_from_a_network_and_a_probe(name: str) -> None:
     assert PICTURES[name].startswith("cnnlab.visualization.")

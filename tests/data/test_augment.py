@@ -71,7 +71,7 @@ def test_half_of_the_images_are_mirrored() -> None:
 
 
 def test_digits_are_not_mirrored_unless_forced() -> None:
-    with pytest.raises(UsageError, match="reflected digit"):
+    with pytest.raises(UsageError, match="changes the class of digits"):
         build_augment(augment_config("crop_mirror"), mirror_allowed=False)
     build_augment(augment_config("crop_mirror", force_mirror=True), mirror_allowed=False)
 

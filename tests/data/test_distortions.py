@@ -203,7 +203,7 @@ def test_the_mean_under_the_crop_is_subtracted_where_that_is_asked_for() -> None
 
 @pytest.mark.parametrize("name", ["alexnet", "resized_crop"])
 def test_signs_are_not_mirrored_unless_forced(name: str) -> None:
-    with pytest.raises(UsageError, match="reflected digit or sign"):
+    with pytest.raises(UsageError, match="changes the class of digits and signs"):
         build_augment(augment_config(name), mirror_allowed=False)
 
 

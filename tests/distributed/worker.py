@@ -155,11 +155,11 @@ def main() -> None:
         found["gradients"] = compressed(peers)
         found["listening"] = peers.gather(listening(os.getpid()))
         found["launcher_listening"] = listening(os.getppid())
-        found["largest"] = peers.largest(peers.rank)
-        found["broadcast"] = peers.broadcast(f"of {peers.rank}")
+        found["largest"] = peers.largest(peers.share.rank)
+        found["broadcast"] = peers.broadcast(f"of {peers.share.rank}")
     if "commands" in asked:
         found["commands"] = commands.run()
-    Path(f"{peers.rank}_{file}").write_text(json.dumps(found))
+    Path(f"{peers.share.rank}_{file}").write_text(json.dumps(found))
 
 
 def weights_of(model: models.Network) -> list[Tensor]:

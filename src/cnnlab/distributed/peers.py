@@ -25,11 +25,6 @@ class Peers:
         self._control, self._detector = control, detector
 
     @property
-    def rank(self) -> int:
-        """Return this process's number; rank 0 writes files and prints."""
-        return self.share.rank
-
-    @property
     def size(self) -> int:
         """Return how many processes there are."""
         return self.share.size

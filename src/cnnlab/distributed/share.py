@@ -29,7 +29,7 @@ class Share:
 
     def slice_of(self, total: int) -> RankSlice:
         """Return this rank's rows of `total`; none where there are fewer rows than ranks."""
-        first, stop = (total * rank // self.size for rank in (self.rank, self.rank + 1))
+        first, stop = total * self.rank // self.size, total * (self.rank + 1) // self.size
         return RankSlice(first, stop, total)
 
 
