@@ -388,7 +388,10 @@ def test_memory_that_runs_out_names_the_batch_and_the_key_to_change(
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(errno.EMFILE, "Too many open files", "a.jpg"), ["may have", "ulimit -n", "a.jpg"]),
+        (
+            OSError(errno.EMFILE, "Too many open files", "a.jpg"),
+            ["too many open files", "ulimit -n", "a.jpg"],
+        ),
         (MemoryError(), ["out of memory", "trainer.batch_size=4"]),
     ],
 )

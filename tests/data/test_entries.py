@@ -226,7 +226,7 @@ def test_a_class_without_images_says_what_lies_there_instead(tmp_path: Path) -> 
     with pytest.raises(DataError, match="1 classes without images: emu") as caught:
         list_class_folders(root)
     assert "1 file without an image extension (emu/photo.heic)" in caught.value.where
-    with pytest.raises(DataError, match="no pictures") as caught:
+    with pytest.raises(DataError, match="no image files") as caught:
         picture_files([str(root / "emu")])
     assert "photo.heic" in caught.value.where
 

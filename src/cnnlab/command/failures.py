@@ -3,14 +3,13 @@
 import contextlib
 import errno
 import os
-import resource
 import sys
 import time
 import traceback
 from typing import Any
 
 from cnnlab.errors import Interrupted
-from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED
+from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED, more_open_files
 from cnnlab.safe_output import escape_lines, say
 from cnnlab.starting import INTERRUPTED
 
@@ -105,8 +104,7 @@ def shortage(error: BaseException, places: str) -> str | None:
 
     name = f"\n  {error.filename}" if error.filename else ""
     if error.errno in NO_HANDLES:
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return f"too many open files: the limit is {limit}{name}\n  raise it: ulimit -n 4096"
+        return f"too many open files{name}\n  {more_open_files()}"
     if error.errno in NO_SPACE:
         other = f", or use another disk: {places}" if places else ""
         return f"disk full or quota{name}\n  free space{other}"

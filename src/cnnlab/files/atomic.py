@@ -7,6 +7,7 @@ the rename the previous file is untouched; `sweep` removes the temporary file of
 import contextlib
 import errno
 import os
+import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,10 +157,16 @@ def _cause(error: OSError) -> tuple[str, str, str]:
     if error.errno in NOT_ALLOWED:
         return f"not permitted ({reason})", "", "use a folder you may write to"
     if error.errno in NO_HANDLES:
-        return f"too many open files ({reason})", "raise the limit: ulimit -n 4096", ""
+        return f"too many open files ({reason})", more_open_files(), ""
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
         return "its folder is gone", "it was removed or renamed during the run", ""
     return reason, "", ""
+
+
+def more_open_files() -> str:
+    """Return the command that raises the limit of open files to twice what it is."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"raise the limit of {soft}: ulimit -n {max(4096, 2 * soft)}"
 
 
 def _create(temporary: Path) -> int:
