@@ -3,7 +3,6 @@
 import contextlib
 import json
 import re
-import zipfile
 from pathlib import Path
 
 from cnnlab.errors import CheckpointError
@@ -94,6 +93,8 @@ def first_bytes(path: str | Path) -> bytes:
 
 def is_larger_unpacked(path: str | Path) -> bool:
     """Return whether the members of a zip archive claim more bytes than the file has."""
+    import zipfile  # here: `cnnlab --help` imports this module, and this one takes 8 ms
+
     try:
         with zipfile.ZipFile(path) as archive:
             claimed = sum(member.file_size for member in archive.infolist())
