@@ -10,6 +10,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from cnnlab.errors import ResourceError, UsageError
 
@@ -73,6 +74,15 @@ def select_device(name: str) -> torch.device:
     if index >= (count := torch.cuda.device_count()):
         raise ResourceError(f"runtime.device={name}, but this machine has {count} CUDA device(s)")
     return torch.device("cuda", index)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return the tensor on `device`; the host waits only where it could read what is not there yet.
+
+    An asynchronous copy to the CPU returns memory that the device has yet to fill. Towards another
+    device the copy is ordered before whatever the device computes next.
+    """
+    return tensor.to(device, non_blocking=device.type != "cpu")
 
 
 def describe_device(device: torch.device) -> str:

@@ -1,8 +1,9 @@
 """The 2012 network on two devices, one tower on each, that exchange maps where the paper does.
 
-One process launches the kernels of both towers; on two GPUs they run at the same time, and the
-two directions of an exchange overlap. The state dict is that of the grouped network on one device:
-tower t holds half t of dimension 0 of every weight and bias of conv1 to fc7, fc8 is whole.
+One process launches the kernels of both towers; on two GPUs they run at the same time, but an
+exchange makes each wait for the other: a copy is ordered on the streams of both. The state dict is
+that of the grouped network on one device: tower t holds half t of dimension 0 of every weight and
+bias of conv1 to fc7, fc8 is whole.
 """
 
 import copy
@@ -18,6 +19,7 @@ from cnnlab.models.alexnet import TOWER_LAYERS, alexnet_two_tower
 from cnnlab.models.layers import Conv2d, Linear, ScaledDropout
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.runtime import to_device
 
 Devices = tuple[torch.device, torch.device]
 Halves = tuple[Tensor, Tensor]
@@ -188,7 +190,7 @@ def send(maps: Tensor, target: int, devices: Devices, source: int | None = None)
 
 def copy_to(maps: Tensor, tower: int, devices: Devices) -> Tensor:
     """Return the maps on the device of `tower`; all transfers between devices are here."""
-    return maps.to(devices[tower], non_blocking=True)
+    return to_device(maps, devices[tower])
 
 
 def gather(maps: Halves, target: int, devices: Devices) -> Tensor:

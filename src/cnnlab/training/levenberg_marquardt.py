@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.errors import NumericsError
+from cnnlab.runtime import to_device
 from cnnlab.training.loop import Step, StepReport, TrainState
 from cnnlab.training.update_rule import UpdateRule
 
@@ -102,11 +103,11 @@ class CurvatureStep:
 
 
 def _zero_where(found_inf: Tensor, tensors: list[Tensor]) -> None:
-    """Make the update zero on the device where `found_inf` is 1, without asking the host.
+    """Make the update zero where `found_inf` is 1, on a GPU without asking the host.
 
     Both factors, because 0 times NaN is NaN.
     """
-    skip = found_inf.to(tensors[0].device, non_blocking=True).bool()
+    skip = to_device(found_inf, tensors[0].device).bool()
     for tensor in tensors:
         tensor.masked_fill_(skip, 0.0)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cnnlab.errors import NumericsError
+from cnnlab.runtime import to_device
 from cnnlab.training.loop import TrainState
 
 
@@ -22,15 +23,23 @@ class NonFiniteGuard:
     def __init__(self, device: torch.device) -> None:
         self._zero_or_nan = torch.zeros((), device=device)  # nan after a non-finite value
         self._found_inf = torch.zeros((), device=device)  # 1 after a non-finite value
+        self._is_on_gpu = device.type != "cpu"
         self._history: list[tuple[Tensor, Tensor, float]] = []
 
     def watch(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
-        """Check one step's loss and norm, before its update. Nothing waits for the device."""
+        """Check one step's loss and norm, before its update. Nothing waits for the device.
+
+        Except where one of two towers is on the CPU, which has to wait for the other anyway.
+        """
         self._zero_or_nan.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
         torch.ne(self._zero_or_nan, 0, out=self._found_inf)
 
         # where torch's fused optimizers look whether to skip the update
-        optimizer.grad_scale, optimizer.found_inf = None, self._found_inf  # type: ignore[attr-defined]
+        flag = self._found_inf
+        if self._is_on_gpu and _has_weights_on_cpu(optimizer):
+            # torch's optimizers would copy it there without waiting for it
+            flag = to_device(flag, torch.device("cpu"))
+        optimizer.grad_scale, optimizer.found_inf = None, flag  # type: ignore[attr-defined]
 
         self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
 
@@ -51,3 +60,8 @@ class NonFiniteGuard:
             f"learning rate {rate:g}",
             "lower optimizer.learning_rate, or set trainer.clip_gradient_norm",
         )
+
+
+def _has_weights_on_cpu(optimizer: Optimizer) -> bool:
+    """Return whether there is a group on the CPU; the parameters of a group share a device."""
+    return any(group["params"][0].device.type == "cpu" for group in optimizer.param_groups)

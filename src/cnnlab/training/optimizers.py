@@ -15,6 +15,7 @@ from cnnlab.config.training import (
     SgdConfig,
 )
 from cnnlab.errors import CheckpointError
+from cnnlab.runtime import to_device
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
 from cnnlab.training.update_rule import UpdateRule
 
@@ -72,8 +73,8 @@ class Sgd(UpdateRule):
         velocities: list[Tensor],
     ) -> None:
         found_inf = self.found_inf
-        if found_inf is not None:
-            found_inf = found_inf.to(weights[0].device, non_blocking=True)
+        if found_inf is not None and found_inf.device != weights[0].device:
+            found_inf = to_device(found_inf, weights[0].device)
 
         rate, decay = group["lr"], group["weight_decay"]
         if self.rate_in_velocity:
