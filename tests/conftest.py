@@ -6,6 +6,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # One thread, here and in the processes that tests start: small networks gain nothing from more, and
 # on a busy machine threads that wait for one another make them many times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# cuBLAS reads it once, and the tests of deterministic jobs run after others that use a GPU.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import pytest
 

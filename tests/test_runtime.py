@@ -1,6 +1,9 @@
 """Device, precision, threads, seeds; and that a run inherits nothing from the one before it."""
 
+import contextlib
 import hashlib
+import operator
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -146,6 +149,54 @@ def test_fp32_means_float32_in_convolutions_too() -> None:
     assert torch.backends.cudnn.conv.fp32_precision == "tf32"
 
 
+def old_getters() -> tuple[bool, bool, str]:
+    """Return what torch's older switches say; they raise where they differ from the newer ones."""
+    with torch.backends.cudnn.flags(enabled=torch.backends.cudnn.enabled):
+        pass
+    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    return matmul, cudnn, torch.get_float32_matmul_precision()
+
+
+def new_getters() -> set[str]:
+    cudnn = torch.backends.cudnn
+    return {
+        torch.backends.cuda.matmul.fp32_precision,
+        cudnn.conv.fp32_precision,  # type: ignore[attr-defined]
+        cudnn.rnn.fp32_precision,  # type: ignore[attr-defined]
+    }
+
+
+@pytest.mark.parametrize("before", ["fp32", "tf32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_both_families_of_tf32_switches_agree(before: str, precision: str) -> None:
+    """Those of torch >= 2.9, and the older ones that libraries and torch's compiler ask."""
+    runtime.configure(CPU, precision=before)
+    runtime.configure(CPU, precision=precision)
+
+    allowed = precision == "tf32"
+    assert old_getters() == (allowed, allowed, "high" if allowed else "highest")
+    assert new_getters() == {"tf32" if allowed else "ieee"}
+
+
+@pytest.mark.parametrize("place", ["", "mkldnn", "mkldnn.matmul", "mkldnn.conv", "cudnn", "legacy"])
+def test_no_run_inherits_a_precision_that_a_plugin_has_set(place: str) -> None:
+    runtime.configure(CPU)
+    products = [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv]  # type: ignore[attr-defined]
+    before = [torch.backends.fp32_precision, *(product.fp32_precision for product in products)]
+
+    if place == "legacy":
+        torch.set_float32_matmul_precision("medium")
+    else:
+        where = operator.attrgetter(place)(torch.backends) if place else torch.backends
+        where.fp32_precision = "tf32" if place == "cudnn" else "bf16"
+    runtime.configure(CPU)
+
+    assert old_getters() == (False, False, "highest")
+    assert new_getters() == {"ieee"}
+    after = [torch.backends.fp32_precision, *(product.fp32_precision for product in products)]
+    assert after == before
+
+
 @pytest.mark.parametrize(
     ("precision", "dtype"),
     [("fp32", torch.float32), ("tf32", torch.float32), ("bf16", torch.bfloat16)],
@@ -168,6 +219,30 @@ def test_the_precision_context_can_be_made_again_and_again() -> None:
 def test_precisions_without_effect_are_named() -> None:
     assert runtime.precision_warning("fp32", CPU) is None
     assert "no effect on cpu" in str(runtime.precision_warning("tf32", CPU))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_every_cuda_job_chooses_a_repeatable_workspace(
+    deterministic: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuBLAS reads the variable once: the first job decides for a later deterministic one."""
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    with contextlib.suppress(RuntimeError, AssertionError):  # without a GPU, after the choice
+        runtime.configure(torch.device("cuda:0"), deterministic=deterministic)
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+
+
+def test_a_cpu_job_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+    runtime.configure(CPU, deterministic=True)
+    assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+
+
+def test_a_workspace_that_cannot_repeat_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:2:16:8")
+    with pytest.raises(UsageError, match="CUBLAS_WORKSPACE_CONFIG=:4096:2:16:8") as caught:
+        runtime.configure(torch.device("cuda:0"), deterministic=True)
+    assert "unset it, or set it to :4096:8 or :16:8" in str(caught.value)
 
 
 @pytest.mark.gpu

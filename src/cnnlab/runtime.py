@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, partial
@@ -119,17 +120,14 @@ def configure(
     num_threads: None is what torch chose when the process started. deterministic: CUDA kernels that
     repeat bit for bit, and an error for those that cannot; a CPU always repeats.
     """
+    strict = deterministic and device.type == "cuda"
+    if device.type == "cuda":
+        _prepare_cublas(strict)  # before anything computes there
+
     keep_freed_memory()
     torch.set_num_threads(num_threads or _first_num_threads())
+    _allow_tf32(precision == "tf32")
 
-    tf32 = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = tf32
-    torch.backends.cudnn.conv.fp32_precision = tf32  # type: ignore[attr-defined]
-    torch.backends.cudnn.rnn.fp32_precision = tf32  # type: ignore[attr-defined]
-
-    strict = deterministic and device.type == "cuda"
-    if strict:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _use_deterministic_algorithms(strict)
     torch.backends.cudnn.deterministic = strict
     torch.backends.cudnn.benchmark = not strict
@@ -138,6 +136,48 @@ def configure(
     torch.set_default_dtype(torch.float32)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+
+
+def _prepare_cublas(strict: bool) -> None:
+    """Choose a cuBLAS workspace that can repeat bit for bit, also for a job that need not.
+
+    cuBLAS and torch read the variable once per process, at the first product, so a deterministic
+    job after another, as in a sweep, could not set it any more. It costs memory alone: 32 MiB per
+    stream, which is torch's own choice on an H100 and 24 MiB more than that on earlier cards.
+    Raises UsageError where a deterministic job finds another workspace in the environment.
+    """
+    chosen = os.environ.setdefault(_CUBLAS_VARIABLE, _REPEATABLE_WORKSPACES[0])
+    if strict and chosen not in _REPEATABLE_WORKSPACES:
+        raise UsageError(
+            f"runtime.deterministic=true, but {_CUBLAS_VARIABLE}={chosen} in the environment",
+            hint=f"unset it, or set it to {' or '.join(_REPEATABLE_WORKSPACES)}",
+        )
+
+
+_CUBLAS_VARIABLE, _REPEATABLE_WORKSPACES = "CUBLAS_WORKSPACE_CONFIG", (":4096:8", ":16:8")
+"""Source: torch's documentation of use_deterministic_algorithms."""
+
+
+def _allow_tf32(allowed: bool) -> None:
+    """Let float32 products and convolutions on CUDA use TF32, or not; on a CPU neither does.
+
+    torch has an older and a newer family of switches, and raises from the getters of the older
+    where they differ: in `torch.backends.cudnn.flags`, and while compiling. The older ones come
+    first, because they also reset some of the newer ones.
+    """
+    precision = "tf32" if allowed else "ieee"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Please use the new API settings")  # torch 2.10
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
+
+    torch.backends.fp32_precision = "none"  # of all operations that do not have one of their own
+    torch.backends.mkldnn.conv.fp32_precision = "none"  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = precision
+    torch.backends.cudnn.fp32_precision = precision  # what cudnn.flags() brings back
+    torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = precision  # type: ignore[attr-defined]
 
 
 def _use_deterministic_algorithms(strict: bool) -> None:
