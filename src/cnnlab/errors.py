@@ -5,6 +5,10 @@ A message has up to three lines: what is wrong, where, and what to do. The codes
 7 a peer process lost, 8 busy or exists, 130 and 143 interrupted with the state saved.
 """
 
+import errno
+import sys
+from typing import Any
+
 
 class CnnlabError(Exception):
     """An error with a message of up to three lines; its traceback goes to the run's log.
@@ -119,3 +123,23 @@ class ShownError(Exception):
     def __init__(self, error: CnnlabError) -> None:
         super().__init__(error)
         self.error = error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the host or the device ran out of memory; torch need not be imported."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    torch: Any = sys.modules.get("torch")
+    if torch is None or not isinstance(error, RuntimeError):
+        return False
+    message = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or any(word in message for word in _NO_MEMORY)
+
+
+_NO_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "_STATUS_ALLOC_FAILED",  # cuBLAS, cuDNN
+    "'out of memory'",  # NCCL, which quotes the driver
+)
+"""What torch says where it has no class of its own for it."""

@@ -172,7 +172,7 @@ def _allow_tf32(allowed: bool) -> None:
         torch.backends.cuda.matmul.allow_tf32 = allowed
         torch.backends.cudnn.allow_tf32 = allowed
 
-    torch.backends.fp32_precision = "none"  # of all operations that do not have one of their own
+    torch.backends.fp32_precision = "none"  # type: ignore[attr-defined]
     torch.backends.mkldnn.conv.fp32_precision = "none"  # type: ignore[attr-defined]
     torch.backends.cuda.matmul.fp32_precision = precision
     torch.backends.cudnn.fp32_precision = precision  # what cudnn.flags() brings back

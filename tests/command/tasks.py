@@ -52,6 +52,29 @@ def out_of_memory(config: Any, launch: Launch) -> int:
     raise MemoryError
 
 
+CUDA_NOTE = "\nCUDA kernel errors might be asynchronously reported at some other API call.\n"
+
+
+def device_busy(config: Any, launch: Launch) -> int:
+    import torch
+
+    what = "CUDA-capable device(s) is/are busy or unavailable"
+    raise torch.AcceleratorError(f"CUDA error: {what}{CUDA_NOTE}")
+
+
+def no_memory_for_a_context(config: Any, launch: Launch) -> int:
+    import torch
+
+    raise torch.AcceleratorError(f"CUDA error: out of memory{CUDA_NOTE}")
+
+
+def kernel_fault(config: Any, launch: Launch) -> int:
+    import torch
+
+    what = "an illegal memory access was encountered"
+    raise torch.AcceleratorError(f"CUDA error: {what}{CUDA_NOTE}")
+
+
 def fail_in_job_1(config: Any, launch: Launch) -> Outcome:
     """Own a run folder of no particular name, but in job 1, which fails before it has one."""
     if launch.job == 1:

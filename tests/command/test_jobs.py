@@ -40,6 +40,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         ),
         ("out_of_memory", 6, "cnnlab: out of memory\n"),
         (
+            "device_busy",
+            6,
+            "cnnlab: the CUDA device cannot be used: CUDA-capable device(s) is/are busy or "
+            "unavailable\n  another process may hold it: nvidia-smi lists them; runtime.device "
+            "names another device\n",
+        ),
+        (
+            "no_memory_for_a_context",
+            6,
+            "cnnlab: the CUDA device cannot be used: out of memory\n  another process may hold it: "
+            "nvidia-smi lists them; runtime.device names another device\n",
+        ),
+        (
+            "kernel_fault",
+            1,
+            "cnnlab: bug: AcceleratorError: CUDA error: an illegal memory access was encountered\n"
+            "  traceback shown with CNNLAB_TRACEBACK=1\n",
+        ),
+        (
             "disk_full",
             6,
             "cnnlab: disk full or quota\n  a.txt\n"

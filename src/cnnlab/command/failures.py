@@ -79,17 +79,6 @@ def code_of(interruption: KeyboardInterrupt) -> int:
     return interruption.exit_code if isinstance(interruption, Interrupted) else INTERRUPTED
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether the host or the device ran out of memory; torch need not be imported."""
-    torch: Any = sys.modules.get("torch")
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return True
-    if torch is None or not isinstance(error, RuntimeError):
-        return False
-    on_host = "DefaultCPUAllocator" in str(error)  # torch has no class of its own for it
-    return on_host or isinstance(error, torch.OutOfMemoryError)
-
-
 def shortage(error: BaseException, places: str) -> str | None:
     """Return what the system lacks and what to do; None for an error of another kind.
 
@@ -112,6 +101,36 @@ def shortage(error: BaseException, places: str) -> str | None:
         other = f"\n  write to a folder that you own: {places}" if places else ""
         return f"not permitted ({os.strerror(error.errno)}){name}{other}"
     return None
+
+
+def unusable_device(error: BaseException) -> str | None:
+    """Return the message for a device that the driver refuses; None for an error of another kind.
+
+    torch finds out at the first allocation or kernel: that a device exists says nothing of it.
+    """
+    first_line = (str(error).splitlines() or [""])[0]
+    if not isinstance(error, RuntimeError) or not first_line.startswith("CUDA error: "):
+        return None
+    reason = first_line.removeprefix("CUDA error: ")
+    hint = next((hint for words, hint in _REFUSALS.items() if words in reason), None)
+    return None if hint is None else f"the CUDA device cannot be used: {reason}\n  {hint}"
+
+
+_HELD = "another process may hold it: nvidia-smi lists them; runtime.device names another device"
+_DRIVER = "torch and the driver do not fit each other; runtime.device=cpu works"
+_REFUSALS = {
+    "out of memory": _HELD,
+    "busy or unavailable": _HELD,
+    "driver version is insufficient": _DRIVER,
+    "unsupported display driver": _DRIVER,
+    "unsupported toolchain": _DRIVER,
+    "no kernel image": "torch was not built for this GPU; runtime.device=cpu works",
+    "no CUDA-capable device": "it is gone; runtime.device=cpu works",
+    "system not yet initialized": "nvidia-smi says whether it works; runtime.device=cpu does",
+    "uncorrectable ECC": "its memory is faulty: nvidia-smi -q -d ECC; runtime.device names another",
+}
+"""Words of the driver for what is no bug of cnnlab, and what helps. Out of memory: there was none
+even for the driver's own use, while torch's allocator says so in an error of its own."""
 
 
 def unusable_path(error: BaseException) -> str | None:

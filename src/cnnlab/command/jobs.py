@@ -24,6 +24,7 @@ from cnnlab.errors import (
     ShownError,
     UnwritableError,
     UsageError,
+    is_out_of_memory,
 )
 from cnnlab.run_folder import RunFolder
 
@@ -142,7 +143,9 @@ def _verdict(error: Exception, failed: _Failed) -> tuple[int, str] | None:
         return error.exit_code, str(error)
     if (path := failures.unusable_path(error)) is not None:
         return UsageError.exit_code, path
-    if failures.is_out_of_memory(error):
+    if (refusal := failures.unusable_device(error)) is not None:
+        return ResourceError.exit_code, refusal
+    if is_out_of_memory(error):
         return ResourceError.exit_code, failures.memory_hint(failed.config)
     if (missing := failures.shortage(error, failed.places)) is not None:
         return ResourceError.exit_code, missing

@@ -16,7 +16,13 @@ import torch.distributed as dist
 from cnnlab.distributed.failure_detector import FailureDetector
 from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.distributed.share import Share
-from cnnlab.errors import CnnlabError, Interrupted, ResourceError, ShownError
+from cnnlab.errors import (
+    CnnlabError,
+    Interrupted,
+    ResourceError,
+    ShownError,
+    is_out_of_memory,
+)
 from cnnlab.safe_output import escape_control
 from cnnlab.threads import leave_after
 
@@ -165,7 +171,7 @@ def _loopback_store(share: Share, port: int, limit: datetime.timedelta) -> dist.
 def cause_of(error: BaseException) -> str:
     """Return in one line why a process fails."""
     message = escape_control((str(error).splitlines() or [""])[0])
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in message:
+    if is_out_of_memory(error):
         return f"out of memory{': ' if message else ''}{message}"
     if isinstance(error, CnnlabError | KeyboardInterrupt):
         return message or type(error).__name__

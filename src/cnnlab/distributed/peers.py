@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cnnlab.distributed.failure_detector import FailureDetector
 from cnnlab.distributed.share import WHOLE, Share
+from cnnlab.errors import is_out_of_memory
 
 
 class Peers:
@@ -36,7 +37,10 @@ class Peers:
 
     @contextmanager
     def collective(self) -> Iterator[None]:
-        """Turn what a broken connection raises into PeerLostError, which names the process."""
+        """Turn what a broken connection raises into PeerLostError, which names the process.
+
+        A failure of this process's own memory or device stays what it is.
+        """
         if self._detector is None:
             yield
             return
@@ -45,6 +49,8 @@ class Peers:
         try:
             yield
         except RuntimeError as error:  # torch raises nothing more specific on the CPU
+            if is_out_of_memory(error) or isinstance(error, torch.AcceleratorError):
+                raise
             raise self._detector.lost(error) from error
 
     def broadcast(self, item: Any) -> Any:
