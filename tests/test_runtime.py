@@ -110,6 +110,13 @@ def test_other_words_are_refused(name: str) -> None:
         runtime.select_device(name)
 
 
+@pytest.mark.parametrize("name", ["mps", "mps:0"])
+def test_a_gpu_of_apple_is_refused_by_its_name(name: str) -> None:
+    with pytest.raises(UsageError, match="Apple's GPUs are not supported") as caught:
+        runtime.select_device(name)
+    assert "runtime.device=cpu" in str(caught.value)
+
+
 def test_the_description_names_processor_and_threads() -> None:
     torch.set_num_threads(1)
     assert runtime.describe_device(CPU) == f"cpu ({runtime.processor_name()}, 1 thread)"

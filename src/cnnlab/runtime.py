@@ -64,6 +64,12 @@ def select_device(name: str) -> torch.device:
     if name == "cpu":
         return torch.device("cpu")
 
+    if name.partition(":")[0] == "mps":
+        raise UsageError(
+            f"runtime.device={name}: Apple's GPUs are not supported yet",
+            hint="runtime.device=cpu works there",
+        )
+
     kind, _, number = name.partition(":")
     if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
         raise UsageError(f"runtime.device must be auto, cpu, cuda or cuda:N, got {name!r}")

@@ -1,6 +1,7 @@
 """`cnnlab benchmark`: the throughput of each part of a training, and what limits it."""
 
 import resource
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -78,7 +79,8 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Return the most memory allocated on a GPU so far; on a CPU the process's peak."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux
 
 
 def _cells(part: Throughput) -> list[str]:

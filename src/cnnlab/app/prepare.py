@@ -1,6 +1,5 @@
 """`cnnlab prepare`: build a verified Store from any image set."""
 
-import os
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +16,7 @@ from cnnlab.data.store import Reading, Splits, Store
 from cnnlab.data.workers import Workers
 from cnnlab.errors import Interrupted, UsageError
 from cnnlab.safe_output import command_line
+from cnnlab.threads import num_processors
 
 
 def run(config: PrepareConfig, launch: Launch) -> int:
@@ -63,7 +63,7 @@ def _source(store: Store, config: PrepareConfig) -> Source:
 
 
 def _num_threads(config: PrepareConfig) -> int:
-    return config.num_threads or len(os.sched_getaffinity(0))
+    return config.num_threads or num_processors()
 
 
 def recipe_for(config: PrepareConfig) -> Recipe:

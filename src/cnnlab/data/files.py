@@ -3,7 +3,6 @@
 Below it, what all sets of image files take from their settings: the folder, and how to decode.
 """
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError, UsageError
 from cnnlab.safe_output import escape_control
+from cnnlab.threads import num_processors
 
 
 @dataclass(frozen=True)
@@ -124,4 +124,4 @@ def decoding_for(config: EncodedConfig) -> Decoding:
 
 def decode_threads(config: DecodedConfig) -> int:
     """Return how many threads decode: as configured, else one per core this process may use."""
-    return config.num_decode_threads or len(os.sched_getaffinity(0))
+    return config.num_decode_threads or num_processors()

@@ -15,6 +15,8 @@ Prepare = Callable[[Tensor], Tensor]
 
 CHUNK_IMAGES = 2048
 _SHARE_OF_FREE_MEMORY = 0.5
+_UNKNOWN_FREE_BYTES = 4 << 30
+"""What to assume of a system that does not tell, as macOS: dataset.residency chooses otherwise."""
 
 
 class Pixels(Protocol):
@@ -113,9 +115,11 @@ def prepared_bytes(store: Store, prepare: Prepare) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return the free memory of `device`."""
+    """Return the free memory of `device`; 4 GiB for the host where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
+        return _UNKNOWN_FREE_BYTES
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -7,7 +7,6 @@ members as there are cores train at once, one thread each.
 
 import contextlib
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.session import Session
+from cnnlab.threads import num_processors
 from cnnlab.trainer import run as training_run
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.assemble import EVALUATION_BATCH
@@ -95,7 +95,7 @@ def num_at_once(config: TrainConfig) -> int:
     wanted, members = config.ensemble.at_once, config.ensemble.members
     if wanted is None:
         on_cpu = runtime.select_device(config.runtime.device).type == "cpu"
-        wanted = len(os.sched_getaffinity(0)) if on_cpu else 1
+        wanted = num_processors() if on_cpu else 1
     return min(wanted, members)
 
 
