@@ -172,6 +172,12 @@ def test_what_is_no_device_is_refused(narrow, build):
         build("alexnet_two_gpu", devices=["cpu", "gpu7"], **TASK)
 
 
+@pytest.mark.parametrize("name", ["mps", "meta", "xpu:0"])
+def test_other_kinds_of_devices_are_refused(narrow, build, name):
+    with pytest.raises(UsageError, match="only cpu and cuda are supported"):
+        build("alexnet_two_gpu", devices=["cpu", name], **TASK)
+
+
 def test_a_missing_gpu_is_refused_with_the_way_out(narrow, build):
     with pytest.raises(ResourceError, match="alexnet_two_tower"):
         build("alexnet_two_gpu", devices=["cpu", "cuda:99"], **TASK)

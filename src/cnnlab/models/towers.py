@@ -98,6 +98,8 @@ def _devices(names: list[str]) -> Devices:
         )
 
     for device in devices:
+        if device.type not in ("cpu", "cuda"):
+            raise UsageError(f"model.devices={names}: only cpu and cuda are supported")
         if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
             raise ResourceError(
                 f"{device} does not exist; torch sees {torch.cuda.device_count()} CUDA devices",
