@@ -1,10 +1,13 @@
 """A compiled step is the step; what cannot be compiled is said and never done another way."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnlab.compiling import check, compiled
+from cnnlab.cli import main
+from cnnlab.compiling import check, compiled, explained
 from cnnlab.errors import ResourceError, UsageError
 from cnnlab.runtime import dropout_seeder
 from cnnlab.training import losses
@@ -61,11 +64,11 @@ def test_what_is_no_single_graph_is_refused_with_the_reason() -> None:
         return images * 2 if images.sum() > 0 else images
 
     with pytest.raises(UsageError, match=r"(?s)one graph.*runtime\.compile=false"):
-        compiled(depends_on_values)(torch.ones(2))
+        explained(compiled(depends_on_values))(torch.ones(2))
 
 
 def test_a_computation_of_ever_new_sizes_ends_and_does_not_fall_back() -> None:
-    run = compiled(lambda images: images)  # nothing to generate code for
+    run = explained(compiled(lambda images: images))  # nothing to generate code for
     for size in range(torch._dynamo.config.recompile_limit):
         run(torch.ones(2 + size))
     with pytest.raises(UsageError, match="one graph"):
@@ -77,7 +80,31 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
     with pytest.raises(ResourceError, match=r"(?s)no-such-compiler.*C\+\+ compiler"):
-        compiled(lambda images: images.exp().sum() * 1.25)(torch.ones(7))
+        explained(compiled(lambda images: images.exp().sum() * 1.25))(torch.ones(7))
+
+
+@needs_compiler
+def test_a_compiler_that_fails_in_the_backward_pass_ends_the_command_as_any_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """torch compiles the backward pass inside `loss.backward()`, after the forward pass has run."""
+    from torch._inductor import config
+
+    backward = Tensor.backward
+
+    def backward_without_compiler(loss: Tensor) -> None:
+        monkeypatch.setattr(config.cpp, "cxx", ("no-such-compiler",))
+        backward(loss)
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # nothing compiled yet
+    monkeypatch.setattr(Tensor, "backward", backward_without_compiler)
+
+    words = ["experiment=debug", "model=linear", "runtime.compile=true", "runtime.num_threads=1"]
+    assert main(["train", *words, f"hydra.run.dir={tmp_path / 'run'}"]) == ResourceError.exit_code
+    message = capsys.readouterr().err
+    assert "torch.compile failed" in message
+    assert "no-such-compiler" in message
+    assert "bug" not in message
 
 
 def test_mean_pooling_that_torch_compiles_wrong_is_refused_by_name() -> None:

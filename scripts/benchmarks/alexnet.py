@@ -46,32 +46,34 @@ NETWORKS: dict[str, Callable[[Work], nn.Module]] = {
 PEER = "torchvision reference loop"
 
 
-def loop(name: str, model: str, batch_size: int) -> Advance:
+def loop(name: str, model: str, batch_size: int, device: torch.device) -> Advance:
     """Build the loop called `name`; both start from the same weights."""
     settings = (*SETTINGS, f"model={model}", f"trainer.batch_size={batch_size}")
     if name == "cnnlab":
-        return ours.whole_training(our_parts(*settings))
-    return peers.reference_recipe(work_of(our_parts(*settings, configured=False)), NETWORKS[model])
+        return ours.whole_training(our_parts(*settings, device=device))
+    parts = our_parts(*settings, device=device, configured=False)
+    return peers.reference_recipe(work_of(parts), NETWORKS[model])
 
 
-def measure(model: str, batch_size: int, num_steps: int, rounds: int) -> dict[str, Any]:
+def measure(model: str, given: argparse.Namespace) -> dict[str, Any]:
     """Return the rows of one network as plain JSON."""
-    threads = ("--threads", str(torch.get_num_threads()))
-    words = ("--models", model, "--batch-size", str(batch_size), *threads)
+    same = ("--threads", str(given.threads), "--device", str(given.device))
+    words = ("--models", model, "--batch-size", str(given.batch_size), *same)
     loops = {name: start(__file__, name, *words) for name in ("cnnlab", PEER)}
     found = compared_loops(
         loops,
-        batch_size=batch_size,
+        batch_size=given.batch_size,
         flop_per_image=FLOP_PER_IMAGE[model],
-        num_steps=num_steps,
-        rounds=rounds,
+        num_steps=given.steps,
+        rounds=given.rounds,
+        device=given.device,
         same_losses=2,
     )
     return {"model": model, **found}
 
 
 def main() -> None:
-    parser = options(__doc__, rounds=9, threads=True)
+    parser = options(__doc__, rounds=9, threads=True, device=True)
     parser.add_argument("--models", nargs="+", default=list(NETWORKS))
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--steps", type=int, default=1, help="per round")
@@ -79,11 +81,10 @@ def main() -> None:
     given = parse(parser)
 
     if given.serve:
-        serve(loop(given.serve, given.models[0], given.batch_size))
+        serve(loop(given.serve, given.models[0], given.batch_size, given.device))
         return
 
-    length = (given.steps, given.rounds)
-    answer("alexnet", [measure(model, given.batch_size, *length) for model in given.models])
+    answer("alexnet", [measure(model, given) for model in given.models])
 
 
 if __name__ == "__main__":

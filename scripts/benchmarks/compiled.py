@@ -5,6 +5,7 @@ from typing import Any
 
 import alexnet
 import lenet
+import torch
 from head import answer, options, parse, ratios, spread, turns
 from timing import Action, seconds
 from work import our_parts
@@ -19,10 +20,11 @@ CASES = {  # (model, batch size): (settings, steps per round)
 }
 
 
-def step(model: str, batch_size: int, settings: tuple[str, ...], compiled: bool) -> Action:
+def step(case: tuple[str, int], compiled: bool, device: torch.device) -> Action:
     """Return one update of training with or without `runtime.compile`."""
-    switch = f"runtime.compile={compiled}"
-    parts = our_parts(*settings, f"model={model}", f"trainer.batch_size={batch_size}", switch)
+    model, batch_size = case
+    words = (f"model={model}", f"trainer.batch_size={batch_size}", f"runtime.compile={compiled}")
+    parts = our_parts(*CASES[case][0], *words, device=device)
     state, batches = TrainState(parts.network.train(), parts.optimizer), parts.batches()
 
     def advance() -> None:
@@ -31,22 +33,21 @@ def step(model: str, batch_size: int, settings: tuple[str, ...], compiled: bool)
     return advance
 
 
-def measure(case: tuple[str, int], rounds: int) -> dict[str, Any]:
+def measure(case: tuple[str, int], rounds: int, device: torch.device) -> dict[str, Any]:
     """Return the seconds of compiling, milliseconds of both, and eager / compiled over rounds."""
-    model, batch_size = case
-    settings, repeats = CASES[case]
+    (model, batch_size), (_, repeats) = case, CASES[case]
     steps = {
-        "eager": step(model, batch_size, settings, compiled=False),
-        "compiled": step(model, batch_size, settings, compiled=True),
+        "eager": step(case, compiled=False, device=device),
+        "compiled": step(case, compiled=True, device=device),
     }
 
-    seconds(steps["eager"], 2)
-    compiling = 2 * seconds(steps["compiled"], 2)  # the first steps compile
+    seconds(steps["eager"], 2, device)
+    compiling = 2 * seconds(steps["compiled"], 2, device)  # the first steps compile
 
     times: dict[str, list[float]] = {name: [] for name in steps}
     for order in turns(steps, rounds):
         for name in order:
-            times[name].append(seconds(steps[name], repeats))
+            times[name].append(seconds(steps[name], repeats, device))
 
     return {
         "model": model,
@@ -58,9 +59,10 @@ def measure(case: tuple[str, int], rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    given = parse(options(__doc__, rounds=9, threads=True))
-    rows = [measure(case, given.rounds) for case in CASES]
-    answer("compiled", {"num_threads": given.threads, "rounds": given.rounds, "rows": rows})
+    given = parse(options(__doc__, rounds=9, threads=True, device=True))
+    rows = [measure(case, given.rounds, given.device) for case in CASES]
+    how = {"device": str(given.device), "num_threads": given.threads, "rounds": given.rounds}
+    answer("compiled", {**how, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from itertools import islice
 from typing import Any
 
 import ours
+import torch
 from head import answer, options, parse
 from lenet import SETTINGS
 from work import clock, our_parts
@@ -18,9 +19,9 @@ TESTS = (("center", 1), ("ten_view", 1), ("center", 5), ("ten_view", 5))
 NUM_TEST_BATCHES = 4
 
 
-def training(batch_size: int, rounds: int) -> dict[str, Any]:
+def training(batch_size: int, rounds: int, device: torch.device) -> dict[str, Any]:
     """Return the images per second of the whole loop at one batch size: the best round."""
-    parts = our_parts(*SETTINGS, f"trainer.batch_size={batch_size}")
+    parts = our_parts(*SETTINGS, f"trainer.batch_size={batch_size}", device=device)
     advance, num_steps = ours.whole_training(parts), NUM_IMAGES // batch_size
     advance(max(5, num_steps // 4))
     seconds = min(advance(num_steps)[0] for _ in range(rounds)) / num_steps
@@ -31,9 +32,10 @@ def training(batch_size: int, rounds: int) -> dict[str, Any]:
     }
 
 
-def testing(views: str, num_members: int, rounds: int) -> dict[str, Any]:
+def testing(views: str, num_members: int, rounds: int, device: torch.device) -> dict[str, Any]:
     """Return the images per second of a test with these views and members: the best round."""
-    parts = our_parts(*SETTINGS, "augment=crop")  # the views are cut from the image with its border
+    # the views are cut from the image with its border
+    parts = our_parts(*SETTINGS, "augment=crop", device=device)
     store = parts.splits.test
     batches = [(b.images, b.labels) for b in islice(parts.in_order(store), NUM_TEST_BATCHES)]
     members = [parts.member(views)] * num_members
@@ -42,9 +44,9 @@ def testing(views: str, num_members: int, rounds: int) -> dict[str, Any]:
 
     times = []
     for _ in range(rounds + 1):
-        started = clock()
+        started = clock(device)
         evaluate(members, batches, num_classes=len(store.class_names))
-        times.append(clock() - started)
+        times.append(clock(device) - started)
     best = min(times[1:])  # the first round warms up
 
     return {
@@ -56,12 +58,13 @@ def testing(views: str, num_members: int, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    given = parse(options(__doc__, rounds=4, threads=True))
+    given = parse(options(__doc__, rounds=4, threads=True, device=True))
     document = {
+        "device": str(given.device),
         "num_threads": given.threads,
         "rounds": given.rounds,
-        "training": [training(size, given.rounds) for size in BATCH_SIZES],
-        "judging": [testing(*test, given.rounds) for test in TESTS],
+        "training": [training(size, given.rounds, given.device) for size in BATCH_SIZES],
+        "judging": [testing(*test, given.rounds, given.device) for test in TESTS],
     }
     answer("growth", document)
 

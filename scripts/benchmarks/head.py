@@ -20,24 +20,42 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 def options(
-    description: str | None, *, rounds: int | None = None, threads: bool = False
+    description: str | None,
+    *,
+    rounds: int | None = None,
+    threads: bool = False,
+    device: bool = False,
 ) -> argparse.ArgumentParser:
-    """Return a parser with --rounds, if given a default, and --threads, if wanted."""
+    """Return a parser with --rounds, if given a default, and --threads and --device, if wanted."""
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=description, formatter_class=raw)
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds)
     if threads:
         parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    if device:
+        told = "cpu (the default), cuda or cuda:N; not yet run on a GPU"
+        parser.add_argument("--device", default="cpu", help=told)
     return parser
 
 
 def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
-    """Return the options of the command line, with torch limited to the --threads given."""
+    """Return the options of the command line, with torch limited to the --threads given.
+
+    `device` becomes a torch.device; one that is not there ends the script with one line.
+    """
     import torch
+
+    from cnnlab.errors import CnnlabError
+    from cnnlab.runtime import select_device
 
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    if "device" in given:
+        try:
+            given.device = select_device(given.device)
+        except CnnlabError as error:
+            sys.exit(f"{parser.prog}: --device {given.device}: {error.what}")
     return given
 
 

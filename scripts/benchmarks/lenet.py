@@ -27,12 +27,13 @@ SETTINGS = (
 )
 
 
-def loop(name: str, batch_size: int) -> Advance:
+def loop(name: str, batch_size: int, device: torch.device) -> Advance:
     """Build the loop called `name`; each starts from the same weights."""
     settings = (*SETTINGS, f"trainer.batch_size={batch_size}")
     if name in OURS:
-        return OURS[name](our_parts(*settings))
-    return PEERS[name](work_of(our_parts(*settings, configured=False)), textbook_lenet5)
+        return OURS[name](our_parts(*settings, device=device))
+    parts = our_parts(*settings, device=device, configured=False)
+    return PEERS[name](work_of(parts), textbook_lenet5)
 
 
 OURS = {"cnnlab": ours.whole_training, "same step, bare": ours.bare_step}
@@ -58,27 +59,28 @@ def installed(name: str) -> bool:
     return name not in PACKAGES or importlib.util.find_spec(PACKAGES[name]) is not None
 
 
-def measure(batch_size: int, num_steps: int, rounds: int, wanted: list[str]) -> dict[str, Any]:
+def measure(batch_size: int, given: argparse.Namespace) -> dict[str, Any]:
     """Return the rows of one batch size as plain JSON."""
-    threads = str(torch.get_num_threads())
+    same = ("--threads", str(given.threads), "--device", str(given.device))
     loops = {
-        name: start(__file__, name, "--batch-sizes", str(batch_size), "--threads", threads)
-        for name in [*OURS, *filter(installed, wanted)]
+        name: start(__file__, name, "--batch-sizes", str(batch_size), *same)
+        for name in [*OURS, *filter(installed, given.peers)]
     }
     return compared_loops(
         loops,
         batch_size=batch_size,
         flop_per_image=FLOP_PER_IMAGE,
-        num_steps=num_steps,
-        rounds=rounds,
+        num_steps=given.steps,
+        rounds=given.rounds,
+        device=given.device,
     )
 
 
 def main() -> None:
-    parser = options(__doc__, rounds=15, threads=True)
+    parser = options(__doc__, rounds=15, threads=True, device=True)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 128])
     parser.add_argument("--steps", type=int, default=60, help="per round")
-    parser.add_argument("--peers", nargs="*", default=list(PEERS))
+    parser.add_argument("--peers", nargs="*", choices=list(PEERS), default=list(PEERS))
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     given = parse(parser)
 
@@ -87,10 +89,9 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
     if given.serve:
-        serve(loop(given.serve, given.batch_sizes[0]))
+        serve(loop(given.serve, given.batch_sizes[0], given.device))
         return
-    sizes, length = given.batch_sizes, (given.steps, given.rounds)
-    answer("lenet5", [measure(size, *length, given.peers) for size in sizes])
+    answer("lenet5", [measure(size, given) for size in given.batch_sizes])
 
 
 if __name__ == "__main__":

@@ -39,9 +39,9 @@ def whole_training(parts: Assembly) -> Advance:
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         losses.clear()
-        started = clock()
+        started = clock(parts.device)
         fit(trainer.state, batches, parts.step, rate_at, hooks, trainer.state.step + num_steps)
-        return clock() - started, [float(loss) for loss in losses]
+        return clock(parts.device) - started, [float(loss) for loss in losses]
 
     return advance
 
@@ -55,7 +55,7 @@ def bare_step(parts: Assembly) -> Advance:
         group["lr"] = group["base_rate"] * parts.schedule.rate_at(0)
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], clock()
+        losses, started = [], clock(parts.device)
         for _ in range(num_steps):
             images, labels = next(batches)
             optimizer.zero_grad()
@@ -63,6 +63,6 @@ def bare_step(parts: Assembly) -> Advance:
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
-        return clock() - started, [float(loss) for loss in losses]
+        return clock(parts.device) - started, [float(loss) for loss in losses]
 
     return advance

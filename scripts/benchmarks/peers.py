@@ -5,6 +5,7 @@ Each is written as its own documentation shows, with logging, bars and checkpoin
 
 import itertools
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -38,8 +39,16 @@ class Pictures(Dataset):
 
 
 def loader(work: Work) -> DataLoader:
-    """Return the example's DataLoader on a CPU, without workers, in the order of `work`."""
-    return DataLoader(Pictures(work), batch_size=work.batch_size, sampler=work.order.tolist())
+    """Return the example's DataLoader in the order of `work`: on a CPU without workers."""
+    on_gpu = work.device.type == "cuda"
+    return DataLoader(
+        Pictures(work),
+        batch_size=work.batch_size,
+        sampler=work.order.tolist(),
+        num_workers=1 if on_gpu else 0,
+        persistent_workers=on_gpu,
+        pin_memory=on_gpu,
+    )
 
 
 def repeated(batches: Any) -> Iterator[Any]:
@@ -55,10 +64,10 @@ def mnist_example(work: Work, network: Network) -> Advance:
     batches = repeated(loader(work))
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], clock()
+        losses, started = [], clock(work.device)
         model.train()
         for index in range(num_steps):
-            data, target = next(batches)
+            data, target = (part.to(work.device) for part in next(batches))
             optimizer.zero_grad()
             loss = F.cross_entropy(model(data), target)
             loss.backward()
@@ -66,27 +75,27 @@ def mnist_example(work: Work, network: Network) -> Advance:
             losses.append(loss.detach())
             if index % 10 == 0:
                 loss.item()
-        return clock() - started, [float(loss) for loss in losses]
+        return clock(work.device) - started, [float(loss) for loss in losses]
 
     return advance
 
 
 def bare_loop(work: Work, network: Network) -> Advance:
     """All images in memory as normalized floats and nothing but the step: a hand-written loop."""
-    model, images = network(work), work.normalized()
+    model, images = network(work), work.normalized().to(work.device)
     optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
-    batches = work.batches()
+    batches, labels = work.batches(), work.labels.to(work.device)
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], clock()
+        losses, started = [], clock(work.device)
         for _ in range(num_steps):
             indices = next(batches)
             optimizer.zero_grad()
-            loss = F.cross_entropy(model(images[indices]), work.labels[indices])
+            loss = F.cross_entropy(model(images[indices]), labels[indices])
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())
-        return clock() - started, [float(loss) for loss in losses]
+        return clock(work.device) - started, [float(loss) for loss in losses]
 
     return advance
 
@@ -96,16 +105,16 @@ def reference_recipe(work: Work, network: Network) -> Advance:
 
     It keeps its figures of every step: loss, top-1 and top-5 accuracy, each read on the host.
     """
-    model, images = network(work), work.normalized()
+    model, images = network(work), work.normalized().to(work.device)
     optimizer = torch.optim.SGD(model.parameters(), work.learning_rate, work.momentum)
-    criterion, batches = nn.CrossEntropyLoss(), work.batches()
+    criterion, batches, labels = nn.CrossEntropyLoss(), work.batches(), work.labels.to(work.device)
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
-        losses, started = [], clock()
+        losses, started = [], clock(work.device)
         model.train()
         for _ in range(num_steps):
             indices = next(batches)
-            image, target = images[indices], work.labels[indices]
+            image, target = images[indices], labels[indices]
             output = model(image)
             loss = criterion(output, target)
             optimizer.zero_grad()
@@ -115,7 +124,7 @@ def reference_recipe(work: Work, network: Network) -> Advance:
             hits = output.topk(5).indices == target[:, None]
             hits[:, :1].sum().item(), hits.sum().item()
             losses.append(loss.item())
-        return clock() - started, losses
+        return clock(work.device) - started, losses
 
     return advance
 
@@ -152,25 +161,25 @@ def timm_machinery(work: Work, network: Network) -> Advance:
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         nonlocal num_updates
-        losses, started = [], clock()
+        losses, started = [], clock(work.device)
         model.train()
-        update_started = clock()
+        update_started = time.time()
         for index in range(num_steps):
-            images, target = next(batches)
-            data_time_m.update(clock() - update_started)
+            images, target = (part.to(work.device) for part in next(batches))
+            data_time_m.update(time.time() - update_started)
             loss = criterion(model(images), target)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
 
             num_updates += 1
-            update_time_m.update(clock() - update_started)
-            update_started = clock()
+            update_time_m.update(time.time() - update_started)
+            update_started = time.time()
             if index % 50 == 0:
                 losses_m.update(loss.item(), len(images))
             scheduler.step_update(num_updates=num_updates, metric=losses_m.avg)
             losses.append(loss.detach())
-        return clock() - started, [float(loss) for loss in losses]
+        return clock(work.device) - started, [float(loss) for loss in losses]
 
     return advance
 
@@ -198,12 +207,14 @@ def lightning(work: Work, network: Network) -> Advance:
             return loss
 
         def on_train_batch_end(self, *arguments: Any) -> None:
-            times.append(clock())
+            if len(losses) in (WARM_STEPS, self.trainer.max_steps):  # a GPU is waited for
+                times.append(clock(work.device))
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.SGD(self.parameters(), work.learning_rate, work.momentum)
 
-    module = Module()
+    module, index = Module(), work.device.index
+    accelerator, devices = ("cpu", 1) if index is None else ("gpu", [index])
 
     def advance(num_steps: int) -> tuple[float, list[float]]:
         losses.clear()
@@ -211,21 +222,22 @@ def lightning(work: Work, network: Network) -> Advance:
 
         trainer = pl.Trainer(
             max_steps=num_steps + WARM_STEPS,
-            accelerator="cpu",
+            accelerator=accelerator,
+            devices=devices,
             logger=False,
             enable_progress_bar=False,
             enable_checkpointing=False,
             enable_model_summary=False,
         )
         trainer.fit(module, loader(work))
-        return times[-1] - times[WARM_STEPS - 1], [float(loss) for loss in losses]
+        return times[1] - times[0], [float(loss) for loss in losses]
 
     return advance
 
 
 def keras(work: Work, network: Network) -> Advance:
     """Keras 3 on torch: model.fit on arrays in memory, channels last as is Keras's default."""
-    os.environ["KERAS_BACKEND"] = "torch"
+    os.environ |= {"KERAS_BACKEND": "torch", "KERAS_TORCH_DEVICE": str(work.device)}
     import keras as k
 
     layers = k.layers
@@ -258,7 +270,7 @@ def keras(work: Work, network: Network) -> Advance:
             self.means: list[float] = []
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            self.times.append(clock())
+            self.times.append(clock(work.device))
             self.means.append(logs["loss"])
 
     def advance(num_steps: int) -> tuple[float, list[float]]:

@@ -2,14 +2,14 @@
 
     python scripts/benchmarks/response_norm.py
 
-One thread, the shapes of the two normalization layers of the 2012 network at batch 32.
+One thread or a GPU, the shapes of the two normalization layers of the 2012 network at batch 32.
 """
 
-import time
 from collections.abc import Callable
 
 import torch
-from head import options
+from head import options, parse
+from timing import seconds
 from torch import Tensor, nn
 
 from cnnlab.models.normalization import LocalResponseNorm
@@ -21,13 +21,12 @@ ALPHA = 1e-4
 
 def milliseconds(layer: Callable[[Tensor], Tensor], maps: Tensor) -> float:
     """Return the fastest of REPEATS forward and backward passes."""
-    best = float("inf")
-    for _ in range(REPEATS):
+
+    def there_and_back() -> None:
         maps.grad = None
-        start = time.perf_counter()
         layer(maps).sum().backward()
-        best = min(best, time.perf_counter() - start)
-    return 1e3 * best
+
+    return 1e3 * min(seconds(there_and_back, 1, maps.device) for _ in range(REPEATS))
 
 
 def saved_bytes(layer: Callable[[Tensor], Tensor], maps: Tensor) -> int:
@@ -44,8 +43,9 @@ def saved_bytes(layer: Callable[[Tensor], Tensor], maps: Tensor) -> int:
 
 
 def main() -> None:
-    options(__doc__).parse_args()
-    torch.set_num_threads(1)
+    parser = options(__doc__, threads=True, device=True)
+    parser.set_defaults(threads=1)
+    given = parse(parser)
     layers = {
         # torch divides alpha by the window of 5
         "torch.nn.LocalResponseNorm": nn.LocalResponseNorm(5, 5 * ALPHA, 0.75, 2.0),
@@ -53,7 +53,7 @@ def main() -> None:
     }
 
     for shape in SHAPES:
-        maps = (40 * torch.randn(shape)).requires_grad_()
+        maps = (40 * torch.randn(shape, device=given.device)).requires_grad_()
         for name, layer in layers.items():
             size = "x".join(map(str, shape))
             print(

@@ -8,7 +8,9 @@ from typing import Any
 
 import torch
 from head import ratios, spread, turns
-from work import Advance, clock
+from work import CPU, Advance, clock, synchronize
+
+from cnnlab.trainer.throughput import MATRIX_SIDE, random_matrices
 
 Action = Callable[[], object]
 
@@ -34,15 +36,19 @@ class Comparison:
         }
 
 
-def seconds(action: Action, repeats: int) -> float:
-    """Return the wall-clock seconds of one call, the mean of `repeats` calls in a row."""
+def seconds(action: Action, repeats: int, device: torch.device = CPU) -> float:
+    """Return the wall-clock seconds of one call on `device`, the mean of `repeats` in a row."""
+    synchronize(device)
     started = time.perf_counter()
     for _ in range(repeats):
         action()
+    synchronize(device)
     return (time.perf_counter() - started) / repeats
 
 
-def times_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dict[str, list[float]]:
+def times_in_turns(
+    actions: dict[str, Action], rounds: int, repeats: int, device: torch.device = CPU
+) -> dict[str, list[float]]:
     """Return the microseconds of each action, round by round.
 
     The first round is not counted, nor a call before each block, which refills the caches.
@@ -51,7 +57,7 @@ def times_in_turns(actions: dict[str, Action], rounds: int, repeats: int) -> dic
     for order in turns(actions, rounds + 1):
         for name in order:
             actions[name]()
-            times[name].append(1e6 * seconds(actions[name], repeats))
+            times[name].append(1e6 * seconds(actions[name], repeats, device))
     return {name: found[1:] for name, found in times.items()}
 
 
@@ -84,11 +90,12 @@ def compared_loops(
     flop_per_image: float,
     num_steps: int,
     rounds: int,
+    device: torch.device,
     same_losses: int = 20,
 ) -> dict[str, Any]:
     """Compare the loops and return a row for each, as plain JSON; the first one is ours."""
     comparison = compare(loops, num_steps=num_steps, rounds=rounds, same_losses=same_losses)
-    limit = matrix_limit()
+    limit = matrix_limit(device)
 
     ours = next(iter(loops))
     rows = {name: comparison.row(name, ours, batch_size) for name in loops}
@@ -98,6 +105,7 @@ def compared_loops(
 
     return {
         "batch_size": batch_size,
+        "device": str(device),
         "num_threads": torch.get_num_threads(),
         "steps_per_round": num_steps,
         "rounds": rounds,
@@ -110,12 +118,13 @@ def _distance(losses: list[float], expected: list[float]) -> float:
     return max(abs(a - b) / abs(b) for a, b in zip(losses, expected, strict=True))
 
 
-def matrix_limit(size: int = 1024, repeats: int = 5) -> float:
-    """Return the machine's best float32 matrix product in FLOP/s, with the present threads."""
-    a, b = torch.randn(size, size), torch.randn(size, size)
+def matrix_limit(device: torch.device, repeats: int = 5) -> float:
+    """Return the device's best float32 matrix product in FLOP/s, with the present threads."""
+    size = MATRIX_SIDE[device.type]
+    a, b = random_matrices(device, size, torch.float32)
     best = float("inf")
     for _ in range(repeats):
-        started = clock()
+        started = clock(device)
         a @ b
-        best = min(best, clock() - started)
+        best = min(best, clock(device) - started)
     return 2 * size**3 / best

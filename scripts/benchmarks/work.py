@@ -25,13 +25,24 @@ Advance = Callable[[int], tuple[float, list[float]]]
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
-def clock() -> float:
-    """Return seconds: of processor time with one thread, of wall-clock time with several.
+CPU = torch.device("cpu")
 
-    Processor time ignores what else runs on a shared machine, but counts threads that wait for
-    each other as busy.
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given; the CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def clock(device: torch.device) -> float:
+    """Return seconds, after all work on `device`: wall-clock time, or of the processor.
+
+    On the CPU with one thread it is processor time, which ignores what else runs on a shared
+    machine; with several it would count threads that wait for each other as busy.
     """
-    return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+    synchronize(device)
+    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time() if alone else time.perf_counter()
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,8 @@ class Work:
     batch_size: int
     learning_rate: float
     momentum: float = 0.9
+    device: torch.device = CPU
+    """Where the networks of the peers compute; the tensors above are on the CPU."""
 
     def normalized(self) -> Tensor:
         """Return float32 [N,C,S,S] with mean 0 and standard deviation 1."""
@@ -58,9 +71,10 @@ class Work:
         return (self.images.float() - self.mean.view(shape)) / self.std.view(shape)
 
     def batches(self) -> Iterator[Tensor]:
-        """Yield the indices of each batch, every epoch in the order of the first."""
+        """Yield the indices of each batch on the device, every epoch in the order of the first."""
+        order = self.order.to(self.device)
         while True:
-            yield from self.order.split(self.batch_size)
+            yield from order.split(self.batch_size)
 
 
 def configure(*overrides: str) -> TrainConfig:
@@ -70,11 +84,13 @@ def configure(*overrides: str) -> TrainConfig:
     return parse_train(settle(composed))
 
 
-def our_parts(*overrides: str, configured: bool = True) -> Assembly:
-    """Assemble a training run on the CPU; with `configured=False` without its process settings."""
+def our_parts(*overrides: str, device: torch.device = CPU, configured: bool = True) -> Assembly:
+    """Assemble a training run; with `configured=False` without its process settings on a CPU.
+
+    On a GPU they decide the precision, which has to be the same for all.
+    """
     config = configure(*overrides)
-    device = runtime.select_device("cpu")
-    if configured:
+    if configured or device.type == "cuda":
         runtime.configure(device, num_threads=torch.get_num_threads())
     return assemble(config, device)
 
@@ -90,11 +106,12 @@ def work_of(parts: Assembly) -> Work:
         images=parts.preprocessing.prepare(images).contiguous(),
         labels=store.labels.clone(),
         order=order,
-        mean=parts.preprocessing.mean.clone(),
-        std=parts.preprocessing.std.clone(),
-        weights={n: t.detach().clone() for n, t in parts.network.state_dict().items()},
+        mean=parts.preprocessing.mean.cpu().clone(),
+        std=parts.preprocessing.std.cpu().clone(),
+        weights={n: t.detach().cpu().clone() for n, t in parts.network.state_dict().items()},
         batch_size=parts.config.trainer.batch_size,
         learning_rate=parts.config.optimizer.learning_rate,
+        device=parts.device,
     )
 
 
@@ -143,9 +160,9 @@ def textbook_alexnet(work: Work, *, response_norm: bool, num_classes: int) -> nn
 
 
 def take_weights(network: NetworkT, work: Work) -> NetworkT:
-    """Copy our weights, in order, into a network of the same shapes."""
+    """Copy our weights, in order, into a network of the same shapes, and move it to the device."""
     pairs = zip(network.parameters(), work.weights.values(), strict=True)
     with torch.no_grad():
         for theirs, ours in pairs:
             theirs.copy_(ours)
-    return network
+    return network.to(work.device)

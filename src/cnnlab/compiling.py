@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from cnnlab.errors import ResourceError, UsageError
 
 Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 
 def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
@@ -18,20 +19,30 @@ def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor
     The mathematics is the same, summed in another order; dropout masks are those of eager mode. A
     batch of another size (the last of an epoch) is compiled when it first comes, so that every
     graph has static shapes. Graphs of earlier computations in this process are dropped.
-    The result raises UsageError for a network that torch cannot compile into one graph,
-    ResourceError where compiling fails, for example without a C++ compiler. It never falls back
-    to eager mode.
+    It never falls back to eager mode: what fails raises torch's errors, here and in `backward`,
+    which `explained` translates.
+    """
+    torch.compiler.reset()
+    options: dict[str, Any] = {"fallback_random": True}
+    run: Callable[Arguments, Tensor] = torch.compile(
+        compute, fullgraph=True, dynamic=False, options=options
+    )
+    return run
+
+
+def explained(update: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Return the same `update`, in which torch.compile fails with an error of cnnlab.
+
+    update: runs a compiled computation, and its backward pass, which torch compiles when it first
+    runs. The result raises UsageError for a network that torch cannot compile into one graph,
+    ResourceError where compiling fails, for example without a C++ compiler.
     """
     from torch._dynamo import exc  # takes a second: only for those who compile
 
-    torch.compiler.reset()
-    options: dict[str, Any] = {"fallback_random": True}
-    run = torch.compile(compute, fullgraph=True, dynamic=False, options=options)
-
-    @functools.wraps(compute)
-    def explained(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+    @functools.wraps(update)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
         try:
-            return run(*args, **kwargs)
+            return update(*args, **kwargs)
         except exc.BackendCompilerFailed as error:
             raise ResourceError(
                 "torch.compile failed",
@@ -45,7 +56,7 @@ def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor
                 "runtime.compile=false trains it",
             ) from error
 
-    return explained
+    return run
 
 
 def check(network: nn.Module) -> None:

@@ -13,9 +13,10 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from cnnlab import checkpoint
+from cnnlab import checkpoint, models
 from cnnlab.cli import main
-from cnnlab.conversion.foreign_weights import NAMES, read
+from cnnlab.config import choices, parse_model
+from cnnlab.conversion.foreign_weights import NAMES, as_checkpoint, read
 from cnnlab.conversion.inert_pickle import PLACEHOLDER_CLASSES, Inert, load_tensors
 from cnnlab.errors import CheckpointError
 from cnnlab.inference.network import open_network
@@ -246,6 +247,20 @@ def test_convert_gives_torchvisions_scores_and_says_what_was_unwrapped(trained, 
     images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         assert torch.equal(stored.network(images), network(images))
+
+
+def test_no_weight_is_drawn_to_be_replaced_by_the_file(trained, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    monkeypatch.setattr(models, "make_generator", lambda seed, purpose: generator)
+
+    network, path = trained
+    config = parse_model(choices.alone("model", "alexnet_2014"))
+    found = as_checkpoint(read(path), config, str(path))
+
+    assert torch.equal(generator.get_state(), before)
+    expected = network.features[0].weight
+    assert torch.equal(found.tensors["model.conv1.weight"], expected)
 
 
 def test_training_begins_with_such_a_file(trained, tmp_path, monkeypatch, capsys):

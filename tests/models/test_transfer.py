@@ -10,6 +10,7 @@ from cnnlab.config import choices, parse_model
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.models import Network, transfer
 from cnnlab.models.transfer import Pretrained
+from cnnlab.runtime import make_generator
 
 
 def lenet5(*, seed: int = 0, num_classes: int = 10, size: int = 32) -> Network:
@@ -65,6 +66,27 @@ def test_images_of_another_size_and_other_layers_are_refused() -> None:
     linear = parse_model(choices.alone("model", "linear"))
     with pytest.raises(CheckpointError, match="another network, lenet5"):
         transfer.check_model(linear, pretrained_of(lenet5()))
+
+
+@pytest.mark.parametrize("name", ["linear", "lenet5_1998", "alexnet", "alexnet_two_gpu"])
+def test_another_model_is_refused_without_drawing_its_weights(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AlexNet has 62 million, of which only the shapes are compared."""
+    made: list[tuple[torch.Generator, torch.Tensor]] = []
+
+    def remembered(seed: int, purpose: str) -> torch.Generator:
+        generator = make_generator(seed, purpose)
+        made.append((generator, generator.get_state()))
+        return generator
+
+    pretrained, config = pretrained_of(lenet5()), parse_model(choices.alone("model", name))
+    monkeypatch.setattr(models, "make_generator", remembered)
+    with pytest.raises(CheckpointError, match="another network, lenet5"):
+        transfer.check_model(config, pretrained)
+
+    ((generator, state),) = made
+    assert torch.equal(generator.get_state(), state)
 
 
 def test_layers_before_the_chosen_one_are_frozen() -> None:

@@ -76,7 +76,7 @@ def show(console: Console, config: BenchmarkConfig, bench: Bench, parts: list[Th
 
 
 def peak_memory_bytes(device: torch.device) -> int:
-    """Return the most memory allocated on a GPU so far; on a CPU the process's peak."""
+    """Return the most that training took of a GPU's memory; on a CPU the process's peak."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

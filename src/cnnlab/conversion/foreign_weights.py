@@ -20,6 +20,7 @@ from cnnlab.conversion.inert_pickle import load_tensors
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import foreign
 from cnnlab.models.alexnet_2014 import TORCHVISION_NAMES, from_torchvision
+from cnnlab.models.meta import without_weights
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.safe_output import escape_control
 
@@ -110,8 +111,8 @@ def as_checkpoint(
     named = _our_names(weights.tensors, where)
     channels, classes = _sizes(named, where)
     task = {"in_channels": channels, "input_size_pixels": INPUT_PIXELS, "num_classes": classes}
-    network = models.build(model, **task, seed=0)
-    target = dict(network.state_dict())
+    shapes = without_weights(lambda: models.build(model, **task, seed=0)).state_dict()
+    target = {name: torch.empty_like(shape, device="cpu") for name, shape in shapes.items()}
     checkpoint.copy_into(target, named, where)
 
     names = usual_names(classes) if class_names is None else class_names

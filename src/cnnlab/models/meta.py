@@ -8,11 +8,28 @@ the right shape, and layers without weights compute on the CPU, as always.
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from cnnlab.errors import CnnlabError
 from cnnlab.geometry import output_size
+from cnnlab.models.network import Network
+
+
+def without_weights(build: Callable[[], Network]) -> Network:
+    """Return the network that `build` makes with meta weights: none is drawn or stored.
+
+    A network of your own whose builder needs the values of its weights is built in full.
+    """
+    try:
+        with torch.device("meta"):
+            return build()
+    except CnnlabError:
+        raise
+    except Exception:  # values were needed; an error of another kind is raised again
+        return build()
 
 
 class MetaWeights(TorchFunctionMode):

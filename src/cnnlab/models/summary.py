@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from cnnlab import geometry
 from cnnlab.errors import CnnlabError
 from cnnlab.models.layers import window_of
-from cnnlab.models.meta import MetaWeights
+from cnnlab.models.meta import MetaWeights, without_weights
 from cnnlab.models.network import Layer, Network
 
 
@@ -105,9 +105,7 @@ def summarize_unbuilt(build: Callable[[], Network], model: str = "") -> Summary:
     the network is built in full.
     """
     try:
-        with torch.device("meta"):
-            network = build()
-        return summarize(network, model)
+        return summarize(without_weights(build), model)
     except CnnlabError:
         raise
     except Exception:  # values were needed; an error of another kind is raised again

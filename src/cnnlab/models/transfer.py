@@ -9,6 +9,7 @@ from torch import Tensor
 from cnnlab import checkpoint, models
 from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.errors import CheckpointError, UsageError
+from cnnlab.models.meta import without_weights
 from cnnlab.models.network import Network
 from cnnlab.safe_output import escape_control
 
@@ -61,18 +62,20 @@ def check_model(model: ModelConfig, pretrained: Pretrained) -> None:
     """Raise CheckpointError unless the layers of `model` have the names of the pretrained ones.
 
     Sizes that follow from the images are not compared, so that this can run before any data is
-    read.
+    read. No weight of `model` is drawn: its shapes are enough.
     """
     if model.name == pretrained.model:
         return
 
     channels, size, classes = MODELS[model.name].usual_input
-    network = models.build(
-        models.on_one_device(model),
-        in_channels=channels,
-        input_size_pixels=size,
-        num_classes=classes,
-        seed=0,
+    network = without_weights(
+        lambda: models.build(
+            models.on_one_device(model),
+            in_channels=channels,
+            input_size_pixels=size,
+            num_classes=classes,
+            seed=0,
+        )
     )
     given = pretrained.tensors
     own = {name: given.get(name, tensor) for name, tensor in network.state_dict().items()}

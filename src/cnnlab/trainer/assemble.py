@@ -153,6 +153,8 @@ def assemble(
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
         step = CurvatureStep(train_step, estimate, stream.steps_per_epoch)
+    if config.runtime.compile:
+        step = compiling.explained(step)
 
     return Assembly(
         config=config,

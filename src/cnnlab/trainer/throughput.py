@@ -4,14 +4,18 @@ The upper bounds are those of a roofline: what moves bytes is compared with copy
 computes with multiplying large matrices.
 """
 
+import itertools
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from cnnlab.data.inputs import Inputs
+from cnnlab.data.stream import Batch
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models import Network
 from cnnlab.models.summary import summarize
@@ -20,7 +24,8 @@ from cnnlab.training.hooks import Every, RunningLoss
 from cnnlab.training.loop import Hook, TrainState, fit
 
 WARM_UP_ROUNDS = 3
-COPY_BYTES = 2**26
+ROUNDS_OF_MEDIAN = 11
+COPY_BYTES = {"cpu": 2**26, "cuda": 2**31}  # a GPU's cache holds 64 MiB
 MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
 
 Action = Callable[[], object]
@@ -66,20 +71,38 @@ class Stopwatch:
         self._synchronize()
         return (time.perf_counter() - started) / num_rounds
 
-    def fastest(self, action: Action, repeats: int = 7) -> float:
-        """Return the least seconds that one `action` took."""
-        times = []
-        for _ in range(repeats):
-            self._synchronize()
-            started = time.perf_counter()
+    def median(self, action: Action, repeats: int = ROUNDS_OF_MEDIAN) -> float:
+        """Return the median seconds of one `action` on the device, after a warm-up."""
+        action()
+        self._synchronize()
+        on_gpu = self._device.type == "cuda"
+        return statistics.median((self._by_events if on_gpu else _by_clock)(action, repeats))
+
+    def _by_events(self, action: Action, repeats: int) -> list[float]:
+        """Return the seconds of each `action` between marks that the GPU itself timed."""
+        stream = torch.cuda.current_stream(self._device)
+        marks = [torch.cuda.Event(enable_timing=True) for _ in range(repeats + 1)]
+
+        marks[0].record(stream)
+        for mark in marks[1:]:
             action()
-            self._synchronize()
-            times.append(time.perf_counter() - started)
-        return min(times)
+            mark.record(stream)
+
+        self._synchronize()
+        return [1e-3 * start.elapsed_time(end) for start, end in itertools.pairwise(marks)]
 
     def _synchronize(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+
+
+def _by_clock(action: Action, repeats: int) -> list[float]:
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        action()
+        times.append(time.perf_counter() - started)
+    return times
 
 
 @dataclass(frozen=True)
@@ -95,18 +118,53 @@ class Roofline:
     @classmethod
     def measured(cls, device: torch.device, precision: str) -> Self:
         """Copy a large tensor, and multiply large matrices in the compute precision."""
-        stopwatch = Stopwatch(device)
-
-        source = torch.zeros(COPY_BYTES, dtype=torch.uint8, device=device)
-        target = torch.empty_like(source)
-        copying = stopwatch.fastest(lambda: target.copy_(source))
-
-        side = MATRIX_SIDE[device.type]
         dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        a, b = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
-        multiplying = stopwatch.fastest(lambda: a @ b)
+        roofline = cls(_copy_rate(device), _matrix_rate(device, dtype))
 
-        return cls(2 * COPY_BYTES / copying, 2 * side**3 / multiplying)
+        if device.type == "cuda":  # the peak that is shown is that of the training
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+        return roofline
+
+
+def _copy_rate(device: torch.device) -> float:
+    source = random_words(device, copy_bytes(device))
+    target = torch.empty_like(source)
+    seconds = Stopwatch(device).median(lambda: target.copy_(source))
+    return 2 * source.nbytes / seconds
+
+
+def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    side = MATRIX_SIDE[device.type]
+    a, b = random_matrices(device, side, dtype)
+    return 2 * side**3 / Stopwatch(device).median(lambda: a @ b)
+
+
+def copy_bytes(device: torch.device) -> int:
+    """Return how many bytes are copied: COPY_BYTES, at most a quarter of a GPU's free memory."""
+    if device.type == "cpu":
+        return COPY_BYTES["cpu"]
+    free, _ = torch.cuda.mem_get_info(device)
+    return min(COPY_BYTES["cuda"], free // 4)
+
+
+def random_words(device: torch.device, num_bytes: int) -> Tensor:
+    """Return random int64 numbers of `num_bytes` in all; zeros may all be one page of memory."""
+    words = torch.empty(num_bytes // 8, dtype=torch.int64, device=device)
+    return words.random_(generator=_generator(device))
+
+
+def random_matrices(device: torch.device, side: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Return two normal matrices; equal numbers cost a GPU less power, so it would clock higher."""
+    generator = _generator(device)
+    a, b = (
+        torch.randn(side, side, dtype=dtype, device=device, generator=generator) for _ in range(2)
+    )
+    return a, b
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(0)
 
 
 class Bench:
@@ -121,6 +179,8 @@ class Bench:
         self._stopwatch, self._seconds = Stopwatch(assembly.device), seconds
         self._state = TrainState(assembly.network, assembly.optimizer)
         self._model_name = assembly.config.model.name
+        self._inputs = Inputs(assembly.augmentation, assembly.preprocessing, assembly.config.seed)
+        self._batch_size = assembly.stream.num_images_at(0)  # all images, where they are fewer
 
     def parts(self) -> list[Throughput]:
         """Time reading, augmentation, the training step, all three in the loop, and evaluation."""
@@ -133,19 +193,17 @@ class Bench:
         ]
 
     def _loader(self) -> Throughput:
-        batches = self.assembly.stream.batches()
+        batches = self._whole_batches()
         images = next(batches).images
         return self._copying("loader", lambda: next(batches), len(images), 2 * images.nbytes)
 
     def _augmentation(self) -> Throughput:
-        parts = self.assembly
-        batch = next(parts.stream.batches())
-        inputs = Inputs(parts.augmentation, parts.preprocessing, parts.config.seed)
+        batch, inputs = next(self._whole_batches()), self._inputs
         num_bytes = batch.images.nbytes + inputs(batch).nbytes
         return self._copying("augmentation", lambda: inputs(batch), len(batch.images), num_bytes)
 
     def _step(self) -> Throughput:
-        images, labels = next(self.assembly.batches())
+        images, labels = next(self._ready_batches())
         self._state.model.train()
 
         def step() -> None:
@@ -155,7 +213,7 @@ class Bench:
         return self._computing("step", step, len(images), flop)
 
     def _loop(self) -> Throughput:
-        parts, state, batches = self.assembly, self._state, self.assembly.batches()
+        parts, state, batches = self.assembly, self._state, self._ready_batches()
         hooks: list[Hook] = [
             RunningLoss(self.device),
             Every(10, lambda state, _: parts.guard.check(state)),
@@ -165,7 +223,19 @@ class Bench:
             fit(state, batches, parts.step, parts.schedule.rate_at, hooks, state.step + 1)
 
         flop = training_flop(parts.network, self._model_name)
-        return self._computing("whole loop", one_update, parts.config.trainer.batch_size, flop)
+        return self._computing("whole loop", one_update, self._batch_size, flop)
+
+    def _whole_batches(self) -> Iterator[Batch]:
+        """Yield the batches of training without the short last one of an epoch.
+
+        It would count as a whole one, and a compiled step would compile for it while timed.
+        """
+        batches = self.assembly.stream.batches()
+        return (batch for batch in batches if len(batch.labels) == self._batch_size)
+
+    def _ready_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the whole batches as the network takes them, with their labels."""
+        return ((self._inputs(batch), batch.labels) for batch in self._whole_batches())
 
     def _evaluation(self) -> Throughput:
         parts = self.assembly
