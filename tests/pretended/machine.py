@@ -179,10 +179,18 @@ class Machine(TorchDispatchMode):
                 return leaf
             if id(leaf) in known:  # written in place
                 return known[id(leaf)]
-            return leaf if home == CPU else CudaTensor(leaf, home)
+            return leaf if home == CPU else _pretending(leaf, home)
 
         args, kwargs = tree_map(values_of, (args, kwargs))
         return tree_map(on_home, func(*args, **kwargs))
+
+
+def _pretending(values: Tensor, home: torch.device) -> CudaTensor:
+    """Return a tensor of `home`; a view of one from before inference mode is as ordinary as it."""
+    if not torch.is_inference_mode_enabled() or values.is_inference():
+        return CudaTensor(values, home)
+    with torch.inference_mode(False):
+        return CudaTensor(values, home)
 
 
 def _is_cuda(device: Any) -> bool:

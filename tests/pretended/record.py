@@ -77,6 +77,11 @@ class Record:
         """Return the events of these kinds as text, to be compared or shown."""
         return [str(event) for event in self.events if event.kind in kinds]
 
+    def table(self, *kinds: str) -> str:
+        """Return the events of these kinds, counted by what and where, most frequent first."""
+        counted = Counter(self.of(*kinds)).most_common()
+        return "\n".join(f"{number:4} {event}" for event, number in counted)
+
     def fill_later(self, target: Tensor, device: torch.device) -> None:
         """Put garbage into a host tensor until someone waits for `device`."""
         values, target = target.clone(), target.data

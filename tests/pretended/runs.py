@@ -11,6 +11,7 @@ from cnnlab.command.composing import parse
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import TrainConfig, choices
 from cnnlab.trainer.assemble import Assembly, assemble
+from cnnlab.training.hooks import RunningLoss
 from cnnlab.training.loop import StepReport, TrainState, fit
 
 DIGITS = ("dataset=mnist5k", "trainer.batch_size=8", "optimizer.learning_rate=0.01")
@@ -26,19 +27,21 @@ PATTERNS = (
     "trainer.batch_size=4",
     "optimizer.learning_rate=0.001",
 )
-WIDE = ("model.initialization=kaiming", "optimizer=sgd_2012")
+NARROW = ("model.width=0.125", "model.initialization=kaiming")
 CASES: dict[str, tuple[str, ...]] = {
     "lenet5": (*DIGITS, "model=lenet5"),
     "lenet5 with dropout": (*DIGITS, "model=lenet5", "model.dropout=0.5"),
     "lenet5 in two parts": (*DIGITS, "model=lenet5", "trainer.accumulate=2", "optimizer=adamw"),
     "lenet5 of 1998": (*DIGITS, "model=lenet5_1998", "optimizer=levenberg_marquardt"),
-    "narrow alexnet": (*PATTERNS, *WIDE, "model=alexnet", "model.width=0.125"),
-    "two towers": (*PATTERNS, *WIDE, "model=alexnet_two_tower"),
-    "alexnet of 2014": (*PATTERNS, "model=alexnet_2014", "model.width=0.125"),
+    "narrow alexnet": (*PATTERNS, *NARROW, "optimizer=sgd_2012", "model=alexnet"),
+    "two towers": (*PATTERNS, *NARROW, "optimizer=sgd_2012", "model=alexnet_two_tower"),
+    "alexnet of 2014": (*PATTERNS, *NARROW, "model=alexnet_2014"),
 }
 """Settings of short trainings by name."""
 
-SPLIT = (*PATTERNS, *WIDE, "model=alexnet_two_gpu")
+SPLIT = (*PATTERNS, *NARROW, "optimizer=sgd_2012", "model=alexnet_two_gpu")
+PAIRS = ("[cuda:0,cuda:1]", "[cpu,cuda:0]", "[cuda:0,cpu]")
+"""Devices of the two towers of SPLIT."""
 
 
 def configure(*words: str) -> TrainConfig:
@@ -56,6 +59,7 @@ class Training:
     parts: Assembly
     state: TrainState
     losses: list[Tensor]
+    running_loss: RunningLoss
 
     @classmethod
     def start(cls, words: tuple[str, ...], device: str) -> "Training":
@@ -63,14 +67,14 @@ class Training:
         config, home = configure(*words), torch.device(device)
         runtime.configure(home, precision=config.runtime.precision, num_threads=1)
         parts = assemble(config, home)
-        return cls(parts, TrainState(parts.network, parts.optimizer), [])
+        state = TrainState(parts.network, parts.optimizer)
+        return cls(parts, state, [], RunningLoss(parts.device))
 
     def train(self, num_steps: int) -> None:
         """Make so many more updates, with the project's loop."""
         parts, state = self.parts, self.state
-        batches = parts.batches(state.step)
-        last = state.step + num_steps
-        fit(state, batches, parts.step, parts.schedule.rate_at, [self._keep_loss], last)
+        batches, hooks = parts.batches(state.step), [self.running_loss, self._keep_loss]
+        fit(state, batches, parts.step, parts.schedule.rate_at, hooks, state.step + num_steps)
 
     def _keep_loss(self, state: TrainState, report: StepReport) -> None:
         self.losses.append(report.loss)

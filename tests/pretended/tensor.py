@@ -37,6 +37,9 @@ class CudaTensor(Tensor):
     def __repr__(self, **_: object) -> str:
         return f"CudaTensor({list(self.shape)}, {self.dtype}, {self.home})"
 
+    def __format__(self, how: str) -> str:
+        return format(self.item() if self.dim() == 0 else repr(self), how)
+
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run a function of torch; those whose C++ part asks for the device are done here."""
