@@ -1,6 +1,7 @@
 """The project's own training and evaluation, driven on a device that exists or is pretended."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -44,6 +45,7 @@ PAIRS = ("[cuda:0,cuda:1]", "[cpu,cuda:0]", "[cuda:0,cpu]")
 """Devices of the two towers of SPLIT."""
 
 
+@cache
 def configure(*words: str) -> TrainConfig:
     """Return the settings of `cnnlab train WORDS`."""
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
