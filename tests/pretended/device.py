@@ -14,8 +14,6 @@ What it cannot show:
 - Autocast: C++ asks its tensors for their device and hears meta, so nothing is cast to bfloat16.
 - Streams: one order of operations for each device, that of the calls; what two streams do at the
   same time, and a missing wait of one for another, are not seen, `record_stream` does nothing.
-- Threads: operations of other threads than the one inside `pretended()` are refused by torch, so
-  dataset.residency=mapped, whose batches come from a thread, has no test here.
 - Graph capture, torch.compile and NCCL.
 - Real kernels: their rounding, their time, and how many of them torch makes of one operation; each
   operation below autograd counts as one. Dropout counts three where CUDA fuses one.
@@ -27,6 +25,7 @@ What it cannot show:
 
 import contextlib
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 from unittest import mock
 
@@ -71,12 +70,12 @@ def _group_by_device(lists: list[list[Any]], with_indices: bool = False) -> dict
     return groups
 
 
-def _pretended_torch(machine: Machine) -> dict[str, Any]:
+def _pretended_torch(record: Record, generators: tuple[torch.Generator, ...]) -> dict[str, Any]:
     """Return what stands in for parts of torch that ask a driver, by their names."""
 
     def synchronize(device: Any = None) -> None:
-        machine.record.add(WAIT, "synchronize")
-        machine.record.waited_for(None if device is None else whole(device))
+        record.add(WAIT, "synchronize")
+        record.waited_for(None if device is None else whole(device))
 
     properties = mock.Mock(total_memory=FREE_BYTES)
     properties.name = "pretended"
@@ -86,20 +85,21 @@ def _pretended_torch(machine: Machine) -> dict[str, Any]:
         "torch.cuda.is_available": lambda: True,
         "torch.cuda.init": nothing,
         "torch.cuda._lazy_init": nothing,
-        "torch.cuda.device_count": lambda: len(machine.generators),
+        "torch.cuda.device_count": lambda: len(generators),
         "torch.cuda.current_device": lambda: 0,
         "torch.cuda.set_device": nothing,
-        "torch.cuda.default_generators": machine.generators,
+        "torch.cuda.default_generators": generators,
         "torch.cuda.mem_get_info": lambda device=None: (FREE_BYTES, FREE_BYTES),
         "torch.cuda.get_device_capability": lambda device=None: (9, 0),
         "torch.cuda.get_device_properties": lambda device=None: properties,
         "torch.cuda.is_current_stream_capturing": lambda: False,
-        "torch.accelerator.current_stream": lambda device=None: _Stream(machine.record, device),
-        "torch.cuda.Stream": lambda device=None: _Stream(machine.record, device),
+        "torch.accelerator.current_stream": lambda device=None: _Stream(record, device),
+        "torch.cuda.Stream": lambda device=None: _Stream(record, device),
         "torch.cuda.stream": lambda stream: contextlib.nullcontext(),
-        "torch.cuda.current_stream": lambda device=None: _Stream(machine.record, device),
+        "torch.cuda.current_stream": lambda device=None: _Stream(record, device),
         "torch.cuda.synchronize": synchronize,
         "torch.Tensor.pin_memory": lambda tensor, *_: tensor.clone(),
+        "torch.Tensor.record_stream": nothing,
         f"torch.nn.utils.clip_grad.{grouping}": _group_by_device,
         f"torch.optim.optimizer.{grouping}": _group_by_device,
     }
@@ -108,13 +108,21 @@ def _pretended_torch(machine: Machine) -> dict[str, Any]:
 @contextlib.contextmanager
 def pretended(num_devices: int = 2) -> Iterator[Record]:
     """Let torch find CUDA devices inside the block; yield the record of what they do."""
-    machine = Machine(num_devices)
+    record, generators = Record(), tuple(torch.Generator() for _ in range(num_devices))
+    run_thread = Thread.run
+
+    def run(thread: Thread) -> None:
+        """Run a thread that knows the devices as well: torch's modes are those of one thread."""
+        with Machine(record, generators):
+            run_thread(thread)
+
     with contextlib.ExitStack() as stack:
-        for name, value in _pretended_torch(machine).items():
+        for name, value in _pretended_torch(record, generators).items():
             stack.enter_context(mock.patch(name, value))
+        stack.enter_context(mock.patch.object(Thread, "run", run))
         stack.enter_context(_switches())
-        stack.enter_context(machine)
-        yield machine.record
+        stack.enter_context(Machine(record, generators))
+        yield record
 
 
 @contextlib.contextmanager

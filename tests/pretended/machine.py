@@ -1,7 +1,7 @@
 """Every operation on a pretended device: computed on the CPU, recorded as on a real one."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -38,12 +38,14 @@ def _name(func: Any) -> str:
 
 
 class Machine(TorchDispatchMode):
-    """Runs every operation that touches a pretended device on the CPU, and records it."""
+    """Runs every operation of a thread on pretended devices on the CPU, and records it.
 
-    def __init__(self, num_devices: int) -> None:
+    generators: the random numbers of each device, drawn on the CPU.
+    """
+
+    def __init__(self, record: Record, generators: Sequence[torch.Generator]) -> None:
         super().__init__()
-        self.record = Record()
-        self.generators = tuple(torch.Generator() for _ in range(num_devices))
+        self.record, self.generators = record, generators
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -74,7 +76,7 @@ class Machine(TorchDispatchMode):
         """Run an operation on one device."""
         home = self._home(func, args, kwargs, pretended, on_host)
         if _launches(func):
-            self._note_launch(func, home, pretended, on_host)
+            self._note_launch(func, home, _indices(func, args))
         if "device" in kwargs:
             kwargs["device"] = CPU
         if torch.Tag.nondeterministic_seeded in func.tags:
@@ -92,9 +94,14 @@ class Machine(TorchDispatchMode):
     ) -> torch.device:
         """Return the device of the result; raise RuntimeError for operands on several devices."""
         homes = {tensor.home for tensor in pretended}
-        elsewhere = {t.device for t in on_host if t.dim() > 0}
-        if elsewhere and _name(func) in _INDEXES and isinstance(args[0], CudaTensor):
-            elsewhere = set()  # indices may be on the host
+        # a number may come from the host, except into a list; so may indices
+        fewest_dims = 0 if _name(func) in ("cat", "stack") else 1
+        may_differ = _indices(func, args) if args and isinstance(args[0], CudaTensor) else []
+        elsewhere = {
+            tensor.device
+            for tensor in on_host
+            if tensor.dim() >= fewest_dims and not any(tensor is index for index in may_differ)
+        }
 
         if len(homes) > 1 or (homes and elsewhere):
             self.record.add(MIX, _name(func), ", ".join(sorted(map(str, homes | elsewhere))))
@@ -104,19 +111,16 @@ class Machine(TorchDispatchMode):
         wanted = kwargs.get("device")
         return whole(wanted) if _is_cuda(wanted) else next(iter(homes))
 
-    def _note_launch(
-        self, func: Any, home: torch.device, pretended: list[CudaTensor], on_host: list[Tensor]
-    ) -> None:
-        name = _name(func)
-        if name in _INDEXES:
-            waits = any(tensor.dtype in (torch.bool, torch.uint8) for tensor in pretended[1:])
-            if any(tensor.dim() > 0 for tensor in on_host):
-                self.record.add(BLOCKING_COPY, name, "indices from the host")
+    def _note_launch(self, func: Any, home: torch.device, indices: list[Tensor]) -> None:
+        """Record the operation, a wait where the shape or the value of its result needs one."""
+        waits = any(tag in func.tags for tag in _WAITS)
+        if _name(func) in _INDEXES:
+            waits = any(t.dtype == torch.bool for t in indices if isinstance(t, CudaTensor))
+            if not all(isinstance(t, CudaTensor) for t in indices):
+                self.record.add(BLOCKING_COPY, _name(func), "indices from the host")
                 self.record.waited_for(home)
-        else:
-            waits = any(tag in func.tags for tag in _WAITS)
 
-        self.record.add(KERNEL if not waits else WAIT, name)
+        self.record.add(WAIT if waits else KERNEL, _name(func))
         if waits:
             self.record.waited_for(home)
 
@@ -128,9 +132,11 @@ class Machine(TorchDispatchMode):
         own, of_cpu = self.generators[home.index], torch.default_generator
         before = of_cpu.get_state()
         of_cpu.set_state(own.get_state())
-        yield
-        own.set_state(of_cpu.get_state())
-        of_cpu.set_state(before)
+        try:
+            yield
+            own.set_state(of_cpu.get_state())
+        finally:
+            of_cpu.set_state(before)
 
     def _copy(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Copy within a device, or from one to another."""
@@ -183,6 +189,11 @@ class Machine(TorchDispatchMode):
 
         args, kwargs = tree_map(values_of, (args, kwargs))
         return tree_map(on_home, func(*args, **kwargs))
+
+
+def _indices(func: Any, args: Any) -> list[Tensor]:
+    """Return the tensors that index another one, if that is what the operation does."""
+    return [t for t in args[1] if t is not None] if _name(func) in _INDEXES else []
 
 
 def _pretending(values: Tensor, home: torch.device) -> CudaTensor:

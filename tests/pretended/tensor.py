@@ -109,5 +109,4 @@ _BY_DEVICE: dict[Any, Callable[..., Any]] = {
     Tensor.new_tensor: lambda tensor, data, **settings: torch.tensor(
         data, **{"dtype": tensor.dtype, "device": tensor.home} | settings
     ),
-    Tensor.record_stream: lambda tensor, stream: None,
 }

@@ -74,7 +74,9 @@ def test_operands_on_two_devices_are_refused() -> None:
                 first + other
         with pytest.raises(RuntimeError, match="one device"):
             torch.ones(2)[torch.zeros(1, dtype=torch.int64, device=GPU)]
-        assert record.counts()[MIX] == 3
+        with pytest.raises(RuntimeError, match="one device"):
+            torch.stack([first[0], torch.tensor(1.0)])
+        assert record.counts()[MIX] == 4
         assert (first + torch.tensor(1.0)).tolist() == [2, 2]  # a number on the host is fine
         assert first[torch.tensor([1])].device == GPU
 

@@ -50,7 +50,7 @@ def test_towers_on_two_devices_learn_what_they_learn_on_one(devices: str) -> Non
     check((*SPLIT, f"model.devices={devices}"), (*SPLIT, "model.devices=[cpu,cpu]"), 1e-6)
 
 
-@pytest.mark.parametrize("residency", ["device", "host"])
-def test_images_may_be_kept_on_the_device_or_on_the_host(residency: str) -> None:
+@pytest.mark.parametrize("residency", ["device", "host", "mapped"])
+def test_images_may_be_kept_anywhere(residency: str) -> None:
     words = (*CASES["lenet5"], f"dataset.residency={residency}")
     check(words, CASES["lenet5"], 1e-5)
