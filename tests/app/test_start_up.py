@@ -12,7 +12,7 @@ from cnnlab.cli import main
 
 FEW = ["trainer.epochs=1", "trainer.limit_train_batches=2"]
 assert main(["train", *FEW, "hydra.run.dir=run"]) == 0
-of_1998 = ["model=lenet5_1998", "optimizer=levenberg_marquardt"]
+of_1998 = ["model=lenet5_1998", "optimizer=levenberg_marquardt", "logging.report=false"]
 assert main(["train", *FEW, *of_1998, "optimizer.num_curvature_images=8", "hydra.run.dir=old"]) == 0
 assert main(["evaluate", "checkpoint=run"]) == 0
 assert main(["predict", "checkpoint=run", "images=digit.png"]) == 0
