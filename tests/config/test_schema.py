@@ -60,6 +60,7 @@ def test_a_section_may_be_null_only_where_it_says_so() -> None:
         ({**CIRCLE, "radius": 0}, "shape.radius must be a number above 0, got 0.0"),
         ({**CIRCLE, "radius": True}, "shape.radius must be a number above 0, got True"),
         ({**BOX, "sides": 3}, "shape.sides must be a list, each an integer at least 1, got 3"),
+        ({**BOX, "sides": [1, 0]}, "shape.sides[1] must be an integer at least 1, got 0"),
         ({**BOX, "sides": [1, 0]}, "shape.sides[1] must be"),
         ({**BOX, "color": "green"}, "shape.color must be one of red, blue, or null, got 'green'"),
         ({"name": "circle"}, "'shape.radius' is missing"),

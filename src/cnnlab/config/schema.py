@@ -219,7 +219,10 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
     if is_list(hint):
         if not isinstance(value, list):
             raise _wrong(hint, metadata, value, key)
-        return [_scalar(hint, metadata, item, f"{key}[{i}]") for i, item in enumerate(value)]
+        return [
+            _scalar(element_type(hint), metadata, item, f"{key}[{i}]")
+            for i, item in enumerate(value)
+        ]
     return _scalar(hint, metadata, value, key)
 
 
