@@ -1,6 +1,5 @@
 """What a network is fed: a batch of stored pixels, augmented and normalized."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,7 +37,8 @@ class Inputs:
             return self.preprocessing.normalize(self.augmentation.apply(images, parameters))
 
         out: Tensor | None = None
-        for rows in _chunks(len(images), chunk):
+        for first in range(0, len(images), chunk):
+            rows = slice(first, first + chunk)
             augmented = self.augmentation.apply(images[rows], rows_of(parameters, rows))
             if out is None:
                 out = self._empty(len(images), augmented)
@@ -67,8 +67,3 @@ class Inputs:
             lines = self._buffers.empty((num_images, height, width, channels), torch.float32)
             return lines.permute(0, 3, 1, 2)
         return self._buffers.empty((num_images, channels, height, width), torch.float32)
-
-
-def _chunks(num_images: int, size: int) -> Iterator[slice]:
-    for first in range(0, num_images, size):
-        yield slice(first, min(first + size, num_images))
