@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.corpus import asking
-from tests.golden.traces import processor
+from tests.golden.processor import processor
 
 CORPUS = Path(__file__).parent
 FOLDERS = ("pictures", "stores", "outputs", "converted")

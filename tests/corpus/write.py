@@ -23,7 +23,7 @@ from PIL import Image
 
 from tests.corpus import asking
 from tests.corpus.asking import LEAN, done
-from tests.golden.traces import processor
+from tests.golden.processor import processor
 
 CLASSES = ("leaf", "sea", "sun")
 HOST = "elsewhere"

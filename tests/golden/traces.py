@@ -25,6 +25,7 @@ from cnnlab.data.stats import preprocessing_for
 from cnnlab.data.stream import Batch, Stream
 from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import StepReport, TrainState, fit
+from tests.golden.processor import processor
 
 ROOT = Path(__file__).parents[2]
 FILE = Path(__file__).with_name("traces.json")
@@ -102,21 +103,6 @@ def trainer(parts: int) -> TrainerConfig:
     """Return the trainer's settings; only `accumulate` matters to the step."""
     plain = yaml.safe_load((ROOT / "configs" / "train.yaml").read_text())["trainer"]
     return parse(TrainerConfig, {**plain, "clip_gradient_norm": None, "accumulate": parts})
-
-
-def processor() -> dict[str, Any]:
-    """Name what must be the same for the losses to be the same bits."""
-    facts: dict[str, Any] = {
-        "torch": torch.__version__.partition("+")[0],
-        "capability": torch.backends.cpu.get_cpu_capability(),
-    }
-    wanted = ("vendor_id", "cpu family", "model")
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
-        key, _, value = line.partition(":")
-        if key.strip() in wanted:
-            facts.setdefault(key.strip(), value.strip())
-    return facts
 
 
 def write() -> None:

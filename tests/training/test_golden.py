@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.golden.traces import CASES, FILE, NUM_STEPS, processor, trace
+from tests.golden.processor import processor
+from tests.golden.traces import CASES, FILE, NUM_STEPS, trace
 
 GOLDEN = json.loads(FILE.read_text())
 

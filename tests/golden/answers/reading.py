@@ -17,6 +17,8 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from tests.golden.processor import processor
+
 VOLATILE = frozenset(
     (
         *("started", "ended", "pid", "host", "platform", "num_processors", "launch", "device"),
@@ -40,21 +42,13 @@ def facts() -> dict[str, str]:
     """Name what must be the same for floats, pixels and compressed pictures to be the same bits."""
     import matplotlib
     import PIL
-    import torch
 
-    found = {
-        "torch": torch.__version__.partition("+")[0],
-        "capability": torch.backends.cpu.get_cpu_capability(),
+    return {
+        **processor(),
         "numpy": np.__version__,
         "matplotlib": matplotlib.__version__,
         "pillow": PIL.__version__,
     }
-    cpuinfo = Path("/proc/cpuinfo")
-    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else []:
-        key, _, value = line.partition(":")
-        if key.strip() in ("vendor_id", "cpu family", "model"):
-            found.setdefault(key.strip(), value.strip())
-    return found
 
 
 def nothing(out: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.golden.net.cases import CONFIGS, EVALUATIONS, TRAININGS
 from tests.golden.net.traces import FILE, Runs, Trace
-from tests.golden.traces import processor
+from tests.golden.processor import processor
 
 GOLDEN = json.loads(FILE.read_text())
 IS_SAME_PROCESSOR = processor() == GOLDEN["processor"]

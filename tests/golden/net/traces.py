@@ -27,7 +27,7 @@ from torch import Tensor
 
 from cnnlab.cli import main
 from tests.golden.net.cases import COMMON, EVALUATIONS, RESUMED, TRAININGS
-from tests.golden.traces import processor
+from tests.golden.processor import processor
 
 FILE = Path(__file__).with_name("traces.json")
 ALSO = ("status", "stop_reason", "best_validation_error", "test_error", "data_digests")
