@@ -26,6 +26,11 @@ from tests.command.recording import keys_of, record
 
 QUICK = ["runtime.device=cpu", "runtime.num_threads=1"]
 RUN = ["experiment=debug", "augment=crop", "trainer.epochs=1", "logging.tensorboard=false"]
+BUILDING = [
+    *("dataset=mnist", "encoding=jpeg", "side_pixels=8", "kernel=bicubic", "quality=50"),
+    *("on_bad=skip", "max_bad_fraction=0.5", "max_image_pixels=9", "shard_megabytes=1"),
+    *("num_threads=1", "wait_seconds=1"),
+]
 ONE_STEP = ["trainer.limit_train_batches=1", "logging.images_every_epochs=null"]
 OWN = ["dataset=folder", "dataset.root=own/train", "dataset.num_test=2"]
 FEW_PICTURES = ["formats=[png]", "search_images=20"]
@@ -41,7 +46,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["init_report=true", *OWN, "num_images=2"],
     ],
     "visualize": [
-        ["checkpoint=run", "what=[predictions]", *FEW_PICTURES, *QUICK],
+        ["checkpoint=run", "what=[neighbors]", *FEW_PICTURES, *QUICK],
         ["checkpoint=run", "what=[filters]", *OWN, *QUICK],
     ],
     "predict": [["checkpoint=run", "images=digit.png", "evaluation=five_crop", *QUICK]],
@@ -176,22 +181,33 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
 
 
 IDLE: dict[str, list[str]] = {
+    "train": ["ensemble.at_once=2"],
     "summary": ["dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"],
-    "convert": ["model=lenet5", "model.width=1", "dataset=mnist", "augment=crop", "class_names=x"],
-    "prepare": ["quality=50", "max_bad_fraction=0.5"],
+    "visualize": [
+        *("images=digit.png what=filters", "indices=[1] what=top9", "num_images=2 what=evolution"),
+        *("layer=c1 what=occlusion", "units=[1] what=neighbors", "num_units=2 what=filters"),
+        *("signal=guided what=activations", "search_images=5 what=deconvnet"),
+        *("indices=[1] images=digit.png", "num_images=2 images=digit.png"),
+        *("num_images=2 indices=[1]", "num_units=3 units=[1]"),
+    ],
+    "convert": [
+        f"{word} source=run output=never.onnx"
+        for word in ("model=lenet5", "model.width=1", "dataset=mnist", "augment=crop")
+    ]
+    + ["class_names=x source=run output=never.onnx"],
+    "prepare": [f"{word} output=never" for word in ("quality=50", "max_bad_fraction=0.5")]
+    + [f"{word} output=never verify=true" for word in BUILDING],
 }
-"""Of each command with `Verb.needs`: settings that its own defaults leave without effect."""
+"""Of each command with `Verb.needs`: a setting that the words after it leave without effect."""
 
-BESIDE = {
-    "convert": ["source=run", "output=never.onnx"],
-    "prepare": ["output=never"],
-}
 NEEDED = {
     "dataset": ["init_report=true"],
     "num_images": ["init_report=true"],
     "seed": ["init_report=true"],
     "quality": ["encoding=jpeg"],
     "max_bad_fraction": ["on_bad=skip"],
+    "ensemble.at_once": ["ensemble.members=2"],
+    "layer": ["what=[occlusion,equivariance]"],
 }
 
 
@@ -199,27 +215,34 @@ def test_every_need_of_a_command_is_tried() -> None:
     for name, verb in VERBS.items():
         for need in verb.needs:
             for key in need.keys:
-                words = [word.partition("=")[0] for word in IDLE[name]]
+                words = [line.partition("=")[0] for line in IDLE[name]]
                 assert any(word == key or word.startswith(f"{key}.") for word in words), key
         assert bool(verb.needs) == (name in IDLE)
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [(name, word) for name, words in IDLE.items() for word in words]
+    ("name", "line"), [(name, line) for name, lines in IDLE.items() for line in lines]
 )
 def test_a_typed_key_that_other_values_leave_without_effect_is_refused(
-    name: str, word: str, home: Path, capsys: pytest.CaptureFixture[str]
+    name: str, line: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([name, *BESIDE.get(name, []), word]) == 2
+    assert main([name, *line.split()]) == 2
     said = capsys.readouterr().err
-    assert f"{word.partition('=')[0]} has no effect here" in said
+    assert f"{line.partition('=')[0]} has no effect here" in said
     assert len(said.splitlines()) == 2
     assert not list(home.glob("never*"))
 
 
-@pytest.mark.parametrize("word", ["num_images=3", "seed=4", "quality=50", "max_bad_fraction=0.5"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("num_images=3", "seed=4", "quality=50", "max_bad_fraction=0.5"),
+        *("ensemble.at_once=2", "layer=c1"),
+    ],
+)
 def test_beside_what_it_needs_a_key_is_taken(word: str, home: Path) -> None:
     needed = NEEDED[word.partition("=")[0]]
-    for name in (name for name, words in IDLE.items() if word in words):
+    lines = {name: [line.split()[0] for line in lines] for name, lines in IDLE.items()}
+    for name in (name for name, words in lines.items() if word in words):
         request = read_line(name, [word, *needed])
         composing.check(request)

@@ -55,8 +55,8 @@ def test_the_other_things_that_a_model_names_exist(name: str) -> None:
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_drawn_from_a_network_and_a_probe(name: str) -> None:
-    assert PICTURES[name].startswith("cnnlab.visualization.")
-    assert_takes(load_by_name(PICTURES[name]), 2)
+    assert PICTURES[name].draw.startswith("cnnlab.visualization.")
+    assert_takes(load_by_name(PICTURES[name].draw), 2)
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -1,4 +1,6 @@
 import io
+import sys
+from dataclasses import fields
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from cnnlab.eval_mode import eval_mode
 from cnnlab.visualization import draw
 from cnnlab.visualization.figures import LARGEST_SIDE_PIXELS, render, save, to_pixels
 from cnnlab.visualization.hook import PictureHook
+from cnnlab.visualization.probe import Probe
 from tests.reference.visualization import LIGHT_HEAD, network, probe_for
 
 LARGEST_FILE_BYTES = 4_000_000
@@ -55,6 +58,34 @@ def test_pictures_of_alexnet_are_bounded(name):
         png, svg = render(picture, "png"), render(picture, "svg")
         assert max(size_of(png)) <= LARGEST_SIDE_PIXELS
         assert max(len(png), len(svg)) < LARGEST_FILE_BYTES
+
+
+ATTRIBUTES = {
+    "images": "images",
+    "image_set": "search_images",
+    "train_set": "search_images",
+    **{key: key for key in ("layer", "units", "num_units", "signal")},
+}
+"""What a picture reads of its probe -> the setting of `visualize` that decides it."""
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_picture_uses_the_settings_that_its_row_names_and_no_others(lenet, name):
+    read = set()
+
+    class NotingProbe(Probe):
+        def __getattribute__(self, attribute):
+            reader = sys._getframe(1).f_globals["__name__"]
+            is_picture = reader.startswith("cnnlab.visualization.") and reader != Probe.__module__
+            if attribute in ATTRIBUTES and is_picture:
+                read.add(ATTRIBUTES[attribute])
+            return super().__getattribute__(attribute)
+
+    for layer in (None, "c3"):
+        probe = probe_with_checkpoints(lenet, num_images=1, num_units=1, layer=layer)
+        noting = NotingProbe(**{field.name: getattr(probe, field.name) for field in fields(probe)})
+        draw(name, lenet, noting)
+    assert read == set(PICTURES[name].settings) - {"indices", "num_images"}
 
 
 def test_the_title_says_layer_and_signal_and_the_units_are_labeled(lenet):

@@ -48,7 +48,9 @@ def _prepare(config: PrepareConfig, output: Path, launch: Launch, console: Conso
     found = builder.run(Tolerance(config.on_bad, config.max_bad_fraction), config.wait_seconds)
     console.stop_bar()
     report(found, output, console)
-    console.line(meter.rate())
+    console.line(
+        meter.rate() if meter.num_done else "nothing to do: this Store was finished before"
+    )
 
 
 def sources_for(splits: Splits, config: PrepareConfig) -> dict[str, Source]:
@@ -84,7 +86,7 @@ class Meter:
 
     def __init__(self, console: Console, command: str) -> None:
         self._console, self._command = console, command
-        self._start, self._done = time.monotonic(), 0
+        self._start, self.num_done = time.monotonic(), 0
 
     def __call__(self, num_done: int) -> None:
         if (signal_number := interrupts.requested()) is not None:
@@ -93,13 +95,13 @@ class Meter:
                 interrupts.exit_code(signal_number),
                 f"finished shards are kept; continue with the same command: {self._command}",
             )
-        self._done = num_done
+        self.num_done = num_done
         self._console.advance_bar(num_done, self.rate)
 
     def rate(self) -> str:
         """Return '1,234 images/s'."""
         seconds = max(time.monotonic() - self._start, 1e-6)
-        return f"{self._done / seconds:,.0f} images/s"
+        return f"{self.num_done / seconds:,.0f} images/s"
 
 
 def report(found: Manifest, output: Path, console: Console) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
+from cnnlab.config import pictures
 from cnnlab.config.tables import load_by_name
 from cnnlab.files import foreign
 
@@ -72,6 +73,16 @@ class Verb:
         return not any(key == name or key.startswith(f"{name}.") for name in self.unused)
 
 
+def _for_some_pictures(key: str) -> Need:
+    """Return the need of a setting of `visualize` that only some pictures use."""
+    return Need(
+        (key,),
+        lambda config: pictures.uses(config.what, key),
+        "no picture asked for uses it",
+        f"what={'|'.join(pictures.pictures_with(key))} would",
+    )
+
+
 def _takes_weights_of_others(config: Any) -> bool:
     """Return whether the source of `convert` may be weights without a model and class names."""
     return _takes_plain_weights(config) and not foreign.is_plain_of_ours(config.source or "")
@@ -87,6 +98,12 @@ def _takes_plain_weights(config: Any) -> bool:
     return foreign.format_of(foreign.first_bytes(source)) != ""
 
 
+_BUILDING = tuple(
+    field.name for field in fields(settings.PrepareConfig) if field.name not in ("output", "verify")
+)
+"""Settings of `prepare` that say how a Store is built."""
+
+
 VERBS: dict[str, Verb] = {
     "train": Verb(
         "train a network; by default LeNet-5 on 5,000 digits",
@@ -96,6 +113,14 @@ VERBS: dict[str, Verb] = {
         "cnnlab train model=lenet5 dataset=fashion_mnist trainer.epochs=12",
         is_shared=True,
         makes_runs=True,
+        needs=(
+            Need(
+                ("ensemble.at_once",),
+                lambda config: bool(config.ensemble.members > 1),
+                "one network is trained",
+                "ensemble.members=5 trains five",
+            ),
+        ),
     ),
     "evaluate": Verb(
         "measure the test error of one checkpoint, or of several as an ensemble",
@@ -129,6 +154,27 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.visualize:run",
         "cnnlab visualize checkpoint=latest what=filters,top9",
         unused=("dataset.normalize", "dataset.residency"),
+        needs=(
+            *map(_for_some_pictures, pictures.SETTINGS),
+            Need(
+                ("indices", "num_images"),
+                lambda config: not config.images,
+                "all pictures of images are shown",
+                "without images=... they choose from the split",
+            ),
+            Need(
+                ("num_images",),
+                lambda config: config.indices is None,
+                "indices names the images",
+                "indices=null chooses so many",
+            ),
+            Need(
+                ("num_units",),
+                lambda config: config.units is None,
+                "units names them",
+                "units=null chooses the most active",
+            ),
+        ),
     ),
     "predict": Verb(
         "classify your own image files",
@@ -172,6 +218,12 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.prepare:run",
         "cnnlab prepare dataset=imagenet dataset.root=/data/imagenet output=/data/imagenet256",
         needs=(
+            Need(
+                _BUILDING,
+                lambda config: not config.verify,
+                "an existing output is only verified",
+                "without verify=true a Store is built",
+            ),
             Need(
                 ("quality",),
                 lambda config: bool(config.encoding == "jpeg"),

@@ -12,5 +12,5 @@ def draw(name: str, model: Network, probe: Probe) -> list[Picture]:
 
     Raises UsageError where this network or probe cannot give them.
     """
-    pictures: list[Picture] = load_by_name(PICTURES[name])(model, probe)
+    pictures: list[Picture] = load_by_name(PICTURES[name].draw)(model, probe)
     return pictures

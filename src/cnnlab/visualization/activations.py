@@ -119,7 +119,7 @@ def _strongest_position(probe: Probe, name: str, maps: Tensor) -> tuple[int, int
 def _draw_field(
     axes: "Axes", probe: Probe, field: ReceptiveField, position: tuple[int, int]
 ) -> None:
-    if covers_image(field, probe.images.shape[-1]):
+    if covers_image(field, probe.size_pixels):
         return
     top, left = (field.start_pixels + one * field.jump_pixels for one in position)
     outline(axes, top, left, field.size_pixels, ORANGE, 1.5)

@@ -58,6 +58,11 @@ class Probe:
         if not len(self.images):
             raise UsageError("there is no image to look at", hint="num_images must be 1 or more")
 
+    @property
+    def size_pixels(self) -> int:
+        """Side of the images, which is the network's input side."""
+        return self.images.shape[-1]
+
     def title(self, *parts: str) -> str:
         """Return a picture's title: model, parts, set, checkpoint."""
         words = (self.model_title, *parts, self.set_title, self.checkpoint_title)

@@ -101,7 +101,7 @@ def draw_top9(model: Network, probe: Probe) -> list[Picture]:
         f"For each unit of {layer} the {strongest.values.shape[1]} images of "
         f"{image_set.num_images} with its largest activations: left projected to the pixels "
         f"({probe.signal}; gray is zero), right the patches, cut to the receptive field of "
-        f"{min(field.size_pixels, probe.images.shape[-1])} pixels."
+        f"{min(field.size_pixels, probe.size_pixels)} pixels."
     )
 
     facts = {
@@ -116,7 +116,7 @@ def draw_top9(model: Network, probe: Probe) -> list[Picture]:
 def chosen_layer(model: Network, probe: Probe) -> str:
     """Return the chosen layer, checked, or by default the deepest whose units see patches."""
     if probe.layer is None:
-        return deepest_local_layer(model, probe.images.shape[-1])
+        return deepest_local_layer(model, probe.size_pixels)
     return check_layer(model, probe.layer)
 
 
