@@ -12,7 +12,7 @@ import pytest
 
 from cnnlab.evaluation.evaluate import evaluate
 from tests.pretended.device import pretended
-from tests.pretended.record import BLOCKING_COPY, KERNEL, WAIT, Record
+from tests.pretended.record import BLOCKING_COPY, KERNEL, MIX, RACE, WAIT, Record
 from tests.pretended.runs import CASES, PAIRS, SPLIT, Training
 
 
@@ -41,6 +41,9 @@ STEP = {
 }
 """One training step; levenberg_marquardt's estimate, once per epoch, is not in it. A tower on the
 CPU computes in ordinary memory, so that every copy to or from it blocks."""
+
+ASKED_PER_EPOCH = {"lenet5 of 1998": 1}
+"""Answers that a model waits for once per epoch: whether its curvature is finite."""
 
 BATCH = {
     ("lenet5", "center"): Cost(15, 0, 0),
@@ -73,12 +76,19 @@ def spent(record: Record) -> Cost:
 
 @pytest.mark.parametrize("model", STEP)
 def test_a_training_step_asks_for_no_more_than_its_budget(model: str) -> None:
+    epochs_of_two = (*RUNS[model], "trainer.limit_train_batches=2")
     with pretended() as record:
-        run = Training.start(RUNS[model], "cuda:0")
+        run = Training.start(epochs_of_two, "cuda:0")
         run.train(1)  # the first step of a run has work of its own
         record.clear()
         run.train(1)
-    check(spent(record), STEP[model], record)
+        check(spent(record), STEP[model], record)
+
+        record.clear()
+        run.train(1)  # where the next epoch begins
+        copies = STEP[model].blocking_copies + ASKED_PER_EPOCH.get(model, 0)
+        check(spent(record), Cost(record.counts()[KERNEL], 0, copies), record)
+        assert not record.of(MIX, RACE)
 
 
 @pytest.mark.parametrize(("model", "views"), BATCH)
