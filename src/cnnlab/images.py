@@ -60,9 +60,10 @@ def crop(images: Tensor, corners: Tensor, size: int, mirrored: Tensor | None = N
 
     lines = images.permute(0, 2, 3, 1).contiguous().view(-1)
     runs = lines.unfold(0, size * channels, channels)  # a view: the run that starts at each pixel
-    first_row = torch.arange(num, device=images.device) * height + corners[:, 0]
-    rows = first_row[:, None] + torch.arange(size, device=images.device)  # [N,size]
-    starts = rows * width + corners[:, 1, None]
+    area, device = height * width, images.device
+    first = torch.add(corners[:, 1], corners[:, 0], alpha=width)  # pixels into the own image
+    first += torch.arange(0, num * area, area, device=device)
+    starts = first[:, None] + torch.arange(0, size * width, width, device=device)  # [N,size]
     windows = runs.index_select(0, starts.flatten())
     windows = windows.view(num, size, size, channels).permute(0, 3, 1, 2)
     return windows if mirrored is None else mirror(windows, mirrored)

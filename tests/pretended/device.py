@@ -3,8 +3,9 @@
 Inside `pretended()` torch finds CUDA devices. Every operation on one of their tensors is recorded
 with the line of the project that asked for it (record.py): kernels, copies, waits of the host, and
 two kinds of faults: operations whose operands are on several devices, which raise as on a real
-device, and races, where the host reads what a copy has not delivered yet. Only torch's device is
-pretended; the project's own code runs as it is.
+device, and races, where the host reads what a copy has not delivered yet, or overwrites what one
+has not read yet. A copy from memory that is not pinned blocks, whatever it was asked to do. Only
+torch's device is pretended; the project's own code runs as it is.
 
 To C++ the tensors are on the meta device, so that autograd needs no driver; Python sees cuda:N.
 A random operation draws from the generator of its device, which is a CPU generator, so that masks
@@ -17,8 +18,7 @@ What it cannot show:
 - Graph capture, torch.compile and NCCL.
 - Real kernels: their rounding, their time, and how many of them torch makes of one operation; each
   operation below autograd counts as one. Dropout counts three where CUDA fuses one.
-- A pinned buffer that is overwritten before a copy from it is over, and reads of a race through
-  NumPy (the garbage is there, though).
+- Races through NumPy (of a read, the garbage is there, though).
 - A device without a number: `tensor.to("cuda")` asks the driver which one is meant.
 - Memory: nothing ever runs out of it.
 """
@@ -98,7 +98,8 @@ def _pretended_torch(record: Record, generators: tuple[torch.Generator, ...]) ->
         "torch.cuda.stream": lambda stream: contextlib.nullcontext(),
         "torch.cuda.current_stream": lambda device=None: _Stream(record, device),
         "torch.cuda.synchronize": synchronize,
-        "torch.Tensor.pin_memory": lambda tensor, *_: tensor.clone(),
+        "torch.Tensor.pin_memory": lambda tensor, *_: record.pin(tensor),
+        "torch.Tensor.is_pinned": lambda tensor, *_: record.is_pinned(tensor),
         "torch.Tensor.record_stream": nothing,
         f"torch.nn.utils.clip_grad.{grouping}": _group_by_device,
         f"torch.optim.optimizer.{grouping}": _group_by_device,

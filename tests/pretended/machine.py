@@ -55,6 +55,8 @@ class Machine(TorchDispatchMode):
 
         if _launches(func):
             self.record.touched(_name(func), on_host)
+            if self.record.is_reading:
+                self.record.written(_name(func), _written(func, args, kwargs))
         if not pretended and not _is_cuda(kwargs.get("device")):
             return func(*args, **kwargs)
         if _is_composite(func):
@@ -150,7 +152,10 @@ class Machine(TorchDispatchMode):
             kwargs.pop("pin_memory", None)
 
         origin = home_of(source)
+        blocks = blocks or (origin == CPU and not self.record.is_pinned(source))
         self._note_copy(func, origin, home, blocks, _num_bytes(source))
+        if origin == CPU != home and not blocks:
+            self.record.read_later(source, home)
         result = self._run(func, args, kwargs, home)
         if origin != CPU and home == CPU and not blocks:
             self.record.fill_later(result, origin)
@@ -189,6 +194,23 @@ class Machine(TorchDispatchMode):
 
         args, kwargs = tree_map(values_of, (args, kwargs))
         return tree_map(on_home, func(*args, **kwargs))
+
+
+def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:
+    """Return the host tensors that an operation writes to."""
+    by_position = dict(zip((a.name for a in func._schema.arguments), args, strict=False))
+    found: list[Tensor] = []
+    for name in _writes(func):
+        leaves = tree_leaves((by_position | kwargs).get(name))
+        found += [x for x in leaves if isinstance(x, Tensor) and not isinstance(x, CudaTensor)]
+    return found
+
+
+@cache
+def _writes(func: Any) -> tuple[str, ...]:
+    """Return the names of the arguments that an operation writes to."""
+    arguments = func._schema.arguments
+    return tuple(a.name for a in arguments if a.alias_info and a.alias_info.is_write)
 
 
 def _indices(func: Any, args: Any) -> list[Tensor]:

@@ -1,10 +1,13 @@
 """What a pretended device was asked to do, one event after another, each with the line that asked.
 
 A copy to the host that does not block leaves its target to be filled later. Until something waits
-for that device the target holds garbage here (NaN, or zeros), and whoever reads it races.
+for that device the target holds garbage here (NaN, or zeros), and whoever reads it races. A copy
+from pinned memory reads its source later: until something waits, whoever writes there races.
 """
 
 import sys
+import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,12 +36,17 @@ _TORCH, _PRETENCE = f"{Path(torch.__file__).parent}/", Path(__file__).parent
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that the device did. place: the line of the project that asked, if one did."""
+    """One thing that the device did.
+
+    place: the line of the project that asked, if one did. thread: the name of the thread that
+    asked, and waited if it was a wait.
+    """
 
     kind: str
     operation: str
     place: str
     detail: str = ""
+    thread: str = ""
 
     def __str__(self) -> str:
         return f"{self.place}: {self.kind}: {self.operation} {self.detail}".rstrip()
@@ -54,12 +62,23 @@ class _Unfilled:
     place: str
 
 
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A pinned tensor that a device has yet to read; kept, so that nothing else gets its memory."""
+
+    tensor: Tensor
+    device: torch.device
+    place: str
+
+
 class Record:
     """The events of all pretended devices, and the host tensors that are still unfilled."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
         self._unfilled: list[_Unfilled] = []
+        self._sources: dict[int, _Source] = {}
+        self._pinned: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
 
     def clear(self) -> None:
         """Forget the events so far; unfilled targets stay unfilled."""
@@ -67,11 +86,16 @@ class Record:
 
     def add(self, kind: str, operation: str, detail: str = "") -> None:
         """Add an event that the code now running asked for."""
-        self.events.append(Event(kind, operation, place_of(sys._getframe(1)), detail))
+        place, thread = place_of(sys._getframe(1)), threading.current_thread().name
+        self.events.append(Event(kind, operation, place, detail, thread))
 
     def counts(self) -> Counter[str]:
         """Return the number of events of each kind."""
         return Counter(event.kind for event in self.events)
+
+    def threads_of(self, *kinds: str) -> set[str]:
+        """Return the names of the threads that asked for events of these kinds."""
+        return {event.thread for event in self.events if event.kind in kinds}
 
     def of(self, *kinds: str) -> list[str]:
         """Return the events of these kinds as text, to be compared or shown."""
@@ -88,8 +112,30 @@ class Record:
         target.fill_(float("nan") if target.is_floating_point() else 0)
         self._unfilled.append(_Unfilled(target, values, device, place_of(sys._getframe(1))))
 
+    def pin(self, tensor: Tensor) -> Tensor:
+        """Return a copy of a host tensor in memory that devices read by themselves."""
+        copied = tensor.clone()
+        self._pinned.add(copied.untyped_storage())
+        return copied
+
+    def is_pinned(self, tensor: Tensor) -> bool:
+        """Return whether a host tensor is in such memory."""
+        return tensor.untyped_storage() in self._pinned
+
+    @property
+    def is_reading(self) -> bool:
+        """Return whether a device has yet to read something from the host."""
+        return bool(self._sources)
+
+    def read_later(self, source: Tensor, device: torch.device) -> None:
+        """Note that `device` has yet to read a pinned tensor."""
+        place = place_of(sys._getframe(1))
+        self._sources[_memory_of(source)] = _Source(source, device, place)
+
     def waited_for(self, device: torch.device | None = None) -> None:
-        """Fill the targets of copies from `device`, or from all devices."""
+        """Fill the targets of copies from `device`, or from all devices; its sources were read."""
+        unread = {m: s for m, s in self._sources.items() if device not in (None, s.device)}
+        self._sources = unread
         over = [u for u in self._unfilled if device in (None, u.device)]
         self._unfilled = [u for u in self._unfilled if u not in over]
         for unfilled in over:
@@ -99,10 +145,21 @@ class Record:
         """Add a race for each unfilled target whose memory `operation` uses."""
         if not self._unfilled:
             return
-        memory = {tensor.untyped_storage()._cdata for tensor in tensors}
+        memory = {_memory_of(tensor) for tensor in tensors}
         for unfilled in self._unfilled:
-            if unfilled.target.untyped_storage()._cdata in memory:
+            if _memory_of(unfilled.target) in memory:
                 self.add(RACE, operation, f"uses what {unfilled.place} copies without blocking")
+
+    def written(self, operation: str, tensors: Iterable[Tensor]) -> None:
+        """Add a race for each source of a copy that `operation` overwrites on the host."""
+        for tensor in tensors:
+            if source := self._sources.get(_memory_of(tensor)):
+                detail = f"overwrites what {source.place} copies without blocking"
+                self.add(RACE, operation, detail)
+
+
+def _memory_of(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
 
 
 def place_of(frame: FrameType | None) -> str:

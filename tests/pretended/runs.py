@@ -13,7 +13,7 @@ from cnnlab.command.verbs import VERBS
 from cnnlab.config import TrainConfig, choices
 from cnnlab.trainer.assemble import Assembly, assemble
 from cnnlab.training.hooks import RunningLoss
-from cnnlab.training.loop import StepReport, TrainState, fit
+from cnnlab.training.loop import Batches, StepReport, TrainState, fit
 
 DIGITS = ("dataset=mnist5k", "trainer.batch_size=8", "optimizer.learning_rate=0.01")
 PATTERNS = (
@@ -62,6 +62,7 @@ class Training:
     state: TrainState
     losses: list[Tensor]
     running_loss: RunningLoss
+    batches: Batches
 
     @classmethod
     def start(cls, words: tuple[str, ...], device: str) -> "Training":
@@ -70,13 +71,13 @@ class Training:
         runtime.configure(home, precision=config.runtime.precision, num_threads=1)
         parts = assemble(config, home)
         state = TrainState(parts.network, parts.optimizer)
-        return cls(parts, state, [], RunningLoss(parts.device))
+        return cls(parts, state, [], RunningLoss(parts.device), parts.batches())
 
     def train(self, num_steps: int) -> None:
         """Make so many more updates, with the project's loop."""
         parts, state = self.parts, self.state
-        batches, hooks = parts.batches(state.step), [self.running_loss, self._keep_loss]
-        fit(state, batches, parts.step, parts.schedule.rate_at, hooks, state.step + num_steps)
+        hooks, last = [self.running_loss, self._keep_loss], state.step + num_steps
+        fit(state, self.batches, parts.step, parts.schedule.rate_at, hooks, last)
 
     def _keep_loss(self, state: TrainState, report: StepReport) -> None:
         self.losses.append(report.loss)

@@ -12,7 +12,7 @@ import pytest
 
 from cnnlab.evaluation.evaluate import evaluate
 from tests.pretended.device import pretended
-from tests.pretended.record import BLOCKING_COPY, KERNEL, WAIT, Record
+from tests.pretended.record import BLOCKING_COPY, KERNEL, MIX, RACE, WAIT, Record
 from tests.pretended.runs import CASES, PAIRS, SPLIT, Training
 
 
@@ -28,18 +28,22 @@ class Cost(NamedTuple):
 
 
 STEP = {
-    "lenet5": Cost(72, 0, 3),
-    "lenet5 with dropout": Cost(80, 0, 3),
-    "lenet5 in two parts": Cost(123, 0, 3),
-    "lenet5 of 1998": Cost(154, 0, 3),
-    "narrow alexnet": Cost(202, 0, 5),
-    "two towers": Cost(202, 0, 5),
-    "alexnet of 2014": Cost(105, 0, 5),
-    "[cuda:0,cuda:1]": Cost(403, 0, 5),
-    "[cpu,cuda:0]": Cost(175, 0, 22),
-    "[cuda:0,cpu]": Cost(228, 0, 31),
+    "lenet5": Cost(70, 0, 0),
+    "lenet5 with dropout": Cost(78, 0, 0),
+    "lenet5 in two parts": Cost(121, 0, 0),
+    "lenet5 of 1998": Cost(152, 0, 0),
+    "narrow alexnet": Cost(200, 0, 0),
+    "two towers": Cost(200, 0, 0),
+    "alexnet of 2014": Cost(103, 0, 0),
+    "[cuda:0,cuda:1]": Cost(401, 0, 0),
+    "[cpu,cuda:0]": Cost(175, 0, 34),
+    "[cuda:0,cpu]": Cost(226, 0, 35),
 }
-"""One training step; levenberg_marquardt's estimate, once per epoch, is not in it."""
+"""One training step; levenberg_marquardt's estimate, once per epoch, is not in it. A tower on the
+CPU computes in ordinary memory, so that every copy to or from it blocks."""
+
+ASKED_PER_EPOCH = {"lenet5 of 1998": 1}
+"""Answers that a model waits for once per epoch: whether its curvature is finite."""
 
 BATCH = {
     ("lenet5", "center"): Cost(15, 0, 0),
@@ -72,12 +76,19 @@ def spent(record: Record) -> Cost:
 
 @pytest.mark.parametrize("model", STEP)
 def test_a_training_step_asks_for_no_more_than_its_budget(model: str) -> None:
+    epochs_of_two = (*RUNS[model], "trainer.limit_train_batches=2")
     with pretended() as record:
-        run = Training.start(RUNS[model], "cuda:0")
-        run.train(1)  # an epoch's first step has work of its own
+        run = Training.start(epochs_of_two, "cuda:0")
+        run.train(1)  # the first step of a run has work of its own
         record.clear()
         run.train(1)
-    check(spent(record), STEP[model], record)
+        check(spent(record), STEP[model], record)
+
+        record.clear()
+        run.train(1)  # where the next epoch begins
+        copies = STEP[model].blocking_copies + ASKED_PER_EPOCH.get(model, 0)
+        check(spent(record), Cost(record.counts()[KERNEL], 0, copies), record)
+        assert not record.of(MIX, RACE)
 
 
 @pytest.mark.parametrize(("model", "views"), BATCH)

@@ -1,5 +1,7 @@
 """The pretended device by itself: what it computes, records, refuses and finds."""
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -56,6 +58,19 @@ def test_copies_that_block_are_told_from_those_that_do_not() -> None:
         assert record.counts() == {BLOCKING_COPY: 2, COPY: 2}
 
 
+def test_a_copy_from_memory_that_is_not_pinned_blocks_whatever_it_was_asked_to_do() -> None:
+    with pretended() as record:
+        torch.ones(3).to(GPU, non_blocking=True)
+        torch.ones(3, device=GPU).copy_(torch.ones(3), non_blocking=True)
+        assert record.counts()[BLOCKING_COPY] == 2
+
+        record.clear()
+        pinned = torch.ones(3).pin_memory()
+        assert pinned.is_pinned()
+        pinned[1:].to(GPU, non_blocking=True)
+        assert record.counts() == {COPY: 1}
+
+
 def test_what_is_there_already_is_not_copied() -> None:
     with pretended() as record:
         there = torch.ones(3, device=GPU)
@@ -97,6 +112,36 @@ def test_the_host_reads_garbage_until_it_waits(copy: str) -> None:
         torch.cuda.synchronize()
         assert here.tolist() == [1, 1]
         assert not record.of(RACE)
+
+
+def test_pinned_memory_is_not_to_be_overwritten_before_it_was_read() -> None:
+    with pretended() as record:
+        pinned = torch.zeros(4).pin_memory()
+        there = pinned[:2].to(GPU, non_blocking=True)
+        float(pinned.sum())  # reading is fine
+        assert not record.of(RACE)
+        pinned[2:].copy_(torch.ones(2))
+        (only,) = record.of(RACE)
+        assert "race: copy_ overwrites what test_device.py:" in only
+
+        record.clear()
+        float(torch.ones((), device="cuda:1"))  # of another device
+        torch.add(torch.ones(4), 1, out=pinned)
+        assert len(record.of(RACE)) == 1
+
+        record.clear()
+        there.tolist()
+        pinned.zero_()
+        assert not record.of(RACE)
+
+
+def test_it_tells_which_thread_waited() -> None:
+    with pretended() as record:
+        one = torch.ones((), device=GPU)
+        thread = threading.Thread(target=lambda: float(one), name="reader")
+        thread.start()
+        thread.join()
+        assert record.threads_of(WAIT) == {"reader"}
 
 
 def test_a_wait_for_another_device_does_not_help() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from cnnlab import checkpoint
 from cnnlab.cli import main
+from tests.pretended.runs import CASES, Training
 
 pytestmark = pytest.mark.gpu
 
@@ -75,3 +76,22 @@ def test_what_was_trained_on_a_gpu_evaluates_the_same_on_the_cpu(
 def test_residency_does_not_change_what_is_learned(tmp_path: Path, residency: str) -> None:
     words = [f"dataset.residency={residency}", "runtime.deterministic=true"]
     assert train(tmp_path / "a", *words) == train(tmp_path / "b", "runtime.deterministic=true")
+
+
+@pytest.mark.parametrize("case", ["lenet5", "alexnet of 2014"])
+def test_no_step_synchronizes(case: str) -> None:
+    """torch raises where it would; the pretended device claims the same (tests/pretended)."""
+    run = Training.start((*CASES[case], "trainer.limit_train_batches=2"), "cuda:0")
+    run.train(3)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run.train(6)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_pictures_are_those_of_the_cpu_bit_for_bit() -> None:
+    here, there = (Training.start(CASES["alexnet of 2014"], device) for device in ("cpu", "cuda:0"))
+    for _ in range(9):
+        for mine, theirs in zip(next(here.batches), next(there.batches), strict=True):
+            assert torch.equal(theirs.cpu(), mine)

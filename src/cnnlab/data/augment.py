@@ -6,7 +6,7 @@ Flags are uniform numbers below p, not bernoulli: its CPU sequence differs betwe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -25,6 +25,7 @@ from cnnlab.config.data import (
 from cnnlab.data.distortions import Affine, ColorShift, ResizedCrop, color_directions
 from cnnlab.data.moments import principal_components
 from cnnlab.data.store import StoredStatistics
+from cnnlab.data.upload import DeviceCopies
 from cnnlab.errors import UsageError
 
 
@@ -32,7 +33,7 @@ class Augmentation(Protocol):
     """[N,C,S,S] -> [N,C,s,s]: `draw` takes all randomness, `apply` is a pure function.
 
     Parameters are a CPU tensor with one row per image, or a tuple of parameters; `rows_of` selects
-    those of some images.
+    those of some images. What is drawn may be copied to a GPU many steps before it is applied.
     """
 
     def output_size(self, image_size: int) -> int:
@@ -44,7 +45,7 @@ class Augmentation(Protocol):
         ...
 
     def apply(self, images: Tensor, parameters: Any) -> Tensor:
-        """Return the augmented images, on their device."""
+        """Return the augmented images, on their device, on which the parameters are too."""
         ...
 
 
@@ -99,6 +100,7 @@ class Crop:
     images_per_draw: int = 1
     mirrors: bool = False
     mean: Tensor | None = None
+    _copies: DeviceCopies = field(default_factory=DeviceCopies)
 
     def output_size(self, image_size: int) -> int:
         room = image_size + 2 * self.padding
@@ -122,14 +124,12 @@ class Crop:
 
     def apply(self, images: Tensor, parameters: tuple[Tensor, Tensor | None]) -> Tensor:
         corners, flags = parameters
-        corners = corners.to(images.device)
-        flags = None if flags is None else flags.to(images.device)
         size, padded = self.output_size(images.shape[-1]), pixels.pad(images, self.padding)
         if self.mean is None:
             return pixels.crop(padded, corners, size, flags)
 
         crops = pixels.crop(padded, corners, size)
-        mean = pixels.pad(self.mean.to(images.device), self.padding)
+        mean = pixels.pad(self._copies.of(self.mean, images.device), self.padding)
         under = pixels.crop(mean.expand(len(images), -1, -1, -1), corners, size)
         crops = crops - under + pixels.center_crop(mean, size)
         return crops if flags is None else pixels.mirror(crops, flags)
@@ -150,7 +150,7 @@ class Mirror:
         return flags.repeat_interleave(self.images_per_draw)[:num_images]
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        return pixels.mirror(images, parameters.to(images.device))
+        return pixels.mirror(images, parameters)
 
 
 def draw_corners(num_images: int, room: int, generator: Generator) -> Tensor:

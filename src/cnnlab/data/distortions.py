@@ -1,12 +1,13 @@
 """Augmentations that compute new pixel values: affine distortion, resized crop, color shift."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Generator, Tensor
 
 from cnnlab import images as pixels
+from cnnlab.data.upload import DeviceCopies
 from cnnlab.errors import UsageError
 
 _MAX_ASPECT = 4 / 3
@@ -41,7 +42,7 @@ class Affine:
         return torch.stack(rows, 1).view(-1, 2, 3)
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        return pixels.affine(images, parameters.to(images.device))
+        return pixels.affine(images, parameters)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class ResizedCrop:
         return torch.stack([top, left, height, width], 1)
 
     def apply(self, images: Tensor, parameters: Tensor) -> Tensor:
-        return pixels.resized_boxes(images, parameters.to(images.device), self.size)
+        return pixels.resized_boxes(images, parameters, self.size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,7 @@ class ColorShift:
     directions: Tensor
     strength: float
     mean: Tensor | None = None
+    _copies: DeviceCopies = field(default_factory=DeviceCopies)
 
     def output_size(self, image_size: int) -> int:
         return image_size
@@ -104,10 +106,11 @@ class ColorShift:
             raise UsageError(
                 f"color shifts of {len(self.directions)} channels on {images.shape[1]} channels"
             )
-        shifted = pixels.shift_colors(images, parameters.to(images.device))
+        shifted = pixels.shift_colors(images, parameters)
         if self.mean is None:
             return shifted
-        mean = pixels.center_crop(self.mean, images.shape[-1]).to(images.device)
+        mean = self._copies.of(self.mean, images.device)
+        mean = pixels.center_crop(mean, images.shape[-1])
         return mean + (shifted - mean) / (1 + self.strength)
 
 

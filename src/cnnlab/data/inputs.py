@@ -1,14 +1,19 @@
 """What a network is fed: a batch of stored pixels, augmented and normalized."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from cnnlab.cpu.buffer_pool import BufferPool
+from cnnlab.data.ahead import DrawnAhead
 from cnnlab.data.augment import UNCHANGED, Augmentation, rows_of
 from cnnlab.data.stream import Batch
+from cnnlab.data.upload import upload_together
+from cnnlab.distributed.share import RankSlice
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
 
@@ -22,16 +27,20 @@ class Inputs:
 
     On a CPU, a large batch is processed in chunks of a few images. Their parameters are cut out of
     those of the whole batch, so chunks change no bit of the result.
+
+    rows_at: step -> which rows of its global batch the batches have. With it, the parameters of
+    many steps are drawn and copied to a GPU at once; without, those of each batch alone.
     """
 
     augmentation: Augmentation
     preprocessing: Preprocessing
     seed: int
+    rows_at: Callable[[int], RankSlice] | None = None
     _buffers: BufferPool = field(default_factory=BufferPool)
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return the batch's images as float32 [n,C,s,s], on their device."""
-        images, parameters = batch.images, self._draw(batch)
+        images, parameters = batch.images, self._parameters(batch)
         chunk = self._images_per_chunk(images)
         if images.device.type != "cpu" or len(images) <= chunk:
             return self.preprocessing.normalize(self.augmentation.apply(images, parameters))
@@ -46,15 +55,28 @@ class Inputs:
         assert out is not None, "there are more images than fit a chunk"
         return out
 
-    def _draw(self, batch: Batch) -> Any:
-        """Return the batch's rows of the parameters of the global batch."""
+    def _parameters(self, batch: Batch) -> Any:
+        """Return the parameters of the batch's images, on their device."""
         if self.augmentation == UNCHANGED:  # saves making a generator in every step
             return ()
-        own, (num_images, *_, side) = batch.rank_slice, batch.images.shape
-        generator = make_generator(self.seed, "augment", batch.step)
-        if own is None or own.total == num_images:
-            return self.augmentation.draw(num_images, side, generator)
-        return rows_of(self.augmentation.draw(own.total, side, generator), own.rows)
+        images, is_on_cpu = batch.images, batch.images.device.type == "cpu"
+        if self.rows_at is not None and not is_on_cpu:
+            return self._ahead.at(batch.step, images)
+
+        own = batch.rank_slice or RankSlice(0, len(images), len(images))
+        drawn = self._draw(batch.step, images.shape[-1], own)
+        return drawn if is_on_cpu else upload_together(drawn, images.device)
+
+    def _draw(self, step: int, side: int, own: RankSlice) -> Any:
+        """Return the own rows of the parameters of the step's global batch."""
+        generator = make_generator(self.seed, "augment", step)
+        drawn = self.augmentation.draw(own.total, side, generator)
+        return drawn if len(own) == own.total else rows_of(drawn, own.rows)
+
+    @cached_property
+    def _ahead(self) -> DrawnAhead:
+        assert self.rows_at is not None
+        return DrawnAhead(self._draw, self.rows_at)
 
     def _images_per_chunk(self, images: Tensor) -> int:
         side = self.augmentation.output_size(images.shape[-1])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.store import Store, all_indices
+from cnnlab.data.upload import upload
 from cnnlab.errors import ResourceError
 
 Prepare = Callable[[Tensor], Tensor]
@@ -23,9 +24,10 @@ class Pixels(Protocol):
     """The prepared images of a Store, by index."""
 
     residency: str
+    home: torch.device
 
     def take(self, indices: Tensor) -> Tensor:
-        """Return uint8 [n,C,S,S] on the device, in channels_last order, for CPU indices [n]."""
+        """Return uint8 [n,C,S,S] on the device, channels_last, for indices [n] on `home`."""
         ...
 
     def take_run(self, start: int, stop: int) -> Tensor:
@@ -40,24 +42,25 @@ class Resident:
         self.residency = "device" if home == device else "host"
         self._device = device
         self._images = _prepare_all(store, prepare, home)  # [N,S,S,C]
-        self._pinned = home.type == "cpu" and device.type == "cuda"
+        self.home = self._images.device
+        self._uploads = home.type == "cpu" and device.type != "cpu"
 
     def take(self, indices: Tensor) -> Tensor:
-        return self._on_device(self._images.index_select(0, indices.to(self._images.device)))
+        return self._on_device(self._images.index_select(0, indices))
 
     def take_run(self, start: int, stop: int) -> Tensor:
         return self._on_device(self._images[start:stop])
 
     def _on_device(self, images: Tensor) -> Tensor:
-        if self._pinned:
-            images = images.pin_memory().to(self._device, non_blocking=True)
+        if self._uploads:
+            images = upload(images, self._device)
         return images.permute(0, 3, 1, 2)
 
 
 class Mapped:
     """Images read from the Store and prepared batch by batch; nothing is kept."""
 
-    residency = "mapped"
+    residency, home = "mapped", torch.device("cpu")
 
     def __init__(self, store: Store, prepare: Prepare, device: torch.device):
         self._store, self._prepare, self._device = store, prepare, device
@@ -70,7 +73,7 @@ class Mapped:
             return images
 
         with torch.cuda.stream(self._copying):  # overlaps with the computation
-            on_device = images.pin_memory().to(self._device, non_blocking=True)
+            on_device = upload(images, self._device)
         self._copying.synchronize()  # waits in the prefetch thread
         return on_device
 

@@ -33,10 +33,15 @@ class BatchSampler:
         index = 0 if self.overfit_one_batch else step % self.steps_per_epoch
         return min(self.batch_size, self.num_images - index * self.batch_size)
 
-    def epoch(self, epoch: int) -> list[Tensor]:
-        """Return the image indices of each batch of the epoch, int64 [n] on the CPU."""
+    def order(self, epoch: int) -> Tensor:
+        """Return the image indices that the epoch shows, int64 on the CPU: what `batches` cuts."""
         generator = make_generator(self.seed, "order", 0 if self.overfit_one_batch else epoch)
-        batches = torch.randperm(self.num_images, generator=generator).split(self.batch_size)
+        order = torch.randperm(self.num_images, generator=generator)
+        return order[: self.batch_size * (1 if self.overfit_one_batch else self.steps_per_epoch)]
+
+    def batches(self, order: Tensor) -> list[Tensor]:
+        """Return the image indices of each batch: views of the epoch's order, on its device."""
+        batches = order.split(self.batch_size)
         if self.overfit_one_batch:
             return [batches[0]] * self.steps_per_epoch
-        return list(batches[: self.steps_per_epoch])
+        return list(batches)

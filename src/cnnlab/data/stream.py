@@ -10,6 +10,7 @@ from cnnlab.data.prefetch import prefetch
 from cnnlab.data.residency import Prepare, place
 from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.store import Store, all_indices
+from cnnlab.data.upload import upload
 from cnnlab.distributed.share import WHOLE, RankSlice, Share
 from cnnlab.errors import UsageError
 
@@ -77,6 +78,10 @@ class Stream:
         """Return the size of the step's global batch, that of all processes."""
         return self._sampler.num_images_at(step)
 
+    def rows_at(self, step: int) -> RankSlice:
+        """Return which rows of the step's global batch this process's batch has."""
+        return self._share.slice_of(self.num_images_at(step))
+
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of step start_step, start_step + 1, ... without end.
 
@@ -88,16 +93,25 @@ class Stream:
     def _make(self, step: int) -> Iterator[Batch]:
         while True:
             epoch = step // self.steps_per_epoch
-            for indices in self._sampler.epoch(epoch)[step % self.steps_per_epoch :]:
-                yield self._batch(indices, step, epoch)
+            for of_pixels, of_labels in self._epoch(epoch)[step % self.steps_per_epoch :]:
+                rank_slice = self.rows_at(step)
+                if len(rank_slice) < rank_slice.total:
+                    of_pixels, of_labels = of_pixels[rank_slice.rows], of_labels[rank_slice.rows]
+
+                labels = self._labels.index_select(0, of_labels)
+                yield Batch(self._pixels.take(of_pixels), labels, step, epoch, rank_slice)
                 step += 1
 
-    def _batch(self, indices: Tensor, step: int, epoch: int) -> Batch:
-        rank_slice = self._share.slice_of(len(indices))
-        if len(rank_slice) < len(indices):
-            indices = indices[rank_slice.rows]
-        labels = self._labels.index_select(0, indices.to(self._labels.device))
-        return Batch(self._pixels.take(indices), labels, step, epoch, rank_slice)
+    def _epoch(self, epoch: int) -> list[tuple[Tensor, Tensor]]:
+        """Return the indices of each batch twice: where the pixels are kept, and the labels.
+
+        The whole order is copied there once, so that no step has to.
+        """
+        order = self._sampler.order(epoch)
+        homes = {self._pixels.home, self._labels.device}
+        batches = {home: self._sampler.batches(upload(order, home)) for home in homes}
+        of_pixels, of_labels = batches[self._pixels.home], batches[self._labels.device]
+        return list(zip(of_pixels, of_labels, strict=True))
 
 
 class InOrder:

@@ -3,6 +3,8 @@
 Counted batch by batch: the probabilities of all images, members and classes would take gigabytes.
 """
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -61,6 +63,12 @@ class MemberCounts:
             self.disagreements + other.disagreements,
         )
 
+    def on_host(self) -> "MemberCounts":
+        """Return the same on the CPU; waits for the device."""
+        center = None if self.center_errors is None else self.center_errors.cpu()
+        results = tuple(concatenate([each]) for each in self.results)
+        return MemberCounts(results, self.errors.cpu(), center, self.disagreements.cpu())
+
     @property
     def num_images(self) -> int:
         """Images evaluated."""
@@ -95,27 +103,31 @@ class MemberCounts:
 
 @dataclass
 class MemberObserver:
-    """Count the errors of members and their subsets, as an observer of `evaluate`."""
+    """Count the errors of members and their subsets, as an observer of `evaluate`.
+
+    All of it on the device, which nothing waits for until the counts are asked for.
+    """
 
     _buffer: list[tuple[Tensor, ...]] = field(default_factory=list)
     _num_buffered: int = 0
-    _counts: MemberCounts | None = None
+    _counted: list[MemberCounts] = field(default_factory=list)
 
     def __call__(self, labels: Tensor, probabilities: Tensor) -> None:
         """Add labels [N] and probabilities [N,M,V,K] of a batch."""
         views = [probabilities.mean(2)]
         if probabilities.shape[2] > 1:
             views.append(probabilities[:, :, CENTER_VIEW])
-        self._buffer.append((labels.cpu(), *(view.cpu() for view in views)))
+        self._buffer.append((labels, *views))
         self._num_buffered += views[0].numel()
         if self._num_buffered >= COUNTED_AT_ONCE:
             self._count()
 
     @property
     def counts(self) -> MemberCounts | None:
-        """The counts so far; None without an image."""
+        """The counts so far, on the CPU; None without an image. Waits for the device."""
         self._count()
-        return self._counts
+        parts = [part.on_host() for part in self._counted]
+        return functools.reduce(operator.add, parts) if parts else None
 
     def _count(self) -> None:
         if not self._buffer:
@@ -123,8 +135,7 @@ class MemberObserver:
         labels, *views = (torch.cat(parts) for parts in zip(*self._buffer, strict=True))
         self._buffer, self._num_buffered = [], 0
         if len(labels):
-            found = count_members(labels, *views)
-            self._counts = found if self._counts is None else self._counts + found
+            self._counted.append(count_members(labels, *views))
 
 
 def count_members(
@@ -151,8 +162,9 @@ def _errors(probabilities: Tensor, labels: Tensor) -> Tensor:
 
     probabilities: [N,M,K]. labels: [N].
     """
+    members = probabilities.unbind(1)  # a list of their numbers would have to be copied to a GPU
     found = [
-        (score(probabilities[:, list(subset)].mean(1), labels).ranks > 0).sum()
+        (score(torch.stack([members[m] for m in subset], 1).mean(1), labels).ranks > 0).sum()
         for subset in subsets_of(probabilities.shape[1])
     ]
     return torch.stack(found)

@@ -112,7 +112,8 @@ def combine(probabilities: Tensor, members: Sequence[Member]) -> Tensor:
     per_member = views[:, :, 0] if views.shape[2] == 1 else views.mean(2)
     if len(members) == 1:
         return per_member[:, 0]
-    weights = per_member.new_tensor([member.weight for member in members])
+    # made on the device: copying them there would wait for it
+    weights = torch.stack([per_member.new_full((), member.weight) for member in members])
     return torch.einsum("nmk,m->nk", per_member, weights / weights.sum())
 
 

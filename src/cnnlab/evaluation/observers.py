@@ -26,46 +26,45 @@ class Miss:
 class WorstMisses:
     """Keep the `number` misclassified images of most confidence; ties: the earlier image.
 
-    weights: float32 [M], of the members; None: equal.
+    Until they are asked for, four numbers of each image stay on the device, which nothing waits
+    for. weights: float32 [M], of the members; None: equal.
     """
 
     number: int
     weights: Tensor | None = None
-    _found: list[Miss] = field(default_factory=list)
-    _seen: int = 0
+    _batches: list[tuple[Tensor, Tensor, Tensor, Tensor]] = field(default_factory=list)
 
     def __call__(self, labels: Tensor, probabilities: Tensor) -> None:
         """Add labels [N] and probabilities [N,M,V,K] of a batch."""
-        averaged, labels = self._averaged(probabilities.mean(2)).cpu(), labels.cpu()
+        averaged = self._averaged(probabilities.mean(2))
         confidences, predicted = averaged.max(1)
         of_label = averaged.gather(1, labels[:, None])[:, 0]
-
-        wrong = (predicted != labels).nonzero()[:, 0]
-        most = confidences[wrong].sort(descending=True, stable=True).indices[: self.number]
-        for i in wrong[most].tolist():
-            self._found.append(
-                Miss(
-                    self._seen + i,
-                    int(labels[i]),
-                    int(predicted[i]),
-                    float(confidences[i]),
-                    float(of_label[i]),
-                )
-            )
-        self._seen += len(labels)
-
-        self._found.sort(key=lambda miss: (-miss.confidence, miss.index))
-        del self._found[self.number :]
+        self._batches.append((labels, predicted, confidences, of_label))
 
     def _averaged(self, probabilities: Tensor) -> Tensor:
         if self.weights is None:
             return probabilities.mean(1)
-        return torch.einsum("nmk,m->nk", probabilities, self.weights.to(probabilities.device))
+        self.weights = self.weights.to(probabilities.device)  # of which all batches are
+        return torch.einsum("nmk,m->nk", probabilities, self.weights)
 
     @property
     def misses(self) -> list[Miss]:
-        """The most confident first."""
-        return list(self._found)
+        """The most confident first; waits for the device."""
+        if not self._batches:
+            return []
+        columns = [torch.cat(parts).cpu() for parts in zip(*self._batches, strict=True)]
+        labels, predicted, confidences, _ = columns
+
+        wrong = (predicted != labels).nonzero()[:, 0]
+        most = confidences[wrong].sort(descending=True, stable=True).indices[: self.number]
+        worst = wrong[most]
+        numbers = (column[worst].tolist() for column in columns)
+        return [
+            Miss(index, label, guess, confidence, of_label)
+            for index, label, guess, confidence, of_label in zip(
+                worst.tolist(), *numbers, strict=True
+            )
+        ]
 
 
 class SavedProbabilities:

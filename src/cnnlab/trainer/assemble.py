@@ -61,9 +61,14 @@ class Assembly:
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
-        inputs = Inputs(self.augmentation, self.preprocessing, self.config.seed)
+        inputs = self.inputs()
         for batch in self.stream.batches(start_step):
             yield inputs(batch), batch.labels
+
+    def inputs(self) -> Inputs:
+        """Return what makes the network's input out of a batch of the stream."""
+        seed, rows_at = self.config.seed, self.stream.rows_at
+        return Inputs(self.augmentation, self.preprocessing, seed, rows_at)
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""

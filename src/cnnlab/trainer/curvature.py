@@ -8,6 +8,7 @@ from cnnlab.config.tables import load_by_name
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation
 from cnnlab.data.store import Store
+from cnnlab.data.upload import upload, upload_together
 from cnnlab.errors import UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
@@ -40,9 +41,10 @@ def estimate_on(
         generator = make_generator(config.seed, "curvature", step)
         indices = torch.randperm(len(store), generator=generator)[:num_images].sort().values
         pixels = store.read(indices).permute(0, 3, 1, 2)
-        images = preprocessing.prepare(pixels.to(preprocessing.mean.device))
+        device = preprocessing.mean.device
+        images = preprocessing.prepare(upload(pixels, device))
         parameters = augmentation.draw(num_images, images.shape[-1], generator)
-        augmented = augmentation.apply(images, parameters)
+        augmented = augmentation.apply(images, upload_together(parameters, device))
         curvature: dict[str, Tensor] = diagonal(model, preprocessing.normalize(augmented))
         return curvature
 

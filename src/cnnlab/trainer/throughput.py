@@ -14,7 +14,6 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from cnnlab.data.inputs import Inputs
 from cnnlab.data.stream import Batch
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.models import Network
@@ -179,7 +178,7 @@ class Bench:
         self._stopwatch, self._seconds = Stopwatch(assembly.device), seconds
         self._state = TrainState(assembly.network, assembly.optimizer)
         self._model_name = assembly.config.model.name
-        self._inputs = Inputs(assembly.augmentation, assembly.preprocessing, assembly.config.seed)
+        self._inputs = assembly.inputs()
         self._batch_size = assembly.stream.num_images_at(0)  # all images, where they are fewer
 
     def parts(self) -> list[Throughput]:

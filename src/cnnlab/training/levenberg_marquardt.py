@@ -113,8 +113,9 @@ def _zero_where(found_inf: Tensor, tensors: list[Tensor]) -> None:
 
 
 def _check_finite(curvatures: dict[str, Tensor], step: int) -> None:
-    for name, curvature in curvatures.items():
-        if not bool(torch.isfinite(curvature).all()):
+    are_finite = torch.stack([torch.isfinite(each).all() for each in curvatures.values()])
+    for name, is_finite in zip(curvatures, are_finite.tolist(), strict=True):
+        if not is_finite:
             raise NumericsError(
                 f"the curvature of {name} is not finite at step {step}",
                 hint="lower optimizer.learning_rate, or raise optimizer.damping",
