@@ -65,7 +65,6 @@ LOADS = (0, 1, 2, 4)
 def build(words: Sequence[str]) -> Callable[[], int]:
     """Return what does some of a work, and returns how many images that were."""
     import ours
-    import torch
     from work import our_parts
 
     settings = [word for word in words if word != "evaluate"]
@@ -77,7 +76,6 @@ def build(words: Sequence[str]) -> Callable[[], int]:
 
     advance, size = ours.whole_training(parts), parts.config.trainer.batch_size
     at_once = 1 if parts.config.model.name == "alexnet" else 4
-    assert torch.get_num_threads() in (1, os.cpu_count()) or parts.config.runtime.num_threads
 
     def some_steps() -> int:
         advance(at_once)
