@@ -208,7 +208,7 @@ def document(rates: Rates, given: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = options(__doc__, rounds=2, threads=True)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of each rate in each round")
+    parser.add_argument("--seconds", type=float, default=0.4, help="of each rate in each round")
     parser.add_argument("--loads", type=int, nargs="+", default=LOADS, help="busy loops beside it")
     parser.add_argument("--works", nargs="+", choices=list(WORKS), default=list(WORKS))
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

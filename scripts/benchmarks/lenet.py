@@ -36,10 +36,8 @@ def loop(name: str, batch_size: int, threads: int, device: torch.device) -> Adva
 
     chooses = ours.chooses_threads(name, threads, device)
     parts = our_parts(*settings, device=device, chooses_threads=chooses)
-    return ours.bare_step(parts) if name == BARE else ours.whole_training(parts)
+    return ours.bare_step(parts) if name == ours.BARE else ours.whole_training(parts)
 
-
-BARE = "same step, bare"
 
 PEERS: dict[str, Callable[[Work, peers.Network], Advance]] = {
     "bare in-memory loop": peers.bare_loop,
@@ -72,7 +70,11 @@ def measure(batch_size: int, given: argparse.Namespace) -> dict[str, Any]:
             *("--batch-sizes", str(batch_size), *same),
             variables=ours.variables_of(name, given.threads, given.device),
         )
-        for name in [*ours.rows(given.threads, given.device), BARE, *filter(installed, given.peers)]
+        for name in [
+            *ours.rows(given.threads, given.device),
+            ours.BARE,
+            *filter(installed, given.peers),
+        ]
     }
     return compared_loops(
         loops,

@@ -18,8 +18,9 @@ from cnnlab.trainer.stalls import StallWatch
 from cnnlab.trainer.trainer import Trainer
 from cnnlab.training.loop import StepReport, TrainState, fit
 
-CHOOSING = "cnnlab"
-"""The row of `cnnlab train` as it comes, with the threads and the waiting that it chooses."""
+CHOOSING, BARE = "cnnlab", "same step, bare"
+"""The rows of `cnnlab train` as it comes, with the threads and the waiting that it chooses, and of
+its step without the framework."""
 
 
 def rows(num_threads: int, device: torch.device) -> list[str]:
@@ -31,7 +32,7 @@ def rows(num_threads: int, device: torch.device) -> list[str]:
 
 def chooses_threads(row: str, num_threads: int, device: torch.device) -> bool:
     """Return whether the loop of a row chooses its threads and its waiting itself."""
-    return row == CHOOSING and len(rows(num_threads, device)) > 1
+    return row in (CHOOSING, BARE) and len(rows(num_threads, device)) > 1
 
 
 def variables_of(row: str, num_threads: int, device: torch.device) -> Mapping[str, str]:

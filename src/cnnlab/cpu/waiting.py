@@ -11,7 +11,7 @@ import sys
 from collections.abc import MutableMapping, Sequence
 
 SHARED = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
-"""The variables of the command: a thread spins for some microseconds, or a millisecond.
+"""The variables of the command: a thread looks a thousand times, or for a millisecond, then sleeps.
 
 The best worst case over idle and one busy loop, for GNU's library (scripts/benchmarks/busy.py, in
 docs/performance.md). GNU's own choice where a program has more threads than processors is alike;
