@@ -1,7 +1,6 @@
 """Threads end before Python does, and all of them are started in one place."""
 
 import ast
-import os
 import subprocess
 import sys
 import threading
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.threads import BackgroundThread, num_processors
+from cnnlab.threads import BackgroundThread
 
 SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread", "ThreadPool"}
@@ -93,12 +92,3 @@ def test_a_thread_that_cannot_start_is_told_at_once(monkeypatch: pytest.MonkeyPa
     with pytest.raises(RuntimeError, match="can't start new thread"):
         BackgroundThread(lambda: None, "work", lambda: stops.append(1))
     assert stops == [1]
-
-
-def test_processors_are_counted_on_systems_that_do_not_tell_which_are_ours(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As macOS, whose Python has no sched_getaffinity."""
-    assert num_processors() == len(os.sched_getaffinity(0))
-    monkeypatch.delattr(os, "sched_getaffinity")
-    assert num_processors() == os.cpu_count()

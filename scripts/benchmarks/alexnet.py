@@ -7,7 +7,6 @@ from typing import Any
 
 import ours
 import peers
-import torch
 import torchvision
 from head import answer, options, parse
 from serving import serve, start
@@ -46,20 +45,30 @@ NETWORKS: dict[str, Callable[[Work], nn.Module]] = {
 PEER = "torchvision reference loop"
 
 
-def loop(name: str, model: str, batch_size: int, device: torch.device) -> Advance:
-    """Build the loop called `name`; both start from the same weights."""
-    settings = (*SETTINGS, f"model={model}", f"trainer.batch_size={batch_size}")
-    if name == "cnnlab":
-        return ours.whole_training(our_parts(*settings, device=device))
-    parts = our_parts(*settings, device=device, configured=False)
-    return peers.reference_recipe(work_of(parts), NETWORKS[model])
+def loop(name: str, model: str, given: argparse.Namespace) -> Advance:
+    """Build the loop called `name`; all start from the same weights."""
+    settings = (*SETTINGS, f"model={model}", f"trainer.batch_size={given.batch_size}")
+    if name == PEER:
+        parts = our_parts(*settings, device=given.device, configured=False)
+        return peers.reference_recipe(work_of(parts), NETWORKS[model])
+
+    chooses = ours.chooses_threads(name, given.threads, given.device)
+    return ours.whole_training(our_parts(*settings, device=given.device, chooses_threads=chooses))
 
 
 def measure(model: str, given: argparse.Namespace) -> dict[str, Any]:
     """Return the rows of one network as plain JSON."""
     same = ("--threads", str(given.threads), "--device", str(given.device))
     words = ("--models", model, "--batch-size", str(given.batch_size), *same)
-    loops = {name: start(__file__, name, *words) for name in ("cnnlab", PEER)}
+    loops = {
+        name: start(
+            __file__,
+            name,
+            *words,
+            variables=ours.variables_of(name, given.threads, given.device),
+        )
+        for name in [*ours.rows(given.threads, given.device), PEER]
+    }
     found = compared_loops(
         loops,
         batch_size=given.batch_size,
@@ -81,7 +90,7 @@ def main() -> None:
     given = parse(parser)
 
     if given.serve:
-        serve(loop(given.serve, given.models[0], given.batch_size, given.device))
+        serve(loop(given.serve, given.models[0], given))
         return
 
     answer("alexnet", [measure(model, given) for model in given.models])

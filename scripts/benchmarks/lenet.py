@@ -27,16 +27,17 @@ SETTINGS = (
 )
 
 
-def loop(name: str, batch_size: int, device: torch.device) -> Advance:
+def loop(name: str, batch_size: int, threads: int, device: torch.device) -> Advance:
     """Build the loop called `name`; each starts from the same weights."""
     settings = (*SETTINGS, f"trainer.batch_size={batch_size}")
-    if name in OURS:
-        return OURS[name](our_parts(*settings, device=device))
-    parts = our_parts(*settings, device=device, configured=False)
-    return PEERS[name](work_of(parts), textbook_lenet5)
+    if name in PEERS:
+        parts = our_parts(*settings, device=device, configured=False)
+        return PEERS[name](work_of(parts), textbook_lenet5)
 
+    chooses = ours.chooses_threads(name, threads, device)
+    parts = our_parts(*settings, device=device, chooses_threads=chooses)
+    return ours.bare_step(parts) if name == ours.BARE else ours.whole_training(parts)
 
-OURS = {"cnnlab": ours.whole_training, "same step, bare": ours.bare_step}
 
 PEERS: dict[str, Callable[[Work, peers.Network], Advance]] = {
     "bare in-memory loop": peers.bare_loop,
@@ -63,8 +64,17 @@ def measure(batch_size: int, given: argparse.Namespace) -> dict[str, Any]:
     """Return the rows of one batch size as plain JSON."""
     same = ("--threads", str(given.threads), "--device", str(given.device))
     loops = {
-        name: start(__file__, name, "--batch-sizes", str(batch_size), *same)
-        for name in [*OURS, *filter(installed, given.peers)]
+        name: start(
+            __file__,
+            name,
+            *("--batch-sizes", str(batch_size), *same),
+            variables=ours.variables_of(name, given.threads, given.device),
+        )
+        for name in [
+            *ours.rows(given.threads, given.device),
+            ours.BARE,
+            *filter(installed, given.peers),
+        ]
     }
     return compared_loops(
         loops,
@@ -89,7 +99,7 @@ def main() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
     if given.serve:
-        serve(loop(given.serve, given.batch_sizes[0], given.device))
+        serve(loop(given.serve, given.batch_sizes[0], given.threads, given.device))
         return
     answer("lenet5", [measure(size, given) for size in given.batch_sizes])
 

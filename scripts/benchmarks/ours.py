@@ -1,5 +1,7 @@
 """Training as `cnnlab train` runs it, and its step in a bare loop."""
 
+from collections.abc import Mapping
+
 import torch
 from head import scratch_run
 from torch.nn import functional as F
@@ -7,6 +9,7 @@ from work import Advance, clock
 
 from cnnlab.config import Launch
 from cnnlab.console import Console
+from cnnlab.cpu import waiting
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.reporter import Reporter
 from cnnlab.trainer.run import claim_folder
@@ -14,6 +17,27 @@ from cnnlab.trainer.snapshot import Progress
 from cnnlab.trainer.stalls import StallWatch
 from cnnlab.trainer.trainer import Trainer
 from cnnlab.training.loop import StepReport, TrainState, fit
+
+CHOOSING, BARE = "cnnlab", "same step, bare"
+"""The rows of `cnnlab train` as it comes, with the threads and the waiting that it chooses, and of
+its step without the framework."""
+
+
+def rows(num_threads: int, device: torch.device) -> list[str]:
+    """Return the names of the rows of the whole training; with several threads there are two."""
+    if num_threads == 1 or device.type != "cpu":
+        return [CHOOSING]
+    return [CHOOSING, f"cnnlab, runtime.num_threads={num_threads}"]
+
+
+def chooses_threads(row: str, num_threads: int, device: torch.device) -> bool:
+    """Return whether the loop of a row chooses its threads and its waiting itself."""
+    return row in (CHOOSING, BARE) and len(rows(num_threads, device)) > 1
+
+
+def variables_of(row: str, num_threads: int, device: torch.device) -> Mapping[str, str]:
+    """Return what the command sets in its environment before torch is loaded."""
+    return waiting.SHARED if chooses_threads(row, num_threads, device) else {}
 
 
 def whole_training(parts: Assembly) -> Advance:

@@ -62,6 +62,7 @@ def loop_lines(part: Part, name: str) -> list[str]:
     rows = [
         (
             loop,
+            *_beside_a_loop(row),
             f"{row['images_per_second']:,.0f}",
             f"{row['milliseconds_per_step']:,.2f}",
             in_words(row["ratio_to_ours"]),
@@ -69,6 +70,35 @@ def loop_lines(part: Part, name: str) -> list[str]:
         )
         for loop, row in part["rows"].items()
     ]
+    if len(rows[0]) > len(columns):
+        columns[1:1] = ["images/s beside a busy loop", "its time / ours there"]
+    return table(title, columns, rows)
+
+
+def _beside_a_loop(row: Part) -> list[str]:
+    """Return the two cells of a loop beside a busy one; none where that was not measured."""
+    found = row.get("beside_a_busy_loop")
+    if found is None:
+        return []
+    return [f"{found['images_per_second']:,.0f}", in_words(found["ratio_to_ours"])]
+
+
+def busy_lines(part: Part) -> list[str]:
+    """Return the rates of all settings under each load, and the worst case of each."""
+    title = (
+        f"**Threads and waiting beside busy loops**, {part['num_threads']} threads or one, "
+        f"images/s, median of {part['rounds']} rounds of {part['seconds']:g} s; worst case: the "
+        "smaller share of the best rate, idle and beside one loop"
+    )
+    loads = [str(load) for load in part["loads"]]
+    columns = ["work", "setting", *(f"{load} loops" for load in loads), "worst case"]
+    rows = []
+    for work, found in part["works"].items():
+        best = max(found["worst_case"].values())
+        for setting, rates in found["images_per_second"].items():
+            worst = found["worst_case"][setting]
+            shown = f"**{worst:.2f}**" if worst == best else f"{worst:.2f}"
+            rows.append((work, setting, *(f"{rates[load]:,.0f}" for load in loads), shown))
     return table(title, columns, rows)
 
 
@@ -194,6 +224,7 @@ def memory_lines(part: Part) -> list[str]:
 
 
 SECTIONS: dict[str, Callable[[Part], list[str]]] = {
+    "busy": busy_lines,
     "overhead": overhead_lines,
     "startup": startup_lines,
     "target": target_lines,

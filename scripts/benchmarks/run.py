@@ -20,6 +20,7 @@ from head import DOCS, hardware, machine, options, read_json, write_json
 HERE = Path(__file__).parent
 
 SCRIPTS = (
+    "busy",
     "layers",
     "lenet",
     "overhead",

@@ -1,8 +1,10 @@
 """A training loop in a process of its own, so that no loop sees the global settings of another."""
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from work import Advance
@@ -17,11 +19,19 @@ def serve(advance: Advance) -> None:
         print(MARK + json.dumps(advance(int(line))), flush=True)
 
 
-def start(script: str, *words: str) -> Advance:
-    """Start `script` as a process that serves a loop, and return the loop."""
+def start(script: str, *words: str, variables: Mapping[str, str] | None = None) -> Advance:
+    """Start `script` as a process that serves a loop, and return the loop.
+
+    variables: of its environment, besides those of this process.
+    """
     command = [sys.executable, str(Path(script).resolve()), "--serve", *words]
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, **(variables or {})},
     )
     assert process.stdin is not None
     assert process.stdout is not None

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from head import ratios, spread, turns
+from loops import busy_loops
 from work import CPU, Advance, clock, synchronize
 
 from cnnlab.trainer.throughput import MATRIX_SIDE, random_matrices
@@ -20,20 +21,35 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds per step of each loop, round by round; how far its first losses are from ours."""
+    """Seconds per step of each loop, round by round; how far its first losses are from ours.
+
+    beside_loop: the same beside one busy loop; None: not measured.
+    """
 
     seconds: dict[str, list[float]]
     loss_difference: dict[str, float]
+    beside_loop: dict[str, list[float]] | None = None
 
     def row(self, name: str, ours: str, batch_size: int) -> dict[str, Any]:
         """Return the figures of one loop as plain JSON."""
-        median_seconds = statistics.median(self.seconds[name])
-        return {
-            "images_per_second": batch_size / median_seconds,
-            "milliseconds_per_step": 1e3 * median_seconds,
-            "ratio_to_ours": spread(ratios(self.seconds[name], self.seconds[ours])),
+        row = {
+            **_rates(self.seconds, name, ours, batch_size),
             "first_losses_relative_difference": self.loss_difference[name],
         }
+        if self.beside_loop is not None:
+            row["beside_a_busy_loop"] = _rates(self.beside_loop, name, ours, batch_size)
+        return row
+
+
+def _rates(
+    seconds: dict[str, list[float]], name: str, ours: str, batch_size: int
+) -> dict[str, Any]:
+    median_seconds = statistics.median(seconds[name])
+    return {
+        "images_per_second": batch_size / median_seconds,
+        "milliseconds_per_step": 1e3 * median_seconds,
+        "ratio_to_ours": spread(ratios(seconds[name], seconds[ours])),
+    }
 
 
 def seconds(action: Action, repeats: int, device: torch.device = CPU) -> float:
@@ -62,12 +78,18 @@ def times_in_turns(
 
 
 def compare(
-    loops: Mapping[str, Advance], *, num_steps: int, rounds: int, same_losses: int = 20
+    loops: Mapping[str, Advance],
+    *,
+    num_steps: int,
+    rounds: int,
+    same_losses: int = 20,
+    busy: bool = False,
 ) -> Comparison:
     """Compare `same_losses` first losses, then time `rounds` rounds of `num_steps` steps of each.
 
-    Raises ValueError when a loop's first losses differ from those of the first loop: then the two
-    do not do the same work.
+    busy: also beside one busy loop, a third of the rounds and a sixth of the steps, since some
+    loops are twenty times as slow there. Raises ValueError when a loop's first losses differ from
+    those of the first loop: then the two do not do the same work.
     """
     names = list(loops)
     first = {name: loops[name](same_losses)[1][:same_losses] for name in names}
@@ -76,11 +98,20 @@ def compare(
         if distance > TOLERANCE:
             raise ValueError(f"{name} computes other losses: {distance:.1e} relative; {first}")
 
-    seconds: dict[str, list[float]] = {name: [] for name in names}
-    for order in turns(names, rounds):
+    seconds, beside_loop = _timed(loops, num_steps, rounds), None
+    if busy:
+        with busy_loops(1):
+            beside_loop = _timed(loops, max(1, num_steps // 6), max(3, rounds // 3))
+    return Comparison(seconds, difference, beside_loop)
+
+
+def _timed(loops: Mapping[str, Advance], num_steps: int, rounds: int) -> dict[str, list[float]]:
+    """Return the seconds per step of each loop, round by round."""
+    seconds: dict[str, list[float]] = {name: [] for name in loops}
+    for order in turns(loops, rounds):
         for name in order:
             seconds[name].append(loops[name](num_steps)[0] / num_steps)
-    return Comparison(seconds, difference)
+    return seconds
 
 
 def compared_loops(
@@ -94,7 +125,13 @@ def compared_loops(
     same_losses: int = 20,
 ) -> dict[str, Any]:
     """Compare the loops and return a row for each, as plain JSON; the first one is ours."""
-    comparison = compare(loops, num_steps=num_steps, rounds=rounds, same_losses=same_losses)
+    comparison = compare(
+        loops,
+        num_steps=num_steps,
+        rounds=rounds,
+        same_losses=same_losses,
+        busy=device.type == "cpu" and torch.get_num_threads() > 1,  # by the wall clock
+    )
     limit = matrix_limit(device)
 
     ours = next(iter(loops))

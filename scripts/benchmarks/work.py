@@ -38,11 +38,16 @@ def clock(device: torch.device) -> float:
     """Return seconds, after all work on `device`: wall-clock time, or of the processor.
 
     On the CPU with one thread it is processor time, which ignores what else runs on a shared
-    machine; with several it would count threads that wait for each other as busy.
+    machine; with several it would count threads that wait for each other as busy. A loop that
+    chose its number of threads itself is compared with others by the wall clock.
     """
     synchronize(device)
-    alone = device.type == "cpu" and torch.get_num_threads() == 1
+    alone = device.type == "cpu" and torch.get_num_threads() == 1 and not _CHOSE_THREADS
     return time.process_time() if alone else time.perf_counter()
+
+
+_CHOSE_THREADS: list[bool] = []
+"""Not empty once `our_parts` left the number of threads to cnnlab in this process."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +89,23 @@ def configure(*overrides: str) -> TrainConfig:
     return parse_train(settle(composed))
 
 
-def our_parts(*overrides: str, device: torch.device = CPU, configured: bool = True) -> Assembly:
+def our_parts(
+    *overrides: str,
+    device: torch.device = CPU,
+    configured: bool = True,
+    chooses_threads: bool = False,
+) -> Assembly:
     """Assemble a training run; with `configured=False` without its process settings on a CPU.
 
-    On a GPU they decide the precision, which has to be the same for all.
+    On a GPU they decide the precision, which has to be the same for all. chooses_threads: as many
+    as cnnlab takes by itself, instead of those of this process.
     """
-    config = configure(*overrides)
+    if chooses_threads:
+        _CHOSE_THREADS.append(True)
+    threads = "null" if chooses_threads else torch.get_num_threads()
+    config = configure(*overrides, f"runtime.num_threads={threads}")
     if configured or device.type == "cuda":
-        runtime.configure(device, num_threads=torch.get_num_threads())
+        runtime.configure(device, num_threads=config.runtime.num_threads)
     return assemble(config, device)
 
 

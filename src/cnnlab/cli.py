@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cnnlab import starting
+from cnnlab.cpu import waiting
 
 if TYPE_CHECKING:
     from cnnlab.command.composing import Job
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is not None or threading.current_thread() is not threading.main_thread():
         return _guarded(sys.argv[1:] if arguments is None else arguments)
     starting.exit_on_signals()
+    waiting.prepare(sys.argv[1:], os.environ)  # of this program, which is ours alone
     code = _guarded(sys.argv[1:])
     starting.exit_on_signals()  # the task had handlers of its own
     if code in (starting.INTERRUPTED, starting.TERMINATED):

@@ -13,6 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnnlab.cpu import thread_count
+from cnnlab.cpu.processors import budget
+from cnnlab.cpu.thread_count import Threads
 from cnnlab.errors import ResourceError, UsageError
 
 
@@ -123,15 +126,15 @@ def configure(
     """Set every torch-global switch that a run depends on, so that no run inherits another's.
 
     fp32 means float32 throughout: torch itself would let cuDNN convolutions use TF32.
-    num_threads: None is what torch chose when the process started. deterministic: CUDA kernels that
-    repeat bit for bit, and an error for those that cannot; a CPU always repeats.
+    num_threads: None is one for each core, until `use_threads` knows the work. deterministic: CUDA
+    kernels that repeat bit for bit, and an error for those that cannot; a CPU always repeats.
     """
     strict = deterministic and device.type == "cuda"
     if device.type == "cuda":
         _prepare_cublas(strict)  # before anything computes there
 
     keep_freed_memory()
-    torch.set_num_threads(num_threads or _first_num_threads())
+    use_threads(device, num_threads)
     _allow_tf32(precision == "tf32")
 
     _use_deterministic_algorithms(strict)
@@ -211,6 +214,28 @@ def keep_freed_memory() -> bool:
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Source: malloc.h of glibc."""
+
+
+def use_threads(
+    device: torch.device, asked: int | None, multiply_adds: int | None = None
+) -> Threads:
+    """Let torch compute with as many threads as the work of one pass feeds; return how many.
+
+    asked: `runtime.num_threads`, which is obeyed. multiply_adds: of the forward pass of one batch;
+    None: not known. On a GPU the work there feeds no thread of the host.
+    """
+    work = multiply_adds if device.type == "cpu" else None
+    torchs = _first_num_threads()
+    threads = thread_count.choose(asked, budget(), of_torch=torchs, multiply_adds=work)
+    torch.set_num_threads(threads.number)
+    return threads
+
+
+def continue_with_threads(now: Threads, recorded: object) -> Threads:
+    """Let torch compute with the threads of the checkpoint that a run continues from."""
+    threads = thread_count.as_before(now, recorded, budget())
+    torch.set_num_threads(threads.number)
+    return threads
 
 
 @cache

@@ -15,18 +15,33 @@ from cnnlab.config import Launch
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import BadFilesError
-from cnnlab.runtime import configure, forward_precision, precision_warning, select_device
+from cnnlab.runtime import (
+    configure,
+    forward_precision,
+    precision_warning,
+    select_device,
+    use_threads,
+)
 from cnnlab.safe_output import say
 
 
 @dataclass(frozen=True)
 class Session:
-    """What a command computes with. peers: the processes that share its work."""
+    """What a command computes with. peers: the processes that share its work.
+
+    runtime: the command's settings; None: torch's global switches are the caller's.
+    """
 
     device: torch.device
     precision: str
     channels_last: bool
     peers: Peers = ALONE
+    runtime: RuntimeConfig | None = None
+
+    def feed(self, multiply_adds: int) -> None:
+        """Let as many threads compute as a forward pass of so many multiply-adds feeds."""
+        if self.runtime is not None:
+            use_threads(self.device, self.runtime.num_threads, multiply_adds)
 
     @property
     def forward(self) -> Callable[[], AbstractContextManager[object]]:
@@ -50,7 +65,7 @@ def begin(runtime: RuntimeConfig, warn: Callable[[str], object] = say) -> Sessio
 
     if warning := precision_warning(runtime.precision, device):
         warn(warning)
-    return Session(device, runtime.precision, runtime.channels_last)
+    return Session(device, runtime.precision, runtime.channels_last, runtime=runtime)
 
 
 def begin_in_python(device: str) -> Session:

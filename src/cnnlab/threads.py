@@ -48,13 +48,6 @@ class BackgroundThread:
         atexit.unregister(self.end)
 
 
-def num_processors() -> int:
-    """Return how many processors this process may use; macOS and Windows tell of all alone."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def leave_after(seconds: float, code: int) -> None:
     """End the process with `code` after some seconds, whatever it is waiting for.
 

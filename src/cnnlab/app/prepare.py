@@ -7,6 +7,7 @@ from pathlib import Path
 from cnnlab import data, interrupts
 from cnnlab.config import Launch, PrepareConfig
 from cnnlab.console import Console
+from cnnlab.cpu.processors import budget
 from cnnlab.data import decode, manifest
 from cnnlab.data.building import Builder
 from cnnlab.data.manifest import Manifest
@@ -16,7 +17,6 @@ from cnnlab.data.store import Reading, Splits, Store
 from cnnlab.data.workers import Workers
 from cnnlab.errors import Interrupted, UsageError
 from cnnlab.safe_output import command_line
-from cnnlab.threads import num_processors
 
 
 def run(config: PrepareConfig, launch: Launch) -> int:
@@ -65,7 +65,7 @@ def _source(store: Store, config: PrepareConfig) -> Source:
 
 
 def _num_threads(config: PrepareConfig) -> int:
-    return config.num_threads or num_processors()
+    return config.num_threads or budget().processors
 
 
 def recipe_for(config: PrepareConfig) -> Recipe:

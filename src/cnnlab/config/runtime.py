@@ -11,7 +11,9 @@ class RuntimeConfig:
 
     device: str = setting("auto, cpu, cuda or cuda:N")
     precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
-    num_threads: int | None = setting("CPU threads; null: torch's default", at_least=1)
+    num_threads: int | None = setting(
+        "CPU threads; null: as many as the network's work feeds, at most one per core", at_least=1
+    )
     deterministic: bool = setting("deterministic CUDA algorithms: bit-identical runs, slower")
     channels_last: bool = setting("channels_last memory format")
     compile: bool = setting(

@@ -1,1 +1,1 @@
-"""Faster training on a CPU: fused layers and a pool of large buffers."""
+"""Training on a CPU: processors and threads, fused layers, a pool of large buffers."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from cnnlab import images as pixels
 from cnnlab.config.data import DecodedConfig, EncodedConfig
 from cnnlab.cpu.buffer_pool import BufferPool
+from cnnlab.cpu.processors import budget
 from cnnlab.data.contents import digest_of_files
 from cnnlab.data.decode import MAX_PIXELS, BadImage, decode, quiet, read_file
 from cnnlab.data.leaving_out import bad_among, bad_files
@@ -20,7 +21,6 @@ from cnnlab.data.store import Bad, Reading, Store, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError, UsageError
 from cnnlab.safe_output import escape_control
-from cnnlab.threads import num_processors
 
 
 @dataclass(frozen=True)
@@ -123,5 +123,5 @@ def decoding_for(config: EncodedConfig) -> Decoding:
 
 
 def decode_threads(config: DecodedConfig) -> int:
-    """Return how many threads decode: as configured, else one per core this process may use."""
-    return config.num_decode_threads or num_processors()
+    """Return how many threads decode: as configured, else one per processor that is ours."""
+    return config.num_decode_threads or budget().processors

@@ -19,7 +19,12 @@ from cnnlab.evaluation.evaluate import EvaluationStopped, Member, Observer, eval
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import NUM_MISSES, SavedProbabilities, WorstMisses
 from cnnlab.inference.datasets import dataset_config, is_as_recorded, split_of
-from cnnlab.inference.members import as_member, checkpoint_files, open_networks
+from cnnlab.inference.members import (
+    as_member,
+    checkpoint_files,
+    multiply_adds_per_pass,
+    open_networks,
+)
 from cnnlab.inference.result import EvaluationResult
 from cnnlab.session import Session
 
@@ -48,6 +53,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
         )
         for network, weight in zip(networks, weights, strict=True)
     ]
+    here.feed(multiply_adds_per_pass(members, min(config.batch_size, len(store))))
 
     misses = WorstMisses(NUM_MISSES, torch.tensor(weights))
     counting = MemberObserver()

@@ -17,7 +17,7 @@ from cnnlab.evaluation.classes import match_classes
 from cnnlab.evaluation.evaluate import Member, crops_per_cpu_pass
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.models import Network
-from cnnlab.models.summary import largest_map
+from cnnlab.models.summary import largest_map, summarize
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.run_folder import RunFolder
 from cnnlab.safe_output import escape_control
@@ -203,6 +203,17 @@ def training_admits_mirroring(config: Mapping[str, Any]) -> bool:
     return "force_mirror" in config["augment"] or bool(
         reflection.is_mirror_allowed(config["dataset"])
     )
+
+
+def multiply_adds_per_pass(members: Sequence[Member], num_images: int) -> int:
+    """Return the most multiply-adds of one forward pass that these members make of a batch."""
+
+    def of(member: Member) -> int:
+        assert isinstance(member.model, Network)
+        crops = min(num_images, member.crops_at_once or num_images)
+        return max(member.views.num_views, crops) * summarize(member.model).num_multiply_adds
+
+    return max(map(of, members))
 
 
 def crops_at_once(network: Network, device: torch.device) -> int | None:

@@ -20,6 +20,7 @@ from cnnlab.evaluation.evaluate import Member, combine, evaluating, predict_view
 from cnnlab.inference.members import (
     as_member,
     checkpoint_files,
+    multiply_adds_per_pass,
     open_networks,
     training_admits_mirroring,
 )
@@ -129,6 +130,7 @@ def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Ses
         )
         for network in networks
     ]
+    here.feed(multiply_adds_per_pass(members, num_images=1))  # the command takes one at a time
     sets = [DATASETS.get(network.config["dataset"]["name"]) for network in networks]
     is_digits = all(row is not None and row.is_digits for row in sets)
     return Predictor(members, names, is_digits, here.forward)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from cnnlab import compiling, data, models
+from cnnlab import compiling, data, models, runtime
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
+from cnnlab.cpu.thread_count import Threads
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.sampler import BatchSampler
@@ -25,6 +26,7 @@ from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import gather_tally
 from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
+from cnnlab.models.summary import summarize
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.curvature import estimate_on
@@ -55,6 +57,7 @@ class Assembly:
     step: Step
     guard: NonFiniteGuard
     total_steps: int
+    threads: Threads
     peers: Peers = ALONE
     starting_weights: tuple[str, ...] = ()
     """Lines that say which weights training started from; none: from scratch."""
@@ -143,6 +146,7 @@ def assemble(
     augmentation = _augmentation(config, train, preprocessing)
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
+    threads = _threads(config, network, len(train), peers, device)
     loaded: tuple[str, ...] = ()
     if weights is not None:
         loaded = starting_weights.load_into(network, weights, train.class_names, config.fine_tuning)
@@ -174,6 +178,7 @@ def assemble(
         step=step,
         guard=train_step.guard,
         total_steps=total_steps,
+        threads=threads,
         peers=peers,
         starting_weights=loaded,
     )
@@ -239,6 +244,19 @@ def _network(
     if config.runtime.compile:
         compiling.check(network)
     return network
+
+
+def _threads(
+    config: TrainConfig, network: Network, num_images: int, peers: Peers, device: torch.device
+) -> Threads:
+    """Let as many threads compute as one forward pass of this process feeds; return how many.
+
+    They compute everything from here on, validation and test as well, so that a run is a function
+    of one number of threads.
+    """
+    images = min(config.trainer.batch_size, num_images) / (config.trainer.accumulate * peers.size)
+    multiply_adds = summarize(network).num_multiply_adds
+    return runtime.use_threads(device, config.runtime.num_threads, round(images * multiply_adds))
 
 
 def _train_step(

@@ -29,6 +29,7 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     if warning := precision_warning(config.runtime.precision, parts.device):
         console.line(f"warning: {warning}")
 
+    console.line(f"threads     {parts.threads.number}: {parts.threads.reason}")
     console.line(f"run folder  {folder.path}")
     console.line(f"data        {describe_data(parts)}")
     for line in remarks(parts):

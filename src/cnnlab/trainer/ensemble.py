@@ -14,12 +14,12 @@ from pathlib import Path
 from cnnlab import distributed, run_folder, runtime, session
 from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
+from cnnlab.cpu.processors import budget
 from cnnlab.errors import RunError, UsageError
 from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
 from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.session import Session
-from cnnlab.threads import num_processors
 from cnnlab.trainer import run as training_run
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.assemble import EVALUATION_BATCH
@@ -95,7 +95,7 @@ def num_at_once(config: TrainConfig) -> int:
     wanted, members = config.ensemble.at_once, config.ensemble.members
     if wanted is None:
         on_cpu = runtime.select_device(config.runtime.device).type == "cpu"
-        wanted = num_processors() if on_cpu else 1
+        wanted = budget().cores if on_cpu else 1
     return min(wanted, members)
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import IO
 from cnnlab import interrupts
 from cnnlab.config import TrainConfig
 from cnnlab.console import Console
+from cnnlab.cpu.processors import SHARE_VARIABLE, budget
 from cnnlab.errors import Interrupted, MemberError, PeerLostError
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer.display import plugin_words, resume_command
@@ -42,12 +44,15 @@ class MemberProcesses:
         self.waiting = list(folders)
         self.running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
         self._warned: set[str] = set()
+        self._environment: dict[str, str] = {}
 
     def train(self, at_once: int) -> None:
         """Train every member to its end, `at_once` of them side by side.
 
         Raises Interrupted, or the error of a failed member; the others are then stopped.
         """
+        share = max(1, budget().processors // at_once)  # of each member, to decode with
+        self._environment = os.environ | {SHARE_VARIABLE: str(share)}
         total = len(self.folders) * self.config.trainer.epochs
         self.console.start_bar(total, int(self._epochs_done()), BAR_TITLE)
         try:
@@ -76,7 +81,10 @@ class MemberProcesses:
 
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _poll or _stop_all
         process = subprocess.Popen(
-            [sys.executable, "-m", "cnnlab", *words], stdout=subprocess.DEVNULL, stderr=errors
+            [sys.executable, "-m", "cnnlab", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            env=self._environment,
         )
         self.running[path] = (process, errors)
         self.console.line(f"{path.name}: started")

@@ -45,6 +45,12 @@ class Resumption:
     checkpoint: Checkpoint | None
     changes: list[Change]
 
+    @property
+    def num_threads(self) -> object:
+        """Return how many threads computed so far, as the checkpoint says; None: it does not."""
+        recorded = self.checkpoint.document.get("environment") if self.checkpoint else None
+        return recorded.get("num_threads") if isinstance(recorded, dict) else None
+
 
 def open_run(config: TrainConfig, say: Callable[[str], None], peers: Peers) -> Resumption | None:
     """Find and lock the run of `config.resume`, read its checkpoint and compare the settings.

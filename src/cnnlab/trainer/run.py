@@ -15,7 +15,7 @@ from cnnlab.console import Console
 from cnnlab.data.recorded import left_out_of, state_of
 from cnnlab.distributed import Peers
 from cnnlab.run_folder import RunFolder, provenance
-from cnnlab.runtime import describe_device
+from cnnlab.runtime import continue_with_threads, describe_device
 from cnnlab.trainer import display, processes, resume, starting_weights
 from cnnlab.trainer.assemble import Assembly, assemble
 from cnnlab.trainer.reporter import Reporter
@@ -99,7 +99,10 @@ def _assembled(
     stored = weights.checkpoint if weights else None
     if resumption is not None and resumption.checkpoint is not None:
         stored = resumption.checkpoint
-    return assemble(config, device, peers, checkpoint=stored, weights=weights)
+    parts = assemble(config, device, peers, checkpoint=stored, weights=weights)
+    if resumption is not None:
+        parts.threads = continue_with_threads(parts.threads, resumption.num_threads)
+    return parts
 
 
 def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
@@ -112,6 +115,7 @@ def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
         "dataset": config.dataset.name,
         "seed": config.seed,
         "device": describe_device(parts.device),
+        "threads": {"number": parts.threads.number, "reason": parts.threads.reason},
         "residency": parts.stream.residency,
         **state_of(parts.splits),
         "left_out": left_out_of(parts.splits),

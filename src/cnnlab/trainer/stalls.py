@@ -31,7 +31,7 @@ FEWEST_UPDATES = 100
 """Updates before which nothing is called a stall: no network has learned by then."""
 
 WARNINGS = "warnings"
-"""Key of run.json for the warnings so far, by kind: start, chance, dead."""
+"""Key of run.json for the warnings so far, by kind: start, chance, dead, busy."""
 
 
 class StallWatch:
@@ -55,7 +55,7 @@ class StallWatch:
             return
 
         self._advice = self._better_start(adaptive) or self._advice
-        self._warn(
+        self.warn(
             "start",
             f"training is likely to stall: the scores vary with the image by only "
             f"{start.score_share:.2%} of their size (networks that train: "
@@ -73,12 +73,12 @@ class StallWatch:
 
         if found := self._at_chance(figures):
             text = f"after epoch {epoch:g} {found} is at chance level; if it stays there:"
-            self._warn("chance", f"{text} {self._advice}")
+            self.warn("chance", f"{text} {self._advice}")
 
         if "dead" not in self._warned and len(self._images):
             dead = report_start(self.parts.network, self._images).dead_layer
             if dead is not None:
-                self._warn(
+                self.warn(
                     "dead",
                     f"after epoch {epoch:g} all units of {dead} are 0 on every sampled image, "
                     f"so the layers before it get no gradient; {self._advice}",
@@ -99,7 +99,8 @@ class StallWatch:
             return None
         return f"the training loss ({loss:.2f})" if loss >= chance_loss(train) else None
 
-    def _warn(self, kind: str, text: str) -> None:
+    def warn(self, kind: str, text: str) -> None:
+        """Print and record a warning unless this run had one of its kind."""
         if kind in self._warned:
             return
         self._warned[kind] = f"warning: {text}"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from cnnlab import checkpoint, interrupts, run_folder
+from cnnlab.cpu.contention import ContentionWatch
 from cnnlab.data.store import Store
 from cnnlab.errors import Interrupted, NumericsError
 from cnnlab.evaluation import sharing
@@ -47,6 +48,10 @@ class Trainer:
     ) -> None:
         self.parts, self.progress, self.folder = parts, progress, folder
         self.reporter, self.stalls = reporter, stalls
+        on_cpu = parts.device.type == "cpu"
+        self._contention = ContentionWatch(
+            parts.threads.number if on_cpu else 1, lambda text: stalls.warn("busy", text)
+        )
         self.state, self.peers = progress.state, parts.peers
         self._best_file = folder.checkpoints / "best.safetensors"
         self._saved_step: int | None = None
@@ -169,6 +174,7 @@ class Trainer:
     def _log(self, state: TrainState, report: StepReport) -> None:
         self.parts.guard.check(state)
         self.reporter.step(report)
+        self._contention.after(self.parts.config.trainer.log_every_steps)
 
     def _save(self, state: TrainState, report: StepReport) -> None:
         self.save(state)
