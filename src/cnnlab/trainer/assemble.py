@@ -33,6 +33,7 @@ from cnnlab.training import build_step, optimizers, schedules
 from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.parameter_groups import parameter_groups
 from cnnlab.training.schedules import Schedule
 from cnnlab.training.steps import DataParallel, TrainStep
 
@@ -132,6 +133,7 @@ def assemble(
     the network is given before its first update. Raises DataError where the set is missing,
     UsageError where settings do not fit each other, CheckpointError where the weights do not.
     """
+    _check_layers(config)
     splits = data.build(config.dataset)
     train = splits.train
     preprocessing = starting_weights.preprocessing_of(config.dataset, train, checkpoint)
@@ -164,7 +166,7 @@ def assemble(
         augmentation=augmentation,
         network=network,
         stream=stream,
-        optimizer=optimizers.build(config.optimizer, network),
+        optimizer=optimizers.build(config.optimizer, network, stream.steps_per_epoch),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
         step=step,
         guard=train_step.guard,
@@ -172,6 +174,14 @@ def assemble(
         peers=peers,
         starting_weights=loaded,
     )
+
+
+def _check_layers(config: TrainConfig) -> None:
+    """Raise UsageError for layers that the network lacks, before an image is read."""
+    if config.optimizer.groups or config.fine_tuning.train_layers != "all":
+        network = transfer.of_usual_size(config.model)
+        transfer.freeze(network, config.fine_tuning.train_layers)
+        parameter_groups(config.optimizer, network)
 
 
 def _augmentation(config: TrainConfig, train: Store, preprocessing: Preprocessing) -> Augmentation:

@@ -9,6 +9,7 @@ import torch
 
 from cnnlab import __version__
 from cnnlab.config import DATASETS, Launch, TrainConfig, to_plain
+from cnnlab.config.parameter_groups import ParameterGroupConfig
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
 from cnnlab.evaluation.metrics import Tally
@@ -39,6 +40,8 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
     console.line(f"recipe      {'  '.join(recipe(config))}")
+    for number, group in enumerate(config.optimizer.groups):
+        console.line(f"{'' if number else 'groups':<12}{group_line(group)}")
 
     model_table(console, parts)
     if parts.network.frozen:
@@ -57,6 +60,21 @@ def recipe(config: TrainConfig) -> list[str]:
             value = plain[section][name]
             found.append(f"{key}={'null' if value is None else value}")
     return found
+
+
+def group_line(group: ParameterGroupConfig) -> str:
+    """Return 'weights of conv1: 0.001 of the rate after epoch 67, 0 of the rate after epoch 72'."""
+    words = []
+    if group.rate_factor is not None:
+        words.append(f"{group.rate_factor:g} times the rate")
+    if group.weight_decay is not None:
+        words.append(f"weight decay {group.weight_decay:g}")
+
+    steps = zip(group.fractions or (), group.at_epochs or (), strict=True)
+    for fraction, epoch in steps:
+        since = f"after epoch {epoch:g}" if epoch else "from the start"
+        words.append(f"{fraction:g} of the rate {since}")
+    return f"{group.described.removeprefix('the ')}: {', '.join(words)}"
 
 
 _PLACES = {
