@@ -15,6 +15,7 @@ YOUNGER: dict[str, Any] = {
     "model.width": 1.0,
     "dataset.on_bad": "fail",
     "optimizer.groups": [],
+    "augment.color_epochs": None,
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

@@ -1,5 +1,6 @@
 """Build a training run from its config: data, preprocessing, augmentation, network, update rule."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +12,15 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
+from cnnlab.config.data import AugmentConfig
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
-from cnnlab.data.inputs import Inputs
+from cnnlab.data.inputs import Inputs, Phases
 from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
-from cnnlab.data.stream import InOrder, Stream
+from cnnlab.data.stream import Batch, InOrder, Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers, Share
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
@@ -57,14 +59,24 @@ class Assembly:
     guard: NonFiniteGuard
     total_steps: int
     peers: Peers = ALONE
+    later_augmentation: tuple[int, Augmentation] | None = None
+    """Epochs after which the augmentation is another one, and that; None: it stays."""
     starting_weights: tuple[str, ...] = ()
     """Lines that say which weights training started from; none: from scratch."""
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
-        inputs = Inputs(self.augmentation, self.preprocessing, self.config.seed)
+        inputs = self._inputs_by_epoch()
         for batch in self.stream.batches(start_step):
             yield inputs(batch), batch.labels
+
+    def _inputs_by_epoch(self) -> Callable[[Batch], Tensor]:
+        """Return what makes the network's input of a batch, also where augmentation changes."""
+        first = Inputs(self.augmentation, self.preprocessing, self.config.seed)
+        if self.later_augmentation is None:
+            return first
+        epochs, augmentation = self.later_augmentation
+        return Phases(first, dataclasses.replace(first, augmentation=augmentation), epochs)
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""
@@ -137,7 +149,8 @@ def assemble(
     splits = data.build(config.dataset)
     train = splits.train
     preprocessing = starting_weights.preprocessing_of(config.dataset, train, checkpoint)
-    augmentation = _augmentation(config, train, preprocessing)
+    augmentation = _augmentation(config.augment, train, preprocessing)
+    later = config.augment.later
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
     loaded: tuple[str, ...] = ()
@@ -172,6 +185,7 @@ def assemble(
         guard=train_step.guard,
         total_steps=total_steps,
         peers=peers,
+        later_augmentation=later and (later[0], _augmentation(later[1], train, preprocessing)),
         starting_weights=loaded,
     )
 
@@ -184,9 +198,11 @@ def _check_layers(config: TrainConfig) -> None:
         parameter_groups(config.optimizer, network)
 
 
-def _augmentation(config: TrainConfig, train: Store, preprocessing: Preprocessing) -> Augmentation:
+def _augmentation(
+    config: AugmentConfig, train: Store, preprocessing: Preprocessing
+) -> Augmentation:
     return build_augment(
-        config.augment,
+        config,
         mirror_allowed=train.mirror_allowed,
         statistics=lambda: statistics_for(train, preprocessing),
     )
