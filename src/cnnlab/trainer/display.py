@@ -63,17 +63,16 @@ def recipe(config: TrainConfig) -> list[str]:
 
 
 def group_line(group: ParameterGroupConfig) -> str:
-    """Return 'weights of conv1: 0.001 of the rate after epoch 67, 0 of the rate after epoch 72'."""
+    """Return 'weights of conv1: 0.001 of the rate after epoch 67, not trained after epoch 72'."""
     words = []
     if group.rate_factor is not None:
         words.append(f"{group.rate_factor:g} times the rate")
     if group.weight_decay is not None:
         words.append(f"weight decay {group.weight_decay:g}")
 
-    steps = zip(group.fractions or (), group.at_epochs or (), strict=True)
-    for fraction, epoch in steps:
-        since = f"after epoch {epoch:g}" if epoch else "from the start"
-        words.append(f"{fraction:g} of the rate {since}")
+    for fraction, epoch in zip(group.fractions or (), group.at_epochs or (), strict=True):
+        rate = {0: "not trained", 1: "the full rate"}.get(fraction, f"{fraction:g} of the rate")
+        words.append(f"{rate} {f'after epoch {epoch:g}' if epoch else 'from the start'}")
     return f"{group.described.removeprefix('the ')}: {', '.join(words)}"
 
 
