@@ -68,6 +68,20 @@ class ParameterGroupConfig:
         layers = "all other layers" if self.layers is None else ", ".join(self.layers)
         return f"the {what} of {layers}"
 
+    @property
+    def summary(self) -> str:
+        """Return 'weights of conv1: weight decay 0, 0.001 of the rate after epoch 67'."""
+        words = []
+        if self.rate_factor is not None:
+            words.append(f"{self.rate_factor:g} times the rate")
+        if self.weight_decay is not None:
+            words.append(f"weight decay {self.weight_decay:g}")
+
+        for fraction, epoch in zip(self.fractions or (), self.at_epochs or (), strict=True):
+            rate = {0: "not trained", 1: "the full rate"}.get(fraction, f"{fraction:g} of the rate")
+            words.append(f"{rate} {f'after epoch {epoch:g}' if epoch else 'from the start'}")
+        return f"{self.described.removeprefix('the ')}: {', '.join(words)}"
+
 
 def check_groups(groups: Sequence[ParameterGroupConfig], *, decay_biases: bool) -> None:
     """Raise UsageError if two groups have the same parameters, or one's weight decay has no effect.

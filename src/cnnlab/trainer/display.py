@@ -9,7 +9,6 @@ import torch
 
 from cnnlab import __version__
 from cnnlab.config import DATASETS, Launch, TrainConfig, to_plain
-from cnnlab.config.parameter_groups import ParameterGroupConfig
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
 from cnnlab.evaluation.metrics import Tally
@@ -41,7 +40,7 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
         console.line(f"settings    {'  '.join(launch.overrides)}")
     console.line(f"recipe      {'  '.join(recipe(config))}")
     for number, group in enumerate(config.optimizer.groups):
-        console.line(f"{'' if number else 'groups':<12}{group_line(group)}")
+        console.line(f"{'' if number else 'groups':<12}{group.summary}")
 
     model_table(console, parts)
     if parts.network.frozen:
@@ -60,20 +59,6 @@ def recipe(config: TrainConfig) -> list[str]:
             value = plain[section][name]
             found.append(f"{key}={'null' if value is None else value}")
     return found
-
-
-def group_line(group: ParameterGroupConfig) -> str:
-    """Return 'weights of conv1: 0.001 of the rate after epoch 67, not trained after epoch 72'."""
-    words = []
-    if group.rate_factor is not None:
-        words.append(f"{group.rate_factor:g} times the rate")
-    if group.weight_decay is not None:
-        words.append(f"weight decay {group.weight_decay:g}")
-
-    for fraction, epoch in zip(group.fractions or (), group.at_epochs or (), strict=True):
-        rate = {0: "not trained", 1: "the full rate"}.get(fraction, f"{fraction:g} of the rate")
-        words.append(f"{rate} {f'after epoch {epoch:g}' if epoch else 'from the start'}")
-    return f"{group.described.removeprefix('the ')}: {', '.join(words)}"
 
 
 _PLACES = {
