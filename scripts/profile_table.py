@@ -1,4 +1,4 @@
-"""Print where the profiles `paper` and `source` of the 2012 network differ, as a Markdown table.
+"""Print where the profiles of the 2012 network differ, paper and source, as a Markdown table.
 
     python scripts/profile_table.py
 
@@ -10,32 +10,34 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 
 from cnnlab.command.composing import settle
-from cnnlab.config import choices
+from cnnlab.config import choices, flat, parse_train
+from cnnlab.config.parameter_groups import ParameterGroupConfig
 
-PROFILES = ("alexnet_2012_paper", "alexnet_2012_source")
+PROFILES = ("alexnet_2012_paper", "alexnet_2012_source", "alexnet_2010_source")
 
 
 def settings(experiment: str) -> dict[str, Any]:
-    """Return the settings of an experiment by their dotted keys."""
+    """Return the settings of an experiment by their dotted keys, parameter groups in words."""
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        return flat(settle(compose("train", [f"experiment={experiment}"])))
+        plain = settle(compose("train", [f"experiment={experiment}"]))
+    return flat(plain) | {"optimizer.groups": _in_words(parse_train(plain).optimizer.groups)}
 
 
-def flat(plain: dict[Any, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested dicts as one dict, keys joined by dots."""
-    found: dict[str, Any] = {}
-    for key, value in plain.items():
-        inner = flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-        found.update(inner)
-    return found
+def _in_words(groups: list[ParameterGroupConfig]) -> str:
+    return "; ".join(group.summary for group in groups) or "none"
 
 
 def table() -> str:
     """Return one row per differing setting; a dash where a profile lacks it."""
-    paper, source = map(settings, PROFILES)
-    keys = [key for key in {**paper, **source} if paper.get(key) != source.get(key)]
-    rows = [f"| `{key}` | {paper.get(key, '-')} | {source.get(key, '-')} |" for key in keys]
-    return "\n".join(["| setting | paper | source |", "|---|---|---|", *rows])
+    columns = [settings(name) for name in PROFILES]
+    keys = dict.fromkeys(key for column in columns for key in column)
+    rows = [(key, [column.get(key, "-") for column in columns]) for key in keys]
+    lines = [
+        f"| `{key}` | {' | '.join(map(str, values))} |"
+        for key, values in rows
+        if any(value != values[0] for value in values)
+    ]
+    return "\n".join([f"| setting | {' | '.join(PROFILES)} |", "|---|---|---|---|", *lines])
 
 
 if __name__ == "__main__":

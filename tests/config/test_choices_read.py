@@ -45,6 +45,7 @@ def test_every_setting_of_an_augmentation_is_read(name: str) -> None:
     one, mean_image = torch.ones(3), torch.full((8, 8, 3), 5.0)
     found = StoredStatistics(one, one, torch.eye(3), mean_image)
     build_augment(config, mirror_allowed=True, statistics=lambda: found)
+    config.later  # noqa: B018 - read for the record
     assert unread(config, read) == set()
 
 

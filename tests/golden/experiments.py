@@ -1,7 +1,8 @@
 """The settings of every experiment as plain values, and how to write them.
 
-`python -m tests.golden.experiments` writes tests/golden/experiments.json again, from the repository
-root: only after a change that is meant to change what an experiment trains with.
+`python -m tests.golden.experiments` adds to tests/golden/experiments.json the experiments that it
+lacks, from the repository root. What it has stays: tests/config/test_experiments.py lists what was
+changed on purpose since then.
 """
 
 import json
@@ -25,8 +26,10 @@ def composed(experiment: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Write the file."""
-    settings = {name: composed(name) for name in choices.choices("experiment")}
+    """Add what is missing."""
+    held = json.loads(FILE.read_text(encoding="utf-8"))
+    missing = [name for name in choices.choices("experiment") if name not in held]
+    settings = held | {name: composed(name) for name in missing}
     FILE.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
 
 

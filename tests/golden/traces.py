@@ -32,7 +32,7 @@ FILE = Path(__file__).with_name("traces.json")
 NUM_STEPS, SEED = 20, 0
 CPU = torch.device("cpu")
 
-SHARED = {"weight_decay": 0.0005, "decay_biases": True, "bias_rate_factor": 1.0}
+SHARED = {"weight_decay": 0.0005, "decay_biases": True, "bias_rate_factor": 1.0, "groups": []}
 RULES: dict[str, dict[str, Any]] = {
     "sgd": {"learning_rate": 0.01, "momentum": 0.9},
     "sgd_2012": {"learning_rate": 0.01, "momentum": 0.9},

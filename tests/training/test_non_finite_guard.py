@@ -28,6 +28,7 @@ SHARED = {
     "weight_decay": 0.01,
     "decay_biases": True,
     "bias_rate_factor": 1.0,
+    "groups": [],
 }
 CONFIGS = [
     SgdConfig(name="sgd", momentum=0.9, **SHARED),

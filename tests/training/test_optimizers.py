@@ -10,7 +10,7 @@ from torch import nn
 from cnnlab.config.training import AdamwConfig, OptimizerConfig, SgdConfig
 from cnnlab.errors import CheckpointError
 from cnnlab.training import optimizers
-from cnnlab.training.loop import set_rate
+from cnnlab.training.loop import set_rates
 from tests.reference.training import adamw, momentum_2012, torch_momentum
 
 RATES = [1.0, 1.0, 0.1, 0.1, 0.5]
@@ -25,6 +25,7 @@ def sgd_config(name: str = "sgd", **changes: Any) -> SgdConfig:
         "weight_decay": 0.01,
         "decay_biases": True,
         "bias_rate_factor": 1.0,
+        "groups": [],
     }
     return SgdConfig(**{**values, **changes})
 
@@ -39,6 +40,7 @@ def adamw_config(**changes: Any) -> AdamwConfig:
         "weight_decay": 0.05,
         "decay_biases": True,
         "bias_rate_factor": 1.0,
+        "groups": [],
     }
     return AdamwConfig(**{**values, **changes})
 
@@ -55,7 +57,7 @@ def run(config: OptimizerConfig, gradients: list[float]) -> list[float]:
     optimizer = optimizers.build(config, model)
     values = []
     for factor, gradient in zip(RATES, gradients, strict=True):
-        set_rate(optimizer, factor)
+        set_rates(optimizer, 0, factor)
         model.weight.grad = torch.full_like(model.weight, gradient)
         optimizer.step()
         values.append(model.weight.item())

@@ -65,6 +65,7 @@ def config() -> SgdConfig:
         weight_decay=0.001,
         decay_biases=True,
         bias_rate_factor=1.0,
+        groups=[],
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cnnlab.config.parameter_groups import ParameterGroupConfig
 from cnnlab.config.training import (
     AdamwConfig,
     OptimizerConfig,
@@ -30,11 +31,15 @@ SHARED = {
     "weight_decay": 0.01,
     "decay_biases": False,
     "bias_rate_factor": 2.0,
+    "groups": [],
 }
+OWN = {"layers": ["0"], "parameters": "weights", "rate_factor": None, "weight_decay": None}
+GROUPS = [ParameterGroupConfig(**OWN, at_epochs=[1.0, 2.0], fractions=[0.1, 0.0])]
 CONFIGS = [
     SgdConfig(name="sgd", momentum=0.9, **SHARED),
     SgdConfig(name="sgd_2012", momentum=0.9, **SHARED),
     AdamwConfig(name="adamw", beta1=0.9, beta2=0.99, epsilon=1e-8, **SHARED),
+    SgdConfig(name="sgd_2012", momentum=0.9, **SHARED | {"groups": GROUPS}),
 ]
 PLATEAU = PlateauScheduleConfig(name="plateau", factor=0.5, patience_epochs=0, max_drops=3)
 
@@ -99,7 +104,7 @@ class Run:
 
 def start(config: OptimizerConfig) -> Run:
     model = network()
-    state = TrainState(model, optimizers.build(config, model))
+    state = TrainState(model, optimizers.build(config, model, STEPS_PER_EPOCH))
     return Run(state, schedules.build(PLATEAU, STEPS_PER_EPOCH, TOTAL_STEPS), Best(), [])
 
 

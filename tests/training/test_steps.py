@@ -35,6 +35,7 @@ def begin(model: nn.Module, rate: float = 0.1) -> TrainState:
         weight_decay=0.0,
         decay_biases=True,
         bias_rate_factor=1.0,
+        groups=[],
     )
     return TrainState(model, optimizers.build(config, model))
 

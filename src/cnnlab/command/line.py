@@ -257,7 +257,12 @@ def _refuse_unused(key: str, verb: str) -> None:
 
 
 def bracket(value: str, is_sweep: bool) -> str:
-    """Make a list of a bare word or comma list; in a sweep, a list of one of each word."""
+    """Make a list of a bare word or comma list; in a sweep, a list of one of each word.
+
+    Mappings, {layers:[conv1],...}, are one list in a sweep too: their commas separate no jobs.
+    """
+    if value.startswith("{"):
+        return f"[{value}]"
     if value == "null" or value[:1] in ("[", "$", "'", '"') or "(" in value:
         return value
     return ",".join(f"[{part}]" for part in value.split(",")) if is_sweep else f"[{value}]"

@@ -68,6 +68,13 @@ def check_augment(augment: AugmentConfig, dataset: DatasetConfig) -> None:
 
 
 def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
+    if augment.color_epochs is not None and augment.color_scale == "none":
+        raise UsageError(
+            f"augment.color_epochs={augment.color_epochs} has no effect",
+            "augment.color_scale=none",
+            "leave it out, or set augment.color_scale=stdev",
+        )
+
     wanted = [
         f"augment.{key}"
         for key, asked in (

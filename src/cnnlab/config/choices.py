@@ -51,11 +51,16 @@ def alone(group: str, name: str) -> dict[str, Any]:
 
 
 def header(path: Path) -> list[str]:
-    """Return the comment lines at the top of a YAML file, without their marks."""
+    """Return the comment lines at the top of a YAML file, without their marks.
+
+    A line that is indented goes on with the one before it.
+    """
     lines: list[str] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
-        if not line.startswith("# @package"):
+        if line.startswith("#  ") and lines:
+            lines[-1] += f" {line.removeprefix('#').strip()}"
+        elif not line.startswith("# @package"):
             lines.append(line.removeprefix("#").strip())
     return lines

@@ -192,6 +192,11 @@ class AugmentConfig:
 
     name: str = setting("name of the augmentation")
 
+    @property
+    def later(self) -> "tuple[int, AugmentConfig] | None":
+        """Return the epochs after which another augmentation follows, and that; None: none does."""
+        return None
+
 
 @dataclass(kw_only=True)
 class CropConfig(AugmentConfig):
@@ -236,6 +241,11 @@ class AlexnetAugmentConfig(AugmentConfig):
     )
     color_strength: float = setting("standard deviation of the random factors", at_least=0)
     color_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 code does")
+    color_epochs: int | None = setting(
+        "epochs after which colors are left alone, undivided too; null: never",
+        at_least=1,
+        earlier=None,
+    )
     mean_position: str = setting(
         "part of the mean image to subtract: its center (2012 code), or the position of the crop",
         choices=("central", "cropped"),
@@ -243,6 +253,14 @@ class AlexnetAugmentConfig(AugmentConfig):
     images_per_draw: int = setting(
         "consecutive images with the same crop and mirroring; 32 in the 2012 code", at_least=1
     )
+
+    @property
+    def later(self) -> tuple[int, AugmentConfig] | None:
+        """Return `color_epochs` and the same crops and reflections without color shifts."""
+        if self.color_epochs is None:
+            return None
+        plain = replace(self, color_scale="none", color_divides=False, color_epochs=None)
+        return self.color_epochs, plain
 
 
 @dataclass(kw_only=True)

@@ -45,7 +45,7 @@ def walk(section_class: Any, in_use: Collection[str] = (), where: str = "") -> l
         place = field.metadata.get("within", field.name)
         name, hint = join(where, place), hints[field.name]
         kind = element_type(hint)
-        if not dataclasses.is_dataclass(kind):
+        if not dataclasses.is_dataclass(kind) or is_list(hint):
             keys.append(Key(name, hint, field.metadata))
         elif (shapes := shapes_of(hint)) is not None:
             keys += _walk_choices(shapes, in_use, name)

@@ -131,6 +131,8 @@ def expected(hint: Any, metadata: Any) -> str:
     """Return in words what a setting takes: 'a number above 0', 'one of max, average'."""
     if metadata.get("choices"):
         words = "one of " + ", ".join(metadata["choices"])
+    elif dataclasses.is_dataclass(section := element_type(hint)):
+        words = "{" + ", ".join(field.name for field in dataclasses.fields(section)) + "}"
     else:
         words = _TYPE_WORDS.get(element_type(hint), "a value")
 
@@ -214,16 +216,30 @@ def _unknown(hint: Any, chosen: Any, name: str, where: str) -> UsageError:
 def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
     if value is None and is_optional(hint):
         return None
-    if dataclasses.is_dataclass(element_type(hint)):
-        return _section(hint, value, key)
     if is_list(hint):
         if not isinstance(value, list):
             raise _wrong(hint, metadata, value, key)
         return [
-            _scalar(element_type(hint), metadata, item, f"{key}[{i}]")
+            _element(element_type(hint), metadata, item, f"{key}[{i}]")
             for i, item in enumerate(value)
         ]
+    if dataclasses.is_dataclass(element_type(hint)):
+        return _section(hint, value, key)
     return _scalar(hint, metadata, value, key)
+
+
+def _element(kind: Any, metadata: Any, value: Any, key: str) -> Any:
+    """Return one element of a list; of a section, keys that may be null may be left out.
+
+    No YAML file holds the defaults of an element, as its number is not known.
+    """
+    if not dataclasses.is_dataclass(kind):
+        return _scalar(kind, metadata, value, key)
+    if isinstance(value, dict):
+        hints = typing.get_type_hints(kind)
+        fields = (field.name for field in dataclasses.fields(kind))
+        value = {name: None for name in fields if is_optional(hints[name])} | value
+    return _section(kind, value, key)
 
 
 def _scalar(hint: Any, metadata: Any, value: Any, key: str) -> Any:

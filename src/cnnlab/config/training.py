@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cnnlab.config.parameter_groups import ParameterGroupConfig, check_groups
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
 from cnnlab.errors import UsageError
@@ -21,6 +22,13 @@ class OptimizerConfig:
     weight_decay: float = setting("weight decay (L2) coefficient", at_least=0)
     decay_biases: bool = setting("also decay biases and normalization parameters")
     bias_rate_factor: float = setting("bias learning rate as a multiple of learning_rate", above=0)
+    groups: list[ParameterGroupConfig] = setting(
+        "layers with a rate, a schedule or a weight decay of their own", earlier=[]
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse groups that share parameters, and a weight decay that reaches none."""
+        check_groups(self.groups, decay_biases=self.decay_biases)
 
 
 @dataclass(kw_only=True)

@@ -21,6 +21,23 @@ _CHUNK_BYTES = 8 << 20
 """Of float pixels: still in the processor's cache when the next operation reads them."""
 
 
+@dataclass(frozen=True)
+class Phases:
+    """What a network is fed up to an epoch, and what from then on: a function of the epoch alone.
+
+    Both draw from the same generators, so pictures of the first phase are those of a run without a
+    second.
+    """
+
+    first: Callable[[Batch], Tensor]
+    later: Callable[[Batch], Tensor]
+    epochs: int
+
+    def __call__(self, batch: Batch) -> Tensor:
+        """Return the batch's images as its epoch shows them."""
+        return (self.first if batch.epoch < self.epochs else self.later)(batch)
+
+
 @dataclass(frozen=True, eq=False)
 class Inputs:
     """Augments, then normalizes; what is drawn depends on (seed, step) alone.

@@ -58,6 +58,23 @@ def freeze(network: Network, choice: str) -> None:
     network.freeze(layers[: layers.index(first)])
 
 
+def of_usual_size(model: ModelConfig) -> Network:
+    """Return the network for the images it was published for, with names and shapes alone.
+
+    No weight is drawn, so that names of layers can be checked before any data is read.
+    """
+    channels, size, classes = MODELS[model.name].usual_input
+    return without_weights(
+        lambda: models.build(
+            models.on_one_device(model),
+            in_channels=channels,
+            input_size_pixels=size,
+            num_classes=classes,
+            seed=0,
+        )
+    )
+
+
 def check_model(model: ModelConfig, pretrained: Pretrained) -> None:
     """Raise CheckpointError unless the layers of `model` have the names of the pretrained ones.
 
@@ -67,16 +84,7 @@ def check_model(model: ModelConfig, pretrained: Pretrained) -> None:
     if model.name == pretrained.model:
         return
 
-    channels, size, classes = MODELS[model.name].usual_input
-    network = without_weights(
-        lambda: models.build(
-            models.on_one_device(model),
-            in_channels=channels,
-            input_size_pixels=size,
-            num_classes=classes,
-            seed=0,
-        )
-    )
+    network = of_usual_size(model)
     given = pretrained.tensors
     own = {name: given.get(name, tensor) for name, tensor in network.state_dict().items()}
     _check_layers(own, given, pretrained)

@@ -1,5 +1,6 @@
 """Build a training run from its config: data, preprocessing, augmentation, network, update rule."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,15 +12,16 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models, runtime
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
+from cnnlab.config.data import AugmentConfig
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.cpu.thread_count import Threads
 from cnnlab.data.augment import Augmentation, build_augment
-from cnnlab.data.inputs import Inputs
+from cnnlab.data.inputs import Inputs, Phases
 from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
-from cnnlab.data.stream import InOrder, Stream
+from cnnlab.data.stream import Batch, InOrder, Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers, Share
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
@@ -35,6 +37,7 @@ from cnnlab.training import build_step, optimizers, schedules
 from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
+from cnnlab.training.parameter_groups import parameter_groups
 from cnnlab.training.schedules import Schedule
 from cnnlab.training.steps import DataParallel, TrainStep
 
@@ -59,6 +62,8 @@ class Assembly:
     total_steps: int
     threads: Threads
     peers: Peers = ALONE
+    later_augmentation: tuple[int, Augmentation] | None = None
+    """Epochs after which the augmentation is another one, and that; None: it stays."""
     starting_weights: tuple[str, ...] = ()
     """Lines that say which weights training started from; none: from scratch."""
 
@@ -68,10 +73,15 @@ class Assembly:
         for batch in self.stream.batches(start_step):
             yield inputs(batch), batch.labels
 
-    def inputs(self) -> Inputs:
-        """Return what makes the network's input out of a batch of the stream."""
+    def inputs(self) -> Callable[[Batch], Tensor]:
+        """Return what makes the network's input of a batch, also where augmentation changes."""
         seed, rows_at = self.config.seed, self.stream.rows_at
-        return Inputs(self.augmentation, self.preprocessing, seed, rows_at)
+        first = Inputs(self.augmentation, self.preprocessing, seed, rows_at)
+        if self.later_augmentation is None:
+            return first
+
+        epochs, augmentation = self.later_augmentation
+        return Phases(first, dataclasses.replace(first, augmentation=augmentation), epochs)
 
     def member(self, views_name: str) -> Member:
         """Return the network in training as something `evaluate` takes."""
@@ -140,10 +150,12 @@ def assemble(
     the network is given before its first update. Raises DataError where the set is missing,
     UsageError where settings do not fit each other, CheckpointError where the weights do not.
     """
+    _check_layers(config)
     splits = data.build(config.dataset)
     train = splits.train
     preprocessing = starting_weights.preprocessing_of(config.dataset, train, checkpoint)
-    augmentation = _augmentation(config, train, preprocessing)
+    augmentation = _augmentation(config.augment, train, preprocessing)
+    later = config.augment.later
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
     threads = _threads(config, network, len(train), peers, device)
@@ -173,20 +185,31 @@ def assemble(
         augmentation=augmentation,
         network=network,
         stream=stream,
-        optimizer=optimizers.build(config.optimizer, network),
+        optimizer=optimizers.build(config.optimizer, network, stream.steps_per_epoch),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
         step=step,
         guard=train_step.guard,
         total_steps=total_steps,
         threads=threads,
         peers=peers,
+        later_augmentation=later and (later[0], _augmentation(later[1], train, preprocessing)),
         starting_weights=loaded,
     )
 
 
-def _augmentation(config: TrainConfig, train: Store, preprocessing: Preprocessing) -> Augmentation:
+def _check_layers(config: TrainConfig) -> None:
+    """Raise UsageError for layers that the network lacks, before an image is read."""
+    if config.optimizer.groups or config.fine_tuning.train_layers != "all":
+        network = transfer.of_usual_size(config.model)
+        transfer.freeze(network, config.fine_tuning.train_layers)
+        parameter_groups(config.optimizer, network)
+
+
+def _augmentation(
+    config: AugmentConfig, train: Store, preprocessing: Preprocessing
+) -> Augmentation:
     return build_augment(
-        config.augment,
+        config,
         mirror_allowed=train.mirror_allowed,
         statistics=lambda: statistics_for(train, preprocessing),
     )

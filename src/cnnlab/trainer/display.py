@@ -40,6 +40,8 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
     console.line(f"recipe      {'  '.join(recipe(config))}")
+    for number, group in enumerate(config.optimizer.groups):
+        console.line(f"{'' if number else 'groups':<12}{group.summary}")
 
     model_table(console, parts)
     if parts.network.frozen:

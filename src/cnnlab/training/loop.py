@@ -54,7 +54,7 @@ def fit(
     state.model.train()
     while state.step < total_steps and state.stop_reason is None:
         images, labels = next(batches)
-        set_rate(state.optimizer, rate_at(state.step))
+        set_rates(state.optimizer, state.step, rate_at(state.step))
         report = step(state, images, labels)
         state.step += 1
 
@@ -62,7 +62,12 @@ def fit(
             hook(state, report)
 
 
-def set_rate(optimizer: Optimizer, factor: float) -> None:
-    """Set the learning rate of every parameter group to `factor` times its base rate."""
+def set_rates(optimizer: Optimizer, step: int, factor: float) -> None:
+    """Set the learning rate of every parameter group to `factor` times its base rate.
+
+    A group with `at_steps` has a fraction of its own instead, from the first of them on.
+    """
     for group in optimizer.param_groups:
-        group["lr"] = factor * group["base_rate"]
+        passed = sum(step >= start for start in group.get("at_steps", ()))
+        own = group["fractions"][passed - 1] if passed else factor
+        group["lr"] = own * group["base_rate"]

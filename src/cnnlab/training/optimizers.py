@@ -1,4 +1,4 @@
-"""Optimizers, parameter groups, and optimizer state by parameter name."""
+"""Optimizers, and optimizer state by parameter name."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,11 +17,14 @@ from cnnlab.config.training import (
 from cnnlab.errors import CheckpointError
 from cnnlab.runtime import to_device
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
+from cnnlab.training.parameter_groups import parameter_groups
 from cnnlab.training.update_rule import UpdateRule
 
 
 class Sgd(UpdateRule):
     """SGD with momentum in torch's fused kernel, without the overhead of torch.optim around it.
+
+    A group whose rate is 0 keeps its weights and its velocity, as in the released source of 2012.
 
     v' = momentum * v + weight_decay * w + gradient, w' = w - lr * v'. With `rate_in_velocity`
     v' = momentum * v + lr * (weight_decay * w + gradient), w' = w - v': the velocity keeps the
@@ -49,6 +52,8 @@ class Sgd(UpdateRule):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; those of a group are on one device."""
         for group in self.param_groups:
+            if group["lr"] == 0:
+                continue  # with the rate in the velocity, momentum would still move the weights
             weights: list[Tensor] = []
             gradients: list[Tensor] = []
             velocities: list[Tensor] = []
@@ -115,43 +120,18 @@ def build_levenberg_marquardt(
     return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
 
 
-def build(config: OptimizerConfig, model: nn.Module) -> Optimizer:
+def build(config: OptimizerConfig, model: nn.Module, steps_per_epoch: int = 1) -> Optimizer:
     """Return the update rule for the parameters of `model`, which is on its device already.
 
-    Each group carries its `base_rate`, which the loop multiplies with the schedule. The state
-    exists from the start, filled with zeros, also where the first update is skipped.
+    steps_per_epoch: what the epochs in `config.groups` are turned into steps by. The state exists
+    from the start, filled with zeros, also where the first update is skipped.
     """
     builder = OPTIMIZERS[config.name].load()
-    optimizer: Optimizer = builder(config, parameter_groups(config, model))
+    optimizer: Optimizer = builder(config, parameter_groups(config, model, steps_per_epoch))
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))
     return optimizer
-
-
-def parameter_groups(config: OptimizerConfig, model: nn.Module) -> list[dict[str, Any]]:
-    """Return parameter groups: weights and biases with their own rate and decay, per device.
-
-    Biases are all parameters of one dimension, shift and scale of normalization layers included.
-    """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    bias_rate = config.learning_rate * config.bias_rate_factor
-    bias_decay = config.weight_decay if config.decay_biases else 0.0
-
-    groups = []
-    for device in dict.fromkeys(p.device for p in trained):
-        weights = [p for p in trained if p.device == device and p.dim() > 1]
-        biases = [p for p in trained if p.device == device and p.dim() <= 1]
-        groups += [
-            _group("weights", weights, config.learning_rate, config.weight_decay),
-            _group("biases", biases, bias_rate, bias_decay),
-        ]
-
-    return [group for group in groups if group["params"]]
-
-
-def _group(name: str, params: list[nn.Parameter], rate: float, decay: float) -> dict[str, Any]:
-    return {"name": name, "params": params, "lr": rate, "base_rate": rate, "weight_decay": decay}
 
 
 def _empty_state(optimizer: Optimizer, group: dict[str, Any], parameter: Tensor) -> dict[str, Any]:

@@ -86,10 +86,11 @@ SMALL_IMAGENET = (
 RECIPES = {
     "paper_2012": f"experiment=alexnet_2012_paper {SMALL_IMAGENET}",
     "source_2012": f"experiment=alexnet_2012_source {SMALL_IMAGENET} "
-    "schedule.at_epochs=[0.5,1,1.5]",
+    "schedule.at_epochs=[0.5,1,1.5] optimizer.groups=[] augment.color_epochs=null",
     "imagenet_2014": f"experiment=alexnet_2014_imagenet {SMALL_IMAGENET}",
     "lenet5_of_1998": "experiment=lenet5_1998 trainer.epochs=2 trainer.limit_train_batches=4 "
-    "optimizer.num_curvature_images=30 schedule.at_epochs=[0.5,1,1.5,1.75]",
+    "optimizer.num_curvature_images=30 schedule.at_epochs=[0.5,1,1.5,1.75] "
+    "augment.squeeze_fraction=0",
 }
 """Whole experiments at a smaller size: many settings at once, as they are used."""
 
