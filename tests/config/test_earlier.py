@@ -11,6 +11,7 @@ from cnnlab.config.earlier import completed
 from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import setting
+from cnnlab.config.training import TrainerConfig
 from tests.test_config import composed
 
 
@@ -25,7 +26,12 @@ def test_a_run_older_than_any_setting_of_its_model_can_be_continued(model: str) 
     now = composed("train", f"model={model}")
     before = copy.deepcopy(now)
     of_model = younger(MODELS[model].config_class) | younger(config.FineTuningConfig)
-    for section, settings in (("model", of_model), ("runtime", younger(RuntimeConfig))):
+    sections = {
+        "model": of_model,
+        "runtime": younger(RuntimeConfig),
+        "trainer": younger(TrainerConfig),
+    }
+    for section, settings in sections.items():
         for name, value in settings.items():
             del before[section][name]
             now[section][name] = value

@@ -202,6 +202,21 @@ class AlexnetCifarConfig(_SingleTowerConfig):
 
 
 @dataclass(kw_only=True)
+class ZfnetConfig(ScalableConfig):
+    """The network of Zeiler and Fergus (2014)."""
+
+    normalization: str = setting(
+        "contrast normalization across maps, with the constants of 2012: alpha per unit (paper) "
+        "or divided by 5 (source)",
+        choices=("paper", "source", "none"),
+    )
+    dropout: float = setting("dropout probability in fc6 and fc7", at_least=0, below=1)
+    initialization: str = setting(
+        "initialization of weights and biases", choices=("paper", "kaiming")
+    )
+
+
+@dataclass(kw_only=True)
 class CifarLocalConfig(ModelConfig):
     """Two convolutions and two locally connected layers: the 13 % and 11 % nets for CIFAR-10."""
 
@@ -275,6 +290,7 @@ MODELS = Table(
         "alexnet_cifar": ModelChoice(
             AlexnetCifarConfig, "cnnlab.models.alexnet_2014:alexnet_cifar", (3, 32, 10)
         ),
+        "zfnet": ModelChoice(ZfnetConfig, "cnnlab.models.zfnet:zfnet", (3, 224, 1000)),
         "cifar_13pct": ModelChoice(
             CifarLocalConfig, "cnnlab.models.cifar:cifar_local", (3, 32, 10)
         ),

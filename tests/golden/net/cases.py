@@ -68,6 +68,7 @@ MODELS = {
     "alexnet_cifar": f"model=alexnet_cifar {NARROW}",
     "alexnet_cifar-source": f"model=alexnet_cifar model.normalization=source "
     f"model.dropout_place=before model.activation=sigmoid {NARROW}",
+    "zfnet": f"model=zfnet trainer.max_filter_rms=0.05 {NARROW}",
     "cifar_11pct": f"model=cifar_11pct model.local_channels=[8,8] augment=crop_mirror {COLORED}",
     "cifar_11pct-after": "model=cifar_11pct model.normalization=after_pooling "
     f"model.local_channels=[8] augment=none {COLORED}",
