@@ -32,12 +32,26 @@ def test_a_run_older_than_any_setting_of_its_model_can_be_continued(model: str) 
         "trainer": younger(TrainerConfig),
     }
     for section, settings in sections.items():
-        for name, value in settings.items():
+        for name in settings:
             del before[section][name]
-            now[section][name] = value
+        for name, value in settings.items():
+            now[section][name] = value(before[section]) if callable(value) else value
 
     assert config.of_earlier_run(before) == now
     assert config.parse_train(config.of_earlier_run(before)) == config.parse_train(now)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "exchange"), [([], "conv3"), (["conv4"], "conv3"), (["fc7", "conv3"], "fc6")]
+)
+@pytest.mark.parametrize("model", ["alexnet_two_tower", "alexnet_two_gpu"])
+def test_towers_without_conv3_saw_each_other_in_fc6_alone(
+    model: str, left_out: list[str], exchange: str
+) -> None:
+    stored = {"name": model, "without_layers": left_out}
+
+    assert completed(ModelConfig, stored)["exchange"] == exchange
+    assert completed(ModelConfig, stored | {"exchange": "none"})["exchange"] == "none"
 
 
 def test_what_a_run_did_say_stays_as_said() -> None:

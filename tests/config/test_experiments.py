@@ -15,6 +15,9 @@ YOUNGER: dict[str, Any] = {
     "model.width": 1.0,
     "dataset.on_bad": "fail",
     "trainer.max_filter_rms": None,
+    "model.conv6": False,
+    "model.half_kernels": False,
+    "model.exchange": "conv3",
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from cnnlab.config.models import ZfnetConfig
+from cnnlab.config.alexnets import ZfnetConfig
 from cnnlab.geometry import Window
 from cnnlab.models.init import initialize, initialize_by_layer, normal
 from cnnlab.models.layers import Conv2d, Linear, ScaledDropout, max_pool
