@@ -9,7 +9,7 @@ docs/papers.md at the end. Finished runs are not repeated, so the command may be
 started again; --results names the file to continue on another day.
 
 All runs take about an hour and a half on two idle cores, most of it for the two CIFAR networks,
-alexnet_cifar and the three AlexNets of full width, which train for fewer updates.
+alexnet_cifar, zfnet and the three AlexNets of full width, which train for fewer updates.
 """
 
 import argparse
@@ -73,7 +73,7 @@ NETWORKS = {
     **{name: Network((f"model={name}",), length=2 / 3) for name in ("cifar_13pct", "cifar_11pct")},
     **{
         name: Network((f"model={name}",), length=1 / 3)
-        for name in ("alexnet_cifar", "alexnet", "alexnet_two_tower", "alexnet_2014")
+        for name in ("alexnet_cifar", "alexnet", "alexnet_two_tower", "alexnet_2014", "zfnet")
     },
 }
 """All models but alexnet_two_gpu, which is the network of alexnet_two_tower on two devices.

@@ -32,6 +32,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "alexnet_cifar10": (write_cifar10, ("schedule.warmup_epochs=0",)),
     "alexnet_imagenet": (write_imagenet, ()),
     "alexnet_2014_imagenet": (write_imagenet, ()),
+    "zfnet_imagenet": (write_imagenet, ()),
     "alexnet_two_gpu_imagenet": (write_imagenet, ("model=alexnet_two_tower",)),  # on one device
 }
 

@@ -11,7 +11,7 @@ from cnnlab.config.earlier import completed
 from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import setting
-from cnnlab.config.training import OptimizerConfig
+from cnnlab.config.training import OptimizerConfig, TrainerConfig
 from tests.test_config import composed
 
 
@@ -26,16 +26,33 @@ def test_a_run_older_than_any_setting_of_its_model_can_be_continued(model: str) 
     now = composed("train", f"model={model}")
     before = copy.deepcopy(now)
     of_model = younger(MODELS[model].config_class) | younger(config.FineTuningConfig)
-    others = {"runtime": RuntimeConfig, "optimizer": OptimizerConfig}
-    for section, settings in (
-        {"model": of_model} | {k: younger(v) for k, v in others.items()}
-    ).items():
-        for name, value in settings.items():
+    sections = {
+        "model": of_model,
+        "runtime": younger(RuntimeConfig),
+        "optimizer": younger(OptimizerConfig),
+        "trainer": younger(TrainerConfig),
+    }
+    for section, settings in sections.items():
+        for name in settings:
             del before[section][name]
-            now[section][name] = value
+        for name, value in settings.items():
+            now[section][name] = value(before[section]) if callable(value) else value
 
     assert config.of_earlier_run(before) == now
     assert config.parse_train(config.of_earlier_run(before)) == config.parse_train(now)
+
+
+@pytest.mark.parametrize(
+    ("left_out", "exchange"), [([], "conv3"), (["conv4"], "conv3"), (["fc7", "conv3"], "fc6")]
+)
+@pytest.mark.parametrize("model", ["alexnet_two_tower", "alexnet_two_gpu"])
+def test_towers_without_conv3_saw_each_other_in_fc6_alone(
+    model: str, left_out: list[str], exchange: str
+) -> None:
+    stored = {"name": model, "without_layers": left_out}
+
+    assert completed(ModelConfig, stored)["exchange"] == exchange
+    assert completed(ModelConfig, stored | {"exchange": "none"})["exchange"] == "none"
 
 
 def test_what_a_run_did_say_stays_as_said() -> None:

@@ -18,6 +18,10 @@ YOUNGER: dict[str, Any] = {
     "dataset.on_bad": "fail",
     "optimizer.groups": [],
     "augment.color_epochs": None,
+    "trainer.max_filter_rms": None,
+    "model.conv6": False,
+    "model.half_kernels": False,
+    "model.exchange": "conv3",
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

@@ -13,6 +13,7 @@ from cnnlab.models import Layer, Network
 
 SMALL = {name: {"size": 64, "classes": 10} if name.startswith("alexnet") else {} for name in MODELS}
 SMALL["alexnet_two_gpu"]["devices"] = ["cpu", "cpu"]
+SMALL["zfnet"] = {"size": 64, "classes": 10, "width": 0.25}
 
 
 @pytest.mark.parametrize("name", MODELS)

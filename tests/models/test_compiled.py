@@ -8,15 +8,17 @@ from cnnlab.config.models import MODELS
 from cnnlab.training import losses
 from tests.compilers import needs_compiler
 
-SMALLEST = {"alexnet": 64, "alexnet_two_tower": 64, "alexnet_two_gpu": 64, "alexnet_2014": 64}
+SMALLEST = dict.fromkeys(
+    ("alexnet", "alexnet_two_tower", "alexnet_two_gpu", "alexnet_2014", "zfnet"), 64
+)
+CHANGES = {"alexnet_two_gpu": {"devices": ["cpu", "cpu"]}, "zfnet": {"width": 0.25}}
 NETWORKS = sorted(MODELS)
 QUICK = ("alexnet_two_tower", "cifar_11pct", "lenet5", "lenet5_1998")
 """Normalization over and within maps, fused layers, layers of 1998."""
 
 
 def network_of(build, name):
-    changes = {"devices": ["cpu", "cpu"]} if name == "alexnet_two_gpu" else {}
-    network = build(name, size=SMALLEST.get(name), classes=10, **changes)
+    network = build(name, size=SMALLEST.get(name), classes=10, **CHANGES.get(name, {}))
     return network.to(memory_format=torch.channels_last).train()
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("name", MODELS)
 def test_forward_backward_and_one_step_run(build, name, dtype):
-    changes = {"size": 64, "classes": 10} if name.startswith("alexnet") else {}
+    changes = {"size": 64, "classes": 10} if name.startswith(("alexnet", "zfnet")) else {}
     if name == "alexnet_two_gpu":
         changes["devices"] = ["cuda:0", "cuda:0"]
     network = build(name, **changes).to("cuda")

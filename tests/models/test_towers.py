@@ -11,11 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cnnlab import models
+from cnnlab.config import parse_model, to_plain
+from cnnlab.config.earlier import completed
+from cnnlab.config.models import ModelConfig
 from cnnlab.errors import ResourceError, UsageError
 from cnnlab.models import towers
-from cnnlab.models.summary import summarize
+from cnnlab.models.summary import summarize, summarize_unbuilt
 
 TASK = {"size": 64, "classes": 10}
+NARROW = {"width": 0.125}
 CPUS = {"devices": ["cpu", "cpu"]}
 PUBLISHED = {
     "conv1": 34_944,
@@ -37,10 +41,52 @@ def test_published_network_has_the_parameters_of_the_table(build):
     assert round(summary.num_multiply_adds / 1e6, 1) == 724.4
 
 
-def test_conv2_conv4_and_conv5_see_their_own_tower_and_the_rest_sees_both(build):
-    network = build("alexnet_two_tower", **TASK)
-    seen = {layer.name: layer.module.groups for layer in network.layers if layer.role == "conv"}
-    assert seen == {"conv1": 1, "conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2}
+@pytest.mark.parametrize(
+    ("changes", "total"),
+    [
+        ({"conv6": True}, 61_555_304),  # 3x3 x 256 x 256 + 256 more
+        ({"exchange": "none"}, 81_591_720),  # the author's run 150, of layers twice as wide
+        ({"exchange": "fc6"}, 60_522_856),  # 192 x 128 x 3x3 less in each tower of conv3
+        ({"without_layers": ["conv3"]}, 60_301_288),
+    ],
+)
+def test_a_switch_changes_the_parameters_by_what_its_layer_file_says(build, changes, total):
+    summary = summarize_unbuilt(lambda: build("alexnet_two_tower", **changes))
+    assert summary.num_parameters == total
+
+
+def test_the_half_network_keeps_conv5_and_the_fully_connected_layers(build):
+    summary = summarize_unbuilt(lambda: build("alexnet", half_kernels=True))
+    counts = {row.name: row.num_parameters for row in summary.rows if row.num_parameters}
+    fully_connected = {name: PUBLISHED[name] for name in ("fc6", "fc7", "fc8")}
+    halved = {"conv1": 17_472, "conv2": 153_728, "conv3": 221_376, "conv4": 331_968}
+    assert counts == halved | {"conv5": 442_624} | fully_connected
+    assert summary.num_parameters == 59_798_312
+
+
+OWN = {"conv1": 1, "conv2": 2, "conv3": 1, "conv4": 2, "conv5": 2, "fc6": 1, "fc7": 1, "fc8": 1}
+"""Of how many groups of maps each layer is made when the towers exchange at conv3."""
+
+
+@pytest.mark.parametrize(
+    ("changes", "other"),
+    [
+        ({}, {}),
+        ({"without_layers": ["conv3"]}, {"conv3": None, "conv4": 1}),
+        ({"without_layers": ["conv3", "conv4"]}, {"conv3": None, "conv4": None, "conv5": 1}),
+        ({"without_layers": ["conv4"]}, {"conv4": None}),
+        ({"exchange": "fc6"}, {"conv3": 2}),
+        ({"exchange": "fc6", "without_layers": ["conv3"]}, {"conv3": None}),
+        ({"exchange": "none"}, {"conv3": 2, "fc6": 2, "fc7": 2}),
+        ({"conv6": True}, {"conv6": 1}),
+        ({"conv6": True, "exchange": "fc6"}, {"conv3": 2, "conv6": 2}),
+    ],
+)
+def test_a_layer_sees_its_own_tower_or_both(build, changes, other):
+    network = build("alexnet_two_tower", **TASK, **NARROW, **changes)
+    layers = [layer for layer in network.layers if layer.role in ("conv", "fc")]
+    seen = {layer.name: getattr(layer.module, "groups", 1) for layer in layers}
+    assert seen == {name: groups for name, groups in (OWN | other).items() if groups}
     norms = [layer.module.groups for layer in network.layers if layer.role == "norm"]
     assert norms == [2, 2]
 
@@ -146,6 +192,42 @@ def test_summary_and_activations_of_the_split_form_are_those_of_the_grouped(narr
     assert max(distances(found, wanted).values()) < 1e-10
 
 
+SWITCHES = [
+    {"exchange": "none"},
+    {"exchange": "fc6"},
+    {"conv6": True},
+    {"without_layers": ["conv3"]},
+    {"exchange": "none", "conv6": True, "without_layers": ["conv4", "fc7"]},
+]
+
+
+@pytest.mark.parametrize("changes", SWITCHES)
+def test_split_equals_grouped_with_every_switch(build, changes):
+    networks = pair_of(build, torch.float64, **NARROW, **changes)
+    optimizers = [torch.optim.SGD(n.parameters(), 1e-4, momentum=0.9) for n in networks]
+    for step in range(2):
+        results = [
+            one_step(network, optimizer, step, torch.float64)
+            for network, optimizer in zip(networks, optimizers, strict=True)
+        ]
+        assert max(distances(results[1], results[0]).values()) < 1e-10
+    states = [network.state_dict() for network in networks]
+    assert max(distances(states[1], states[0]).values()) < 1e-10
+    assert summarize(networks[1]) == summarize(networks[0])
+
+
+def test_a_network_stored_without_conv3_opens_as_it_was_trained(build, configure):
+    plain = to_plain(configure("alexnet_two_tower", **NARROW, without_layers=["conv3"]))
+    for key in ("exchange", "conv6"):
+        del plain[key]
+    config = parse_model(completed(ModelConfig, plain))
+    opened = models.build(config, in_channels=3, input_size_pixels=64, num_classes=10, seed=0)
+
+    assert opened.conv4.groups == 2
+    today = build("alexnet_two_tower", **TASK, **NARROW, without_layers=["conv3"])
+    assert opened.conv4.weight.shape != today.conv4.weight.shape
+
+
 @pytest.mark.parametrize("removed", ["conv2", "conv3", "conv4", "conv5", "fc6", "fc7"])
 def test_split_follows_the_switches(narrow, build, removed):
     changes = {"without_layers": [removed], "activation": "tanh", "order": "source"}
@@ -235,12 +317,23 @@ def train_tagged(split, tags):
         F.cross_entropy(split(images), torch.arange(2)).backward()
 
 
-def test_towers_mix_nowhere_but_in_the_papers_exchanges(narrow, build, tags):
-    split = build("alexnet_two_gpu", **TASK, **CPUS)
+@pytest.mark.parametrize(
+    ("changes", "exchanges"),
+    [
+        ({}, 3),  # conv3, fc6, fc7
+        ({"without_layers": ["conv3"]}, 3),  # conv4 in place of conv3
+        ({"conv6": True}, 4),
+        ({"exchange": "fc6"}, 2),
+        ({"exchange": "fc6", "conv6": True}, 2),
+        ({"exchange": "none"}, 0),
+    ],
+)
+def test_towers_mix_nowhere_but_in_the_papers_exchanges(narrow, build, tags, changes, exchanges):
+    split = build("alexnet_two_gpu", **TASK, **CPUS, **NARROW, **changes)
     train_tagged(split, tags)
-    # images to both; forward: both ways into conv3, fc6, fc7 (6), one way into fc8 and for each of
-    # two dropout masks (3); backward: each of these but the masks, whose gradient nobody needs
-    assert tags.crossings == 2 + 6 + 3 + 7
+    # images to both; forward: both ways into each exchange, one way into fc8 and for each of two
+    # dropout masks (3); backward: each of these but the masks, whose gradient nobody needs
+    assert tags.crossings == 2 + 2 * exchanges + 3 + 2 * exchanges + 1
     assert all(p.grad is not None for p in split.parameters())
 
 

@@ -33,6 +33,7 @@ SPECIAL = {
     "alexnet_two_gpu": ("model.devices=[cpu,cpu]",),
     "lenet5_1998": ("dataset.channels=1",),
     "cifar_11pct": ("dataset.image_size_pixels=24",),
+    "zfnet": ("model.width=0.25", "dataset.image_size_pixels=64"),
 }
 
 

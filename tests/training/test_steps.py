@@ -51,6 +51,7 @@ def make_step(
         batch_size=1,
         accumulate=parts,
         clip_gradient_norm=clip,
+        max_filter_rms=None,
         early_stop_epochs=None,
         validate_every_epochs=1,
         limit_train_batches=None,

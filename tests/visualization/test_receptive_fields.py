@@ -11,11 +11,13 @@ from tests.reference.visualization import LIGHT_HEAD, field_by_gradient, network
 def light(name):
     """Return settings that leave out AlexNet's hidden layers and let the rest see signals."""
     has = {field.name for field in dataclasses.fields(MODELS[name].config_class)}
-    wanted = LIGHT_HEAD | {"devices": ["cpu", "cpu"]}
+    wanted = (
+        LIGHT_HEAD | {"devices": ["cpu", "cpu"]} | ({"width": 0.125} if name == "zfnet" else {})
+    )
     return {key: value for key, value in wanted.items() if key in has}
 
 
-SMALLER = {"alexnet_two_tower": 131, "alexnet_two_gpu": 131, "alexnet_2014": 127}
+SMALLER = {"alexnet_two_tower": 131, "alexnet_two_gpu": 131, "alexnet_2014": 127, "zfnet": 96}
 """Sides that the windows cover to the last pixel, as they do 224, and that take less time."""
 
 CASES = [

@@ -1,8 +1,9 @@
 """Stored configs that are older than a setting: it gets the value of what runs did before it.
 
 A setting that is newer than stored configs has that value in its declaration,
-`setting(..., earlier=VALUE)`; so a model's own key is filled in for that model alone, in
-checkpoints and run folders alike. Keys with a new name are those of `renamed`.
+`setting(..., earlier=VALUE)`, or a function of the section as it is stored that returns it; so a
+model's own key is filled in for that model alone, in checkpoints and run folders alike. Keys with a
+new name are those of `renamed`.
 """
 
 import dataclasses
@@ -31,7 +32,8 @@ def completed(section_class: Any, plain: Any) -> Any:
         if dataclasses.is_dataclass(element_type(hint)) and section in known:
             known[section] = completed(hint, known[section])
         elif "earlier" in field.metadata:
-            known.setdefault(field.name, field.metadata["earlier"])
+            earlier = field.metadata["earlier"]
+            known.setdefault(field.name, earlier(plain) if callable(earlier) else earlier)
     return known
 
 

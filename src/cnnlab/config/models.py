@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass
 
+from cnnlab.config.alexnets import (
+    Alexnet2014Config,
+    AlexnetCifarConfig,
+    AlexnetOneTowerConfig,
+    AlexnetTwoGpuConfig,
+    AlexnetTwoTowerConfig,
+    ZfnetConfig,
+)
+from cnnlab.config.model_settings import ModelConfig, ScalableConfig
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
 from cnnlab.errors import UsageError
-
-
-@dataclass(kw_only=True)
-class ModelConfig:
-    """What every model has."""
-
-    name: str = setting("name of the model")
-
-    @property
-    def training_loss(self) -> str:
-        """Name of the loss that training minimizes, in `training/losses.py`."""
-        return "cross_entropy"
 
 
 @dataclass(kw_only=True)
@@ -44,18 +41,6 @@ class FineTuningConfig:
             raise UsageError(
                 f"model.train_layers must be all, head or from:LAYER, got '{self.train_layers}'"
             )
-
-
-@dataclass(kw_only=True)
-class ScalableConfig(ModelConfig):
-    """A model with a width multiplier; its depth stays."""
-
-    width: float = setting(
-        "width multiplier of all channels and hidden units; 0.25: a quarter of each",
-        at_least=0.0625,
-        at_most=16,
-        earlier=1.0,
-    )
 
 
 @dataclass(kw_only=True)
@@ -103,102 +88,6 @@ class Lenet5Of1998Config(ModelConfig):
     def training_loss(self) -> str:
         """Name of the loss that training minimizes, which is a setting of this network."""
         return self.loss
-
-
-@dataclass(kw_only=True)
-class AlexnetConfig(ScalableConfig):
-    """AlexNet of 2012 on one device; defaults as in the paper, except the initialization."""
-
-    geometry: str = setting(
-        "input size and padding by which conv1 outputs 55x55",
-        choices=("224_ceil", "227", "224_pad2"),
-    )
-    activation: str = setting("activation function", choices=("relu", "tanh", "sigmoid"))
-    normalization: str = setting(
-        "local response normalization: alpha per unit (paper) or divided by 5 (source)",
-        choices=("paper", "source", "none"),
-    )
-    order: str = setting(
-        "order of activation, normalization and pooling", choices=("paper", "source")
-    )
-    pooling: str = setting(
-        "pooling windows of 3, or of 2 with the author's padding",
-        choices=("overlapping", "non_overlapping"),
-    )
-    without_layers: list[str] = setting(
-        "layers to leave out", choices=("conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
-    )
-    head: str = setting("fully connected layers of the head", choices=("three", "single"))
-    dropout: float = setting("dropout probability in fc6 and fc7", at_least=0, below=1)
-    dropout_place: str = setting(
-        "drop the outputs of fc6 and fc7 (after) or their inputs (before)",
-        choices=("after", "before"),
-    )
-    dropout_scaling: str = setting(
-        "where dropout rescales: at test time (paper) or while training (inverted dropout)",
-        choices=("test", "train"),
-    )
-    initialization: str = setting(
-        "initialization of weights and biases", choices=("paper", "source", "caffe", "kaiming")
-    )
-
-    def __post_init__(self) -> None:
-        """Refuse settings without effect in this architecture."""
-        hidden = {"fc6", "fc7"} - set(self.without_layers)
-        if self.head == "single" and len(hidden) < 2:
-            raise UsageError(
-                f"model.without_layers={self.without_layers} names a layer that "
-                "model.head=single does not have",
-                hint="remove fc6 and fc7 from the list",
-            )
-
-        if self.head == "three" and not hidden and self.dropout > 0:
-            raise UsageError(
-                f"model.dropout={self.dropout:g} has no effect without fc6 and fc7",
-                hint="set model.dropout=0",
-            )
-
-
-@dataclass(kw_only=True)
-class AlexnetTwoGpuConfig(AlexnetConfig):
-    """AlexNet of 2012 as published: a tower on each of two devices."""
-
-    devices: list[str] = setting("devices of the two towers, e.g. [cuda:0,cuda:1]; may be the same")
-
-
-@dataclass(kw_only=True)
-class _SingleTowerConfig(ScalableConfig):
-    """What the networks of 2014 share."""
-
-    activation: str = setting("activation function", choices=("relu", "tanh", "sigmoid"))
-    normalization: str = setting(
-        "local response normalization: alpha per unit (paper) or divided by 5 (source)",
-        choices=("paper", "source", "none"),
-    )
-    dropout: float = setting("dropout probability in fc6 and fc7", at_least=0, below=1)
-    dropout_place: str = setting(
-        "drop the outputs of fc6 and fc7 (after, 2012) or their inputs (before, torchvision)",
-        choices=("after", "before"),
-    )
-    initialization: str = setting(
-        "initialization of weights and biases",
-        choices=("torch", "paper", "source", "caffe", "kaiming"),
-    )
-
-
-@dataclass(kw_only=True)
-class Alexnet2014Config(_SingleTowerConfig):
-    """AlexNet of 2014, the lecture's network, in torchvision's layout."""
-
-    geometry: str = setting(
-        "input size and padding by which conv1 outputs 55x55",
-        choices=("224_ceil", "227", "224_pad2"),
-    )
-
-
-@dataclass(kw_only=True)
-class AlexnetCifarConfig(_SingleTowerConfig):
-    """The same network for images of 32x32."""
 
 
 @dataclass(kw_only=True)
@@ -259,9 +148,11 @@ MODELS = Table(
             (1, 32, 10),
             curvature="cnnlab.models.curvature:diagonal",
         ),
-        "alexnet": ModelChoice(AlexnetConfig, "cnnlab.models.alexnet:alexnet", (3, 224, 1000)),
+        "alexnet": ModelChoice(
+            AlexnetOneTowerConfig, "cnnlab.models.alexnet:alexnet", (3, 224, 1000)
+        ),
         "alexnet_two_tower": ModelChoice(
-            AlexnetConfig, "cnnlab.models.alexnet:alexnet_two_tower", (3, 224, 1000)
+            AlexnetTwoTowerConfig, "cnnlab.models.alexnet:alexnet_two_tower", (3, 224, 1000)
         ),
         "alexnet_two_gpu": ModelChoice(
             AlexnetTwoGpuConfig,
@@ -275,6 +166,7 @@ MODELS = Table(
         "alexnet_cifar": ModelChoice(
             AlexnetCifarConfig, "cnnlab.models.alexnet_2014:alexnet_cifar", (3, 32, 10)
         ),
+        "zfnet": ModelChoice(ZfnetConfig, "cnnlab.models.zfnet:zfnet", (3, 224, 1000)),
         "cifar_13pct": ModelChoice(
             CifarLocalConfig, "cnnlab.models.cifar:cifar_local", (3, 32, 10)
         ),

@@ -34,7 +34,8 @@ def setting(
 
     The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
     configs/ alone; a field without a value in the composed config is an error. earlier: what runs
-    did before there was this setting, for configs that were stored without it (`completed`).
+    did before there was this setting, for configs that were stored without it (`completed`), or a
+    function of their section that returns it.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     metadata: dict[str, Any] = {"description": description, "choices": choices, "bounds": bounds}

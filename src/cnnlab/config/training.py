@@ -165,6 +165,12 @@ class TrainerConfig:
         "gradient accumulation: micro-batches per batch, to save memory", at_least=1
     )
     clip_gradient_norm: float | None = setting("maximum gradient norm; null: no clipping", above=0)
+    max_filter_rms: float | None = setting(
+        "root mean square to which larger convolution filters are scaled after each update; "
+        "null: no clipping",
+        above=0,
+        earlier=None,
+    )
     early_stop_epochs: int | None = setting(
         "stop after this many epochs without a better validation error", at_least=1
     )

@@ -15,7 +15,8 @@ from torch import Tensor
 from cnnlab import checkpoint, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
-from cnnlab.config.models import Alexnet2014Config, ModelConfig, ScalableConfig
+from cnnlab.config.alexnets import Alexnet2014Config
+from cnnlab.config.model_settings import ModelConfig, ScalableConfig
 from cnnlab.conversion.inert_pickle import load_tensors
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import foreign

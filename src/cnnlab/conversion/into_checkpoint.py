@@ -8,7 +8,7 @@ from torch import Tensor
 
 from cnnlab import checkpoint
 from cnnlab.config import to_plain
-from cnnlab.config.models import Alexnet2014Config
+from cnnlab.config.alexnets import Alexnet2014Config
 from cnnlab.config.verbs.convert import ConvertConfig
 from cnnlab.conversion import foreign_weights, plain_weights
 from cnnlab.conversion.partial_file import renamed_when_checked

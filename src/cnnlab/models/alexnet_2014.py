@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from cnnlab.config.models import Alexnet2014Config, AlexnetCifarConfig
+from cnnlab.config.alexnets import Alexnet2014Config, AlexnetCifarConfig
 from cnnlab.geometry import Window
 from cnnlab.models.alexnet import FIRST_WINDOWS, initialize_alexnet
 from cnnlab.models.init import initialize

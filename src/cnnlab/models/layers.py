@@ -69,6 +69,38 @@ class Linear(nn.Linear):
         _fill_nan(self)
 
 
+class GroupedLinear(nn.Module):
+    """A linear layer in `groups` parts, each of which sees its own part of the inputs.
+
+    [N, features] -> [N, features']; `weight` [features', features / groups] and `bias` [features']
+    of all parts, one after the other; not initialized.
+    """
+
+    def __init__(self, in_features: int, out_features: int, groups: int) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.groups = in_features, out_features, groups
+        shape = (out_features, in_features // groups)
+        self.weight = nn.Parameter(torch.full(shape, float("nan")))
+        self.bias = nn.Parameter(torch.full((out_features,), float("nan")))
+
+    def forward(self, units: Tensor) -> Tensor:
+        """Return the units of all parts."""
+        seen, weights, biases = (
+            tensor.chunk(self.groups, dim)
+            for tensor, dim in ((units, 1), (self.weight, 0), (self.bias, 0))
+        )
+        return torch.cat(list(map(F.linear, seen, weights, biases)), 1)
+
+    def num_multiply_adds(self, output: list[int]) -> int:
+        """Return one per weight."""
+        return self.weight.numel()
+
+    def parameter_formula(self) -> str:
+        """Return the lecture-style formula of the trainable numbers."""
+        seen, out = self.in_features // self.groups, self.out_features
+        return f"{seen}·{out} + {out} = {seen * out + out:,}"
+
+
 ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
     "relu": ("rectifier", nn.ReLU),
     "tanh": ("squash", nn.Tanh),

@@ -52,7 +52,7 @@ class MetaWeights(TorchFunctionMode):
         raise TypeError(f"{func.__name__} needs the values of the weights")
 
 
-_VIEWS = {Tensor.flatten, Tensor.permute, Tensor.is_contiguous, Tensor.numel}
+_VIEWS = {Tensor.flatten, Tensor.permute, Tensor.chunk, Tensor.is_contiguous, Tensor.numel}
 """What layers ask of a weight without using its values."""
 
 

@@ -12,11 +12,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from cnnlab.config.models import AlexnetTwoGpuConfig
+from cnnlab.config.alexnets import AlexnetTwoGpuConfig
 from cnnlab.errors import ResourceError, UsageError
 from cnnlab.geometry import ReceptiveField
-from cnnlab.models.alexnet import TOWER_LAYERS, alexnet_two_tower
-from cnnlab.models.layers import Conv2d, Linear, ScaledDropout
+from cnnlab.models.alexnet import alexnet_two_tower
+from cnnlab.models.layers import Conv2d, GroupedLinear, Linear, ScaledDropout
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm
 from cnnlab.runtime import to_device
@@ -212,9 +212,15 @@ def _split(layer: Layer, devices: Devices) -> Layer:
         return Layer(layer.name, layer.role, Joined(whole, devices))
     if isinstance(module, nn.Dropout | ScaledDropout):
         return Layer(layer.name, layer.role, TowerDropout(module, devices))
-    exchange = layer.role in ("conv", "fc") and layer.name not in ("conv1", *TOWER_LAYERS)
     halves = (_half(layer), _half(layer))
-    return Layer(layer.name, layer.role, TowerPair(halves, devices, exchange))
+    return Layer(layer.name, layer.role, TowerPair(halves, devices, _sees_both_towers(layer)))
+
+
+def _sees_both_towers(layer: Layer) -> bool:
+    module = layer.module
+    if isinstance(module, Conv2d):
+        return module.groups == 1 and layer.name != "conv1"  # which sees the image
+    return isinstance(module, Linear)
 
 
 def _half(layer: Layer) -> nn.Module:
@@ -225,6 +231,8 @@ def _half(layer: Layer) -> nn.Module:
         return Conv2d(seen, module.out_channels // 2, module.window)
     if isinstance(module, Linear):
         return Linear(module.in_features, module.out_features // 2)
+    if isinstance(module, GroupedLinear):
+        return Linear(module.in_features // 2, module.out_features // 2)
     if isinstance(module, LocalResponseNorm):
         return LocalResponseNorm(module.size, module.alpha, module.beta, module.k)
     assert not list(module.parameters()), f"{layer.name} has weights and no rule to split them"

@@ -30,7 +30,7 @@ from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
 from cnnlab.models.summary import summarize
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.trainer import starting_weights
+from cnnlab.trainer import filters, starting_weights
 from cnnlab.trainer.curvature import estimate_on
 from cnnlab.trainer.starting_weights import StartingWeights
 from cnnlab.training import build_step, optimizers, schedules
@@ -174,6 +174,7 @@ def assemble(
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
         step = CurvatureStep(train_step, estimate, stream.steps_per_epoch)
+    step = filters.clipped(step, network, config)
     if config.runtime.compile:
         step = compiling.explained(step)
 

@@ -19,6 +19,7 @@ MODELS = (
     "lenet5_1998",
     "linear",
     "mlp",
+    "zfnet",
 )
 VERBS = (
     "train",

@@ -55,10 +55,14 @@ MODELS = {
     "alexnet-shallow": f"model=alexnet model.without_layers=[conv3,conv4,fc7] "
     f"model.initialization=paper model.activation=tanh {NARROW}",
     "alexnet-single": f"model=alexnet model.head=single model.dropout=0.2 {NARROW}",
+    "alexnet-half": f"model=alexnet model.half_kernels=true model.conv6=true {NARROW}",
     "two_tower": f"model=alexnet_two_tower {NARROW}",
     "two_tower-source": f"model=alexnet_two_tower model.order=source model.normalization=source "
     f"model.dropout_scaling=train model.initialization=source {NARROW}",
     "two_tower-shallow": f"model=alexnet_two_tower model.without_layers=[conv4,fc6] {NARROW}",
+    "two_tower-apart": f"model=alexnet_two_tower model.exchange=none {NARROW}",
+    "two_tower-fc6": f"model=alexnet_two_tower model.exchange=fc6 model.without_layers=[conv3] "
+    f"{NARROW}",
     "two_gpu": f"model=alexnet_two_gpu model.devices=[cpu,cpu] {NARROW}",
     "two_gpu-single": f"model=alexnet_two_gpu model.devices=[cpu,cpu] model.head=single "
     f"model.geometry=227 model.pooling=non_overlapping trainer.accumulate=2 {NARROW}",
@@ -68,6 +72,7 @@ MODELS = {
     "alexnet_cifar": f"model=alexnet_cifar {NARROW}",
     "alexnet_cifar-source": f"model=alexnet_cifar model.normalization=source "
     f"model.dropout_place=before model.activation=sigmoid {NARROW}",
+    "zfnet": f"model=zfnet trainer.max_filter_rms=0.05 {NARROW}",
     "cifar_11pct": f"model=cifar_11pct model.local_channels=[8,8] augment=crop_mirror {COLORED}",
     "cifar_11pct-after": "model=cifar_11pct model.normalization=after_pooling "
     f"model.local_channels=[8] augment=none {COLORED}",
