@@ -195,6 +195,7 @@ def test_chance_is_predicting_the_most_frequent_class() -> None:
     store = assembled("model=linear").splits.validation
     assert chance_error(store) == pytest.approx(0.9 - 2 * (0.09 / 500) ** 0.5)
     assert chance_loss(store) == pytest.approx(2.302585)
+    assert chance_loss(store, label_smoothing=0.3) == pytest.approx(2.302585)
 
 
 def test_an_ensemble_tells_of_its_members_once(tmp_path: Path, capsys) -> None:

@@ -29,7 +29,7 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import starting_weights
 from cnnlab.trainer.curvature import estimate_on
 from cnnlab.trainer.starting_weights import StartingWeights
-from cnnlab.training import build_step, optimizers, schedules
+from cnnlab.training import build_step, losses, optimizers, schedules
 from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
@@ -244,7 +244,7 @@ def _train_step(
         device=device,
         precision=config.runtime.precision,
         seed=config.seed,
-        loss=config.model.training_loss,
+        loss=losses.build(config.model.training_loss, config.loss.label_smoothing),
         compiled=config.runtime.compile,
         processes=data_parallel(config, network, stream, peers),
     )

@@ -97,7 +97,8 @@ class StallWatch:
 
         if self.parts.config.model.training_loss != "cross_entropy":
             return None
-        return f"the training loss ({loss:.2f})" if loss >= chance_loss(train) else None
+        at_chance = loss >= chance_loss(train, self.parts.config.loss.label_smoothing)
+        return f"the training loss ({loss:.2f})" if at_chance else None
 
     def _warn(self, kind: str, text: str) -> None:
         if kind in self._warned:
@@ -167,10 +168,15 @@ def chance_error(store: Store) -> float:
     return error - 2 * (error * (1 - error) / len(store)) ** 0.5
 
 
-def chance_loss(store: Store) -> float:
-    """Return the cross entropy of predicting the class frequencies: ln K where they are equal."""
-    shares = store.labels.bincount().double() / len(store)
-    return float(torch.special.entr(shares).sum())
+def chance_loss(store: Store, label_smoothing: float = 0.0) -> float:
+    """Return the least training loss of a constant answer: ln K where the classes are equal.
+
+    That is the entropy of the class frequencies, as far as their labels are not smoothed.
+    """
+    num_classes = len(store.class_names)
+    shares = store.labels.bincount(minlength=num_classes).double() / len(store)
+    targets = (1 - label_smoothing) * shares + label_smoothing / num_classes
+    return float(torch.special.entr(targets).sum())
 
 
 def smaller_steps(config: TrainConfig) -> str:
