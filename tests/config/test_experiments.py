@@ -14,6 +14,7 @@ HELD: dict[str, dict[str, Any]] = json.loads(experiments.FILE.read_text(encoding
 YOUNGER: dict[str, Any] = {
     "model.width": 1.0,
     "dataset.on_bad": "fail",
+    "dataset.train_subset": None,
     "loss.label_smoothing": 0.0,
 }
 """Settings that came after the file was written, at the value that changes nothing."""

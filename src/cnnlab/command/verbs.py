@@ -192,6 +192,7 @@ VERBS: dict[str, Verb] = {
             "dataset.permutation_seed",
             "dataset.residency",
             "dataset.split_seed",
+            "dataset.train_subset",
         ),
     ),
     "benchmark": Verb(

@@ -2,7 +2,8 @@
 
 A setting that is newer than stored configs has that value in its declaration,
 `setting(..., earlier=VALUE)`; so a model's own key is filled in for that model alone, in
-checkpoints and run folders alike. A section is added where all of its settings are newer. Keys with a new name are those of `renamed`.
+checkpoints and run folders alike. A section is added where all of its settings are newer. Keys with
+a new name are those of `renamed`.
 """
 
 import dataclasses
