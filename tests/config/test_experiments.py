@@ -16,6 +16,7 @@ YOUNGER: dict[str, Any] = {
     "dataset.on_bad": "fail",
     "dataset.train_subset": None,
     "loss.label_smoothing": 0.0,
+    "loss.class_weights": None,
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -120,7 +122,7 @@ def test_smaller_subsets_are_part_of_larger_ones() -> None:
         subset = training_subset(uneven(), size, seed=4)
         shown.append({int(image[0, 0, 0]) for image in subset.read(torch.arange(len(subset)))})
     assert [len(images) for images in shown] == list(range(3, 21))
-    assert all(small < large for small, large in zip(shown, shown[1:], strict=False))
+    assert all(small < large for small, large in itertools.pairwise(shown))
 
 
 @pytest.mark.parametrize("size", [1, 2, 21])

@@ -17,11 +17,20 @@ class LossConfig:
         below=1,
         earlier=0.0,
     )
+    class_weights: list[float] | str | None = setting(
+        "weights of the classes in the training loss, for uneven sets; balanced: inversely "
+        "proportional to their training images; null: none",
+        above=0,
+        words=("balanced",),
+        earlier=None,
+    )
 
 
 def check_loss(loss: LossConfig, model: ModelConfig) -> None:
     """Raise UsageError for a setting without meaning in the loss that the model trains with."""
     asked = [f"loss.label_smoothing={loss.label_smoothing:g}"] if loss.label_smoothing else []
+    if loss.class_weights is not None:
+        asked.append(f"loss.class_weights={loss.class_weights}")
     if asked and model.training_loss != "cross_entropy":
         raise UsageError(
             f"{asked[0]} is for the cross-entropy loss; model={model.name} trains with "

@@ -28,16 +28,23 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    words: tuple[str, ...] = (),
     earlier: Any = MISSING,
 ) -> Any:
     """Declare a required dataclass field with its help text and its range.
 
     The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
-    configs/ alone; a field without a value in the composed config is an error. earlier: what runs
-    did before there was this setting, for configs that were stored without it (`completed`).
+    configs/ alone; a field without a value in the composed config is an error. words: what may
+    stand in place of a list, whose type is then `list[T] | str`. earlier: what runs did before
+    there was this setting, for configs that were stored without it (`completed`).
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    metadata: dict[str, Any] = {"description": description, "choices": choices, "bounds": bounds}
+    metadata: dict[str, Any] = {
+        "description": description,
+        "choices": choices,
+        "bounds": bounds,
+        "words": words,
+    }
     if earlier is not MISSING:
         metadata["earlier"] = earlier
     return dataclasses.field(metadata=metadata)
@@ -139,7 +146,7 @@ def expected(hint: Any, metadata: Any) -> str:
     words = " ".join([words, " and ".join(limits)]).strip()
 
     if is_list(hint):
-        words = f"a list, each {words}"
+        words = " or ".join([*metadata.get("words", ()), f"a list, each {words}"])
     return f"{words}, or null" if is_optional(hint) else words
 
 
@@ -217,6 +224,8 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
     if dataclasses.is_dataclass(element_type(hint)):
         return _section(hint, value, key)
     if is_list(hint):
+        if (word := _only_item(value)) in metadata.get("words", ()):
+            return word
         if not isinstance(value, list):
             raise _wrong(hint, metadata, value, key)
         return [
@@ -224,6 +233,11 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
             for i, item in enumerate(value)
         ]
     return _scalar(hint, metadata, value, key)
+
+
+def _only_item(value: Any) -> Any:
+    """Return the item of a list of one, as a bare word on the command line arrives, or `value`."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _scalar(hint: Any, metadata: Any, value: Any, key: str) -> Any:

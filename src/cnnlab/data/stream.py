@@ -61,7 +61,7 @@ class Stream:
         self.steps_per_epoch = sampler.steps_per_epoch
         self._sampler, self._share, self._decodes = sampler, share, store.decodes
         self._pixels = place(store, prepare, device, residency)
-        self._labels = store.labels.to(device)
+        self._store_labels, self._labels = store.labels, store.labels.to(device)
         self.residency = self._pixels.residency
 
     def advice(self) -> str | None:
@@ -76,6 +76,10 @@ class Stream:
     def num_images_at(self, step: int) -> int:
         """Return the size of the step's global batch, that of all processes."""
         return self._sampler.num_images_at(step)
+
+    def epoch_labels(self, epoch: int) -> list[Tensor]:
+        """Return the labels of each global batch of the epoch, int64 on the CPU."""
+        return [self._store_labels[indices] for indices in self._sampler.epoch(epoch)]
 
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of step start_step, start_step + 1, ... without end.

@@ -12,14 +12,13 @@ from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
 from cnnlab.config.evaluation import EvaluationConfig
-from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import InOrder, Stream
-from cnnlab.distributed import ALONE, GradientSum, Peers, Share
+from cnnlab.distributed import ALONE, Peers, Share
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import gather_tally
@@ -27,14 +26,12 @@ from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import starting_weights
-from cnnlab.trainer.curvature import estimate_on
 from cnnlab.trainer.starting_weights import StartingWeights
-from cnnlab.training import build_step, losses, optimizers, schedules
-from cnnlab.training.levenberg_marquardt import CurvatureStep
+from cnnlab.trainer.update import Update, build_update
+from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.schedules import Schedule
-from cnnlab.training.steps import DataParallel, TrainStep
 
 EVALUATION_BATCH = 256
 
@@ -52,12 +49,21 @@ class Assembly:
     stream: Stream
     optimizer: Optimizer
     schedule: Schedule
-    step: Step
-    guard: NonFiniteGuard
+    update: Update
     total_steps: int
     peers: Peers = ALONE
     starting_weights: tuple[str, ...] = ()
     """Lines that say which weights training started from; none: from scratch."""
+
+    @property
+    def step(self) -> Step:
+        """The function that makes one update."""
+        return self.update.step
+
+    @property
+    def guard(self) -> NonFiniteGuard:
+        """What notices a loss or gradient that is not finite."""
+        return self.update.guard
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
@@ -148,14 +154,7 @@ def assemble(
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
 
-    train_step = _train_step(config, network, stream, peers, device)
-    step: Step = train_step
-    if isinstance(config.optimizer, LevenbergMarquardtConfig):
-        estimate = estimate_on(train, preprocessing, augmentation, config)
-        step = CurvatureStep(train_step, estimate, stream.steps_per_epoch)
-    if config.runtime.compile:
-        step = compiling.explained(step)
-
+    update = build_update(config, network, stream, peers, train, preprocessing, augmentation)
     return Assembly(
         config=config,
         device=device,
@@ -166,8 +165,7 @@ def assemble(
         stream=stream,
         optimizer=optimizers.build(config.optimizer, network),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
-        step=step,
-        guard=train_step.guard,
+        update=update,
         total_steps=total_steps,
         peers=peers,
         starting_weights=loaded,
@@ -234,28 +232,3 @@ def _network(
     if config.runtime.compile:
         compiling.check(network)
     return network
-
-
-def _train_step(
-    config: TrainConfig, network: Network, stream: Stream, peers: Peers, device: torch.device
-) -> TrainStep:
-    return build_step(
-        config.trainer,
-        device=device,
-        precision=config.runtime.precision,
-        seed=config.seed,
-        loss=losses.build(config.model.training_loss, config.loss.label_smoothing),
-        compiled=config.runtime.compile,
-        processes=data_parallel(config, network, stream, peers),
-    )
-
-
-def data_parallel(
-    config: TrainConfig, network: Network, stream: Stream, peers: Peers
-) -> DataParallel | None:
-    """Return how the processes of a job make one update; None for one process."""
-    if peers.size == 1:
-        return None
-    overlap_with = network if config.trainer.accumulate == 1 else None
-    gradient_sum = GradientSum(peers, config.distributed.compression, overlap_with)
-    return DataParallel(peers.share, gradient_sum, stream.num_images_at)

@@ -39,6 +39,8 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     if launch.overrides:
         console.line(f"settings    {'  '.join(launch.overrides)}")
     console.line(f"recipe      {'  '.join(recipe(config))}")
+    if (line := loss_line(parts)) is not None:
+        console.line(f"loss        {line}")
 
     model_table(console, parts)
     if parts.network.frozen:
@@ -57,6 +59,20 @@ def recipe(config: TrainConfig) -> list[str]:
             value = plain[section][name]
             found.append(f"{key}={'null' if value is None else value}")
     return found
+
+
+def loss_line(parts: Assembly) -> str | None:
+    """Return what the training loss has that the validation loss has not; None for nothing."""
+    smoothing, weights = parts.config.loss.label_smoothing, parts.update.class_weights
+    words = [f"labels smoothed by {smoothing:g}"] if smoothing else []
+    if weights is not None:
+        names = parts.splits.train.class_names
+        low, high = int(weights.argmin()), int(weights.argmax())
+        words.append(
+            f"class weights from {float(weights[low]):.3g} ({names[low]}) "
+            f"to {float(weights[high]):.3g} ({names[high]})"
+        )
+    return f"{', '.join(words)}; in training alone" if words else None
 
 
 _PLACES = {

@@ -115,10 +115,16 @@ def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
         "residency": parts.stream.residency,
         **state_of(parts.splits),
         "left_out": left_out_of(parts.splits),
+        **_class_weights(parts),
         "num_processes": parts.peers.size,
         "launch": processes.launch_name(),
         **provenance.describe(),
     }
+
+
+def _class_weights(parts: Assembly) -> dict[str, list[float]]:
+    weights = parts.update.class_weights
+    return {} if weights is None else {"class_weights": weights.tolist()}
 
 
 def _claim_for_all(config: TrainConfig, launch: Launch, peers: Peers) -> RunFolder:

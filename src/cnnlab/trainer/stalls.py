@@ -97,7 +97,8 @@ class StallWatch:
 
         if self.parts.config.model.training_loss != "cross_entropy":
             return None
-        at_chance = loss >= chance_loss(train, self.parts.config.loss.label_smoothing)
+        smoothing, weights = self.parts.config.loss.label_smoothing, self.parts.update.class_weights
+        at_chance = loss >= chance_loss(train, smoothing, weights)
         return f"the training loss ({loss:.2f})" if at_chance else None
 
     def _warn(self, kind: str, text: str) -> None:
@@ -168,15 +169,21 @@ def chance_error(store: Store) -> float:
     return error - 2 * (error * (1 - error) / len(store)) ** 0.5
 
 
-def chance_loss(store: Store, label_smoothing: float = 0.0) -> float:
+def chance_loss(
+    store: Store, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> float:
     """Return the least training loss of a constant answer: ln K where the classes are equal.
 
-    That is the entropy of the class frequencies, as far as their labels are not smoothed.
+    That is the entropy of the class frequencies, of smoothed labels if they are, weighted by class
+    (float64 [K]) if they are.
     """
     num_classes = len(store.class_names)
+    weights = torch.ones(num_classes).double() if class_weights is None else class_weights
     shares = store.labels.bincount(minlength=num_classes).double() / len(store)
-    targets = (1 - label_smoothing) * shares + label_smoothing / num_classes
-    return float(torch.special.entr(targets).sum())
+    targets = weights * ((1 - label_smoothing) * shares + label_smoothing / num_classes)
+
+    total = targets.sum()  # sum of -t log(t / total) over the classes is least of all answers
+    return float((torch.special.entr(targets).sum() + total * total.log()) / (weights @ shares))
 
 
 def smaller_steps(config: TrainConfig) -> str:

@@ -32,13 +32,13 @@ RENAMED = {"colour": "color", "grey": "gray", "centre": "center", "neighbour": "
 """Spellings in keys, values and file names that the refactor changes: mapped before comparing."""
 
 YOUNGER: dict[str, Any] = {
-    "loss": {"label_smoothing": 0.0},
+    "loss": {"label_smoothing": 0.0, "class_weights": None},
     "train_subset": None,
     "num_images": ...,
 }
-"""Settings and facts that came after the answers: at the value that changes nothing; ...: at any."""
+"""Settings and facts younger than the answers, at the value that changes nothing; ...: at any."""
 
-YOUNGER_KEYS = {"loss.label_smoothing", "dataset.train_subset"}
+YOUNGER_KEYS = {"loss.label_smoothing", "loss.class_weights", "dataset.train_subset"}
 """The same settings as help and logged settings name them."""
 
 DIGEST = "sha:"
