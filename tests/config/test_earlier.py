@@ -13,7 +13,7 @@ from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import setting
 from tests.test_config import composed
 
-YOUNGER_SECTIONS = ("loss",)
+YOUNGER_SECTIONS = ("loss", "ema", "which_weights")
 """Sections that stored configs may lack as a whole; each is off as composed."""
 
 

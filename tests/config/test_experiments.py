@@ -16,6 +16,9 @@ YOUNGER: dict[str, Any] = {
     "dataset.on_bad": "fail",
     "dataset.train_subset": None,
     "loss.label_smoothing": 0.0,
+    "ema.decay": None,
+    "which_weights": "raw",
+    "model.which_weights": None,
     "loss.class_weights": None,
 }
 """Settings that came after the file was written, at the value that changes nothing."""

@@ -29,6 +29,7 @@ from cnnlab.training.loop import Step, TrainState, fit
 from cnnlab.training.losses import build, of_network
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.steps import DataParallel, TrainStep
+from cnnlab.training.weight_average import AveragingStep, WeightAverage
 from tests.data.settings import augment_config, dataset_config
 from tests.distributed import commands
 
@@ -87,6 +88,7 @@ def trained(case: str, peers: Peers) -> Tensor:
         assert isinstance(step, TrainStep)
         labels = (stream.epoch_labels, stream.steps_per_epoch)
         step = WeightedStep(step, weights.double(), *labels)
+    average = WeightAverage(model, 0.9)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     for group in optimizer.param_groups:
         group["base_rate"] = 0.01
@@ -95,12 +97,13 @@ def trained(case: str, peers: Peers) -> Tensor:
     fit(
         state,
         batches(),
-        step,
+        AveragingStep(step, average),
         lambda step: 1.0,
         [lambda state, report: losses.append(float(report.loss))],
         NUM_STEPS,
     )
-    return torch.cat([*weights_of(model), torch.tensor(losses, dtype=torch.float64)])
+    found = [*weights_of(model), *weights_of(average.network)]
+    return torch.cat([*found, torch.tensor(losses, dtype=torch.float64)])
 
 
 def gradient_of(peers: Peers, compression: str) -> tuple[Tensor, int]:

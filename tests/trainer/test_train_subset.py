@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from cnnlab import session
 from cnnlab.cli import main
-from cnnlab.config import parse_train
+from cnnlab.config import parse_evaluate, parse_train
 from cnnlab.data.store import all_indices
+from cnnlab.inference.evaluation import measure
 from cnnlab.trainer.assemble import Assembly, assemble
 from tests.test_config import composed
 
@@ -36,18 +38,21 @@ def test_mean_and_deviation_come_from_the_subset_and_other_splits_stay() -> None
 def test_a_run_on_a_subset_records_it_and_its_evaluation_sees_the_same_images(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["experiment=debug", "dataset.train_subset=40", "logging.report=false", *LINEAR]
+    small = ["dataset=synthetic", "dataset.num_train=90", "dataset.num_validation=30"]
+    words = ["experiment=debug", *small, "dataset.train_subset=20", *LINEAR]
+    lean = ["logging.report=false", "logging.images_every_epochs=null", "logging.tensorboard=false"]
     run = tmp_path / "run"
-    lean = ["logging.images_every_epochs=null", "logging.tensorboard=false"]
     assert main(["train", *words, *lean, f"hydra.run.dir={run}"]) == 0
     facts = json.loads((run / "run.json").read_text())
-    assert facts["num_images"] == {"train": 40, "validation": 500, "test": 1000}
-    assert "40 of 3,500 training images" in capsys.readouterr().out
+    assert facts["num_images"] == {"train": 20, "validation": 30, "test": 500}
+    assert "20 of 60 training images" in capsys.readouterr().out
 
-    evaluated = ["evaluate", f"checkpoint={run}", "split=train", "format=json", *QUICK]
-    assert main(evaluated) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["num_images"], found["data_as_recorded"]) == (40, True)
+    for split, number in (("train", 20), ("validation", 30)):
+        asked = ["evaluate", f"checkpoint=[{run}]", f"split={split}", *QUICK]
+        config = parse_evaluate(composed(*asked))
+        with session.shared(config.runtime, 60) as here:
+            found = measure(config, here)
+        assert (found.tally.num_images, found.as_recorded) == (number, True)
 
 
 def test_more_images_than_there_are_end_the_command_with_2(

@@ -92,10 +92,17 @@ def _run_of(where: str) -> Path | None:
 
 
 def open_networks(
-    paths: Sequence[Path], device: torch.device, *, channels_last: bool
+    paths: Sequence[Path],
+    device: torch.device,
+    *,
+    channels_last: bool,
+    which_weights: str | None = None,
 ) -> list[StoredNetwork]:
     """Open every checkpoint. Raises CheckpointError when their class names differ."""
-    networks = [open_network(p, device, channels_last=channels_last) for p in paths]
+    networks = [
+        open_network(path, device, channels_last=channels_last, which_weights=which_weights)
+        for path in paths
+    ]
     first, *others = networks
     for other in others:
         try:

@@ -1,7 +1,7 @@
 """Build a training run from its config: data, preprocessing, augmentation, network, update rule."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
+from cnnlab.config.ema import RAW
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs
@@ -32,6 +33,7 @@ from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.schedules import Schedule
+from cnnlab.training.weight_average import WeightAverage
 
 EVALUATION_BATCH = 256
 
@@ -71,19 +73,39 @@ class Assembly:
         for batch in self.stream.batches(start_step):
             yield inputs(batch), batch.labels
 
-    def member(self, views_name: str) -> Member:
-        """Return the network in training as something `evaluate` takes."""
+    @property
+    def average(self) -> WeightAverage[Network] | None:
+        """The moving average of the weights; None: none is kept."""
+        return self.update.average
+
+    def network_with(self, which_weights: str) -> Network:
+        """Return the network in training: with its own weights (raw), or with their average."""
+        if which_weights == RAW:
+            return self.network
+        assert self.average is not None, "which_weights=ema comes with ema.decay"
+        return self.average.network
+
+    @property
+    def judged(self) -> Network:
+        """The network that is validated and tested."""
+        return self.network_with(self.config.which_weights)
+
+    def member(self, views_name: str, which_weights: str | None = None) -> Member:
+        """Return the network as something `evaluate` takes; with other weights than the judged."""
         evaluation = self.config.evaluation
         if views_name != evaluation.name:
             evaluation = EvaluationConfig(name=views_name)
-        return self.evaluable.member(self.config.model.name, evaluation)
+        evaluable = self.evaluable
+        if which_weights is not None:
+            evaluable = replace(evaluable, network=self.network_with(which_weights))
+        return evaluable.member(self.config.model.name, evaluation)
 
     @cached_property
     def evaluable(self) -> EvaluableNetwork:
-        """The network in training with what decides its test views."""
+        """The network that is judged, with what decides its test views."""
         train = self.splits.train
         return EvaluableNetwork(
-            self.network,
+            self.judged,
             self.preprocessing,
             vars(self.config.augment),
             train.mirror_allowed,
@@ -106,16 +128,18 @@ class Assembly:
         views_name: str,
         should_stop: Callable[[], object] | None = None,
         observers: Sequence[Observer] = (),
+        which_weights: str | None = None,
     ) -> Tally:
         """Count the errors of the network as it is now; every process gets the whole count.
 
-        Raises EvaluationStopped in all of them when one was asked to stop.
+        which_weights: None: those that are judged. Raises EvaluationStopped in all of them when
+        one was asked to stop.
         """
         return gather_tally(
             self.peers,
             len(batches),
             lambda: evaluate(
-                [self.member(views_name)],
+                [self.member(views_name, which_weights)],
                 batches,
                 num_classes=len(self.splits.train.class_names),
                 observers=observers,

@@ -91,6 +91,7 @@ class StallWatch:
         """
         validation, train = self.parts.splits.validation, self.parts.splits.train
         error, loss = figures.get("validation/top1_error"), figures["train/loss"]
+        error = figures.get("validation/raw_top1_error", error)  # an average starts late
         if validation is not None and error is not None:
             at_chance = error >= chance_error(validation)
             return f"the validation error ({error:.1%})" if at_chance else None

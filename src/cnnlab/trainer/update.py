@@ -21,15 +21,21 @@ from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.steps import DataParallel, TrainStep
+from cnnlab.training.weight_average import AveragingStep, WeightAverage
 
 
 @dataclass(frozen=True)
 class Update:
-    """How a run updates its network. class_weights: float64 [K] on the CPU; None: all are 1."""
+    """How a run updates its network.
+
+    class_weights: float64 [K] on the CPU; None: all are 1. average: of the weights; None: none is
+    kept.
+    """
 
     step: Step
     guard: NonFiniteGuard
     class_weights: Tensor | None = None
+    average: WeightAverage[Network] | None = None
 
 
 def build_update(
@@ -57,9 +63,13 @@ def build_update(
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
         estimate = estimate_on(train, preprocessing, augmentation, config)
         step = CurvatureStep(step, estimate, stream.steps_per_epoch)
+    average = None
+    if config.ema.decay is not None:
+        average = WeightAverage(network, config.ema.decay)
+        step = AveragingStep(step, average)
     if config.runtime.compile:
         step = compiling.explained(step)
-    return Update(step, train_step.guard, weights)
+    return Update(step, train_step.guard, weights, average)
 
 
 def _train_step(

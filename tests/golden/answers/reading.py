@@ -31,14 +31,19 @@ VOLATILE = frozenset(
 RENAMED = {"colour": "color", "grey": "gray", "centre": "center", "neighbour": "neighbor"}
 """Spellings in keys, values and file names that the refactor changes: mapped before comparing."""
 
-YOUNGER: dict[str, Any] = {
-    "loss": {"label_smoothing": 0.0, "class_weights": None},
-    "train_subset": None,
-    "num_images": ...,
+YOUNGER: dict[str, tuple[Any, ...]] = {
+    "loss": ({"label_smoothing": 0.0, "class_weights": None},),
+    "ema": ({"decay": None},),
+    "which_weights": ("raw", None),
+    "train_subset": (None,),
+    "num_images": (...,),
 }
-"""Settings and facts younger than the answers, at the value that changes nothing; ...: at any."""
+"""Settings and facts younger than the answers, at the values that change nothing; ...: at any."""
 
-YOUNGER_KEYS = {"loss.label_smoothing", "loss.class_weights", "dataset.train_subset"}
+YOUNGER_KEYS = {
+    *("loss.label_smoothing", "loss.class_weights", "dataset.train_subset"),
+    *("ema.decay", "which_weights", "model.which_weights"),
+}
 """The same settings as help and logged settings name them."""
 
 DIGEST = "sha:"
@@ -223,7 +228,7 @@ def _is_younger(key: str, value: Any) -> bool:
     """Return whether a key came after the answers, and has no effect here."""
     if key in YOUNGER_KEYS:
         return True
-    return key in YOUNGER and YOUNGER[key] in (..., value)
+    return any(same in (..., value) for same in YOUNGER.get(key, ()))
 
 
 def american(text: str) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 from cnnlab.config.checks import check_augment, check_dataset, check_unicode
 from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.loss import LossConfig, check_loss
 from cnnlab.config.models import FineTuningConfig, ModelConfig
@@ -36,6 +37,8 @@ class TrainConfig:
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     trainer: TrainerConfig
+    ema: EmaConfig
+    which_weights: str = judged_weights()
     evaluation: EvaluationConfig
     ensemble: EnsembleConfig
     runtime: RuntimeConfig
@@ -65,6 +68,7 @@ def check_training(config: TrainConfig) -> None:
     check_augment(config.augment, config.dataset)
     check_loss(config.loss, config.model)
     _check_trainer(config.trainer)
+    check_ema(config.ema, config.which_weights)
     _check_schedule(config.schedule, config.trainer.epochs)
     _check_validation(config)
 
