@@ -21,7 +21,7 @@ class LossConfig:
         "weights of the classes in the training loss, for uneven sets; balanced: inversely "
         "proportional to their training images; null: none",
         above=0,
-        words=("balanced",),
+        choices=("balanced",),
         earlier=None,
     )
 

@@ -28,23 +28,17 @@ def setting(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
-    words: tuple[str, ...] = (),
     earlier: Any = MISSING,
 ) -> Any:
     """Declare a required dataclass field with its help text and its range.
 
     The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
-    configs/ alone; a field without a value in the composed config is an error. words: what may
-    stand in place of a list, whose type is then `list[T] | str`. earlier: what runs did before
+    configs/ alone; a field without a value in the composed config is an error. choices: of a
+    `list[T] | str`, the words that may stand in place of the list. earlier: what runs did before
     there was this setting, for configs that were stored without it (`completed`).
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
-    metadata: dict[str, Any] = {
-        "description": description,
-        "choices": choices,
-        "bounds": bounds,
-        "words": words,
-    }
+    metadata: dict[str, Any] = {"description": description, "choices": choices, "bounds": bounds}
     if earlier is not MISSING:
         metadata["earlier"] = earlier
     return dataclasses.field(metadata=metadata)
@@ -136,7 +130,7 @@ def join(where: str, name: str) -> str:
 
 def expected(hint: Any, metadata: Any) -> str:
     """Return in words what a setting takes: 'a number above 0', 'one of max, average'."""
-    if metadata.get("choices"):
+    if metadata.get("choices") and not takes_words(hint):
         words = "one of " + ", ".join(metadata["choices"])
     else:
         words = _TYPE_WORDS.get(element_type(hint), "a value")
@@ -146,7 +140,8 @@ def expected(hint: Any, metadata: Any) -> str:
     words = " ".join([words, " and ".join(limits)]).strip()
 
     if is_list(hint):
-        words = " or ".join([*metadata.get("words", ()), f"a list, each {words}"])
+        instead = metadata["choices"] if takes_words(hint) else ()
+        words = " or ".join([*instead, f"a list, each {words}"])
     return f"{words}, or null" if is_optional(hint) else words
 
 
@@ -224,12 +219,15 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
     if dataclasses.is_dataclass(element_type(hint)):
         return _section(hint, value, key)
     if is_list(hint):
-        if (word := _only_item(value)) in metadata.get("words", ()):
-            return word
+        of_items = metadata
+        if takes_words(hint):
+            if (word := _only_item(value)) in metadata["choices"]:
+                return word
+            of_items = {**metadata, "choices": None}
         if not isinstance(value, list):
             raise _wrong(hint, metadata, value, key)
         return [
-            _scalar(element_type(hint), metadata, item, f"{key}[{i}]")
+            _scalar(element_type(hint), of_items, item, f"{key}[{i}]")
             for i, item in enumerate(value)
         ]
     return _scalar(hint, metadata, value, key)
@@ -281,6 +279,11 @@ def is_list(hint: Any) -> bool:
     """Return whether the setting takes a list."""
     bare = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
     return typing.get_origin(hint) is list or any(typing.get_origin(b) is list for b in bare)
+
+
+def takes_words(hint: Any) -> bool:
+    """Return whether the setting takes a list, or a word in its place: `list[T] | str`."""
+    return typing.get_origin(hint) is not list and is_list(hint) and str in typing.get_args(hint)
 
 
 def element_type(hint: Any) -> Any:

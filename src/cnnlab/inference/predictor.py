@@ -133,9 +133,7 @@ def open_predictor(
     Raises UsageError for views that mirror classes which do not survive it, as evaluating does.
     """
     files = checkpoint_files(given)
-    networks = open_networks(
-        files, here.device, channels_last=here.channels_last, which_weights=which_weights
-    )
+    networks = open_networks(files, here, which_weights)
 
     # there is no test set: pictures are taken to be like the images of each network's training
     names = networks[0].class_names
