@@ -18,12 +18,13 @@ from typing import Any
 __version__ = "0.1.0"
 
 
-def load(path: Any, device: str = "auto") -> Any:
+def load(path: Any, device: str = "auto", which_weights: str | None = None) -> Any:
     """Load a checkpoint, a run folder, `latest`, or a list of them (an ensemble) as a predictor.
 
     `cnnlab.load("latest").predict(images)` takes uint8 arrays, tensors or PIL images and returns
-    class names with probabilities. Nothing heavy is imported before the first call.
+    class names with probabilities. which_weights: raw, or ema, their moving average; None: those
+    that the training judged. Nothing heavy is imported before the first call.
     """
     from cnnlab.config.tables import load_by_name
 
-    return load_by_name("cnnlab.inference.predictor:load")(path, device)
+    return load_by_name("cnnlab.inference.predictor:load")(path, device, which_weights)

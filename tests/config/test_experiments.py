@@ -22,6 +22,12 @@ YOUNGER: dict[str, Any] = {
     "model.conv6": False,
     "model.half_kernels": False,
     "model.exchange": "conv3",
+    "dataset.train_subset": None,
+    "loss.label_smoothing": 0.0,
+    "ema.decay": None,
+    "which_weights": "raw",
+    "model.which_weights": None,
+    "loss.class_weights": None,
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

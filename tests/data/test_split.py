@@ -1,10 +1,18 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cnnlab.data.split import hold_out, stratified, stratified_groups
-from cnnlab.data.store import ArrayStore
+from cnnlab.data.split import (
+    hold_out,
+    nested_order,
+    stratified,
+    stratified_groups,
+    training_subset,
+)
+from cnnlab.data.store import ArrayStore, StoredStatistics
 from cnnlab.errors import UsageError
 
 EARLIER = [2, 8, 12, 18, 23, 27, 33, 41, 48]
@@ -75,3 +83,59 @@ def test_every_class_keeps_a_group_of_its_own() -> None:
     assert set(labels[kept].tolist()) == {0, 1, 2}
     assert len(held) == 6
     assert not set(groups[kept].tolist()) & set(groups[held].tolist())
+
+
+@settings(max_examples=60, deadline=None)
+@given(labels=LABELS)
+def test_every_subset_has_each_class_in_proportion(labels: list[int]) -> None:
+    """Within two images of its share; a class whose share is less than one image has one."""
+    order = nested_order(torch.tensor(labels), seed=3)
+    assert sorted(order.tolist()) == list(range(len(labels)))
+    counts = torch.bincount(torch.tensor(labels), minlength=6)
+    present = int((counts > 0).sum())
+    for size in range(present, len(labels) + 1):
+        found = torch.bincount(torch.tensor(labels)[order[:size]], minlength=6)
+        assert (found[counts > 0] >= 1).all()
+        share = counts * size / len(labels)
+        if bool((share[counts > 0] >= 1).all()):  # no class has one as a gift
+            assert ((found - share).abs() < 2).all()
+
+
+def test_balanced_classes_stay_balanced_and_a_seed_decides_which_images() -> None:
+    labels = torch.arange(200) % 10
+    first, again, other = (nested_order(labels, seed)[:50] for seed in (0, 0, 1))
+    assert torch.bincount(labels[first]).tolist() == [5] * 10
+    assert torch.equal(first, again)
+    assert set(first.tolist()) != set(other.tolist())
+
+
+def uneven() -> ArrayStore:
+    images = torch.arange(20, dtype=torch.uint8).view(20, 1, 1, 1).expand(20, 4, 4, 1)
+    labels = torch.tensor([0] * 12 + [1] * 6 + [2] * 2)
+    return ArrayStore("tiny", "train", images.contiguous(), labels, ("cat", "dog", "emu"), False)
+
+
+def test_smaller_subsets_are_part_of_larger_ones() -> None:
+    """By their pixels: what a Store shows, not which rows it says it has."""
+    shown = []
+    for size in range(3, 21):
+        subset = training_subset(uneven(), size, seed=4)
+        shown.append({int(image[0, 0, 0]) for image in subset.read(torch.arange(len(subset)))})
+    assert [len(images) for images in shown] == list(range(3, 21))
+    assert all(small < large for small, large in itertools.pairwise(shown))
+
+
+@pytest.mark.parametrize("size", [1, 2, 21])
+def test_a_subset_that_is_too_large_or_lacks_a_class_is_refused(size: int) -> None:
+    with pytest.raises(UsageError, match=f"dataset.train_subset={size} does not fit 20") as caught:
+        training_subset(uneven(), size, seed=0)
+    assert "from 3, one per class, to 20" in caught.value.hint
+
+
+def test_a_subset_has_no_statistics_of_the_whole_set() -> None:
+    store, one = uneven(), torch.ones(1)
+    store.statistics = StoredStatistics(one, one, torch.eye(1), torch.ones(4, 4, 1))
+    subset = training_subset(store, 5, seed=0)
+    assert subset.statistics is None
+    assert subset.digest != store.digest
+    assert subset.note == "5 of 20 training images"

@@ -21,7 +21,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "0_found.json").exists():
             folder.mkdir()
-            words = (WORKER, "found.json", "commands", "lenet5", "lenet5 in parts")
+            cases = ("lenet5", "lenet5 in parts", "lenet5 weighted")
+            words = (WORKER, "found.json", "commands", *cases)
             process = torchrun(*words, folder=folder)
             _, errors = finished(process)
             assert process.returncode == 0, errors

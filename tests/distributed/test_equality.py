@@ -13,7 +13,7 @@ LOOPBACK = LOOPBACK_V4 | {"00000000000000000000000001000000"}
 """127.0.0.1 and ::1 as /proc writes them."""
 
 
-@pytest.mark.parametrize("case", ["lenet5", "lenet5 in parts"])
+@pytest.mark.parametrize("case", ["lenet5", "lenet5 in parts", "lenet5 weighted"])
 def test_two_processes_reach_the_weights_of_one(case: str, found: dict[str, Any]) -> None:
     """In float64, 20 steps, a short last batch of which one process may have nothing."""
     assert found[case] < 1e-10

@@ -24,10 +24,12 @@ from cnnlab.data.stream import Stream
 from cnnlab.distributed import ALONE, GradientSum, Peers
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import make_generator
-from cnnlab.training.loop import TrainState, fit
-from cnnlab.training.losses import cross_entropy, of_network
+from cnnlab.training.class_weights import WeightedStep
+from cnnlab.training.loop import Step, TrainState, fit
+from cnnlab.training.losses import build, of_network
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.steps import DataParallel, TrainStep
+from cnnlab.training.weight_average import AveragingStep, WeightAverage
 from tests.data.settings import augment_config, dataset_config
 from tests.distributed import commands
 
@@ -35,6 +37,7 @@ NUM_STEPS, SEED, CPU = 20, 5, torch.device("cpu")
 CASES: dict[str, dict[str, Any]] = {
     "lenet5": {"side": 32, "num_images": 57, "parts": 1},
     "lenet5 in parts": {"side": 32, "num_images": 61, "parts": 3},
+    "lenet5 weighted": {"side": 32, "num_images": 61, "parts": 2, "weights": torch.arange(1, 11)},
     "alexnet": {"side": 64, "num_images": 61, "parts": 1},
 }
 SMALL = {"head": "single", "dropout": 0.0}
@@ -72,14 +75,20 @@ def trained(case: str, peers: Peers) -> Tensor:
     processes = DataParallel(
         peers.share, GradientSum(peers, overlap_with=overlap_with), stream.num_images_at
     )
-    step = TrainStep(
-        of_network(cross_entropy),
+    weights = settings.get("weights")
+    step: Step = TrainStep(
+        of_network(build("cross_entropy", class_weights=weights)),
         NonFiniteGuard(CPU),
         seed_dropout=lambda pass_number: None,
         num_parts=settings["parts"],
         clip_gradient_norm=1.0,
         processes=processes if peers.size > 1 else None,
     )
+    if weights is not None:
+        assert isinstance(step, TrainStep)
+        labels = (stream.epoch_labels, stream.steps_per_epoch)
+        step = WeightedStep(step, weights.double(), *labels)
+    average = WeightAverage(model, 0.9)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, fused=True)
     for group in optimizer.param_groups:
         group["base_rate"] = 0.01
@@ -88,12 +97,13 @@ def trained(case: str, peers: Peers) -> Tensor:
     fit(
         state,
         batches(),
-        step,
+        AveragingStep(step, average),
         lambda step: 1.0,
         [lambda state, report: losses.append(float(report.loss))],
         NUM_STEPS,
     )
-    return torch.cat([*weights_of(model), torch.tensor(losses, dtype=torch.float64)])
+    found = [*weights_of(model), *weights_of(average.network)]
+    return torch.cat([*found, torch.tensor(losses, dtype=torch.float64)])
 
 
 def gradient_of(peers: Peers, compression: str) -> tuple[Tensor, int]:

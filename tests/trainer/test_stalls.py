@@ -11,6 +11,7 @@ from cnnlab.cli import main
 from cnnlab.config import parse_train
 from cnnlab.config.models import MODELS
 from cnnlab.console import Console
+from cnnlab.data.store import ArrayStore
 from cnnlab.models.init_report import report_start
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import stalls
@@ -196,6 +197,22 @@ def test_chance_is_predicting_the_most_frequent_class() -> None:
     store = assembled("model=linear").splits.validation
     assert chance_error(store) == pytest.approx(0.9 - 2 * (0.09 / 500) ** 0.5)
     assert chance_loss(store) == pytest.approx(2.302585)
+    assert chance_loss(store, label_smoothing=0.3) == pytest.approx(2.302585)
+
+
+def test_the_chance_loss_is_the_least_that_a_constant_answer_reaches() -> None:
+    """Against torch's loss of the best constant scores, found by descent."""
+    images, labels = torch.zeros(20, 1, 1, 1, dtype=torch.uint8), torch.tensor([0] * 15 + [1] * 5)
+    store = ArrayStore("tiny", "train", images, labels, ("cat", "dog"), False)
+    for smoothing, weights in ((0.0, [1.0, 1.0]), (0.2, [1.0, 1.0]), (0.2, [1.0, 3.0])):
+        scale = torch.tensor(weights, dtype=torch.float64)
+        loss = torch.nn.CrossEntropyLoss(weight=scale, label_smoothing=smoothing)
+        scores = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+        for _ in range(200):
+            (slope,) = torch.autograd.grad(loss(scores.expand(20, 2), labels), scores)
+            scores = (scores - 2 * slope).detach().requires_grad_()
+        least = float(loss(scores.detach().expand(20, 2), labels))
+        assert chance_loss(store, smoothing, scale) == pytest.approx(least, rel=1e-9)
 
 
 def test_an_ensemble_tells_of_its_members_once(tmp_path: Path, capsys) -> None:

@@ -28,3 +28,26 @@ def test_half_precision_scores_are_summed_in_float32() -> None:
 def test_unknown_loss_names_the_known() -> None:
     with pytest.raises(UsageError, match="cross_entropy"):
         losses.build("hinge")
+
+
+@pytest.mark.parametrize("smoothing", [0.05, 0.5])
+def test_smoothed_labels_are_spread_evenly_over_all_classes(smoothing: float) -> None:
+    """The obvious version: -sum_k t_k log p_k with t = (1 - e) onehot + e / K; and torch's."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(5, 3, generator=generator, dtype=torch.float64)
+    labels = torch.tensor([0, 2, 1, 1, 0])
+    expected = 0.0
+    for row, label in zip(scores, labels.tolist(), strict=True):
+        for k in range(3):
+            target = (1 - smoothing) * (k == label) + smoothing / 3
+            expected += target * softmax_loss(row.tolist(), k)
+
+    found = losses.build("cross_entropy", smoothing)(scores, labels)
+
+    torchs = torch.nn.CrossEntropyLoss(reduction="sum", label_smoothing=smoothing)
+    assert float(found) == pytest.approx(float(expected), rel=1e-13)
+    assert float(found) == pytest.approx(float(torchs(scores, labels)), rel=1e-15)
+
+
+def test_without_smoothing_the_loss_is_the_function_itself() -> None:
+    assert losses.build("cross_entropy", 0.0) is losses.cross_entropy

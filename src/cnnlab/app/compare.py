@@ -17,6 +17,9 @@ from cnnlab.safe_output import write_out
 from cnnlab.writers import read_epochs
 
 FIGURES = ("status", "best_validation_error", "test_error", "seed", "device", "data_digest")
+SOMETIMES = ("which_weights",)
+"""Figures that are shown where a run has them: of those with an average, which weights are judged.
+"""
 ABSENT = "-"
 DIGEST_DIGITS = 12
 """Hexadecimal digits of a digest that messages show."""
@@ -51,11 +54,10 @@ def compare(runs: list[RunFolder]) -> dict[str, Any]:
     def differ(name: str) -> bool:
         return any(plain.get(name) != settings[0].get(name) for plain in settings[1:])
 
+    shown = [*FIGURES, *(name for name in SOMETIMES if any(name in fact for fact in facts))]
     return {
         "runs": [str(run.path) for run in runs],
-        "figures": [
-            {"name": name, "values": [fact.get(name) for fact in facts]} for name in FIGURES
-        ],
+        "figures": [{"name": name, "values": [fact.get(name) for fact in facts]} for name in shown],
         "settings": [
             {"name": name, "values": [plain.get(name) for plain in settings]}
             for name in names

@@ -41,4 +41,5 @@ def convert(config: ConvertConfig, source: str, output: Path) -> str:
     if foreign_weights.is_foreign(source):
         weights = foreign_weights.read(source)
         return into_checkpoint.convert_torchvision(config, weights, source, output)
-    return export(open_network(run_folder.resolve_checkpoint(source), torch.device("cpu")), output)
+    path, cpu = run_folder.resolve_checkpoint(source), torch.device("cpu")
+    return export(open_network(path, cpu, which_weights=config.which_weights), output)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config import DATASETS, Launch, ListConfig, choices, parse_dataset
+from cnnlab.config.ema import EMA
 from cnnlab.console import Console
 from cnnlab.percentages import percent
 from cnnlab.plain_json import json_text
@@ -73,6 +74,7 @@ def runs() -> Rows:
             "dataset": facts.get("dataset"),
             "best_validation_error": facts.get("best_validation_error"),
             "test_error": facts.get("test_error"),
+            "which_weights": facts.get("which_weights"),
         }
         for facts in list_runs()
     ]
@@ -124,8 +126,12 @@ def _images_of(row: dict[str, Any]) -> str:
 
 def _run_cells(row: dict[str, Any]) -> list[str]:
     errors = (row["best_validation_error"], row["test_error"])
-    return [row["path"], str(row["status"] or "?"), *map(_percent, errors)]
+    cells = [_percent(error, row["which_weights"]) for error in errors]
+    return [row["path"], str(row["status"] or "?"), *cells]
 
 
-def _percent(error: Any) -> str:
-    return percent(error) if isinstance(error, int | float) else "-"
+def _percent(error: Any, which_weights: Any) -> str:
+    """Return an error in percent, and `ema` behind that of averaged weights."""
+    if not isinstance(error, int | float):
+        return "-"
+    return f"{percent(error)} {EMA}" if which_weights == EMA else percent(error)

@@ -29,7 +29,7 @@ def run(config: PredictConfig, launch: Launch) -> int:
         say(str(left_out))
 
     here = session.begin(config.runtime)
-    predictor = open_predictor(config.checkpoint, config.evaluation, here)
+    predictor = open_predictor(config.checkpoint, config.evaluation, here, config.which_weights)
 
     named: Named = []
     bad: list[BadImage] = []

@@ -19,7 +19,12 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
         raise UsageError("checkpoint is missing", hint="checkpoint=PATH or checkpoint=latest")
     here = session.begin(config.runtime)
     checkpoint = run_folder.resolve_checkpoint(config.checkpoint)
-    stored = open_network(checkpoint, here.device, channels_last=here.channels_last)
+    stored = open_network(
+        checkpoint,
+        here.device,
+        channels_last=here.channels_last,
+        which_weights=config.which_weights,
+    )
     folder = pictures_folder(checkpoint) if config.output is None else Path(config.output)
 
     with session.skip_hint(launch):  # some pictures read further images while they are drawn

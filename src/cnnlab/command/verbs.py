@@ -204,6 +204,12 @@ VERBS: dict[str, Verb] = {
                 "it is for weights without a data set",
             ),
             Need(
+                ("which_weights",),
+                lambda config: not _takes_plain_weights(config),
+                "the source has one kind of weights",
+                "a checkpoint of a run with ema.decay has two",
+            ),
+            Need(
                 ("model", "class_names"),
                 _takes_weights_of_others,
                 "the source was written by cnnlab and has its own",
@@ -244,6 +250,7 @@ VERBS: dict[str, Verb] = {
             "dataset.permutation_seed",
             "dataset.residency",
             "dataset.split_seed",
+            "dataset.train_subset",
         ),
     ),
     "benchmark": Verb(
@@ -257,6 +264,7 @@ VERBS: dict[str, Verb] = {
             "trainer.early_stop_epochs",
             "trainer.log_every_steps",
             "trainer.validate_every_epochs",
+            "which_weights",
         ),
     ),
     "list": Verb(

@@ -18,7 +18,15 @@ class DatasetConfig:
         "border of background on each side, part of image_size_pixels", at_least=0
     )
     num_validation: int = setting("training images held out for validation", at_least=0)
-    split_seed: int = setting("seed of the validation split, independent of `seed`", at_least=0)
+    split_seed: int = setting(
+        "seed of the validation split and of train_subset, independent of `seed`", at_least=0
+    )
+    train_subset: int | None = setting(
+        "training images to use after validation is held out, in proportion to the classes; "
+        "smaller subsets are part of larger ones; null: all",
+        at_least=1,
+        earlier=None,
+    )
     channels: int | None = setting(
         "input channels of the network, 1 or 3; null: as stored", at_least=1
     )

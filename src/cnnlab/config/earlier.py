@@ -2,8 +2,8 @@
 
 A setting that is newer than stored configs has that value in its declaration,
 `setting(..., earlier=VALUE)`, or a function of the section as it is stored that returns it; so a
-model's own key is filled in for that model alone, in checkpoints and run folders alike. Keys with a
-new name are those of `renamed`.
+model's own key is filled in for that model alone, in checkpoints and run folders alike. A section
+is added where all of its settings are newer. Keys with a new name are those of `renamed`.
 """
 
 import dataclasses
@@ -29,12 +29,21 @@ def completed(section_class: Any, plain: Any) -> Any:
     for field in dataclasses.fields(chosen):
         section = field.metadata.get("within", field.name)
         hint = hints[field.name]
-        if dataclasses.is_dataclass(element_type(hint)) and section in known:
-            known[section] = completed(hint, known[section])
+        if dataclasses.is_dataclass(element_type(hint)):
+            if section in known or (section == field.name and _is_younger(hint)):
+                known[section] = completed(hint, known.get(section, {}))
         elif "earlier" in field.metadata:
             earlier = field.metadata["earlier"]
             known.setdefault(field.name, earlier(plain) if callable(earlier) else earlier)
     return known
+
+
+def _is_younger(section_class: Any) -> bool:
+    """Return whether stored configs may lack the whole section: each of its settings is younger."""
+    if shapes_of(section_class) is not None:
+        return False
+    fields = dataclasses.fields(element_type(section_class))
+    return all("earlier" in field.metadata for field in fields)
 
 
 def _shape(section_class: Any, plain: dict[str, Any]) -> Any:

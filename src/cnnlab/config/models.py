@@ -10,6 +10,7 @@ from cnnlab.config.alexnets import (
     AlexnetTwoTowerConfig,
     ZfnetConfig,
 )
+from cnnlab.config.ema import stored_weights
 from cnnlab.config.model_settings import ModelConfig, ScalableConfig
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
@@ -27,6 +28,7 @@ class FineTuningConfig:
     train_layers: str = setting(
         "layers to train: all, head (the last one), or from:LAYER to the last one", earlier="all"
     )
+    which_weights: str | None = stored_weights("model.weights: the", earlier=None)
 
     def __post_init__(self) -> None:
         """Refuse to replace a head that is new anyway, and values that select no layers."""
@@ -34,6 +36,12 @@ class FineTuningConfig:
             raise UsageError(
                 "model.replace_head=true has no effect without model.weights",
                 hint="without weights to start from, every layer is initialized anyway",
+            )
+
+        if self.which_weights is not None and self.weights is None:
+            raise UsageError(
+                f"model.which_weights={self.which_weights} has no effect without model.weights",
+                hint="which_weights, without 'model.', says which weights training judges",
             )
 
         chosen, _, layer = self.train_layers.partition(":")

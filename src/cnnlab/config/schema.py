@@ -33,9 +33,10 @@ def setting(
     """Declare a required dataclass field with its help text and its range.
 
     The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
-    configs/ alone; a field without a value in the composed config is an error. earlier: what runs
-    did before there was this setting, for configs that were stored without it (`completed`), or a
-    function of their section that returns it.
+    configs/ alone; a field without a value in the composed config is an error. choices: of a
+    `list[T] | str`, the words that may stand in place of the list. earlier: what runs did before
+    there was this setting, for configs that were stored without it (`completed`), or a function of
+    their section that returns it.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     metadata: dict[str, Any] = {"description": description, "choices": choices, "bounds": bounds}
@@ -130,7 +131,7 @@ def join(where: str, name: str) -> str:
 
 def expected(hint: Any, metadata: Any) -> str:
     """Return in words what a setting takes: 'a number above 0', 'one of max, average'."""
-    if metadata.get("choices"):
+    if metadata.get("choices") and not takes_words(hint):
         words = "one of " + ", ".join(metadata["choices"])
     elif dataclasses.is_dataclass(section := element_type(hint)):
         words = "{" + ", ".join(field.name for field in dataclasses.fields(section)) + "}"
@@ -142,7 +143,8 @@ def expected(hint: Any, metadata: Any) -> str:
     words = " ".join([words, " and ".join(limits)]).strip()
 
     if is_list(hint):
-        words = f"a list, each {words}"
+        instead = metadata["choices"] if takes_words(hint) else ()
+        words = " or ".join([*instead, f"a list, each {words}"])
     return f"{words}, or null" if is_optional(hint) else words
 
 
@@ -218,10 +220,15 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
     if value is None and is_optional(hint):
         return None
     if is_list(hint):
+        of_items = metadata
+        if takes_words(hint):
+            if (word := _only_item(value)) in metadata["choices"]:
+                return word
+            of_items = {**metadata, "choices": None}
         if not isinstance(value, list):
             raise _wrong(hint, metadata, value, key)
         return [
-            _element(element_type(hint), metadata, item, f"{key}[{i}]")
+            _element(element_type(hint), of_items, item, f"{key}[{i}]")
             for i, item in enumerate(value)
         ]
     if dataclasses.is_dataclass(element_type(hint)):
@@ -241,6 +248,11 @@ def _element(kind: Any, metadata: Any, value: Any, key: str) -> Any:
         fields = (field.name for field in dataclasses.fields(kind))
         value = {name: None for name in fields if is_optional(hints[name])} | value
     return _section(kind, value, key)
+
+
+def _only_item(value: Any) -> Any:
+    """Return the item of a list of one, as a bare word on the command line arrives, or `value`."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
 
 
 def _scalar(hint: Any, metadata: Any, value: Any, key: str) -> Any:
@@ -284,6 +296,11 @@ def is_list(hint: Any) -> bool:
     """Return whether the setting takes a list."""
     bare = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
     return typing.get_origin(hint) is list or any(typing.get_origin(b) is list for b in bare)
+
+
+def takes_words(hint: Any) -> bool:
+    """Return whether the setting takes a list, or a word in its place: `list[T] | str`."""
+    return typing.get_origin(hint) is not list and is_list(hint) and str in typing.get_args(hint)
 
 
 def element_type(hint: Any) -> Any:

@@ -13,7 +13,7 @@ from cnnlab.data.leaving_out import leave_out
 from cnnlab.data.manifest import is_store
 from cnnlab.data.permuted import permute
 from cnnlab.data.prepared import open_splits
-from cnnlab.data.split import hold_out
+from cnnlab.data.split import hold_out, training_subset
 from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 
@@ -22,7 +22,7 @@ def build(config: DatasetConfig) -> Splits:
     """Read the set that `config.name` names. Raises DataError when it is missing or damaged.
 
     Bad files are left out where the config says so. Validation is the set's own where it has some
-    besides test, else a seeded part of training.
+    besides test, else a seeded part of training; a subset is taken of what is left.
     """
     splits = load(config)
     if isinstance(config, EncodedConfig) and config.on_bad == "skip" and not _is_prepared(config):
@@ -30,6 +30,9 @@ def build(config: DatasetConfig) -> Splits:
     if splits.validation is None:
         train, validation = hold_out(splits.train, config.num_validation, config.split_seed)
         splits = Splits(train, validation, splits.test)
+    if config.train_subset is not None:
+        train = training_subset(splits.train, config.train_subset, config.split_seed)
+        splits = Splits(train, splits.validation, splits.test)
     if config.permutation_seed is not None:
         splits = permute(splits, config.permutation_seed)
     return splits

@@ -7,7 +7,7 @@ from typing import Any
 from cnnlab.data.store import Splits, Store
 from cnnlab.safe_output import escape_control
 
-DATA_DIGEST, DATA_DIGESTS = "data_digest", "data_digests"
+DATA_DIGEST, DATA_DIGESTS, NUM_IMAGES = "data_digest", "data_digests", "num_images"
 _SHOWN_DIGITS = 12
 
 
@@ -28,8 +28,10 @@ class Difference:
 
 def state_of(splits: Splits) -> dict[str, Any]:
     """Return what a run records of its images, by key of the checkpoint's document."""
-    digests = {name: store.digest for name, store in splits.stores().items()}
-    return {DATA_DIGEST: digests["train"], DATA_DIGESTS: digests}
+    stores = splits.stores()
+    digests = {name: store.digest for name, store in stores.items()}
+    counts = {name: len(store) for name, store in stores.items()}
+    return {DATA_DIGEST: digests["train"], DATA_DIGESTS: digests, NUM_IMAGES: counts}
 
 
 def left_out_of(splits: Splits) -> dict[str, list[dict[str, str]]]:

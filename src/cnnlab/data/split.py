@@ -1,4 +1,4 @@
-"""Seeded stratified splits: which training images are held out."""
+"""Seeded stratified splits: which training images are held out, and which of the rest are used."""
 
 import torch
 from torch import Tensor
@@ -98,3 +98,52 @@ def _quotas(counts: Tensor, num_held: int) -> Tensor:
         assert len(with_room), "num_held exceeds what can be held out"
         quota[with_room[:left]] += 1
     return quota
+
+
+class TrainingSubset(SubsetStore):
+    """Some of the training images; statistics that were recorded of all of them are not theirs."""
+
+    def __init__(self, parent: Store, split: str, indices: Tensor, note: str) -> None:
+        super().__init__(parent, split, indices, note)
+        self.statistics = None
+
+    def _with_parent(self, parent: Store) -> "TrainingSubset":
+        return TrainingSubset(parent, self.split, self._indices, self.note)
+
+
+def training_subset(train: Store, num_images: int, seed: int) -> Store:
+    """Return `num_images` of the training images, every class in proportion to its size.
+
+    The subsets of one seed are nested: a smaller one is part of each larger one, so that a curve
+    over their sizes shows the effect of more images. Images are drawn one by one, also where a set
+    has groups. Raises UsageError for more images than there are, or fewer than classes.
+    """
+    num_classes = len(train.labels.unique())
+    if not num_classes <= num_images <= len(train):
+        raise UsageError(
+            f"dataset.train_subset={num_images} does not fit {len(train)} training images of "
+            f"{num_classes} classes",
+            f"{train.name}, after validation is held out",
+            f"from {num_classes}, one per class, to {len(train)}; null: all",
+        )
+
+    chosen = nested_order(train.labels, seed)[:num_images].sort().values
+    share = f"{num_images:,} of {len(train):,} training images"
+    return TrainingSubset(train, train.split, chosen, "; ".join(filter(None, (train.note, share))))
+
+
+def nested_order(labels: Tensor, seed: int) -> Tensor:
+    """Return all indices in an order whose every beginning is stratified: int64 [N].
+
+    First one image of each class; then always the class that is furthest behind its share, by the
+    divisor method of Webster. Quotas by largest remainder would not be nested: with one image more
+    in all, a class may get one less.
+    """
+    counts = torch.bincount(labels)
+    order = torch.randperm(len(labels), generator=make_generator(seed, "subset"))
+    by_class = order[torch.argsort(labels[order], stable=True)]  # class after class, each shuffled
+
+    starts = counts.cumsum(0) - counts
+    rank = torch.arange(len(labels)) - starts[labels[by_class]]
+    position = (rank + 0.5) / counts[labels[by_class]]
+    return by_class[torch.where(rank == 0, 0.0, position).argsort(stable=True)]

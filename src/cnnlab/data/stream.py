@@ -62,7 +62,7 @@ class Stream:
         self.steps_per_epoch = sampler.steps_per_epoch
         self._sampler, self._share, self._decodes = sampler, share, store.decodes
         self._pixels = place(store, prepare, device, residency)
-        self._labels = store.labels.to(device)
+        self._store_labels, self._labels = store.labels, store.labels.to(device)
         self.residency = self._pixels.residency
 
     def advice(self) -> str | None:
@@ -81,6 +81,11 @@ class Stream:
     def rows_at(self, step: int) -> RankSlice:
         """Return which rows of the step's global batch this process's batch has."""
         return self._share.slice_of(self.num_images_at(step))
+
+    def epoch_labels(self, epoch: int) -> list[Tensor]:
+        """Return the labels of each global batch of the epoch, int64 on the CPU."""
+        order = self._sampler.order(epoch)
+        return [self._store_labels[indices] for indices in self._sampler.batches(order)]
 
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of step start_step, start_step + 1, ... without end.

@@ -38,7 +38,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
     check_evaluation(peers, config)
     files = checkpoint_files(config.checkpoint)
     weights = normalized_weights(config.weights, len(files))
-    networks = open_networks(files, device, channels_last=here.channels_last)
+    networks = open_networks(files, here, config.which_weights)
 
     dataset = dataset_config(config.dataset, networks[0])
     store = split_of(dataset, config.split)

@@ -21,6 +21,7 @@ from cnnlab.models.summary import largest_map, summarize
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.run_folder import RunFolder
 from cnnlab.safe_output import escape_control
+from cnnlab.session import Session
 
 MEMBERS_FOLDER = "members"
 """Subfolder of an ensemble's run folder with one run folder per member."""
@@ -92,10 +93,15 @@ def _run_of(where: str) -> Path | None:
 
 
 def open_networks(
-    paths: Sequence[Path], device: torch.device, *, channels_last: bool
+    paths: Sequence[Path], here: Session, which_weights: str | None = None
 ) -> list[StoredNetwork]:
     """Open every checkpoint. Raises CheckpointError when their class names differ."""
-    networks = [open_network(p, device, channels_last=channels_last) for p in paths]
+    networks = [
+        open_network(
+            path, here.device, channels_last=here.channels_last, which_weights=which_weights
+        )
+        for path in paths
+    ]
     first, *others = networks
     for other in others:
         try:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from cnnlab import checkpoint, models
+from cnnlab import checkpoint, models, stored_weights
 from cnnlab.config import parse_model
+from cnnlab.config.ema import RAW
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.safe_output import escape_control
@@ -24,7 +25,8 @@ class StoredNetwork:
     """A network and what its checkpoint says about it.
 
     network: in eval mode. preprocessing: on the same device. config: the plain TrainConfig of its
-    run. document: everything in the file except the tensors.
+    run. document: everything in the file except the tensors. which_weights: raw, or ema where the
+    network has the moving average.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class StoredNetwork:
     class_names: tuple[str, ...]
     config: dict[str, Any]
     document: dict[str, Any]
+    which_weights: str = RAW
 
     @property
     def device(self) -> torch.device:
@@ -41,14 +44,19 @@ class StoredNetwork:
 
 
 def open_network(
-    path: str | Path, device: torch.device, *, channels_last: bool = False
+    path: str | Path,
+    device: torch.device,
+    *,
+    channels_last: bool = False,
+    which_weights: str | None = None,
 ) -> StoredNetwork:
     """Rebuild the network of one checkpoint file; no other file is needed.
 
-    Raises CheckpointError for a file that is missing, damaged, or whose parts do not match.
+    which_weights: raw or ema; None: those that its training judged. Raises CheckpointError for a
+    file that is missing, damaged, without such weights, or whose parts do not match.
     """
     loaded = checkpoint.read(path)
-    weights = checkpoint.section(loaded.tensors, "model.")
+    kind, weights = stored_weights.chosen(loaded, which_weights, path)
     try:
         with _NothingLargerThan(sum(weight.numel() for weight in weights.values())):
             network = _network(loaded.document)
@@ -74,7 +82,7 @@ def open_network(
     layout = torch.channels_last if channels_last else torch.preserve_format
     network = network.to(device).to(memory_format=layout).eval()
     return StoredNetwork(
-        Path(path), network, preprocessing.to(device), names, config, loaded.document
+        Path(path), network, preprocessing.to(device), names, config, loaded.document, kind
     )
 
 

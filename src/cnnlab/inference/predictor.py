@@ -13,9 +13,10 @@ from torch import Tensor
 from cnnlab import images as pixels
 from cnnlab import session
 from cnnlab.config import DATASETS
+from cnnlab.config.ema import KINDS
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data import digits
-from cnnlab.errors import DataError
+from cnnlab.errors import DataError, UsageError
 from cnnlab.evaluation.evaluate import Member, combine, evaluating, predict_views
 from cnnlab.inference.members import (
     as_member,
@@ -103,20 +104,37 @@ class Predictor:
         return images
 
 
-def load(path: str | Path | Sequence[str | Path], device: str = "auto") -> Predictor:
-    """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble."""
+def load(
+    path: str | Path | Sequence[str | Path],
+    device: str = "auto",
+    which_weights: str | None = None,
+) -> Predictor:
+    """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble.
+
+    which_weights: raw or ema; None: those that the training judged.
+    """
+    if which_weights not in (None, *KINDS):
+        raise UsageError(
+            f"which_weights must be one of {', '.join(KINDS)}, or None, got {which_weights!r}"
+        )
     given = [path] if isinstance(path, str | Path) else list(path)
     here = session.begin_in_python(device)
-    return open_predictor([str(item) for item in given], EvaluationConfig(name="center"), here)
+    center = EvaluationConfig(name="center")
+    return open_predictor([str(item) for item in given], center, here, which_weights)
 
 
-def open_predictor(given: Sequence[str], evaluation: EvaluationConfig, here: Session) -> Predictor:
+def open_predictor(
+    given: Sequence[str],
+    evaluation: EvaluationConfig,
+    here: Session,
+    which_weights: str | None = None,
+) -> Predictor:
     """Open checkpoints as one predictor.
 
     Raises UsageError for views that mirror classes which do not survive it, as evaluating does.
     """
     files = checkpoint_files(given)
-    networks = open_networks(files, here.device, channels_last=here.channels_last)
+    networks = open_networks(files, here, which_weights)
 
     # there is no test set: pictures are taken to be like the images of each network's training
     names = networks[0].class_names

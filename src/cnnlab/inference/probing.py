@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cnnlab import data, run_folder
 from cnnlab import images as pixels
+from cnnlab.config.ema import RAW
 from cnnlab.config.verbs.visualize import VisualizeConfig
 from cnnlab.data.decode import BadImage
 from cnnlab.data.pictures import picture_files, read_pictures
@@ -42,7 +43,7 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork) -> Probe:
         normalize=stored.preprocessing.normalize,
         image_set=image_set(store, labels, see, *searched),
         train_set=image_set(train, network_labels(train, stored), see, *searched),
-        checkpoints=saved_networks(stored.path, stored.device, config.runtime.channels_last),
+        checkpoints=saved_networks(stored, config.runtime.channels_last),
         model_title=str(stored.config["model"]["name"]),
         checkpoint_title=f"{stored.path.stem} ({checkpoint_label(stored)})",
         set_title=set_title,
@@ -158,26 +159,40 @@ def read_images(given: list[str], see: Callable[[Tensor], Tensor], channels: int
 
 
 def saved_networks(
-    checkpoint: Path, device: torch.device, channels_last: bool
+    newest: StoredNetwork, channels_last: bool
 ) -> Callable[[], Iterator[tuple[str, Network]]] | None:
     """Return what iterates over the run's numbered checkpoints, oldest first: (label, network).
 
-    One network is in memory at a time. Returns None when there are fewer than two.
+    newest: the network whose run it is. One network is in memory at a time. Returns None when there
+    are fewer than two.
     """
-    files = names.numbered(checkpoint.parent)
+    files = names.numbered(newest.path.parent)
     if len(files) < 2:
         return None
 
     def networks() -> Iterator[tuple[str, Network]]:
         for _, path in files:
-            stored = open_network(path, device, channels_last=channels_last)
+            stored = open_network(
+                path,
+                newest.device,
+                channels_last=channels_last,
+                which_weights=newest.which_weights,
+            )
             yield checkpoint_label(stored), stored.network
 
     return networks
 
 
 def checkpoint_label(stored: StoredNetwork) -> str:
-    """Return when a checkpoint was written: 'epoch 3', or its step, or the file's name."""
+    """Return when a checkpoint was written: 'epoch 3', or its step, or the file's name.
+
+    ', ema' follows where the network has the moving average of the weights.
+    """
+    written = _written(stored)
+    return written if stored.which_weights == RAW else f"{written}, {stored.which_weights}"
+
+
+def _written(stored: StoredNetwork) -> str:
     epoch, step = stored.document.get("epoch"), stored.document.get("step")
     if isinstance(epoch, int | float):
         return f"epoch {epoch:.3g}"

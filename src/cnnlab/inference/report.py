@@ -21,10 +21,12 @@ from cnnlab.run_folder import provenance
 def write(result: EvaluationResult, folder: Path, command: str) -> Path:
     """Write evaluation_<split>_<views>.html and .json into `folder`; return the page's path.
 
-    A later evaluation of the same split and views replaces them.
+    `_raw` or `_ema` follows where such weights were asked for. A later evaluation of the same
+    split, views and weights replaces them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = f"evaluation_{result.config.split}_{result.views}"
+    asked = result.config.which_weights
+    stem = f"evaluation_{result.config.split}_{result.views}" + (f"_{asked}" if asked else "")
     text = json_text(document(result)) + "\n"
     atomic.write_bytes(folder / f"{stem}.json", text.encode())
     return page.write(folder / f"{stem}.html", result.title, sections_of(result, command))

@@ -5,6 +5,7 @@ from functools import cached_property
 from typing import Any
 
 from cnnlab.config import DATASETS, EvaluateConfig
+from cnnlab.config.ema import EMA
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.evaluation.ensemble import MemberCounts, SubsetErrors
@@ -16,6 +17,8 @@ from cnnlab.safe_output import escape_control
 
 Table = tuple[list[str], list[list[str]]]
 """Columns and rows, as text."""
+
+AVERAGED = "moving average of the weights"
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,22 @@ class EvaluationResult:
         """The model, or the size of the ensemble, and the images it was tested on."""
         names = [str(network.config["model"]["name"]) for network in self.networks]
         who = names[0] if len(names) == 1 else f"ensemble of {len(names)}"
+        if self.averaged:
+            who += f" ({self.averaged})"
         return f"{who} on {self.store.name}, {self.config.split} images"
 
     @property
     def checkpoints(self) -> list[str]:
         """Paths of the networks' files."""
         return [str(network.path) for network in self.networks]
+
+    @property
+    def averaged(self) -> str:
+        """Which networks have the moving average of their weights, in words; empty for none."""
+        number = [network.which_weights for network in self.networks].count(EMA)
+        if number == len(self.networks):
+            return AVERAGED
+        return f"{AVERAGED} of {number} members" if number else ""
 
     @property
     def views(self) -> str:
@@ -141,6 +154,9 @@ def document(result: EvaluationResult) -> dict[str, Any]:
         "cross_entropy": tally.cross_entropy,
     }
 
+    if result.averaged:
+        plain["which_weights"] = [network.which_weights for network in result.networks]
+
     if result.counts is None:
         return plain
     return plain | {"members": _members(result), "subsets": _subsets(result)}
@@ -149,7 +165,8 @@ def document(result: EvaluationResult) -> dict[str, Any]:
 def show(console: Console, result: EvaluationResult) -> None:
     """Print the result as tables; errors in percent."""
     tally = result.tally
-    console.line(f"{result.store.describe()}, {result.views}")
+    words = filter(None, (result.store.describe(), result.views, result.averaged))
+    console.line(", ".join(words))
     console.table(
         ["", "value", "95 % interval"],
         [

@@ -25,6 +25,8 @@ def loss_and_error(epochs: Epochs) -> list[Picture]:
     errors = {
         "top-1, validation": points(epochs, "validation/top1_error"),
         "top-5, validation": points(epochs, "validation/top5_error"),
+        "top-1, raw weights": points(epochs, "validation/raw_top1_error"),
+        "top-1, averaged weights": points(epochs, "validation/ema_top1_error"),
     }
 
     drawn = []

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnlab.config.ema import EMA
 from cnnlab.percentages import percent
 from cnnlab.reports import page as report
 from cnnlab.reports import sections
@@ -53,5 +54,7 @@ def _test_figures(found: Findings, facts: Mapping[str, Any]) -> list[Part]:
 
     best = facts.get("best_validation_error")
     if isinstance(best, float):
-        parts.append(Text(f"best validation error {percent(best)}, which chose the network tested"))
+        averaged = " with averaged weights" if facts.get("which_weights") == EMA else ""
+        chose = f"which chose the network tested{averaged}"
+        parts.append(Text(f"best validation error {percent(best)}, {chose}"))
     return parts

@@ -1,8 +1,7 @@
 """Build a training run from its config: data, preprocessing, augmentation, network, update rule."""
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -13,8 +12,8 @@ from cnnlab import compiling, data, models, runtime
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
 from cnnlab.config.data import AugmentConfig
+from cnnlab.config.ema import RAW
 from cnnlab.config.evaluation import EvaluationConfig
-from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.cpu.thread_count import Threads
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs, Phases
@@ -22,7 +21,7 @@ from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import Batch, InOrder, Stream
-from cnnlab.distributed import ALONE, GradientSum, Peers, Share
+from cnnlab.distributed import ALONE, Peers, Share
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import gather_tally
@@ -30,16 +29,15 @@ from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
 from cnnlab.models.summary import summarize
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.trainer import filters, starting_weights
-from cnnlab.trainer.curvature import estimate_on
+from cnnlab.trainer import starting_weights
 from cnnlab.trainer.starting_weights import StartingWeights
-from cnnlab.training import build_step, optimizers, schedules
-from cnnlab.training.levenberg_marquardt import CurvatureStep
+from cnnlab.trainer.update import Update, build_update
+from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.parameter_groups import parameter_groups
 from cnnlab.training.schedules import Schedule
-from cnnlab.training.steps import DataParallel, TrainStep
+from cnnlab.training.weight_average import WeightAverage
 
 EVALUATION_BATCH = 256
 
@@ -57,8 +55,7 @@ class Assembly:
     stream: Stream
     optimizer: Optimizer
     schedule: Schedule
-    step: Step
-    guard: NonFiniteGuard
+    update: Update
     total_steps: int
     threads: Threads
     peers: Peers = ALONE
@@ -66,6 +63,16 @@ class Assembly:
     """Epochs after which the augmentation is another one, and that; None: it stays."""
     starting_weights: tuple[str, ...] = ()
     """Lines that say which weights training started from; none: from scratch."""
+
+    @property
+    def step(self) -> Step:
+        """The function that makes one update."""
+        return self.update.step
+
+    @property
+    def guard(self) -> NonFiniteGuard:
+        """What notices a loss or gradient that is not finite."""
+        return self.update.guard
 
     def batches(self, start_step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield (images ready for the network, labels) of step start_step, start_step + 1, ..."""
@@ -81,21 +88,41 @@ class Assembly:
             return first
 
         epochs, augmentation = self.later_augmentation
-        return Phases(first, dataclasses.replace(first, augmentation=augmentation), epochs)
+        return Phases(first, replace(first, augmentation=augmentation), epochs)
 
-    def member(self, views_name: str) -> Member:
-        """Return the network in training as something `evaluate` takes."""
+    @property
+    def average(self) -> WeightAverage[Network] | None:
+        """The moving average of the weights; None: none is kept."""
+        return self.update.average
+
+    def network_with(self, which_weights: str) -> Network:
+        """Return the network in training: with its own weights (raw), or with their average."""
+        if which_weights == RAW:
+            return self.network
+        assert self.average is not None, "which_weights=ema comes with ema.decay"
+        return self.average.network
+
+    @property
+    def judged(self) -> Network:
+        """The network that is validated and tested."""
+        return self.network_with(self.config.which_weights)
+
+    def member(self, views_name: str, which_weights: str | None = None) -> Member:
+        """Return the network as something `evaluate` takes; with other weights than the judged."""
         evaluation = self.config.evaluation
         if views_name != evaluation.name:
             evaluation = EvaluationConfig(name=views_name)
-        return self.evaluable.member(self.config.model.name, evaluation)
+        evaluable = self.evaluable
+        if which_weights is not None:
+            evaluable = replace(evaluable, network=self.network_with(which_weights))
+        return evaluable.member(self.config.model.name, evaluation)
 
     @cached_property
     def evaluable(self) -> EvaluableNetwork:
-        """The network in training with what decides its test views."""
+        """The network that is judged, with what decides its test views."""
         train = self.splits.train
         return EvaluableNetwork(
-            self.network,
+            self.judged,
             self.preprocessing,
             vars(self.config.augment),
             train.mirror_allowed,
@@ -118,16 +145,18 @@ class Assembly:
         views_name: str,
         should_stop: Callable[[], object] | None = None,
         observers: Sequence[Observer] = (),
+        which_weights: str | None = None,
     ) -> Tally:
         """Count the errors of the network as it is now; every process gets the whole count.
 
-        Raises EvaluationStopped in all of them when one was asked to stop.
+        which_weights: None: those that are judged. Raises EvaluationStopped in all of them when
+        one was asked to stop.
         """
         return gather_tally(
             self.peers,
             len(batches),
             lambda: evaluate(
-                [self.member(views_name)],
+                [self.member(views_name, which_weights)],
                 batches,
                 num_classes=len(self.splits.train.class_names),
                 observers=observers,
@@ -169,15 +198,7 @@ def assemble(
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
 
-    train_step = _train_step(config, network, stream, peers, device)
-    step: Step = train_step
-    if isinstance(config.optimizer, LevenbergMarquardtConfig):
-        estimate = estimate_on(train, preprocessing, augmentation, config)
-        step = CurvatureStep(train_step, estimate, stream.steps_per_epoch)
-    step = filters.clipped(step, network, config)
-    if config.runtime.compile:
-        step = compiling.explained(step)
-
+    update = build_update(config, network, stream, peers, train, preprocessing, augmentation)
     return Assembly(
         config=config,
         device=device,
@@ -188,8 +209,7 @@ def assemble(
         stream=stream,
         optimizer=optimizers.build(config.optimizer, network, stream.steps_per_epoch),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
-        step=step,
-        guard=train_step.guard,
+        update=update,
         total_steps=total_steps,
         threads=threads,
         peers=peers,
@@ -281,28 +301,3 @@ def _threads(
     images = min(config.trainer.batch_size, num_images) / (config.trainer.accumulate * peers.size)
     multiply_adds = summarize(network).num_multiply_adds
     return runtime.use_threads(device, config.runtime.num_threads, round(images * multiply_adds))
-
-
-def _train_step(
-    config: TrainConfig, network: Network, stream: Stream, peers: Peers, device: torch.device
-) -> TrainStep:
-    return build_step(
-        config.trainer,
-        device=device,
-        precision=config.runtime.precision,
-        seed=config.seed,
-        loss=config.model.training_loss,
-        compiled=config.runtime.compile,
-        processes=data_parallel(config, network, stream, peers),
-    )
-
-
-def data_parallel(
-    config: TrainConfig, network: Network, stream: Stream, peers: Peers
-) -> DataParallel | None:
-    """Return how the processes of a job make one update; None for one process."""
-    if peers.size == 1:
-        return None
-    overlap_with = network if config.trainer.accumulate == 1 else None
-    gradient_sum = GradientSum(peers, config.distributed.compression, overlap_with)
-    return DataParallel(peers.share, gradient_sum, stream.num_images_at)

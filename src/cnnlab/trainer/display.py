@@ -9,6 +9,7 @@ import torch
 
 from cnnlab import __version__
 from cnnlab.config import DATASETS, Launch, TrainConfig, to_plain
+from cnnlab.config.ema import KINDS
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
 from cnnlab.evaluation.metrics import Tally
@@ -42,6 +43,13 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     console.line(f"recipe      {'  '.join(recipe(config))}")
     for number, group in enumerate(config.optimizer.groups):
         console.line(f"{'' if number else 'groups':<12}{group.summary}")
+    for line in loss_lines(parts):
+        console.line(f"loss        {line}")
+    if parts.average is not None:
+        console.line(
+            f"average     ema of the weights, decay {config.ema.decay:g} per update; "
+            f"{config.which_weights} weights are validated and tested"
+        )
 
     model_table(console, parts)
     if parts.network.frozen:
@@ -60,6 +68,20 @@ def recipe(config: TrainConfig) -> list[str]:
             value = plain[section][name]
             found.append(f"{key}={'null' if value is None else value}")
     return found
+
+
+def loss_lines(parts: Assembly) -> list[str]:
+    """Return a line for what the training loss has that the validation loss has not, if any."""
+    smoothing, weights = parts.config.loss.label_smoothing, parts.update.class_weights
+    words = [f"labels smoothed by {smoothing:g}"] if smoothing else []
+    if weights is not None:
+        names = parts.splits.train.class_names
+        low, high = int(weights.argmin()), int(weights.argmax())
+        words.append(
+            f"class weights from {float(weights[low]):.3g} ({names[low]}) "
+            f"to {float(weights[high]):.3g} ({names[high]})"
+        )
+    return [f"{', '.join(words)}; in training alone"] if words else []
 
 
 _PLACES = {
@@ -122,12 +144,19 @@ def epoch_line(epoch: float, epochs: int, figures: dict[str, float], improved: b
     if "validation/top1_error" in figures:
         words.append(
             f"validation loss {figures['validation/loss']:.4f}"
-            f" error {figures['validation/top1_error']:6.2%}"
+            f" error {figures['validation/top1_error']:6.2%}{_error_by_weights(figures)}"
         )
 
     words.append(f"{figures['speed/images_per_second']:,.0f} img/s")
     words.append(f"lr {figures['train/learning_rate']:.3g}")
     return " | ".join(words) + (" *" if improved else "")
+
+
+def _error_by_weights(figures: dict[str, float]) -> str:
+    """Return ' (raw 4.60%, ema 4.20%)' where both kinds of weights were validated."""
+    both = {kind: figures.get(f"validation/{kind}_top1_error") for kind in KINDS}
+    words = [f"{kind} {error:.2%}" for kind, error in both.items() if error is not None]
+    return f" ({', '.join(words)})" if words else ""
 
 
 def test_line(tally: Tally, dataset: str, views: str, chosen: str) -> str:

@@ -19,12 +19,12 @@ NUM_IMAGES, NUM_UNITS, NUM_SEARCHED, BATCH = 32, 8, 500, 125
 def draw_while_training(parts: Assembly, write_image: WriteImage, step: int) -> None:
     """Draw the first kernels and the projections of four images, for TensorBoard's image tab."""
     probe = probe_of_run(parts, f"step {step}", 4)
-    PictureHook(WHILE_TRAINING, probe, write_image)(on_one_device(parts.network), step)
+    PictureHook(WHILE_TRAINING, probe, write_image)(on_one_device(parts.judged), step)
 
 
 def sections_of_run(parts: Assembly, checkpoint_title: str) -> list[Section]:
     """Return one section per entry of PICTURES in a report that the network supports."""
-    network = on_one_device(parts.network)
+    network = on_one_device(parts.judged)
     probe = probe_of_run(parts, checkpoint_title, NUM_IMAGES)
 
     found = []

@@ -134,7 +134,17 @@ class Reporter:
         return f"epoch {epoch:.1f}/{self.parts.config.trainer.epochs}{speed}"
 
 
-LEARNING = ("model", "dataset", "augment", "optimizer", "schedule", "trainer", "seed")
+LEARNING = (
+    "model",
+    "dataset",
+    "augment",
+    "loss",
+    "ema",
+    "optimizer",
+    "schedule",
+    "trainer",
+    "seed",
+)
 """Sections that decide what is learned; the others, where it runs and what is shown of it."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from cnnlab import checkpoint, run_folder
+from cnnlab import checkpoint, run_folder, stored_weights
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, of_earlier_run, to_plain
 from cnnlab.config.changes import SAFE, Change, changes_between, check_changes
@@ -123,6 +123,8 @@ def restore(resumption: Resumption, parts: Assembly, say: Callable[[str], None])
             say(warning)
 
         progress = snapshot.restore(found, path, parts)
+        if stored_weights.judged(found, path) != parts.config.which_weights:
+            progress.best.forget()  # the best of other weights
         if any(change.within(LENGTH_KEYS) for change in resumption.changes):
             progress.state.stop_reason = None  # an early stop holds only for the length asked for
         _put_checkpoints_in_order(resumption.folder, parts.peers, progress, say)

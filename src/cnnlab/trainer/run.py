@@ -74,7 +74,9 @@ def opened(
             stack.callback(resumption.folder.release)
             # a run that had not saved yet starts from its weights once more
             if resumption.checkpoint is None and config.fine_tuning.weights is not None:
-                weights = starting_weights.read(config.fine_tuning.weights, config.model)
+                weights = starting_weights.read(
+                    config.fine_tuning.weights, config.model, config.fine_tuning.which_weights
+                )
 
         parts = _assembled(config, device, peers, resumption, weights)
         parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
@@ -119,10 +121,22 @@ def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
         "residency": parts.stream.residency,
         **state_of(parts.splits),
         "left_out": left_out_of(parts.splits),
+        **_added_by_loss_and_average(parts),
         "num_processes": parts.peers.size,
         "launch": processes.launch_name(),
         **provenance.describe(),
     }
+
+
+def _added_by_loss_and_average(parts: Assembly) -> dict[str, Any]:
+    """Return the weight of each class, and which weights are judged, where either is a question."""
+    weights = parts.update.class_weights
+    facts: dict[str, Any] = {}
+    if weights is not None:
+        facts["class_weights"] = weights.tolist()
+    if parts.average is not None:
+        facts["which_weights"] = parts.config.which_weights
+    return facts
 
 
 def _claim_for_all(config: TrainConfig, launch: Launch, peers: Peers) -> RunFolder:

@@ -34,7 +34,7 @@ def write(
             folder.status(),
             folder.read_config(),
             read_epochs(folder.path / "metrics.csv"),
-            [*inside, sections.kernels(next(parts.network.parameters()))],
+            [*inside, sections.kernels(next(parts.judged.parameters()))],
         )
         for tag, pixels in pictures:
             reporter.writers.images(step, tag, pixels)

@@ -7,16 +7,21 @@ from typing import Any
 
 import torch
 
-from cnnlab import __version__, checkpoint
+from cnnlab import __version__, checkpoint, stored_weights
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import to_plain
+from cnnlab.config.ema import EMA, RAW
 from cnnlab.data.recorded import state_of
 from cnnlab.errors import CheckpointError
 from cnnlab.models import Network
+from cnnlab.stored_weights import PREFIXES
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.training.hooks import Best, RunningLoss
 from cnnlab.training.loop import TrainState
 from cnnlab.training.optimizers import load_optimizer_tensors, optimizer_tensors
+
+NUM_AVERAGED = "averaging.num_updates"
+"""Name of the tensor beside the average of the weights."""
 
 INTERRUPTED = "interrupted"
 """The reason to stop that a resumed run forgets; others, an early stop, it keeps."""
@@ -41,7 +46,10 @@ class Progress:
 
 def take(parts: Assembly, progress: Progress) -> Checkpoint:
     """Return the run as it is now; its tensors are live, not copied."""
-    weights = {f"model.{name}": value for name, value in parts.network.state_dict().items()}
+    weights = _named(parts.network, PREFIXES[RAW])
+    if parts.average is not None:
+        weights |= _named(parts.average.network, PREFIXES[EMA])
+        weights[NUM_AVERAGED] = torch.tensor(parts.average.num_updates)
     input_tensors, _ = parts.preprocessing.state()
     tensors = (
         weights
@@ -50,6 +58,10 @@ def take(parts: Assembly, progress: Progress) -> Checkpoint:
         | progress.running_loss.tensors()
     )
     return Checkpoint(tensors, _document(parts, progress))
+
+
+def _named(network: Network, prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in network.state_dict().items()}
 
 
 def _document(parts: Assembly, progress: Progress) -> dict[str, Any]:
@@ -97,6 +109,7 @@ def restore(found: Checkpoint, path: Path, parts: Assembly) -> Progress:
     path: its file, for messages. Raises CheckpointError when it does not fit.
     """
     restore_weights(found, path, parts.network)
+    _restore_average(found, path, parts)
     load_optimizer_tensors(parts.optimizer, parts.network, found.tensors)
 
     document, running_loss, best = found.document, RunningLoss(parts.device), Best()
@@ -114,11 +127,24 @@ def restore(found: Checkpoint, path: Path, parts: Assembly) -> Progress:
         ) from error
 
 
-def restore_weights(found: Checkpoint, path: Path, network: Network) -> None:
+def _restore_average(found: Checkpoint, path: Path, parts: Assembly) -> None:
+    """Restore the average of the weights; it begins here where the run has kept none so far."""
+    if parts.average is None:
+        return
+    if NUM_AVERAGED not in found.tensors:
+        parts.average.restart()
+        return
+    restore_weights(found, path, parts.average.network, EMA)
+    parts.average.num_updates = int(found.tensors[NUM_AVERAGED])
+
+
+def restore_weights(
+    found: Checkpoint, path: Path, network: Network, which_weights: str = RAW
+) -> None:
     """Copy the checkpoint's weights into the network, after names, shapes and types were checked.
 
     A network on two devices hands out joined tensors, and splits them again as it loads them.
     """
     joined = dict(network.state_dict())
-    checkpoint.copy_into(joined, checkpoint.section(found.tensors, "model."), path)
+    checkpoint.copy_into(joined, stored_weights.chosen(found, which_weights, path)[1], path)
     network.load_state_dict(joined)

@@ -91,13 +91,16 @@ class StallWatch:
         """
         validation, train = self.parts.splits.validation, self.parts.splits.train
         error, loss = figures.get("validation/top1_error"), figures["train/loss"]
+        error = figures.get("validation/raw_top1_error", error)  # an average starts late
         if validation is not None and error is not None:
             at_chance = error >= chance_error(validation)
             return f"the validation error ({error:.1%})" if at_chance else None
 
         if self.parts.config.model.training_loss != "cross_entropy":
             return None
-        return f"the training loss ({loss:.2f})" if loss >= chance_loss(train) else None
+        smoothing, weights = self.parts.config.loss.label_smoothing, self.parts.update.class_weights
+        at_chance = loss >= chance_loss(train, smoothing, weights)
+        return f"the training loss ({loss:.2f})" if at_chance else None
 
     def warn(self, kind: str, text: str) -> None:
         """Print and record a warning unless this run had one of its kind."""
@@ -168,10 +171,21 @@ def chance_error(store: Store) -> float:
     return error - 2 * (error * (1 - error) / len(store)) ** 0.5
 
 
-def chance_loss(store: Store) -> float:
-    """Return the cross entropy of predicting the class frequencies: ln K where they are equal."""
-    shares = store.labels.bincount().double() / len(store)
-    return float(torch.special.entr(shares).sum())
+def chance_loss(
+    store: Store, label_smoothing: float = 0.0, class_weights: Tensor | None = None
+) -> float:
+    """Return the least training loss of a constant answer: ln K where the classes are equal.
+
+    That is the entropy of the class frequencies, of smoothed labels if they are, weighted by class
+    (float64 [K]) if they are.
+    """
+    num_classes = len(store.class_names)
+    weights = torch.ones(num_classes).double() if class_weights is None else class_weights
+    shares = store.labels.bincount(minlength=num_classes).double() / len(store)
+    targets = weights * ((1 - label_smoothing) * shares + label_smoothing / num_classes)
+
+    total = targets.sum()  # sum of -t log(t / total) over the classes is least of all answers
+    return float((torch.special.entr(targets).sum() + total * total.log()) / (weights @ shares))
 
 
 def smaller_steps(config: TrainConfig) -> str:

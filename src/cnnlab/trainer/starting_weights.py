@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from cnnlab import checkpoint, run_folder
+from cnnlab import checkpoint, run_folder, stored_weights
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, check_training
 from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.ema import EMA, RAW
 from cnnlab.config.models import FineTuningConfig, ModelConfig
 from cnnlab.conversion import foreign_weights, plain_weights
 from cnnlab.data.stats import preprocessing_for
@@ -40,6 +41,7 @@ class StartingWeights:
     """The checkpoint that training starts from. model: the name of its network.
 
     unwrapped: what was around the weights in a file of another program, '' for nothing.
+    which_weights: raw, or ema for their moving average.
     """
 
     path: Path
@@ -49,11 +51,12 @@ class StartingWeights:
     input_size_pixels: int
     preprocessing: Preprocessing
     unwrapped: str = ""
+    which_weights: str = RAW
 
     @property
     def pretrained(self) -> Pretrained:
         """Return the network's weights alone, as `models/transfer.py` takes them."""
-        tensors = checkpoint.section(self.checkpoint.tensors, "model.")
+        _, tensors = stored_weights.chosen(self.checkpoint, self.which_weights, self.path)
         return Pretrained(tensors, self.model, self.input_size_pixels, self.path)
 
 
@@ -73,7 +76,7 @@ def resolve(
     path = processes.run_on_first(
         peers, lambda: str(run_folder.resolve_checkpoint(named).resolve())
     )
-    weights = read(path, config.model)
+    weights = read(path, config.model, config.fine_tuning.which_weights)
     transfer.check_model(config.model, weights.pretrained)
 
     typed = {word.lstrip("+~").partition("=")[0] for word in overrides}
@@ -88,10 +91,11 @@ def resolve(
     return fitted, weights
 
 
-def read(path: str, model: ModelConfig) -> StartingWeights:
+def read(path: str, model: ModelConfig, which_weights: str | None = None) -> StartingWeights:
     """Read the weights to start from: a checkpoint of cnnlab, or torchvision's AlexNet.
 
-    Raises CheckpointError; UsageError for another model than such weights are made for.
+    which_weights: raw or ema; None: those that the checkpoint's training judged. Raises
+    CheckpointError; UsageError for another model than such weights are made for.
     """
     unwrapped = ""
     if foreign_weights.is_foreign(path):
@@ -103,6 +107,7 @@ def read(path: str, model: ModelConfig) -> StartingWeights:
     else:
         found = checkpoint.read(path)
 
+    kind, _ = stored_weights.chosen(found, which_weights, path)
     try:
         document = found.document
         return StartingWeights(
@@ -113,6 +118,7 @@ def read(path: str, model: ModelConfig) -> StartingWeights:
             int(document["model"]["input_size_pixels"]),
             Preprocessing.from_state(found.tensors, document["input"]),
             unwrapped,
+            kind,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
@@ -220,6 +226,8 @@ def _described(weights: StartingWeights, head: str) -> tuple[str, ...]:
     """Return lines for the run's header: whose weights, how they were wrapped, and the head."""
     step = weights.checkpoint.document.get("step")
     after = f" after step {step:,}" if type(step) is int else ""
+    if weights.which_weights == EMA:
+        after += ", moving average of the weights"
     return (
         escape_control(f"{weights.path}: {weights.model}{after}"),
         *filter(None, [weights.unwrapped]),

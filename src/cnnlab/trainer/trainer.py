@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from cnnlab import checkpoint, interrupts, run_folder
+from cnnlab.config.ema import EMA
 from cnnlab.cpu.contention import ContentionWatch
 from cnnlab.data.store import Store
 from cnnlab.errors import Interrupted, NumericsError
@@ -11,7 +12,7 @@ from cnnlab.evaluation import sharing
 from cnnlab.evaluation.evaluate import EvaluationStopped
 from cnnlab.evaluation.observers import NUM_MISSES, WorstMisses
 from cnnlab.run_folder import RunFolder
-from cnnlab.trainer import display, run_report, snapshot
+from cnnlab.trainer import display, run_report, snapshot, validation
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.profiling import Profile
 from cnnlab.trainer.reporter import Reporter
@@ -131,11 +132,11 @@ class Trainer:
         store = self.parts.splits.validation
         if store is None:
             return lambda state: self._validated(state, {})
-        validation = Validate(self._measure_on(store), self._listeners())
+        run_validation = Validate(self._measure_on(store), self._listeners())
 
         def validate(state: TrainState) -> None:
             self.parts.guard.check(state)
-            validation(state)
+            run_validation(state)
 
         return validate
 
@@ -145,13 +146,9 @@ class Trainer:
 
         def measure(_: object) -> dict[str, float]:
             self.progress.validation_due = True
-            tally = self.parts.evaluate(batches, "center", sharing.asked_to_stop(self.peers))
+            figures = validation.figures_of(self.parts, batches)
             self.progress.validation_due = False
-            return {
-                "top1_error": tally.top1_error,
-                "top5_error": tally.top5_error,
-                "loss": tally.cross_entropy,
-            }
+            return figures
 
         return measure
 
@@ -238,5 +235,7 @@ class Trainer:
             return "the network of the last step"
 
         best = checkpoint.read(self._best_file)
-        snapshot.restore_weights(best, self._best_file, self.parts.network)
-        return f"the network of step {self.progress.best.step}, best on validation"
+        which = self.parts.config.which_weights
+        snapshot.restore_weights(best, self._best_file, self.parts.judged, which)
+        averaged = "averaged " if which == EMA else ""
+        return f"the {averaged}network of step {self.progress.best.step}, best on validation"

@@ -10,6 +10,7 @@ from cnnlab.config.training import TrainerConfig
 from cnnlab.distributed.share import WHOLE
 from cnnlab.runtime import dropout_seeder, forward_precision
 from cnnlab.training import losses
+from cnnlab.training.losses import Loss
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.steps import DataParallel, TrainStep
 
@@ -20,7 +21,7 @@ def build_step(
     device: torch.device,
     precision: str,
     seed: int,
-    loss: str = "cross_entropy",
+    loss: Loss = losses.cross_entropy,
     compiled: bool = False,
     processes: DataParallel | None = None,
 ) -> TrainStep:
@@ -30,7 +31,7 @@ def build_step(
     those that share the update; each draws dropout masks of its own. The caller must run
     `step.guard.check(state)` now and then, which raises NumericsError.
     """
-    compute_loss = losses.of_network(losses.build(loss))
+    compute_loss = losses.of_network(loss)
     share = WHOLE if processes is None else processes.share
     return TrainStep(
         compute_loss=compiling.compiled(compute_loss) if compiled else compute_loss,

@@ -17,14 +17,26 @@ NetworkLoss = Callable[[nn.Module, Tensor, Tensor], Tensor]
 """(network, images, labels) -> loss summed over the images."""
 
 
-def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(
+    scores: Tensor,
+    labels: Tensor,
+    label_smoothing: float = 0.0,
+    class_weights: Tensor | None = None,
+) -> Tensor:
     """Return the summed negative log-probability of the labels, in nats, in float32 or better.
 
+    label_smoothing: share of each target that is spread evenly over all classes, 0 in the papers
+    (Source: Szegedy et al. 2016, section 7). class_weights: factors [K] of the terms of each class,
+    of any dtype, on the device of the scores; none in the papers. Both together as in torch.
     Source: the multinomial logistic objective of Krizhevsky et al. 2012, section 3.5.
     """
     if scores.dtype in HALF_PRECISIONS:
         scores = scores.float()
-    return F.cross_entropy(scores, labels, reduction="sum")
+    if class_weights is not None:
+        class_weights = class_weights.to(scores.dtype)
+    return F.cross_entropy(
+        scores, labels, class_weights, reduction="sum", label_smoothing=label_smoothing
+    )
 
 
 def squared_distance(scores: Tensor, labels: Tensor) -> Tensor:
@@ -59,11 +71,21 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def build(name: str) -> Loss:
-    """Return the loss called `name`; raise UsageError for an unknown one."""
+def build(name: str, label_smoothing: float = 0.0, class_weights: Tensor | None = None) -> Loss:
+    """Return the loss called `name`; raise UsageError for an unknown one.
+
+    label_smoothing, class_weights: of the cross-entropy alone; `check_loss` refuses them for the
+    others.
+    """
     if name not in LOSSES:
         raise UsageError(f"there is no loss {name!r}", hint=f"one of {', '.join(LOSSES)}")
-    return LOSSES[name]
+    if not label_smoothing and class_weights is None:
+        return LOSSES[name]
+
+    def loss(scores: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(scores, labels, label_smoothing, class_weights)
+
+    return loss
 
 
 def of_network(loss: Loss) -> NetworkLoss:

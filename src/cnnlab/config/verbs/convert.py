@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.ema import stored_weights
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse, setting
 
@@ -16,6 +17,7 @@ class ConvertConfig:
         "cnnlab checkpoint, torchvision's AlexNet (.pth, .safetensors), or the word torchvision"
     )
     output: str | None = setting("file to write: .safetensors, .pth or .onnx; must not exist yet")
+    which_weights: str | None = stored_weights()
     model: ModelConfig
     dataset: DatasetConfig
     augment: AugmentConfig

@@ -5,6 +5,7 @@ from typing import Any
 
 from cnnlab.config.checks import check_dataset, check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
+from cnnlab.config.ema import stored_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
@@ -22,6 +23,7 @@ class EvaluateConfig:
     weights: list[float] | None = setting(
         "weights of the checkpoints in the average; null: equal", at_least=0
     )
+    which_weights: str | None = stored_weights()
     batch_size: int = setting("images per batch", at_least=1)
     save_probabilities: bool = setting("save the probabilities of every image, per member and view")
     output: str | None = setting(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnlab.config.checks import check_runtime, refuse_empty
+from cnnlab.config.ema import stored_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
@@ -15,6 +16,7 @@ class PredictConfig:
 
     checkpoint: list[str] = setting("checkpoints, run folders or latest; several: an ensemble")
     images: list[str] = setting("image files, or folders of them")
+    which_weights: str | None = stored_weights()
     evaluation: EvaluationConfig
     runtime: RuntimeConfig
     pictures: str = setting(

@@ -5,7 +5,9 @@ from typing import Any
 
 from cnnlab.config.checks import check_augment, check_dataset, check_unicode
 from cnnlab.config.data import AugmentConfig, DatasetConfig
+from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
 from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.config.loss import LossConfig, check_loss
 from cnnlab.config.models import FineTuningConfig, ModelConfig
 from cnnlab.config.runtime import DistributedConfig, RuntimeConfig
 from cnnlab.config.schema import parse, setting, settings_within, to_plain
@@ -31,9 +33,12 @@ class TrainConfig:
     fine_tuning: FineTuningConfig = settings_within("model")
     dataset: DatasetConfig
     augment: AugmentConfig
+    loss: LossConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
     trainer: TrainerConfig
+    ema: EmaConfig
+    which_weights: str = judged_weights()
     evaluation: EvaluationConfig
     ensemble: EnsembleConfig
     runtime: RuntimeConfig
@@ -61,7 +66,9 @@ def check_training(config: TrainConfig) -> None:
     check_dataset(config.dataset)
     _check_normalization(config)
     check_augment(config.augment, config.dataset)
+    check_loss(config.loss, config.model)
     _check_trainer(config.trainer)
+    check_ema(config.ema, config.which_weights)
     _check_schedule(config.schedule, config.trainer.epochs)
     _check_validation(config)
 

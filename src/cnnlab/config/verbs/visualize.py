@@ -5,6 +5,7 @@ from typing import Any
 
 from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
+from cnnlab.config.ema import stored_weights
 from cnnlab.config.pictures import PICTURES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
@@ -16,6 +17,7 @@ class VisualizeConfig:
     """`cnnlab visualize`."""
 
     checkpoint: str | None = setting("checkpoint, run folder or latest")
+    which_weights: str | None = stored_weights()
     what: list[str] = setting("pictures to draw", choices=(*PICTURES, "all"))
     dataset: DatasetConfig | StoredDatasetConfig
     split: str = setting("split to take images from", choices=("test", "validation", "train"))

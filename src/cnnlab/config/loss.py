@@ -1,0 +1,39 @@
+"""Settings of the training loss, beyond what the model says of it."""
+
+from dataclasses import dataclass
+
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.schema import setting
+from cnnlab.errors import UsageError
+
+
+@dataclass(kw_only=True)
+class LossConfig:
+    """What training minimizes; validation and test report the plain cross-entropy."""
+
+    label_smoothing: float = setting(
+        "label smoothing of the training loss: share of each target spread evenly over all classes",
+        at_least=0,
+        below=1,
+        earlier=0.0,
+    )
+    class_weights: list[float] | str | None = setting(
+        "weights of the classes in the training loss, for uneven sets; balanced: inversely "
+        "proportional to their training images; null: none",
+        above=0,
+        choices=("balanced",),
+        earlier=None,
+    )
+
+
+def check_loss(loss: LossConfig, model: ModelConfig) -> None:
+    """Raise UsageError for a setting without meaning in the loss that the model trains with."""
+    asked = [f"loss.label_smoothing={loss.label_smoothing:g}"] if loss.label_smoothing else []
+    if loss.class_weights is not None:
+        asked.append(f"loss.class_weights={loss.class_weights}")
+    if asked and model.training_loss != "cross_entropy":
+        raise UsageError(
+            f"{asked[0]} is for the cross-entropy loss; model={model.name} trains with "
+            f"{model.training_loss}",
+            hint=f"leave {asked[0].partition('=')[0]} out, or choose another model",
+        )
