@@ -77,9 +77,15 @@ def missing(packages: Sequence[str], path: str) -> list[str]:
     return [
         name
         for name in packages
-        if importlib.util.find_spec(name) is None
-        and not any((folder / name).exists() for folder in folders)
+        if not _is_installed(name) and not any((folder / name).exists() for folder in folders)
     ]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def _outcome(section: Section, coming: Sequence[Section], day: Day) -> dict[str, Any]:

@@ -37,4 +37,6 @@ def _images(number: int, side: int, channels: int) -> Tensor:
     return different.repeat(-(-number // len(different)), 1, 1, 1)[:number]
 
 
-DATASETS.register(NAME, DatasetChoice(SyntheticConfig, load, mirror_allowed=True))
+def register() -> None:
+    """Let settings name this data set."""
+    DATASETS.register(NAME, DatasetChoice(SyntheticConfig, load, mirror_allowed=True))

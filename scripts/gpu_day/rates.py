@@ -256,7 +256,8 @@ def two_devices(task: Task) -> None:
     small: Case = {**case_of(task, "alexnet_two_tower", 16, "fp32"), "model.dropout": 0.0}
     one, two = first_losses(task, small), first_losses(task, {**small, **split})
     apart = max(abs(a - b) / abs(b) for a, b in zip(two, one, strict=True))
-    task.check(f"two devices compute the losses of one; {apart:.1e}", apart < 0.003, losses=two)
+    same = "two devices compute the losses of one"
+    task.check(same, apart < 0.003, relative_difference=apart, losses=two)
 
     for size in (128, 1024):
         for name, case in (("two devices", split), ("one device", {})):

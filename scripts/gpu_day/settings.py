@@ -40,6 +40,8 @@ NARROW: Case = {"model.width": 0.125}
 
 def train_settings(case: Case) -> TrainConfig:
     """Return the checked settings of a training. Raises UsageError as the command does."""
+    if case.get("dataset.name") == noise.NAME:
+        noise.register()
     chosen = {**choices.groups("train"), **DEFAULTS, **case}
     plain: dict[str, Any] = choices.alone("", "train")
     del plain["defaults"]

@@ -37,7 +37,8 @@ class Task:
     def check(self, claim: str, holds: bool, **facts: Any) -> None:
         """Keep whether a claim holds; the section fails where one does not."""
         self.num_failures += not holds
-        line = "" if holds else f"DOES NOT HOLD: {claim}"
+        found = ", ".join(f"{name}={value}" for name, value in facts.items())
+        line = "" if holds else f"DOES NOT HOLD: {claim} ({found})"
         self.note(line, claim=claim, holds=bool(holds), **facts)
 
     def failed(self, case: str, error: Exception) -> None:
