@@ -4,7 +4,7 @@ Not yet run on one. What nobody has tried there is refused in one line; what tra
 on a few numbers at the start of each command, and compared with the CPU.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -108,8 +108,8 @@ def _try(device: torch.device) -> Trial:
 def _updated(weights: Tensor, gradient: Tensor, skipped: float) -> Tensor:
     """Return weights after one update with momentum, which a flag on the device may skip."""
     weights, velocity = weights.clone(), torch.zeros_like(weights)
-    settings = {"lr": 0.1, "weight_decay": 0.01, "momentum": 0.9, "dampening": 0.0}
-    flags = {"nesterov": False, "maximize": False, "is_first_step": False, "grad_scale": None}
+    settings: dict[str, Any] = {"lr": 0.1, "weight_decay": 0.01, "momentum": 0.9, "dampening": 0.0}
+    settings |= {"nesterov": False, "maximize": False, "is_first_step": False, "grad_scale": None}
     found_inf = torch.full((), skipped).to(weights.device)
-    torch._fused_sgd_([weights], [gradient], [velocity], **settings, **flags, found_inf=found_inf)
+    torch._fused_sgd_([weights], [gradient], [velocity], **settings, found_inf=found_inf)
     return weights

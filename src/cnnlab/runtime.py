@@ -41,14 +41,13 @@ def dropout_seeder(
     It is called before each forward pass of training and so seeds one generator, in a few
     microseconds, not all of them as torch.manual_seed does.
     """
+    manual_seed: Callable[[int], object] = torch.default_generator.manual_seed
     if device.type == "cuda":
         torch.cuda.init()
         index = torch.cuda.current_device() if device.index is None else device.index
         manual_seed = torch.cuda.default_generators[index].manual_seed
     elif device.type == "mps":
         manual_seed = torch.mps.manual_seed
-    else:
-        manual_seed = torch.default_generator.manual_seed
 
     def seed_dropout(pass_number: int) -> None:
         index = pass_number * world_size + rank
