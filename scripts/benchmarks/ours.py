@@ -10,6 +10,7 @@ from work import Advance, clock
 from cnnlab.config import Launch
 from cnnlab.console import Console
 from cnnlab.cpu import waiting
+from cnnlab.runtime import forward_precision
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.reporter import Reporter
 from cnnlab.trainer.run import claim_folder
@@ -73,6 +74,7 @@ def whole_training(parts: Assembly) -> Advance:
 def bare_step(parts: Assembly) -> Advance:
     """Return a loop over the same batches, network and update, with nothing around them."""
     batches, network, optimizer = parts.batches(), parts.network, parts.optimizer
+    precision = forward_precision(parts.config.runtime.precision, parts.device)
     network.train()
     # A bare loop has no schedule: set the constant rate once, outside of the timed steps.
     for group in optimizer.param_groups:
@@ -83,7 +85,8 @@ def bare_step(parts: Assembly) -> Advance:
         for _ in range(num_steps):
             images, labels = next(batches)
             optimizer.zero_grad()
-            loss = F.cross_entropy(network(images), labels)
+            with precision():
+                loss = F.cross_entropy(network(images), labels)
             loss.backward()
             optimizer.step()
             losses.append(loss.detach())

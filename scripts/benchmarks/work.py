@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from hydra import compose, initialize_config_dir
 from torch import Tensor, nn
 
 from cnnlab import models, runtime
-from cnnlab.command.composing import settle
 from cnnlab.config import TrainConfig, choices, parse_train
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
@@ -84,6 +82,10 @@ class Work:
 
 def configure(*overrides: str) -> TrainConfig:
     """Compose the settings of `cnnlab train` with `overrides`, without clipping the gradient."""
+    from hydra import compose, initialize_config_dir  # only here: the rest works without it
+
+    from cnnlab.command.composing import settle
+
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         composed = compose("train", overrides=["trainer.clip_gradient_norm=null", *overrides])
     return parse_train(settle(composed))

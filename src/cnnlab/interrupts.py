@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from types import FrameType
 
 SHOW_CURSOR = b"\x1b[?25h\x1b[0m\r\n"
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_TERMINATIONS = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
+_SIGNALS = [signal.SIGINT, *_TERMINATIONS]
 _requested: int | None = None
 
 
@@ -55,7 +56,7 @@ def leave_on_termination() -> None:
 
     For the start of a command; inside a block of `watching` its handlers are used instead.
     """
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in _TERMINATIONS:
         signal.signal(number, lambda *_: leave_at_once(143))
 
 

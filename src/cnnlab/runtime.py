@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from cnnlab import mps
 from cnnlab.cpu import thread_count
 from cnnlab.cpu.processors import budget
 from cnnlab.cpu.thread_count import Threads
@@ -43,39 +44,37 @@ def dropout_seeder(
     It is called before each forward pass of training and so seeds one generator, in a few
     microseconds, not all of them as torch.manual_seed does.
     """
+    manual_seed: Callable[[int], object] = torch.default_generator.manual_seed
     if device.type == "cuda":
         torch.cuda.init()
         index = torch.cuda.current_device() if device.index is None else device.index
-        generator = torch.cuda.default_generators[index]
-    else:
-        generator = torch.default_generator
+        manual_seed = torch.cuda.default_generators[index].manual_seed
+    elif device.type == "mps":
+        manual_seed = torch.mps.manual_seed
 
     def seed_dropout(pass_number: int) -> None:
         index = pass_number * world_size + rank
-        generator.manual_seed(derive_seed(seed, "dropout", index))
+        manual_seed(derive_seed(seed, "dropout", index))
 
     return seed_dropout
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device called auto, cpu, cuda or cuda:N; auto is CUDA where it is available.
+    """Return the device called auto, cpu, cuda, cuda:N or mps; auto is CUDA if available, else cpu.
 
-    Raises ResourceError for a CUDA device that does not exist, UsageError for any other name.
+    Raises ResourceError for a device that does not exist, UsageError for any other name.
     """
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     if name == "cpu":
         return torch.device("cpu")
 
-    if name.partition(":")[0] == "mps":
-        raise UsageError(
-            f"runtime.device={name}: Apple's GPUs are not supported yet",
-            hint="runtime.device=cpu works there",
-        )
+    if name in ("mps", "mps:0"):
+        return mps.find(name)
 
     kind, _, number = name.partition(":")
     if kind != "cuda" or not (number.isdecimal() or name == "cuda"):
-        raise UsageError(f"runtime.device must be auto, cpu, cuda or cuda:N, got {name!r}")
+        raise UsageError(f"runtime.device must be auto, cpu, cuda, cuda:N or mps, got {name!r}")
 
     index = int(number or 0)
     if not torch.cuda.is_available():
@@ -92,7 +91,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     An asynchronous copy to the CPU returns memory that the device has yet to fill. Towards another
     device the copy is ordered before whatever the device computes next.
     """
-    return tensor.to(device, non_blocking=device.type != "cpu")
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def describe_device(device: torch.device) -> str:
@@ -100,6 +99,8 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         facts = torch.cuda.get_device_properties(device)
         return f"{device} ({facts.name}, {facts.total_memory / 2**30:.0f} GiB)"
+    if device.type == "mps":
+        return f"{device} ({processor_name()})"
     threads = torch.get_num_threads()
     return f"{device} ({processor_name()}, {threads} thread{'s' if threads > 1 else ''})"
 

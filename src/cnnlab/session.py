@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from cnnlab import distributed, interrupts
+from cnnlab import distributed, interrupts, mps
 from cnnlab.config import Launch
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
@@ -56,6 +56,7 @@ def begin(runtime: RuntimeConfig, warn: Callable[[str], object] = say) -> Sessio
     UsageError for an unknown one.
     """
     device = select_device(distributed.device_name(runtime.device))
+    mps.check(runtime, device, distributed.is_launched())
     configure(
         device,
         precision=runtime.precision,

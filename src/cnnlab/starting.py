@@ -32,7 +32,8 @@ def exit_on_signals() -> None:
 
     For the main thread of a process of cnnlab. A signal that the shell ignores stays ignored.
     """
-    for number in (_signal.SIGINT, _signal.SIGTERM, _signal.SIGUSR1):
+    user1 = [_signal.SIGUSR1] if hasattr(_signal, "SIGUSR1") else []
+    for number in (_signal.SIGINT, _signal.SIGTERM, *user1):
         if _signal.getsignal(number) != _signal.SIG_IGN:
             _signal.signal(number, leave)
 

@@ -1,15 +1,21 @@
 """`cnnlab benchmark` measures every part, names the bottleneck, and writes no file."""
 
+import contextlib
+import itertools
 import json
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
 
 from cnnlab.cli import main
 from cnnlab.inference.network import open_network
+from cnnlab.trainer import throughput
 from cnnlab.trainer.throughput import Throughput, bottleneck, multiply_adds, training_flop
 from tests.app.test_evaluate import write_checkpoint
+from tests.pretended.device import pretended
+from tests.pretended.record import MIX, RACE
 
 QUICK = ["benchmark", "seconds_per_part=0.01", "runtime.device=cpu", "runtime.num_threads=1"]
 
@@ -55,6 +61,51 @@ def test_the_slowest_of_loader_augmentation_and_step_is_the_bottleneck() -> None
     parts = [Throughput(name, 1.0, time, "none", 2.0) for name, time in times.items()]
     assert bottleneck(parts) == "augmentation"
     assert parts[0].share_of_limit == 0.5
+
+
+class FakeEvent:
+    """A mark in a stream of work whose parts take 2 ms each, but for a few that take longer."""
+
+    parts = itertools.cycle([2, 2, 2, 2, 2, 500, 2, 2, 2, 70, 2, 2])
+    now = 0
+
+    def __init__(self, enable_timing: bool = False) -> None:
+        assert enable_timing
+
+    def record(self, stream: object) -> None:
+        FakeEvent.now += next(self.parts)
+        self.at = FakeEvent.now
+
+    def elapsed_time(self, other: "FakeEvent") -> float:
+        return other.at - self.at
+
+
+def test_the_limits_of_a_gpu_are_medians_of_its_own_times(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole command on a pretended device; the host's clock says nothing of a GPU's work."""
+    monkeypatch.setitem(throughput.COPY_BYTES, "cuda", 2**12)
+    monkeypatch.setitem(throughput.MATRIX_SIDE, "cuda", 32)
+    monkeypatch.setattr(throughput, "_generator", lambda device: None)
+    few = ["dataset=synthetic", "dataset.num_train=20", "dataset.num_validation=4"]
+    few += ["dataset.num_test=10", "trainer.batch_size=8", "model=linear"]
+
+    with pretended() as record, contextlib.ExitStack() as patched:
+        for name, value in {
+            "Event": FakeEvent,
+            "empty_cache": lambda: None,
+            "reset_peak_memory_stats": lambda device: None,
+            "max_memory_allocated": lambda device: 12345,
+        }.items():
+            patched.enter_context(mock.patch.object(torch.cuda, name, value))
+        assert main([*QUICK, "runtime.device=cuda", "format=json", *few]) == 0
+        assert not record.of(MIX, RACE)
+
+    document = json.loads(capsys.readouterr().out)
+    assert document["device"].startswith("cuda:0")
+    assert document["copy_bytes_per_second"] == pytest.approx(2 * 2**12 / 2e-3)
+    assert document["flop_per_second"] == pytest.approx(2 * 32**3 / 2e-3)
+    assert document["peak_memory_bytes"] == 12345
 
 
 @pytest.mark.gpu

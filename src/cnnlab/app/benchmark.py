@@ -1,13 +1,11 @@
 """`cnnlab benchmark`: the throughput of each part of a training, and what limits it."""
 
-import resource
-import sys
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
-from cnnlab import session
+from cnnlab import session, system
 from cnnlab.config import BenchmarkConfig, Launch
 from cnnlab.console import Console
 from cnnlab.distributed import ALONE
@@ -72,15 +70,18 @@ def show(console: Console, config: BenchmarkConfig, bench: Bench, parts: list[Th
     console.table(columns, [_cells(part) for part in parts])
 
     console.line(f"bottleneck  {bottleneck(parts)}")
-    console.line(f"memory      peak {peak_memory_bytes(bench.device) / 2**20:,.0f} MiB")
+    if (most := peak_memory_bytes(bench.device)) is not None:
+        console.line(f"memory      peak {most / 2**20:,.0f} MiB")
 
 
-def peak_memory_bytes(device: torch.device) -> int:
-    """Return the most that training took of a GPU's memory; on a CPU the process's peak."""
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Return the most that training took of a CUDA device's memory, elsewhere the process's peak.
+
+    None where the system does not tell.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB on Linux
+    return system.peak_memory_bytes()
 
 
 def _cells(part: Throughput) -> list[str]:

@@ -109,12 +109,19 @@ def unusable_device(error: BaseException) -> str | None:
     torch finds out at the first allocation or kernel: that a device exists says nothing of it.
     """
     first_line = (str(error).splitlines() or [""])[0]
+    if any(words in first_line for words in _MISSING_ON_MPS):
+        return (
+            f"torch cannot do this on a Mac's GPU: {first_line[:150]}\n  runtime.device=cpu works"
+        )
     if not isinstance(error, RuntimeError) or not first_line.startswith("CUDA error: "):
         return None
     reason = first_line.removeprefix("CUDA error: ")
     hint = next((hint for words, hint in _REFUSALS.items() if words in reason), None)
     return None if hint is None else f"the CUDA device cannot be used: {reason}\n  {hint}"
 
+
+_MISSING_ON_MPS = ("not currently implemented for the MPS device", "Cannot convert a MPS Tensor")
+"""Words of torch for an operator that it lacks, and for float64."""
 
 _HELD = "another process may hold it: nvidia-smi lists them; runtime.device names another device"
 _DRIVER = "torch and the driver do not fit each other; runtime.device=cpu works"

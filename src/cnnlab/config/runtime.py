@@ -9,7 +9,7 @@ from cnnlab.config.schema import setting
 class RuntimeConfig:
     """Device, precision, threads and compilation."""
 
-    device: str = setting("auto, cpu, cuda or cuda:N")
+    device: str = setting("auto, cpu, cuda, cuda:N, or mps, a Mac's GPU: not yet run on one")
     precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
     num_threads: int | None = setting(
         "CPU threads; null: as many as the network's work feeds, at most one per core", at_least=1

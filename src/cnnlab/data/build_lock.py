@@ -4,12 +4,12 @@ The system releases it when the process ends, however it ends.
 """
 
 import contextlib
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnnlab import system
 from cnnlab.errors import BusyError, ResourceError
 from cnnlab.safe_output import escape_control
 
@@ -22,7 +22,7 @@ def building(output: Path, wait_seconds: float) -> Iterator[None]:
     path = output.with_name(f"{output.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | system.PRIVATE, 0o666)
     except OSError as error:
         raise ResourceError(
             f"cannot write the lock file: {error.strerror}",
@@ -40,7 +40,7 @@ def building(output: Path, wait_seconds: float) -> Iterator[None]:
 def _wait(descriptor: int, output: Path, until: float) -> None:
     while True:
         try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return system.lock(descriptor)
         except OSError as error:
             if time.monotonic() >= until:
                 raise BusyError(

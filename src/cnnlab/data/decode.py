@@ -23,6 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from cnnlab import images as pixels
+from cnnlab import system
 from cnnlab.data import png
 from cnnlab.data.jpeg import check_jpeg, decode_jpeg
 from cnnlab.files.atomic import NO_HANDLES
@@ -84,7 +85,7 @@ def read_file(path: Path) -> bytes:
         if not 0 < status.st_size <= MAX_FILE_BYTES:
             raise BadImage(path, "empty file" if status.st_size == 0 else "file above 256 MiB")
 
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | system.NO_WAIT | system.PRIVATE)
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
 

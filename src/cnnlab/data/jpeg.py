@@ -2,14 +2,14 @@
 
 Where data are lost, libjpeg fills with gray and only warns. simplejpeg makes each warning an error,
 which is sorted here: lost data are an error, anything harmless is accepted. Both libraries release
-Python's global lock.
+Python's global lock. Only who decodes a JPEG imports simplejpeg: a machine without it trains on
+other data.
 """
 
 import io
 import re
 
 import numpy as np
-import simplejpeg
 import torch
 from PIL import Image
 from torch import Tensor
@@ -35,6 +35,8 @@ def decode_jpeg(content: bytes | bytearray | memoryview, num_components: int) ->
 
 def check_jpeg(content: bytes) -> None:
     """Raise ValueError where data are lost; of what simplejpeg cannot read, check the codes."""
+    import simplejpeg
+
     content = _with_plain_header(content)
     try:
         colorspace = _COLORSPACES.get(simplejpeg.decode_jpeg_header(content)[2], "RGB")
@@ -71,6 +73,8 @@ def decode_with_pillow(content: bytes) -> np.ndarray:
 
 def _decoded(content: bytes | bytearray | memoryview, colorspace: str) -> np.ndarray:
     """Return [H,W,C]. Raises ValueError for those complaints of simplejpeg that mean damage."""
+    import simplejpeg
+
     try:
         return simplejpeg.decode_jpeg(content, colorspace)
     except ValueError as error:
@@ -95,6 +99,8 @@ def _decoded(content: bytes | bytearray | memoryview, colorspace: str) -> np.nda
 
 
 def _is_readable(content: bytes, colorspace: str) -> bool:
+    import simplejpeg
+
     try:
         simplejpeg.decode_jpeg(content, colorspace, strict=False)
     except ValueError:

@@ -1,12 +1,12 @@
 """Where the pixels of a Store are kept while in use: on the device, on the host, or on disk."""
 
-import os
 from collections.abc import Callable
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from cnnlab import system
 from cnnlab.data.store import Store, all_indices
 from cnnlab.data.upload import upload
 from cnnlab.errors import ResourceError
@@ -70,7 +70,7 @@ class Mapped:
         images = self._prepare(self._store.read(indices).permute(0, 3, 1, 2))
         images = images.contiguous(memory_format=torch.channels_last)
         if self._copying is None:
-            return images
+            return images.to(self._device)
 
         with torch.cuda.stream(self._copying):  # overlaps with the computation
             on_device = upload(images, self._device)
@@ -121,9 +121,7 @@ def free_bytes(device: torch.device) -> int:
     """Return the free memory of `device`; 4 GiB for the host where the system does not tell."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    if "SC_AVPHYS_PAGES" not in getattr(os, "sysconf_names", {}):
-        return _UNKNOWN_FREE_BYTES
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return system.free_memory_bytes() or _UNKNOWN_FREE_BYTES
 
 
 def _prepare_all(store: Store, prepare: Prepare, home: torch.device) -> Tensor:

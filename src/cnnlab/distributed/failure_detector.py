@@ -8,7 +8,6 @@ never enter the collective that the others wait in.
 
 import contextlib
 import os
-import signal
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cnnlab import system
 from cnnlab.distributed.error_file import ErrorFile, Record
 from cnnlab.distributed.heartbeats import Heartbeats
 from cnnlab.distributed.job_store import JobStore
@@ -194,7 +194,7 @@ class FailureDetector:
             host, pid = self._thread_store.identity(rank)
             if rank != self._rank and host == socket.gethostname():
                 with contextlib.suppress(OSError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, system.KILL)
         os._exit(PeerLostError.exit_code)
 
     def _leave_if_orphaned(self, seconds: float) -> None:
@@ -242,12 +242,4 @@ class FailureDetector:
 
 def _is_gone(host: str, pid: int) -> bool:
     """Return whether a process of this very machine has ended."""
-    if host != socket.gethostname():
-        return False
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False  # another user's process, or a system without /proc
+    return host == socket.gethostname() and system.is_gone(pid)

@@ -7,11 +7,11 @@ the rename the previous file is untouched; `sweep` removes the temporary file of
 import contextlib
 import errno
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from cnnlab import system
 from cnnlab.errors import UnwritableError
 from cnnlab.safe_output import escape_control
 
@@ -48,7 +48,7 @@ class Replacement:
 
     def write_at(self, offset_bytes: int, data: bytes) -> None:
         """Overwrite bytes that were written before."""
-        taken = os.pwrite(self._descriptor, data, offset_bytes)
+        taken = system.write_at(self._descriptor, data, offset_bytes)
         if taken != len(data):
             raise OSError(errno.EIO, "a short write")
 
@@ -131,7 +131,9 @@ def sweep(folder: Path) -> list[Path]:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename in the folder survive a power cut, where the system can."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    if system.FOLDER is None:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | system.FOLDER)
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -165,12 +167,14 @@ def _cause(error: OSError) -> tuple[str, str, str]:
 
 def more_open_files() -> str:
     """Return the command that raises the limit of open files to twice what it is."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return f"raise the limit of {soft}: ulimit -n {max(4096, 2 * soft)}"
+    limit = system.most_open_files()
+    if limit is None:
+        return "close other programs, or read with fewer threads: dataset.num_decode_threads=1"
+    return f"raise the limit of {limit}: ulimit -n {max(4096, 2 * limit)}"
 
 
 def _create(temporary: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | system.PRIVATE
     try:
         return os.open(temporary, flags, 0o666)
     except FileExistsError:  # left by a killed process with the same pid

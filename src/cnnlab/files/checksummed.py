@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from cnnlab import threads
+from cnnlab import system, threads
 from cnnlab.errors import CheckpointError, ResourceError
 from cnnlab.files import atomic, foreign
 from cnnlab.safe_output import escape_control
@@ -116,7 +116,7 @@ def _opened(path: str | Path) -> Iterator[tuple[int, int]]:
     where = escape_control(str(path))
 
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | system.NO_WAIT | system.PRIVATE)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
@@ -182,7 +182,7 @@ def _compare(
 
 def _fill(path: str | Path, descriptor: int, target: memoryview) -> None:
     while target:
-        taken = os.readv(descriptor, [target])
+        taken = system.read_into(descriptor, target)
         if taken == 0:
             raise CheckpointError(
                 "the checkpoint shrank while it was read", escape_control(str(path))
@@ -194,7 +194,7 @@ def _stored_digest(path: str | Path, descriptor: int, head: bytes, size: int) ->
     """Return the digest in a file's first bytes. Raises CheckpointError where there is none."""
     header_bytes = int.from_bytes(head[:_LENGTH_BYTES], "little")
     if len(head) < _DIGEST_END or head[_LENGTH_BYTES:_DIGEST_START] != HEADER_START:
-        raise foreign.refusal(path, os.pread(descriptor, foreign.LOOK_BYTES, 0))
+        raise foreign.refusal(path, system.read_at(descriptor, foreign.LOOK_BYTES, 0))
     if not len(HEADER_START) < header_bytes <= min(size - _LENGTH_BYTES, MAX_HEADER_BYTES):
         raise CheckpointError(
             "the checkpoint is damaged: its first bytes give an impossible length",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.models.network import Network
+from cnnlab.mps import widest_float
 from cnnlab.numerics import check_finite
 
 LEAST_SHARE = 0.015
@@ -116,7 +117,7 @@ def report_start(network: Network, images: Tensor) -> InitReport:
 
 
 def _layer(name: str, role: str, maps: Tensor) -> LayerStart:
-    wide = maps.double().flatten(1)  # [N, units]
+    wide = maps.to(widest_float(maps.device)).flatten(1)  # [N, units]
     signal = wide.var(0, correction=0).mean().sqrt().item()
     size = wide.square().mean().sqrt().item()
 
@@ -125,7 +126,7 @@ def _layer(name: str, role: str, maps: Tensor) -> LayerStart:
         role=role,
         mean=wide.mean().item(),
         std=wide.std(correction=0).item(),
-        dead_share=(wide == 0).all(0).double().mean().item(),
+        dead_share=(wide == 0).all(0).to(wide.dtype).mean().item(),
         signal=signal,
         signal_share=signal / size if size else 0.0,
     )

@@ -1,12 +1,12 @@
 """One writer per run folder: a lock that the system releases when its holder dies."""
 
 import errno
-import fcntl
 import json
 import os
 import socket
 from pathlib import Path
 
+from cnnlab import system
 from cnnlab.errors import BusyError, UnwritableError
 from cnnlab.safe_output import escape_control
 
@@ -22,17 +22,17 @@ class RunLock:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | system.PRIVATE | system.NO_FOLLOW
         try:
             self._descriptor: int | None = os.open(self._path, flags, 0o666)
         except OSError as error:
             raise self._unusable(error) from error
 
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            system.lock(self._descriptor)
             self._note_holder()
         except OSError as error:
-            note = os.pread(self._descriptor, _MAX_NOTE_BYTES, 0)
+            note = system.read_at(self._descriptor, _MAX_NOTE_BYTES, 0)
             self.release()
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise self._busy(note) from error
@@ -48,7 +48,7 @@ class RunLock:
         assert self._descriptor is not None
         note = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}, allow_nan=False)
         os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, note.encode(), 0)
+        system.write_at(self._descriptor, note.encode(), 0)
 
     def _busy(self, note: bytes) -> BusyError:
         try:
@@ -73,11 +73,11 @@ class RunLock:
 def is_held(folder: Path) -> bool:
     """Return whether a process holds the lock of a run folder; changes nothing."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(folder / "lock", os.O_RDONLY | system.PRIVATE | system.NO_FOLLOW)
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        system.lock(descriptor, shared=True)
     except OSError:
         return True
     finally:

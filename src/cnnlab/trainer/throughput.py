@@ -24,8 +24,8 @@ from cnnlab.training.loop import Hook, TrainState, fit
 
 WARM_UP_ROUNDS = 3
 ROUNDS_OF_MEDIAN = 11
-COPY_BYTES = {"cpu": 2**26, "cuda": 2**31}  # a GPU's cache holds 64 MiB
-MATRIX_SIDE = {"cpu": 1024, "cuda": 8192}
+COPY_BYTES = {"cpu": 2**26, "cuda": 2**31, "mps": 2**30}  # a GPU's cache holds 64 MiB
+MATRIX_SIDE = {"cpu": 1024, "cuda": 8192, "mps": 4096}
 
 Action = Callable[[], object]
 
@@ -75,7 +75,7 @@ class Stopwatch:
         action()
         self._synchronize()
         on_gpu = self._device.type == "cuda"
-        return statistics.median((self._by_events if on_gpu else _by_clock)(action, repeats))
+        return statistics.median((self._by_events if on_gpu else self._by_clock)(action, repeats))
 
     def _by_events(self, action: Action, repeats: int) -> list[float]:
         """Return the seconds of each `action` between marks that the GPU itself timed."""
@@ -93,15 +93,17 @@ class Stopwatch:
     def _synchronize(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
+        elif self._device.type != "cpu":
+            torch.accelerator.synchronize(self._device)
 
-
-def _by_clock(action: Action, repeats: int) -> list[float]:
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        action()
-        times.append(time.perf_counter() - started)
-    return times
+    def _by_clock(self, action: Action, repeats: int) -> list[float]:
+        times = []
+        for _ in range(repeats):
+            started = time.perf_counter()
+            action()
+            self._synchronize()
+            times.append(time.perf_counter() - started)
+        return times
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,8 @@ def _matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 def copy_bytes(device: torch.device) -> int:
     """Return how many bytes are copied: COPY_BYTES, at most a quarter of a GPU's free memory."""
-    if device.type == "cpu":
-        return COPY_BYTES["cpu"]
+    if device.type != "cuda":
+        return COPY_BYTES[device.type]
     free, _ = torch.cuda.mem_get_info(device)
     return min(COPY_BYTES["cuda"], free // 4)
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cnnlab.mps import widest_float
 from cnnlab.training.loop import Hook, StepReport, TrainState
 from cnnlab.training.schedules import Schedule
 
@@ -131,10 +132,10 @@ def drop_rate(schedule: Schedule) -> Listener:
 
 
 class RunningLoss:
-    """The mean loss per image since the last `read`, summed on the device in float64."""
+    """The mean loss per image since the last `read`, summed on the device in its widest type."""
 
     def __init__(self, device: torch.device) -> None:
-        self._sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._sum = torch.zeros((), dtype=widest_float(device), device=device)
         self._num_images = 0
 
     def __call__(self, state: TrainState, report: StepReport) -> None:

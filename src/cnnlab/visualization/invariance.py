@@ -10,6 +10,7 @@ from cnnlab.errors import UsageError
 from cnnlab.eval_mode import eval_mode
 from cnnlab.geometry import ReceptiveField
 from cnnlab.models.network import Network
+from cnnlab.mps import widest_float
 from cnnlab.numerics import checked_probabilities
 from cnnlab.visualization.figures import LINES, Picture, new_figure
 from cnnlab.visualization.layer_access import (
@@ -114,14 +115,16 @@ def _relative(expected: Tensor, found: Tensor, where: Tensor) -> float | None:
     """
     if not bool(where.any()):
         return None
-    expected, found = expected[..., where].double(), found[..., where].double()
+    wide = widest_float(found.device)
+    expected, found = expected[..., where].to(wide), found[..., where].to(wide)
     norm = found.norm()
     return 0.0 if norm == 0 else float((expected - found).norm() / norm)
 
 
 def _change(still: Tensor, moved: Tensor) -> float:
     """Return the mean over images of the relative distance between moved and still features."""
-    still, moved = still.flatten(1).double(), moved.flatten(1).double()
+    wide = widest_float(moved.device)
+    still, moved = still.flatten(1).to(wide), moved.flatten(1).to(wide)
     return float(((moved - still).norm(dim=1) / still.norm(dim=1).clamp_min(1e-12)).mean())
 
 
