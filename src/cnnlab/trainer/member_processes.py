@@ -76,7 +76,9 @@ class MemberProcesses:
 
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _poll or _stop_all
         process = subprocess.Popen(
-            [sys.executable, "-m", "cnnlab", *words], stdout=subprocess.DEVNULL, stderr=errors
+            [sys.executable, "-P", "-m", "cnnlab", *words],
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
         )
         self.running[path] = (process, errors)
         self.console.line(f"{path.name}: started")
