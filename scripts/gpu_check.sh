@@ -24,7 +24,7 @@ PROBE
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-cnnlab() { "$PYTHON" -m cnnlab "$@"; }
+cnnlab() { "$PYTHON" -P -m cnnlab "$@"; }
 for precision in fp32 tf32 bf16; do
     echo "== train, $precision"
     cnnlab train experiment=debug runtime.device="$device" runtime.precision=$precision \

@@ -59,9 +59,13 @@ def test_a_signal_that_is_ignored_stays_ignored(number: int) -> None:
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_wait_ends_with_the_request(number: int) -> None:
-    with pytest.raises(Interrupted) as ended, interrupts.watching(), interrupts.at_once():
+    @interrupts.at_once()
+    def wait() -> None:
         os.kill(os.getpid(), number)
         time.sleep(60)
+
+    with interrupts.watching(), pytest.raises(Interrupted) as ended:
+        wait()
     assert ended.value.exit_code == ENDING[number]
 
 
@@ -82,12 +86,12 @@ def test_one_of_several_processes_waits_until_all_ask(monkeypatch: pytest.Monkey
 
 
 def test_waiting_for_another_preparation_ends_with_the_request(tmp_path: Path) -> None:
-    with building(tmp_path / "store", 0), interrupts.watching(), pytest.raises(Interrupted):
-        timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGTERM])
+    timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGTERM])
+    with building(tmp_path / "store", 0), interrupts.watching():
         timer.start()
-        with building(tmp_path / "store", 600):
-            pass
-    timer.join()
+        with pytest.raises(Interrupted), building(tmp_path / "store", 600):
+            pytest.fail("two hold the lock")
+        timer.join()
 
 
 def test_the_first_signal_is_the_one_that_counts() -> None:

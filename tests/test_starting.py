@@ -68,8 +68,10 @@ CASES = [
     (way, number, moment)
     for way in WAYS
     for number in ENDS
-    for moment in (EARLY if number != signal.SIGHUP else EARLY[-1:])
+    for moment in EARLY
+    if number != signal.SIGHUP
 ]
+CASES += [("script", signal.SIGHUP, moment) for moment in EARLY]
 CASES += [
     ("module", number, moment) for number in (signal.SIGINT, signal.SIGTERM) for moment in LATE
 ]

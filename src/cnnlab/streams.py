@@ -29,7 +29,7 @@ class GuardedStream:
         self.lost: OSError | None = None
         if stream is None:
             self.lost = _closed()
-            stream = open(os.devnull, "w", encoding="utf-8")
+            stream = io.TextIOWrapper(io.BytesIO(), "utf-8")  # nothing is ever written to it
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=DEGRADING)
         self._stream = stream
