@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cnnlab import interrupts
+from cnnlab.cli import main
 from cnnlab.data.build_lock import building
 from cnnlab.errors import Interrupted
 from cnnlab.starting import ENDING
@@ -83,6 +84,28 @@ def test_one_of_several_processes_waits_until_all_ask(monkeypatch: pytest.Monkey
     with interrupts.watching(), interrupts.at_once():
         os.kill(os.getpid(), signal.SIGTERM)
         assert interrupts.requested() == signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("slow_part", "words"),
+    [
+        ("cnnlab.data.synthetic.load", ["train", "dataset=synthetic"]),
+        ("cnnlab.data.synthetic.load", ["prepare", "dataset=synthetic", "output=store"]),
+        ("cnnlab.trainer.run.assemble", ["train"]),
+        ("cnnlab.data.manifest.read", ["prepare", "output=store", "verify=true"]),
+    ],
+)
+def test_what_a_command_begins_with_ends_with_the_request(
+    slow_part: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def take_for_ever(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(600)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slow_part, take_for_ever)
+    assert main(words) == 143
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_waiting_for_another_preparation_ends_with_the_request(tmp_path: Path) -> None:

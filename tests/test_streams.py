@@ -19,9 +19,8 @@ from cnnlab.console import Console
 from cnnlab.errors import OutputLost
 from cnnlab.run_folder import RunFolder
 from cnnlab.streams import GuardedStream, guarded, loss_of
-
-CODES = {"closed": 6, "full": 6, "broken": 141}
-"""Ways to lose a stream, and how a command ends whose standard output is lost."""
+from scripts.torture import streams
+from scripts.torture.streams import CODES
 
 LEAN = ["experiment=debug", "logging.report=false", "logging.tensorboard=false"]
 TRAIN = ["train", *LEAN, "trainer.epochs=1", "runtime.num_threads=1"]
@@ -33,15 +32,9 @@ def lost(kind: str) -> Iterator[TextIO | None]:
     if kind == "closed":
         yield None
         return
-    stream = open("/dev/full", "w") if kind == "full" else _unread()  # noqa: SIM115
+    stream = open("/dev/full", "w") if kind == "full" else streams.unread()  # noqa: SIM115
     yield stream
     stream.close()  # fails if anything was left for it
-
-
-def _unread() -> TextIO:
-    reading, writing = os.pipe()
-    os.close(reading)
-    return open(writing, "w")
 
 
 @pytest.mark.parametrize("kind", CODES)
@@ -161,111 +154,42 @@ def test_a_bar_on_a_terminal_that_is_gone_ends_nothing(
 
 # Real processes from here on: what Python itself does at its start and its exit belongs to it.
 
-WORDS = {
-    "--help": [],
-    "train": [*TRAIN[1:], "hydra.run.dir={new}"],
-    "train -m": ["seed=0,1", *TRAIN[1:], "hydra.sweep.dir={new}"],
-    "train ensemble.members=2": [*TRAIN[1:], "hydra.run.dir={new}"],
-    "evaluate": ["checkpoint=run", "output={new}"],
-    "summary": ["model=lenet5"],
-    "visualize": ["checkpoint=run", "what=[filters]", "output={new}"],
-    "predict": ["checkpoint=run", "images=[picture.png]"],
-    "compare": ["runs=[run,other]", "output={new}.html"],
-    "convert": ["source=run", "output={new}.safetensors"],
-    "prepare": ["dataset=synthetic", "output={new}"],
-    "benchmark": ["experiment=debug", "seconds_per_part=0.01"],
-    "list": ["runs"],
-    "list -m": ["what=models,runs", "hydra.sweep.dir={new}"],
-}
-"""What each command is asked for; {new} is a path of its own."""
-
-GOES_ON = [words for words in WORDS if words.startswith("train")]
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder with two runs and a picture."""
-    from PIL import Image
-
     folder = tmp_path_factory.mktemp("place")
-    Image.new("L", (32, 32)).save(folder / "picture.png")
-    with contextlib.chdir(folder), contextlib.redirect_stdout(None):
-        for run in ("run", "other"):
-            assert main([*TRAIN, f"hydra.run.dir={run}"]) == 0
+    streams.furnish(folder)
     return folder
 
 
-def run(
-    place: Path, words: list[str], stream: str = "", kind: str = "", **variables: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a command in a process of its own, with one of its streams lost."""
-    number = 1 if stream == "stdout" else 2
-    redirect = {"closed": f"{number}>&-", "full": f"{number}>/dev/full"}.get(kind, "")
-    pipes: dict[str, object] = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
-    with contextlib.ExitStack() as stack:
-        if kind == "broken":
-            pipes[stream] = stack.enter_context(_unread())
-        return subprocess.run(  # type: ignore[call-overload, no-any-return]
-            ["bash", "-c", f'exec "$@" {redirect}', "-", sys.executable, "-P", *words],
-            cwd=place,
-            env={**os.environ, **variables},
-            text=True,
-            check=False,
-            **pipes,
-        )
-
-
-def line_of(words: str, new: str) -> list[str]:
-    settings = [word.format(new=new) for word in WORDS[words]]
-    return ["-m", "cnnlab", *words.split(), *settings]
-
-
 def test_every_command_is_tried() -> None:
-    assert {words.split()[0] for words in WORDS} == {"--help", *VERBS}
+    assert {name.split()[0] for name in streams.COMMANDS} == {"--help", *VERBS}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CODES)
-@pytest.mark.parametrize("words", WORDS)
-def test_every_command_without_its_output(words: str, kind: str, place: Path) -> None:
-    new = f"{words.replace(' ', '_')}_{kind}"
-    done = run(place, line_of(words, new), "stdout", kind)
-
-    code = 0 if words in GOES_ON else CODES[kind]
-    assert (done.returncode, done.stdout or "") == (code, "")
-    said = [line for line in done.stderr.splitlines() if "standard output" in line]
-    num_runs = 2 if words == "train -m" else 1
-    assert len(said) == (num_runs if kind != "broken" or words in GOES_ON else 0), done.stderr
-    assert not {"Traceback", "Exception ignored", "bug"} & set(done.stderr.split())
-    if words == "train":
-        assert "try next" in (place / new / "train.log").read_text()
+@pytest.mark.parametrize("name", streams.COMMANDS)
+def test_every_command_without_its_output(name: str, kind: str, place: Path) -> None:
+    assert streams.without_output(place, name, kind) == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", CODES)
-@pytest.mark.parametrize("words", WORDS)
-def test_every_command_without_its_messages(words: str, kind: str, place: Path) -> None:
-    done = run(place, line_of(words, f"{words.replace(' ', '_')}_2_{kind}"), "stderr", kind)
-
-    assert done.returncode == 0
-    assert done.stdout
+@pytest.mark.parametrize("name", streams.COMMANDS)
+def test_every_command_without_its_messages(name: str, kind: str, place: Path) -> None:
+    assert streams.without_messages(place, name, kind) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", WORDS)
-def test_every_command_where_all_is_ascii(words: str, place: Path) -> None:
-    variables = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    words_of = line_of(words, f"{words.replace(' ', '_')}_ascii")
-    done = run(place, words_of, **variables, PYTHONIOENCODING="ascii")
-
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.isascii()
-    assert done.stdout
+@pytest.mark.parametrize("name", streams.COMMANDS)
+def test_every_command_where_all_is_ascii(name: str, place: Path) -> None:
+    assert streams.in_ascii(place, name) == []
 
 
-@pytest.mark.parametrize("kind", [*(pytest.param(k, marks=pytest.mark.slow) for k in CODES)])
-def test_a_wrong_line_has_its_code_without_any_stream(kind: str, tmp_path: Path) -> None:
-    done = run(tmp_path, ["-m", "cnnlab", "evaluate", "checkpoint=nowhere"], "stderr", kind)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CODES)
+def test_a_failure_has_its_code_without_any_message(kind: str, tmp_path: Path) -> None:
+    done = streams.run(tmp_path, ["evaluate", "checkpoint=nowhere"], "stderr", kind)
     assert (done.returncode, done.stdout) == (4, "")
 
 
