@@ -39,10 +39,9 @@ def test_the_modules_would_be_noticed(folder: Path) -> None:
         [*BY_COMMAND, "list", "experiments"],
         pytest.param([*BY_OWN_LINE, "list", "experiments"], marks=pytest.mark.slow),
         [*BY_MODULE, "list", "experiments"],
-        [sys.executable, str(ROOT / "scripts" / "train.py"), "--help"],
-        pytest.param(
-            [sys.executable, str(ROOT / "scripts" / "evaluate.py"), "--help"],
-            marks=pytest.mark.slow,
+        *(
+            pytest.param([sys.executable, str(script), "--help"], marks=pytest.mark.slow)
+            for script in (ROOT / "scripts" / "train.py", ROOT / "scripts" / "evaluate.py")
         ),
     ],
     ids=["cnnlab", "-P -m", "-m", "train.py", "evaluate.py"],

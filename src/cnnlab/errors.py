@@ -100,7 +100,7 @@ class BusyError(CnnlabError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C (130) or a termination request (143), after the state was saved.
+    """Ctrl-C (130) or another request to end (143 for SIGTERM), after the state was saved.
 
     A KeyboardInterrupt, so that a sweep ends instead of starting its next job.
     """
@@ -122,6 +122,9 @@ class OutputLost(SystemExit):
         self.exit_code = 141 if self.is_unread else ResourceError.exit_code
         super().__init__(self.exit_code)
         self.message = f"standard output cannot be written: {error.strerror}"
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class RunError(Exception):
