@@ -1,6 +1,7 @@
 """Shared by all tests: markers that need an option or a device, threads, and a quiet matplotlib."""
 
 import os
+import signal
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # One thread, here and in the processes that tests start: small networks gain nothing from more, and
@@ -10,6 +11,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Hear signals that a shell ignores for what it starts in the background, or under nohup."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            is_ctrl_c = number == signal.SIGINT
+            signal.signal(number, signal.default_int_handler if is_ctrl_c else signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

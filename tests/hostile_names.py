@@ -9,12 +9,15 @@ FOLDER_NAMES = (
     "[bold red]loud",
     "[",
     ":cat:",  # an emoji's code
-    "=1+1",  # a spreadsheet's formula, as are the next three
+    "=1+1",  # a spreadsheet's formula, as are the next four
+    "=cmd|' C calc'!A0",
     "+49",
     "-x",
     "@home",
     "\ttab",
     "<b>&amp;<b>",
+    "<img src=x onerror=alert(1)>",
+    "javascript:alert(1)",
     "a,b",
     'say "so"',
     "it's",
@@ -30,11 +33,36 @@ FOLDER_NAMES = (
     "two\nlines",
     "\x1b[2Jclear",
     "\u202egpj.exe",  # turns the direction of writing
+    "\u2066<b>\u2069",  # isolates a piece of it
+    "line\u2028break",
+    "zero\u200bwidth",
+    "\ufeffmark",
+    "\x9b31mred",  # one byte in place of escape and bracket
+    "bell\a\x7f",
     "caf\u00e9",
     "\u732b",
     "x" * 120,
+    "\u00e9" * 120,
 )
 """Each can be the name of a folder."""
 
-NAMES = (*FOLDER_NAMES, "</script>", "x[/nope]", "[/]", "latin\udce91", "nul\0")
+NOT_UTF_8 = "latin\udce91"
+"""Bytes of a file name, as Python represents them."""
+
+NAMES = (
+    *FOLDER_NAMES,
+    "</script><script>alert(1)</script>",
+    "]]>",
+    "x[/nope]",
+    "[/]",
+    '=HYPERLINK("http://x/","y")',
+    "\r\n2026-01-01 00:00:00 done",
+    "\x1b]8;;http://x/\x1b\\link\x1b]8;;\x1b\\",
+    "../../etc/passwd",
+    NOT_UTF_8,
+    "nul\0",
+    "",
+    " ",
+    "long-" * 800,
+)
 """As class names may come out of a checkpoint or a Store."""

@@ -95,7 +95,8 @@ def test_a_request_to_stop_saves_the_step_and_the_run_goes_on_identically(
 ) -> None:
     folder = tmp_path / "run"
     words = [*SETTINGS, "saving.every_steps=null", f"hydra.run.dir={folder}"]
-    stops = [(signal.SIGTERM, 143, 5), (signal.SIGUSR1, 143, 8), (signal.SIGINT, 130, 23)]
+    stops = [(signal.SIGTERM, 143, 5), (signal.SIGHUP, 129, 6)]
+    stops += [(signal.SIGUSR1, 143, 8), (signal.SIGINT, 130, 23)]
     for number, code, step in stops:
         with monkeypatch.context() as patched:
             stop_at(step, patched, number)

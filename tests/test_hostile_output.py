@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cnnlab import checkpoint
 from cnnlab.cli import main
 from cnnlab.command.verbs import VERBS
 from cnnlab.console import Console
 from cnnlab.safe_output import csv_cell, escape_control
-from tests.hostile_names import FOLDER_NAMES, NAMES
+from cnnlab.writers import TensorboardWriter
+from tests.hostile_names import FOLDER_NAMES, NAMES, NOT_UTF_8
 
 RUN = "outputs/[run] :dog: =x"
 OTHER = "outputs/_$x$ [run"
@@ -76,12 +78,12 @@ def test_a_console_shows_every_name_in_lines_tables_and_bars(
     is_terminal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "1000")
+    monkeypatch.setenv("COLUMNS", "5000")
     monkeypatch.setenv("NO_COLOR", "1")
     stream = io.StringIO()
     stream.isatty = lambda: is_terminal  # type: ignore[method-assign]
     console = Console(stream=stream)
-    for name in NAMES:
+    for name in filter(str.strip, NAMES):
         console.line(name)
         console.table([name], [[name], [name]], title=escape_control(name))
         console.start_bar(2, 0, escape_control(name))
@@ -135,6 +137,77 @@ def test_prediction_in_every_format(here: Path, capsys: pytest.CaptureFixture[st
     assert all(float(row["probability"]) >= 0 for row in table)
     for image in told["images"]:
         assert {answer["class"] for answer in image["predictions"]} == set(FOLDER_NAMES)
+
+
+@pytest.fixture
+def forged(here: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return a checkpoint of a stranger and its class names, which no folder could have."""
+    held = checkpoint.read(here / RUN / "checkpoints" / "last.safetensors")
+    names = tuple(name for name in NAMES if name != NOT_UTF_8)[-len(FOLDER_NAMES) :]
+    path = here / "forged.safetensors"
+    checkpoint.write(path, held.tensors, held.document | {"class_names": list(names)})
+    return path, names
+
+
+def test_classes_of_a_stranger_in_every_format(
+    forged: tuple[Path, tuple[str, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, names = forged
+    words = [
+        "predict",
+        f"checkpoint={path}",
+        "images=[set/test]",
+        "top=50",
+        "runtime.num_threads=1",
+    ]
+    text = out_of(words, capsys)
+    table = list(csv.DictReader(io.StringIO(out_of([*words, "format=csv"], capsys))))
+    told = json.loads(out_of([*words, "format=json"], capsys))
+
+    assert [name for name in names if escape_control(name) not in text] == []
+    assert {row["class"] for row in table} == {csv_cell(name) for name in names}
+    for image in told["images"]:
+        assert {answer["class"] for answer in image["predictions"]} == set(names)
+    out_of(["convert", f"source={path}", "output=plain.safetensors"], capsys)
+
+
+def test_a_class_whose_name_is_not_unicode_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = checkpoint.read(here / RUN / "checkpoints" / "last.safetensors")
+    names = [NOT_UTF_8, *held.document["class_names"][1:]]
+    checkpoint.write(
+        here / "bytes.safetensors", held.tensors, held.document | {"class_names": names}
+    )
+
+    assert main(["predict", "checkpoint=bytes.safetensors", "images=[set/test]"]) == 4
+    assert "surrogates not allowed" in capsys.readouterr().err
+
+
+def test_classes_of_a_stranger_are_no_part_of_a_message(
+    forged: tuple[Path, tuple[str, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = forged
+    for verb in ("evaluate", "visualize"):
+        assert main([verb, f"checkpoint={path}", "runtime.num_threads=1"]) in (3, 4)
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) <= 3
+        assert len(said) < 2_000
+        assert said.replace("\n", "").isprintable()
+
+
+def test_settings_and_names_of_figures_in_tensorboard(tmp_path: Path) -> None:
+    writer = TensorboardWriter(tmp_path)
+    for name in NAMES:
+        writer.hparams({"dataset.root": name}, ["test/top1_error"])
+    writer.close()
+
+    (file,) = tmp_path.iterdir()
+    written = file.read_bytes()
+    assert [name for name in NAMES if escape_control(name).encode() not in written] == []
+    assert not [
+        mark for mark in ("\x1b[2J", "\x1b]8", "\u202e", "\x9b31") if mark.encode() in written
+    ]
 
 
 def test_a_list_and_a_comparison_of_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

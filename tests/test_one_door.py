@@ -17,11 +17,11 @@ SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
 
 DOORS = {
     "app/predict.py": "a CSV table, whose cells go through csv_cell",
-    "cli.py": "sets how letters are shown that a terminal lacks, and closes stdout",
-    "command/failures.py": "sends what is left for stdout nowhere",
+    "cli.py": "flushes stdout",
     "command/sweeps.py": "a Console on stderr",
     "console.py": "the lines and tables of a command",
     "safe_output.py": "all else",
+    "streams.py": "puts guards in their place",
 }
 """Files that may name stdout or stderr, and why."""
 

@@ -60,10 +60,12 @@ ENDS = {
     signal.SIGTERM: (143, ""),
     signal.SIGUSR1: (143, ""),
 }
+OTHERS = {signal.SIGHUP: (129, "")}
 EARLY, LATE = [1, 2, 10, 100, 1_000], [10_000, 30_000]
 """The late ones are in the import of torch; a whole `summary` has some 60,000 events."""
 
 CASES = [(way, number, moment) for way in WAYS for number in ENDS for moment in EARLY]
+CASES += [("script", number, 100) for number in OTHERS]
 CASES += [
     ("module", number, moment) for number in (signal.SIGINT, signal.SIGTERM) for moment in LATE
 ]
@@ -102,7 +104,7 @@ def test_a_request_before_the_task_ends_the_command_quietly(
 ) -> None:
     done = run(folder, *WAYS[way], SEND=str(int(number)), AFTER=str(moment))
 
-    assert (done.returncode, done.stderr) == ENDS[number]
+    assert (done.returncode, done.stderr) == (ENDS | OTHERS)[number]
 
 
 def test_a_program_that_imports_cnnlab_keeps_its_handlers(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def answer(name: str, found: object) -> None:
 
 def train_command(folder: Path, *words: str) -> list[str]:
     """Return the command that trains into `folder`, as words of a subprocess."""
-    command = [sys.executable, "-m", "cnnlab", "train", *words]
+    command = [sys.executable, "-P", "-m", "cnnlab", "train", *words]
     return [*command, f"hydra.run.dir={folder}", "logging.progress=false"]
 
 

@@ -33,7 +33,7 @@ SETTINGS = (
     "model.dropout=0",
     "distributed.timeout_seconds=300",
 )
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+TORCHRUN = (sys.executable, "-P", "-m", "torch.distributed.run", "--standalone")
 WAYS = {"one process, 2 threads": (1, 2), "two processes, 1 thread each": (2, 1)}
 """Number of processes, and threads per process."""
 

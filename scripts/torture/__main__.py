@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,19 @@ import torch
 
 from cnnlab import __version__, checkpoint
 from cnnlab.run_folder import provenance
-from scripts.torture import command, decoding, figures, mutations, payloads, runs, settings
+from cnnlab.starting import ENDING
+from scripts.torture import (
+    command,
+    decoding,
+    figures,
+    foreign,
+    mutations,
+    payloads,
+    runs,
+    settings,
+    signals,
+    streams,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 Part = Callable[[Path, bool], dict[str, Any]]
@@ -96,6 +109,24 @@ def malformed(folder: Path, quick: bool) -> dict[str, Any]:
     return found | {"holds": not found["unclean"]}
 
 
+def lost_streams(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each command with each of its streams closed, full, unread, or plain ASCII."""
+    found = streams.lose_all(folder, ["list", "train"] if quick else list(streams.COMMANDS))
+    return found | {"holds": not found["problems"]}
+
+
+def requests(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each signal that asks to end, to a run that trains and to a preparation that waits."""
+    found = signals.send_all(folder, [signal.SIGHUP] if quick else list(ENDING))
+    return found | {"holds": not found["problems"]}
+
+
+def foreign_modules(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each command, and each way to start one, beside modules of famous names."""
+    found = foreign.start_all(folder, ["list"] if quick else list(streams.COMMANDS))
+    return found | {"holds": not found["problems"]}
+
+
 def costs(folder: Path, quick: bool) -> dict[str, Any]:
     """The cost of a save, relative to writing the same bytes and to an epoch."""
     found = _script("figures.py", folder) | _interval_cost(folder / "run")
@@ -143,6 +174,9 @@ PARTS: dict[str, Part] = {
     "malformed": malformed,
     "terminations": terminations,
     "whole_runs": whole_runs,
+    "lost_streams": lost_streams,
+    "requests": requests,
+    "foreign_modules": foreign_modules,
     "costs": costs,
 }
 

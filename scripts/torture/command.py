@@ -57,7 +57,7 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
     """Start one command as the leader of a process group of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "cnnlab", *arguments],
+        [sys.executable, "-P", "-m", "cnnlab", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,7 +11,7 @@ Letters in shapes: N images, V views, C channels, H and W pixels, S the side of 
 from cnnlab import starting
 
 if starting.is_command():
-    starting.exit_on_signals()  # before anything else is imported
+    starting.begin()  # before anything else is imported
 
 from typing import Any
 

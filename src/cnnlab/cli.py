@@ -4,15 +4,15 @@ Modules are imported where they are needed, and torch only with a task, so that 
 come at once.
 """
 
-import io
 import os
 import sys
 import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from cnnlab import starting
+from cnnlab import starting, streams
 from cnnlab.cpu import waiting
+from cnnlab.errors import OutputLost
 
 if TYPE_CHECKING:
     from cnnlab.command.composing import Job
@@ -29,36 +29,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is not None or threading.current_thread() is not threading.main_thread():
         return _guarded(sys.argv[1:] if arguments is None else arguments)
-    starting.exit_on_signals()
+    starting.begin()
     waiting.prepare(sys.argv[1:], os.environ)  # of this program, which is ours alone
     code = _guarded(sys.argv[1:])
     starting.exit_on_signals()  # the task had handlers of its own
-    if code in (starting.INTERRUPTED, starting.TERMINATED):
+    if code in starting.ENDING.values():
         os._exit(code)
     return code
 
 
 def _guarded(arguments: Sequence[str]) -> int:
-    try:
-        _show_everything()
-        return _main(list(arguments))
-    except KeyboardInterrupt as interruption:
-        return _interrupted(interruption)
-    except BrokenPipeError:
-        return 0  # the reader of stdout is gone; `_close_output` drops the rest
-    except Exception as error:
-        return _unforeseen(error)
-    finally:
-        _close_output()
+    with streams.guarded():
+        try:
+            code = _main(list(arguments))
+            sys.stdout.flush()
+            return code
+        except KeyboardInterrupt as interruption:
+            return _interrupted(interruption)
+        except OutputLost as loss:
+            return _without_output(loss)
+        except Exception as error:
+            return _unforeseen(error)
 
 
-def _show_everything() -> None:
-    """Replace characters that the terminal's encoding lacks, instead of raising."""
-    from cnnlab.safe_output import DEGRADING
+def _without_output(loss: OutputLost) -> int:
+    from cnnlab.command.failures import print_error
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=DEGRADING)
+    if not loss.is_unread:
+        print_error(loss.message)
+    return loss.exit_code
 
 
 def _interrupted(interruption: KeyboardInterrupt) -> int:
@@ -140,17 +139,15 @@ def _help(verb: str, words: list[str]) -> int:
 
 def _run(verb: str, arguments: list[str]) -> int:
     """Check every job of a command, then run it, here or by hydra.main; return the exit code."""
-    from cnnlab import interrupts
-
-    if threading.current_thread() is threading.main_thread():
-        interrupts.leave_on_termination()
     from cnnlab.command import composing, line
+    from cnnlab.command.verbs import VERBS
 
     try:
         request = line.read(verb, arguments)
         checked = composing.check(request)
         if request.needs_hydra or checked[0].needs_hydra:
-            return _under_hydra(request, checked)
+            with streams.guarded(ends=request.only_prints or not VERBS[verb].makes_runs):
+                return _under_hydra(request, checked)
     except composing.USER_ERRORS as error:
         raise composing.explain(error) from error
 
@@ -184,13 +181,3 @@ def _under_hydra(request: "Request", checked: "list[Job]") -> int:
         return code
     codes = sweeps.close(request.sweep, str(places.sweep))  # jobs may run in other processes
     return next((code for code in codes if code), 0)
-
-
-def _close_output() -> None:
-    """Flush stdout; a reader that has gone away is no error."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        from cnnlab.command.failures import silence_output
-
-        silence_output()

@@ -16,7 +16,8 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from cnnlab.safe_output import escape_control, escape_lines
+from cnnlab.safe_output import escape_control, escape_lines, say
+from cnnlab.streams import loss_of
 
 REFRESHES_PER_SECOND = 5
 GAP, ELLIPSIS = "  ", "..."
@@ -32,13 +33,15 @@ class Console:
     """
 
     def __init__(self, *, progress: bool = True, stream: IO[str] | None = None) -> None:
+        self._stream = stream or sys.stdout
         self._rich = RichConsole(
-            file=stream or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True
+            file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=True
         )
         self._progress_wanted = (
             progress and self._rich.is_terminal and not self._rich.is_dumb_terminal
         )
         self._log: IO[str] | None = None
+        self._loss_is_told = False
         self._bar: Progress | None = None
         self._next_refresh = 0.0
 
@@ -54,6 +57,7 @@ class Console:
         text = escape_control(text)
         self._rich.print(Text(text))
         self.record(text)
+        self._tell_loss()
 
     def record(self, text: str) -> None:
         """Write to the log only; a log that cannot be written is silently given up."""
@@ -93,6 +97,18 @@ class Console:
 
         # a log has no width
         self.record("\n".join([*filter(None, [title]), *_aligned(cells, num_names, None)]))
+        self._tell_loss()
+
+    def _tell_loss(self) -> None:
+        """Say once, in the log and on stderr, that lines reach only the log from now on."""
+        loss = loss_of(self._stream)
+        if loss is None or self._log is None or self._loss_is_told:
+            return
+
+        self._loss_is_told = True
+        message = f"standard output is lost ({loss.strerror}); all lines are in {self._log.name}"
+        self.record(message)
+        say(message)
 
     def start_bar(
         self, total: int, completed: int, description: str, *, unit: str = "steps"

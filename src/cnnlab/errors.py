@@ -2,7 +2,8 @@
 
 A message has up to three lines: what is wrong, where, and what to do. The codes are public:
 0 done, 1 a bug in cnnlab, 2 usage or config, 3 data, 4 checkpoint, 5 numerics, 6 resources,
-7 a peer process lost, 8 busy or exists, 130 and 143 interrupted with the state saved.
+7 a peer process lost, 8 busy or exists, 141 nobody reads the output any more, 128 + n ended by
+signal n with the state saved (130 Ctrl-C, 143 SIGTERM).
 """
 
 import errno
@@ -99,7 +100,7 @@ class BusyError(CnnlabError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Ctrl-C (130) or a termination request (143), after the state was saved.
+    """Ctrl-C (130) or another request to end (143 for SIGTERM), after the state was saved.
 
     A KeyboardInterrupt, so that a sweep ends instead of starting its next job.
     """
@@ -107,6 +108,23 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, exit_code: int, message: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class OutputLost(SystemExit):
+    """Standard output takes no more text, and the command ends as `cat` would.
+
+    141 without a word where its reader went away, else 6. A SystemExit, so that no library takes it
+    for an error of its own, and a sweep ends.
+    """
+
+    def __init__(self, error: OSError) -> None:
+        self.is_unread = error.errno == errno.EPIPE
+        self.exit_code = 141 if self.is_unread else ResourceError.exit_code
+        super().__init__(self.exit_code)
+        self.message = f"standard output cannot be written: {error.strerror}"
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class RunError(Exception):

@@ -1,8 +1,8 @@
-"""Requests to stop: signal handlers that set a flag, and nothing else.
+"""Requests to stop: signal handlers that set a flag, and in a wait raise Interrupted.
 
 Training, evaluation and preparation ask `requested()` where their state is consistent, save, and
-exit with `exit_code`. SIGTERM comes from schedulers and `kill`, SIGUSR1 from SLURM before a time
-limit.
+exit with `exit_code`. The signals are those of `starting.ENDING`: Ctrl-C, SIGTERM of schedulers and
+`kill`, SIGHUP of a connection that is gone, SIGUSR1 from SLURM before a time limit.
 """
 
 import contextlib
@@ -12,10 +12,12 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from cnnlab.errors import Interrupted
+from cnnlab.starting import ENDING, KEYBOARD
+
 SHOW_CURSOR = b"\x1b[?25h\x1b[0m\r\n"
-_TERMINATIONS = [signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else [])]
-_SIGNALS = [signal.SIGINT, *_TERMINATIONS]
 _requested: int | None = None
+_is_watching = _raises = False
 
 
 def requested() -> int | None:
@@ -24,48 +26,61 @@ def requested() -> int | None:
 
 
 def exit_code(signal_number: int) -> int:
-    """Return 130 for Ctrl-C and 143 for a request to terminate; SIGUSR1 counts as one."""
-    return 130 if signal_number == signal.SIGINT else 143
+    """Return the exit code of a request: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
+    return ENDING[signal_number]
 
 
 @contextlib.contextmanager
 def watching() -> Iterator[None]:
     """Turn signals into the flag of `requested` inside the block; restore the handlers after it.
 
-    Inside another block, or outside the main thread, nothing changes. Ctrl-C while a request is
-    pending ends the process at once, after it has restored the terminal.
+    Inside another block, or outside the main thread, nothing changes. A signal that is ignored
+    stays ignored (nohup, a job in the background). Ctrl-C or Ctrl-\\ while a request is pending
+    ends the process at once, after it has restored the terminal.
     """
-    global _requested
-    outermost = signal.getsignal(signal.SIGTERM) is not _note
-    if not outermost or threading.current_thread() is not threading.main_thread():
+    global _requested, _is_watching
+    if _is_watching or threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    _requested = None
-    previous = {number: signal.signal(number, _note) for number in _SIGNALS}
+    _requested, _is_watching = None, True
+    heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
+    previous = {number: signal.signal(number, _note) for number in heard}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-        _requested = None
+        _requested, _is_watching = None, False
 
 
-def leave_on_termination() -> None:
-    """Let SIGTERM and SIGUSR1 end the process with 143 while there is nothing to save yet.
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Let a request to stop raise Interrupted at once inside the block: nothing is to be saved yet.
 
-    For the start of a command; inside a block of `watching` its handlers are used instead.
+    For waits, and for reading what a command begins with. In a job of several processes a request
+    is still answered where all of them ask.
     """
-    for number in _TERMINATIONS:
-        signal.signal(number, lambda *_: leave_at_once(143))
+    global _raises
+    is_alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    is_main = threading.current_thread() is threading.main_thread()
+    before, _raises = _raises, is_alone and is_main
+    try:
+        if _raises and _requested is not None:
+            raise Interrupted(exit_code(_requested))
+        yield
+    finally:
+        _raises = before
 
 
 def _note(signal_number: int, _frame: FrameType | None) -> None:
     global _requested
     if _requested is None:
         _requested = signal_number
-    elif signal_number == signal.SIGINT:
-        leave_at_once(130)
+        if _raises:
+            raise Interrupted(exit_code(signal_number))
+    elif signal_number in KEYBOARD:
+        leave_at_once(exit_code(signal_number))
 
 
 def leave_at_once(code: int) -> None:

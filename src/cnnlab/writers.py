@@ -16,6 +16,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
+from cnnlab.safe_output import escape_control
+
 FLUSH_SECONDS = 10
 
 
@@ -117,7 +119,7 @@ class TensorboardWriter:
         from torch.utils.tensorboard.summary import hparams
 
         plain = {
-            key: value if isinstance(value, bool | int | float | str) else str(value)
+            key: value if isinstance(value, bool | int | float) else escape_control(str(value))
             for key, value in settings.items()
         }
 

@@ -7,7 +7,7 @@ from cnnlab.config import Launch
 from cnnlab.config.verbs.compare import CompareConfig
 from cnnlab.errors import UsageError
 from cnnlab.reports.curves import overlaid
-from cnnlab.run_folder import claim
+from cnnlab.run_folder import RunFolder, claim
 from cnnlab.writers import read_epochs
 
 
@@ -40,6 +40,19 @@ def test_only_settings_that_differ_are_listed(runs, capsys):
     assert found["settings"] == [{"name": "optimizer.learning_rate", "values": [0.1, 0.05]}]
     figures = {row["name"]: row["values"] for row in found["figures"]}
     assert figures["test_error"] == [0.02, 0.03]
+
+
+def test_a_run_whose_process_is_gone_was_killed(runs, capsys):
+    for path in runs:
+        RunFolder(path).update_status(status="running")
+    writing = RunFolder(runs[1])
+    writing.lock()
+    verb.run(config_for(runs), Launch(command=""))
+    writing.release()
+
+    found = json.loads(capsys.readouterr().out)
+    figures = {row["name"]: row["values"] for row in found["figures"]}
+    assert figures["status"] == ["killed", "running"]
 
 
 def test_the_table_shows_errors_in_percent(runs, capsys):

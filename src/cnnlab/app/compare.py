@@ -12,7 +12,7 @@ from cnnlab.reports import page as report
 from cnnlab.reports import sections
 from cnnlab.reports.curves import overlaid
 from cnnlab.reports.page import Section, Table, Text
-from cnnlab.run_folder import RunFolder, find_run
+from cnnlab.run_folder import RunFolder, current_status, find_run
 from cnnlab.safe_output import write_out
 from cnnlab.writers import read_epochs
 
@@ -47,7 +47,7 @@ def compare(runs: list[RunFolder]) -> dict[str, Any]:
 
     Figures and settings are lists of {"name", "values"}, one value per run in their order.
     """
-    facts = [run.status() for run in runs]
+    facts = [current_status(run) for run in runs]
     settings = [flat(run.read_config()) for run in runs]
     names = dict.fromkeys(name for plain in settings for name in plain)  # in order, each once
 

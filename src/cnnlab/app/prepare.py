@@ -28,7 +28,8 @@ def run(config: PrepareConfig, launch: Launch) -> int:
     try:
         with interrupts.watching():
             if config.verify:
-                _verify(Path(config.output), console)
+                with interrupts.at_once():
+                    _verify(Path(config.output), console)
             else:
                 _prepare(config, Path(config.output), launch, console)
     finally:

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-import sys
 import time
 import traceback
 from typing import Any
@@ -167,8 +166,3 @@ def memory_hint(config: Any) -> str:
         return "out of memory"
     smaller = f"\n  batch_size={batch_size // 2} needs less" if batch_size > 1 else ""
     return f"out of memory at batch_size={batch_size}{smaller}"
-
-
-def silence_output() -> None:
-    """Discard what is still to be written to stdout."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

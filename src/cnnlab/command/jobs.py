@@ -1,4 +1,7 @@
-"""Run the task of one job: config in, exit code out; no exception but an interrupt gets out."""
+"""Run the task of one job: config in, exit code out; no exception but an interrupt gets out.
+
+An interrupt is Ctrl-C, a signal that asks to end, or an output that nobody takes any more.
+"""
 
 import signal
 import threading
@@ -10,7 +13,7 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cnnlab import starting
+from cnnlab import starting, streams
 from cnnlab.command import failures, folders, sweeps
 from cnnlab.command.composing import Job, parse
 from cnnlab.command.folders import Places
@@ -19,6 +22,7 @@ from cnnlab.command.verbs import VERBS, Task, Verb, load_task
 from cnnlab.config import Launch, Outcome
 from cnnlab.errors import (
     CnnlabError,
+    OutputLost,
     ResourceError,
     RunError,
     ShownError,
@@ -63,11 +67,13 @@ def _as_typed(overrides: list[str]) -> list[str]:
 
 def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> int:
     """Run one job, record it where it is one of a sweep, and return its exit code."""
-    outcome, interruption = Outcome(failures.BUG), None
+    outcome: Outcome = Outcome(failures.BUG)
+    interruption: KeyboardInterrupt | OutputLost | None = None
     try:
         if launch.sweep_folder is not None:
             starting.raise_on_interrupt()  # a job that has begun gets its row, however it ends
-        outcome, interruption = _attempt(verb, launch, parsed)
+        with streams.guarded(ends=not verb.makes_runs):
+            outcome, interruption = _attempt(verb, launch, parsed)
     finally:
         if launch.sweep_folder is not None:
             sweeps.record(launch, outcome)
@@ -79,8 +85,8 @@ def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> int:
 
 def _attempt(
     verb: Verb, launch: Launch, parsed: Callable[[], Any]
-) -> tuple[Outcome, KeyboardInterrupt | None]:
-    """Run the task; return how it ended, and the interrupt if one ended it."""
+) -> tuple[Outcome, KeyboardInterrupt | OutputLost | None]:
+    """Run the task; return how it ended, and the interrupt or the loss that ended it."""
     config, run = None, None
     try:
         config = parsed()
@@ -88,6 +94,8 @@ def _attempt(
         return (done if isinstance(done, Outcome) else Outcome(done)), None
     except RunError as failure:
         run, error = failure.run, failure.error
+    except OutputLost as loss:
+        return Outcome(loss.exit_code), loss
     except (Exception, KeyboardInterrupt) as raised:
         error = raised
 
@@ -124,10 +132,6 @@ class _Failed:
 
 def _report(error: Exception, run: str | None, failed: _Failed) -> int:
     """Show an error's message, append its traceback to the run's log, return the exit code."""
-    if isinstance(error, BrokenPipeError):
-        failures.silence_output()  # whoever read our output went away: no error of ours
-        return 0
-
     log = None if run is None else str(RunFolder(run).log_file)
     if isinstance(error, ShownError):
         return failures.report(error.error, None, error.error.exit_code, log)

@@ -32,6 +32,7 @@ FLAGS_WITH_VALUE = {"--package", "--config-dir", "--experimental-rerun", "--cfg"
 FLAGS_WITH_OPTIONAL_VALUE = {"--info"}
 FLAGS_ALONE = {"--multirun", "--run", "--resolve", "--hydra-help", "--version"}
 FLAGS_ALONE |= {"--shell-completion"}
+PRINTING_FLAGS = {"--cfg", "--info", "--hydra-help", "--version", "--shell-completion"}
 LONG_FORMS = {"-p": "--package", "-cd": "--config-dir", "-c": "--cfg", "-i": "--info"}
 LONG_FORMS |= {"-m": "--multirun", "-r": "--run", "-sc": "--shell-completion"}
 
@@ -71,6 +72,11 @@ class Request:
         return bool(self.flags.keys() - {"--config-dir", "--run"}) or any(
             is_hydras(_take_apart(word)[1]) for word in self.overrides
         )
+
+    @property
+    def only_prints(self) -> bool:
+        """Return whether Hydra is asked to print something instead of running a job."""
+        return bool(self.flags.keys() & PRINTING_FLAGS)
 
 
 def is_hydras(key: str) -> bool:

@@ -5,6 +5,7 @@ Everything in front of the Store is slow, careful and runs once; everything afte
 
 from pathlib import Path
 
+from cnnlab import interrupts
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DATASETS, DecodedConfig, EncodedConfig, FilesConfig
 from cnnlab.data.entries import check_openable
@@ -18,6 +19,7 @@ from cnnlab.data.store import Splits
 from cnnlab.errors import DataError
 
 
+@interrupts.at_once()
 def build(config: DatasetConfig) -> Splits:
     """Read the set that `config.name` names. Raises DataError when it is missing or damaged.
 
@@ -38,6 +40,7 @@ def build(config: DatasetConfig) -> Splits:
     return splits
 
 
+@interrupts.at_once()
 def load(config: DatasetConfig) -> Splits:
     """Read a set as its publishers split it, from its files or from a Store prepared from them."""
     root = config.root if isinstance(config, FilesConfig) else None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cnnlab import system
+from cnnlab import interrupts, system
 from cnnlab.errors import BusyError, ResourceError
 from cnnlab.safe_output import escape_control
 
@@ -31,7 +31,8 @@ def building(output: Path, wait_seconds: float) -> Iterator[None]:
         ) from error
 
     try:
-        _wait(descriptor, output, time.monotonic() + wait_seconds)
+        with interrupts.at_once():
+            _wait(descriptor, output, time.monotonic() + wait_seconds)
         yield
     finally:
         os.close(descriptor)

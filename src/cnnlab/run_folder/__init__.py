@@ -5,6 +5,7 @@ Knows no trainer and no tensor. Reading order: names, lock, record, claiming, fi
 
 from cnnlab.run_folder.claiming import claim
 from cnnlab.run_folder.finding import (
+    current_status,
     find_run,
     list_runs,
     newest_checkpoint,
@@ -16,6 +17,7 @@ __all__ = [
     "BASE",
     "RunFolder",
     "claim",
+    "current_status",
     "find_run",
     "list_runs",
     "newest_checkpoint",

@@ -81,17 +81,19 @@ def resolve_checkpoint(where: str | Path, *, base: str | Path = BASE) -> Path:
 
 
 def list_runs(base: str | Path = BASE) -> list[dict[str, Any]]:
-    """Return run.json of every run under `base`, oldest first, with its `path` added.
+    """Return run.json of every run under `base`, oldest first, with its `path` added."""
+    return [current_status(run) | {"path": str(run.path)} for run in _runs_by_start(base)]
+
+
+def current_status(run: RunFolder) -> dict[str, Any]:
+    """Return run.json as it reads now.
 
     A run whose status is running, but which no process writes, gets the status `killed`.
     """
-    listed = []
-    for run in _runs_by_start(base):
-        facts = run.status() | {"path": str(run.path)}
-        if facts.get("status") == "running" and not lock.is_held(run.path):
-            facts["status"] = "killed"
-        listed.append(facts)
-    return listed
+    facts = run.status()
+    if facts.get("status") == "running" and not lock.is_held(run.path):
+        facts["status"] = "killed"
+    return facts
 
 
 def _is_run(path: Path) -> bool:

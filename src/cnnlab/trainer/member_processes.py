@@ -81,7 +81,7 @@ class MemberProcesses:
 
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _poll or _stop_all
         process = subprocess.Popen(
-            [sys.executable, "-m", "cnnlab", *words],
+            [sys.executable, "-P", "-m", "cnnlab", *words],
             stdout=subprocess.DEVNULL,
             stderr=errors,
             env=self._environment,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cnnlab import run_folder
+from cnnlab import interrupts, run_folder
 from cnnlab.config import Launch, TrainConfig, to_plain
 from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
@@ -78,7 +78,8 @@ def opened(
                     config.fine_tuning.weights, config.model, config.fine_tuning.which_weights
                 )
 
-        parts = _assembled(config, device, peers, resumption, weights)
+        with interrupts.at_once():
+            parts = _assembled(config, device, peers, resumption, weights)
         parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
 
         # a folder is made only now, when nothing speaks against the run any more
