@@ -33,7 +33,7 @@ def test_an_experiments_values_are_shown(capsys: pytest.CaptureFixture[str]) -> 
     held = composed("alexnet_2012_source")
     assert shown(page)["optimizer.bias_rate_factor"] == "2.0"
     assert shown(page)["model.initialization"] == '"source"'
-    assert shown(page)["trainer.epochs"] == "93"
+    assert shown(page)["trainer.epochs"] == "91"
     groups = ("model", "dataset", "augment", "optimizer", "schedule", "evaluation")
     assert {key: in_use(page)[key] for key in groups} == {key: held[key]["name"] for key in groups}
     assert in_use(page)["experiment"] == "alexnet_2012_source"

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cnnlab.config import choices, to_plain
+from cnnlab import models
+from cnnlab.config import choices, parse_model, to_plain
 from cnnlab.config.schema import parse
 from cnnlab.config.training import OPTIMIZERS, OptimizerConfig
 from cnnlab.errors import UsageError
@@ -175,3 +176,17 @@ def test_groups_survive_being_written_down() -> None:
     config = config_of("sgd", {"layers": ["c1"], "at_epochs": [1], "fractions": [0]})
 
     assert parse(OptimizerConfig, to_plain(config), "optimizer") == config
+
+
+def test_a_layer_in_two_towers_is_one_layer() -> None:
+    plain = choices.alone("model", "alexnet_two_gpu")
+    model = parse_model(plain | {"devices": ["cpu", "cpu"], "width": 0.0625})
+    task = {"in_channels": 1, "input_size_pixels": 64, "num_classes": 2}
+    network = models.build(model, **task, seed=0)
+    own = {"layers": ["conv1"], "parameters": "weights", "rate_factor": 2}
+
+    names = {p: name for name, p in network.named_parameters()}
+    groups = parameter_groups(config_of("sgd", own), network)
+    (found,) = [group for group in groups if group["name"] == "weights of conv1"]
+
+    assert [names[p] for p in found["params"]] == ["conv1.a.weight", "conv1.b.weight"]

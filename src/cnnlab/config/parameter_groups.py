@@ -78,8 +78,8 @@ class ParameterGroupConfig:
             words.append(f"weight decay {self.weight_decay:g}")
 
         for fraction, epoch in zip(self.fractions or (), self.at_epochs or (), strict=True):
-            named = {0.0: "not trained", 1.0: "the full rate"}
-            rate = named.get(fraction, f"{fraction:g} of the rate")
+            usual = {0.0: "not trained", 1.0: "the full rate"}
+            rate = usual.get(fraction, f"{fraction:g} of the rate")
             words.append(f"{rate} {f'after epoch {epoch:g}' if epoch else 'from the start'}")
         return f"{self.described.removeprefix('the ')}: {', '.join(words)}"
 

@@ -237,16 +237,12 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
 
 
 def _element(kind: Any, metadata: Any, value: Any, key: str) -> Any:
-    """Return one element of a list; of a section, keys that may be null may be left out.
-
-    No YAML file holds the defaults of an element, as its number is not known.
-    """
+    """Return one element of a list; a mapping is completed with nulls, which no YAML file does."""
     if not dataclasses.is_dataclass(kind):
         return _scalar(kind, metadata, value, key)
     if isinstance(value, dict):
-        hints = typing.get_type_hints(kind)
-        fields = (field.name for field in dataclasses.fields(kind))
-        value = {name: None for name in fields if is_optional(hints[name])} | value
+        hints = typing.get_type_hints(kind).items()
+        value = {name: None for name, hint in hints if is_optional(hint)} | value
     return _section(kind, value, key)
 
 

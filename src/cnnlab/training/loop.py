@@ -65,9 +65,11 @@ def fit(
 def set_rates(optimizer: Optimizer, step: int, factor: float) -> None:
     """Set the learning rate of every parameter group to `factor` times its base rate.
 
-    A group with `at_steps` has a fraction of its own instead, from the first of them on.
+    A group with `own_fractions`, (step, fraction) in order, has those instead from their steps on.
     """
     for group in optimizer.param_groups:
-        passed = sum(step >= start for start in group.get("at_steps", ()))
-        own = group["fractions"][passed - 1] if passed else factor
+        own = factor
+        for start, fraction in group.get("own_fractions", ()):
+            if step >= start:
+                own = fraction
         group["lr"] = own * group["base_rate"]

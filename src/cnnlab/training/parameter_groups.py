@@ -18,9 +18,9 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Return the groups of an optimizer: per device those of all layers, then `config.groups`.
 
-    Each carries the `base_rate` that the loop multiplies with the schedule, and `at_steps` with
-    `fractions` where it has a schedule of its own. Raises UsageError for a group of layers that
-    the model lacks or does not train.
+    Each carries the `base_rate` that the loop multiplies with the schedule, and `own_fractions`
+    where it has a schedule of its own. Raises UsageError for a group of layers that the model
+    lacks or does not train.
     """
     trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     members = [_members(each, config.groups, trained) for each in (None, *config.groups)]
@@ -89,8 +89,8 @@ def _settings(
 
     settings: dict[str, Any] = {"lr": rate, "base_rate": rate, "weight_decay": decay}
     if group is not None and group.at_epochs is not None:
-        settings["at_steps"] = [round(epoch * steps_per_epoch) for epoch in group.at_epochs]
-        settings["fractions"] = group.fractions
+        steps = [round(epoch * steps_per_epoch) for epoch in group.at_epochs]
+        settings["own_fractions"] = list(zip(steps, group.fractions or (), strict=True))
     return settings
 
 
