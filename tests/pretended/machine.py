@@ -102,7 +102,8 @@ class Machine(TorchDispatchMode):
         elsewhere = {
             tensor.device
             for tensor in on_host
-            if tensor.dim() >= fewest_dims and not any(tensor is index for index in may_differ)
+            if tensor.is_meta  # which has lost its value
+            or (tensor.dim() >= fewest_dims and not any(tensor is index for index in may_differ))
         }
 
         if len(homes) > 1 or (homes and elsewhere):

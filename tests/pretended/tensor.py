@@ -101,8 +101,26 @@ def _to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     return moved
 
 
+def _with_tensors(index: Any) -> Any:
+    """Return an index with host tensors for lists, of which C++ would make meta tensors."""
+    if isinstance(index, tuple):
+        return tuple(_with_tensors(each) for each in index)
+    return torch.tensor(index) if isinstance(index, list) else index
+
+
+def _set_item(tensor: Tensor, index: Any, value: Any) -> None:
+    """Tensor.__setitem__: a number that goes where tensors say would be a meta tensor as well."""
+    index = _with_tensors(index)
+    parts = index if isinstance(index, tuple) else (index,)
+    if not isinstance(value, Tensor) and any(isinstance(part, Tensor) for part in parts):
+        value = torch.tensor(value, dtype=tensor.dtype)
+    tensor.__setitem__(index, value)
+
+
 _BY_DEVICE: dict[Any, Callable[..., Any]] = {
     Tensor.to: _to,
+    Tensor.__getitem__: lambda tensor, index: tensor.__getitem__(_with_tensors(index)),
+    Tensor.__setitem__: _set_item,
     Tensor.cpu: lambda tensor, **settings: _to(tensor, CPU, **settings),
     Tensor.cuda: lambda tensor, device=0, **settings: _to(tensor, whole(device), **settings),
     Tensor.tolist: lambda tensor: _to(tensor, CPU).tolist(),

@@ -1,6 +1,7 @@
 """Whole commands on a pretended CUDA device: train, resume, evaluate, predict and visualize."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import cnnlab
 from cnnlab import checkpoint
 from cnnlab.cli import main
 from tests.pretended.device import pretended
-from tests.pretended.record import MIX, RACE
+from tests.pretended.record import BLOCKING_COPY, MIX, RACE, WAIT
 
 WORDS = [
     "model=lenet5",
@@ -30,11 +31,12 @@ WORDS = [
 ]
 
 
-def command(*words: str) -> None:
-    """Run a command on a pretended device; nothing races."""
+def command(*words: str) -> list[str]:
+    """Run a command on a pretended device, where nothing races; return what the host waited for."""
     with pretended() as record:
         assert main(list(words)) == 0
         assert not record.of(MIX, RACE)
+        return record.of(WAIT, BLOCKING_COPY)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +67,24 @@ def test_a_resumed_run_continues_bit_for_bit(run: Path, tmp_path: Path) -> None:
     found, wanted = tensors(folder), tensors(run)
     assert found.keys() == wanted.keys()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+@pytest.mark.slow
+def test_more_steps_between_two_logs_wait_for_nothing_more(tmp_path: Path) -> None:
+    """The whole command, with all that happens after each update."""
+    few, many = (
+        command(
+            "train",
+            *WORDS,
+            "augment=crop",
+            "trainer.epochs=2",
+            "trainer.log_every_steps=1000",
+            f"trainer.limit_train_batches={number}",
+            f"hydra.run.dir={tmp_path}/{number}",
+        )
+        for number in (1, 4)
+    )
+    assert Counter(many) == Counter(few)
 
 
 def test_it_evaluates_to_what_the_cpu_finds(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

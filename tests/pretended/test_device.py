@@ -81,6 +81,16 @@ def test_what_is_there_already_is_not_copied() -> None:
         assert not record.events
 
 
+def test_a_list_as_an_index_is_copied_there() -> None:
+    with pretended() as record:
+        there = torch.arange(6.0, device=GPU).view(2, 3)
+        found = there[:, [2, 0]]
+        there[[1], [0]] = 7
+        assert record.counts()[BLOCKING_COPY] == 2
+        assert found.tolist() == [[2, 0], [5, 3]]
+        assert there.tolist() == [[0, 1, 2], [7, 4, 5]]
+
+
 def test_operands_on_two_devices_are_refused() -> None:
     with pretended() as record:
         first, second = torch.ones(2, device="cuda:0"), torch.ones(2, device="cuda:1")

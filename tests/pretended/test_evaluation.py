@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cnnlab.evaluation import ensemble, metrics
 from cnnlab.evaluation.ensemble import MemberObserver
 from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.evaluation.metrics import Tally
@@ -59,7 +60,11 @@ def ensemble_of_two(
     return tally, misses, counting
 
 
-def test_an_ensemble_and_what_its_report_shows_wait_for_the_last_batch_alone() -> None:
+def test_an_ensemble_and_what_its_report_shows_wait_for_the_last_batch_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ensemble, "COUNTED_AT_ONCE", 1)  # in every batch, as for a thousand classes
+    monkeypatch.setattr(metrics, "SCORED_AT_ONCE", 1)
     waits: list[int] = []
     with pretended() as record:
 

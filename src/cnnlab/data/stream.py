@@ -99,7 +99,7 @@ class Stream:
         while True:
             epoch = step // self.steps_per_epoch
             for of_pixels, of_labels in self._epoch(epoch)[step % self.steps_per_epoch :]:
-                rank_slice = self.rows_at(step)
+                rank_slice = self._share.slice_of(len(of_labels))
                 if len(rank_slice) < rank_slice.total:
                     of_pixels, of_labels = of_pixels[rank_slice.rows], of_labels[rank_slice.rows]
 
