@@ -18,8 +18,9 @@ class AlexnetConfig(ScalableConfig):
     )
     activation: str = setting("activation function", choices=("relu", "tanh", "sigmoid"))
     normalization: str = setting(
-        "local response normalization: alpha per unit (paper) or divided by 5 (source)",
-        choices=("paper", "source", "none"),
+        "local response normalization: alpha per unit (paper) or divided by 5 (source); or batch "
+        "normalization after each convolution",
+        choices=("paper", "source", "batch", "none"),
     )
     order: str = setting(
         "order of activation, normalization and pooling", choices=("paper", "source")
@@ -65,6 +66,12 @@ class AlexnetConfig(ScalableConfig):
                 hint="set model.dropout=0",
             )
 
+        if self.normalization == "batch" and self.order == "source":
+            raise UsageError(
+                "model.order=source has no effect with model.normalization=batch",
+                hint="set model.order=paper; the order is that of response normalization",
+            )
+
 
 @dataclass(kw_only=True)
 class AlexnetOneTowerConfig(AlexnetConfig):
@@ -107,8 +114,9 @@ class _SingleTowerConfig(ScalableConfig):
 
     activation: str = setting("activation function", choices=("relu", "tanh", "sigmoid"))
     normalization: str = setting(
-        "local response normalization: alpha per unit (paper) or divided by 5 (source)",
-        choices=("paper", "source", "none"),
+        "local response normalization: alpha per unit (paper) or divided by 5 (source); or batch "
+        "normalization after each convolution",
+        choices=("paper", "source", "batch", "none"),
     )
     dropout: float = setting("dropout probability in fc6 and fc7", at_least=0, below=1)
     dropout_place: str = setting(
@@ -142,8 +150,8 @@ class ZfnetConfig(ScalableConfig):
 
     normalization: str = setting(
         "contrast normalization across maps, with the constants of 2012: alpha per unit (paper) "
-        "or divided by 5 (source)",
-        choices=("paper", "source", "none"),
+        "or divided by 5 (source); or batch normalization after each convolution",
+        choices=("paper", "source", "batch", "none"),
     )
     dropout: float = setting("dropout probability in fc6 and fc7", at_least=0, below=1)
     initialization: str = setting(
