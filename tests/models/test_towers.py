@@ -223,6 +223,13 @@ def test_split_equals_grouped_with_every_switch(build, changes):
     assert summarize(networks[1]) == summarize(networks[0])
 
 
+def test_an_exchange_that_changes_nothing_is_refused(configure):
+    alone = {"exchange": "fc6", "without_layers": ["conv3", "conv4", "conv5"]}
+    with pytest.raises(UsageError, match=r"model\.exchange=fc6 has no effect"):
+        configure("alexnet_two_tower", **alone)
+    assert configure("alexnet_two_tower", **alone, conv6=True).exchange == "fc6"
+
+
 def test_a_network_stored_without_conv3_opens_as_it_was_trained(build, configure):
     plain = to_plain(configure("alexnet_two_tower", **NARROW, without_layers=["conv3"]))
     for key in ("exchange", "conv6"):
