@@ -134,6 +134,21 @@ def test_another_width_than_torchvisions_is_refused_both_ways(weights, converted
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("normalization", ["paper", "batch"])
+def test_normalization_which_torchvision_lacks_is_refused_both_ways(
+    weights, converted, tmp_path, normalization
+):
+    other = settings(weights[1], tmp_path / "other.safetensors")
+    other.model = dataclasses.replace(other.model, normalization=normalization)
+    with pytest.raises(UsageError, match=f"not with model.normalization={normalization}"):
+        convert.run(other, Launch(command="cnnlab convert"))
+    stored = open_network(converted, CPU)
+    stored.config["model"]["normalization"] = normalization
+    with pytest.raises(UsageError, match=f"not with model.normalization={normalization}"):
+        write_for_torchvision(stored, tmp_path / "other.pth")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_existing_output_stays(weights, tmp_path):
     (tmp_path / "mine.safetensors").write_text("mine")
     with pytest.raises(BusyError):

@@ -49,7 +49,13 @@ def test_a_run_older_than_any_setting_of_its_model_can_be_continued(model: str) 
 
 
 @pytest.mark.parametrize(
-    ("left_out", "exchange"), [([], "conv3"), (["conv4"], "conv3"), (["fc7", "conv3"], "fc6")]
+    ("left_out", "exchange"),
+    [
+        ([], "conv3"),
+        (["conv4"], "conv3"),
+        (["fc7", "conv3"], "fc6"),
+        (["conv3", "conv4", "conv5"], "conv3"),
+    ],
 )
 @pytest.mark.parametrize("model", ["alexnet_two_tower", "alexnet_two_gpu"])
 def test_towers_without_conv3_saw_each_other_in_fc6_alone(

@@ -17,7 +17,7 @@ from cnnlab.plain_json import json_text
 from cnnlab.runtime import make_generator
 from cnnlab.safe_output import write_out
 
-TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "local")
+TABLE_ROLES = ("conv", "fc", "rbf", "pool", "subsample", "norm", "batch_norm", "local")
 """Layers that the printed table shows; the JSON document has all of them."""
 
 

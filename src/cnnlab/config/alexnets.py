@@ -18,8 +18,9 @@ class AlexnetConfig(ScalableConfig):
     )
     activation: str = setting("activation function", choices=("relu", "tanh", "sigmoid"))
     normalization: str = setting(
-        "local response normalization: alpha per unit (paper) or divided by 5 (source)",
-        choices=("paper", "source", "none"),
+        "local response normalization: alpha per unit (paper) or divided by 5 (source); or batch "
+        "normalization after each convolution",
+        choices=("paper", "source", "batch", "none"),
     )
     order: str = setting(
         "order of activation, normalization and pooling", choices=("paper", "source")
@@ -65,6 +66,12 @@ class AlexnetConfig(ScalableConfig):
                 hint="set model.dropout=0",
             )
 
+        if self.normalization == "batch" and self.order == "source":
+            raise UsageError(
+                "model.order=source has no effect with model.normalization=batch",
+                hint="set model.order=paper; the order is that of response normalization",
+            )
+
 
 @dataclass(kw_only=True)
 class AlexnetOneTowerConfig(AlexnetConfig):
@@ -77,9 +84,14 @@ class AlexnetOneTowerConfig(AlexnetConfig):
 
 
 def _earlier_exchange(stored: dict[str, Any]) -> str:
-    """Return where the towers of a stored config exchanged maps: without conv3, only before fc6."""
+    """Return where the towers of a stored config exchanged maps: without conv3, only before fc6.
+
+    Where no convolution is left in its place, the two are the same network.
+    """
     left_out = stored.get("without_layers")
-    return "fc6" if isinstance(left_out, list) and "conv3" in left_out else "conv3"
+    if not isinstance(left_out, list) or "conv3" not in left_out:
+        return "conv3"
+    return "conv3" if "conv4" in left_out and "conv5" in left_out else "fc6"
 
 
 @dataclass(kw_only=True)
@@ -92,6 +104,16 @@ class AlexnetTwoTowerConfig(AlexnetConfig):
         choices=("conv3", "fc6", "none"),
         earlier=_earlier_exchange,
     )
+
+    def __post_init__(self) -> None:
+        """Refuse an exchange that is no other than the usual one."""
+        super().__post_init__()
+        middle = {"conv3", "conv4", "conv5"} - set(self.without_layers)
+        if self.exchange == "fc6" and not middle and not self.conv6:
+            raise UsageError(
+                "model.exchange=fc6 has no effect without conv3, conv4 and conv5",
+                hint="set model.exchange=conv3: where these are left out, fc6 is the first anyway",
+            )
 
 
 @dataclass(kw_only=True)
@@ -107,8 +129,9 @@ class _SingleTowerConfig(ScalableConfig):
 
     activation: str = setting("activation function", choices=("relu", "tanh", "sigmoid"))
     normalization: str = setting(
-        "local response normalization: alpha per unit (paper) or divided by 5 (source)",
-        choices=("paper", "source", "none"),
+        "local response normalization: alpha per unit (paper) or divided by 5 (source); or batch "
+        "normalization after each convolution",
+        choices=("paper", "source", "batch", "none"),
     )
     dropout: float = setting("dropout probability in fc6 and fc7", at_least=0, below=1)
     dropout_place: str = setting(
@@ -142,8 +165,8 @@ class ZfnetConfig(ScalableConfig):
 
     normalization: str = setting(
         "contrast normalization across maps, with the constants of 2012: alpha per unit (paper) "
-        "or divided by 5 (source)",
-        choices=("paper", "source", "none"),
+        "or divided by 5 (source); or batch normalization after each convolution",
+        choices=("paper", "source", "batch", "none"),
     )
     dropout: float = setting("dropout probability in fc6 and fc7", at_least=0, below=1)
     initialization: str = setting(

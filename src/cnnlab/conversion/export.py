@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.config import StoredDatasetConfig, parse_model
-from cnnlab.conversion.foreign_weights import check_width
+from cnnlab.conversion.foreign_weights import check_counterpart
 from cnnlab.conversion.partial_file import renamed_when_checked
 from cnnlab.conversion.plain_weights import metadata, whole_metadata
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
@@ -95,7 +95,7 @@ def write_for_torchvision(stored: StoredNetwork, output: Path) -> str:
             f"torchvision has no counterpart of {name}",
             hint="output=FILE.safetensors or output=FILE.onnx take any model",
         )
-    check_width(parse_model(stored.config["model"]))
+    check_counterpart(parse_model(stored.config["model"]))
 
     content = io.BytesIO()
     torch.save(to_torchvision(dict(stored.network.state_dict())), content)

@@ -144,12 +144,18 @@ def num_classes(weights: ForeignWeights, where: str) -> int:
     return _sizes(_our_names(weights.tensors, where), where)[1]
 
 
-def check_width(model: ModelConfig) -> None:
-    """Raise UsageError for channels that torchvision's network does not have."""
+def check_counterpart(model: ModelConfig) -> None:
+    """Raise UsageError for channels and layers that torchvision's network does not have."""
     if isinstance(model, ScalableConfig) and model.width != 1:
         raise UsageError(
             f"torchvision has AlexNet at its full width only, not at model.width={model.width:g}",
             hint="output=FILE.safetensors or output=FILE.onnx take any width of cnnlab's networks",
+        )
+    if isinstance(model, Alexnet2014Config) and model.normalization != "none":
+        raise UsageError(
+            "torchvision has AlexNet without normalization only, "
+            f"not with model.normalization={model.normalization}",
+            hint="output=FILE.safetensors or output=FILE.onnx take any of cnnlab's networks",
         )
 
 

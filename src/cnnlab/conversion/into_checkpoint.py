@@ -29,7 +29,7 @@ def convert_torchvision(
             f"torchvision's AlexNet becomes model=alexnet_2014 in a .safetensors file, "
             f"not {config.model.name} in '{output.suffix or output.name}'"
         )
-    foreign_weights.check_width(config.model)
+    foreign_weights.check_counterpart(config.model)
 
     names = None
     if config.class_names is not None:

@@ -11,6 +11,7 @@ from cnnlab.config.alexnets import (
     AlexnetTwoTowerConfig,
 )
 from cnnlab.geometry import Window
+from cnnlab.models.batch_norm import batch_norm
 from cnnlab.models.init import WeightRule, initialize_by_layer, kaiming, normal
 from cnnlab.models.layers import (
     ACTIVATIONS,
@@ -139,8 +140,11 @@ def _features(config: AlexnetConfig, in_channels: int, form: _Form) -> list[Laye
             convolution = Conv2d(in_channels, channels, table[name], form.groups(name))
             # fc6 has the name that conv6's activation would get
             suffix = "_conv6" if name == "conv6" else str(number)
-            steps += [Layer(name, "conv", convolution), _activation(config, suffix)]
-            steps += _normalization(config, number, form.towers)
+            steps.append(Layer(name, "conv", convolution))
+            if config.normalization == "batch":
+                steps.append(batch_norm(suffix, channels))
+            steps.append(_activation(config, suffix))
+            steps += _response_norm(config, number, form.towers)
             in_channels = channels
         if f"pool{number}" in table:
             steps.append(Layer(f"pool{number}", "pool", max_pool(table[f"pool{number}"])))
@@ -165,8 +169,8 @@ def _activation(config: AlexnetConfig, suffix: str) -> Layer:
     return Layer(f"{config.activation}{suffix}", role, module())
 
 
-def _normalization(config: AlexnetConfig, number: int, towers: int) -> list[Layer]:
-    if number > 2 or config.normalization == "none":
+def _response_norm(config: AlexnetConfig, number: int, towers: int) -> list[Layer]:
+    if number > 2 or config.normalization in ("batch", "none"):
         return []
     alpha = 1e-4 if config.normalization == "paper" else 1e-4 / 5
     across = LocalResponseNorm(5, alpha, groups=towers)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from cnnlab.config.alexnets import Alexnet2014Config, AlexnetCifarConfig
 from cnnlab.geometry import Window
 from cnnlab.models.alexnet import FIRST_WINDOWS, initialize_alexnet
+from cnnlab.models.batch_norm import batch_norm
 from cnnlab.models.init import initialize
 from cnnlab.models.layers import ACTIVATIONS, Conv2d, Linear, max_pool
 from cnnlab.models.network import Layer, Network, Task
@@ -104,8 +105,10 @@ def _features(
         channels = scaled(channels, config.width)
 
         layers.append(Layer(name, "conv", Conv2d(in_channels, channels, windows[name])))
+        if config.normalization == "batch":
+            layers.append(batch_norm(str(number), channels))
         layers.append(_activation(config, number))
-        if number <= 2 and config.normalization != "none":
+        if number <= 2 and config.normalization in ("paper", "source"):
             alpha = 1e-4 if config.normalization == "paper" else 1e-4 / 5
             layers.append(Layer(f"norm{number}", "norm", LocalResponseNorm(5, alpha)))
         if f"pool{number}" in windows:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cnnlab.models.network import Network
+from cnnlab.models.network import Layer, Network
 
 WeightRule = Callable[[Tensor, torch.Generator], None]
 """(weight [C', C / groups, ...], generator) -> None; fills the weight in place."""
@@ -76,7 +76,7 @@ def initialize(network: Network, rule: str, generator: torch.Generator) -> None:
     """
     last = network.layers[-1].name
     for layer in network.layers:
-        weight, bias = _weight_and_bias(layer.module)
+        weight, bias = _weight_and_bias(layer)
         if weight is not None:
             fill = normal(0.01) if (rule, layer.name) == ("kaiming", last) else WEIGHT_RULES[rule]
             fill(weight, generator)
@@ -93,15 +93,18 @@ def initialize_by_layer(
 ) -> None:
     """Fill the weights and biases by rules that are looked up by layer name."""
     for layer in network.layers:
-        weight, bias = _weight_and_bias(layer.module)
+        weight, bias = _weight_and_bias(layer)
         if weight is not None:
             weights(layer.name)(weight, generator)
         if bias is not None:
             bias.fill_(biases(layer.name))
 
 
-def _weight_and_bias(module: nn.Module) -> tuple[Tensor | None, Tensor | None]:
-    own = dict(module.named_parameters(recurse=False))
+def _weight_and_bias(layer: Layer) -> tuple[Tensor | None, Tensor | None]:
+    """Return what a rule fills; batch normalization starts as it was built, with 1 and 0."""
+    if layer.role == "batch_norm":
+        return None, None
+    own = dict(layer.module.named_parameters(recurse=False))
     return own.get("weight"), own.get("bias")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnlab.models.batch_norm import statistics_of_the_batch
 from cnnlab.models.network import Network
 from cnnlab.mps import widest_float
 from cnnlab.numerics import check_finite
@@ -103,12 +104,14 @@ class InitReport:
 def report_start(network: Network, images: Tensor) -> InitReport:
     """Return statistics of each layer's output for normalized `images`.
 
-    images: [N, C, S, S], N at least 2. Dropout is off; nothing of the network changes.
+    images: [N, C, S, S], N at least 2. Dropout is off, batch normalization sees these images, as in
+    training; nothing of the network changes.
     Raises NumericsError where a layer overflows.
     """
     was_training = network.training
     network.eval()
-    outputs = network.activations(images)
+    with statistics_of_the_batch(network):
+        outputs = network.activations(images)
     network.train(was_training)
     for name, maps in outputs.items():
         check_finite(maps, f"the output of {name} is")

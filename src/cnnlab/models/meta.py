@@ -85,6 +85,10 @@ def _conv2d(
     return maps.new_zeros(len(maps), len(weight), *sides)
 
 
+def _batch_norm(maps: Tensor, *statistics: Any, **settings: Any) -> Tensor:
+    return maps
+
+
 def _pair(value: Any) -> tuple[int, int]:
     return (value, value) if isinstance(value, int) else tuple(value)
 
@@ -92,4 +96,5 @@ def _pair(value: Any) -> tuple[int, int]:
 _ANSWERS: dict[Any, Callable[..., Tensor]] = {
     F.linear: _linear,
     F.conv2d: _conv2d,
+    F.batch_norm: _batch_norm,
 }

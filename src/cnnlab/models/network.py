@@ -31,8 +31,8 @@ class Task:
 class Layer:
     """One named layer.
 
-    role: conv, fc, rbf (with weights); pool, subsample (smaller maps); norm; rectifier (ReLU),
-    squash (tanh, sigmoid); dropout; flatten.
+    role: conv, fc, rbf (with weights); pool, subsample (smaller maps); norm (response
+    normalization), batch_norm; rectifier (ReLU), squash (tanh, sigmoid); dropout; flatten.
     """
 
     name: str

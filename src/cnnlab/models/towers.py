@@ -16,6 +16,7 @@ from cnnlab.config.alexnets import AlexnetTwoGpuConfig
 from cnnlab.errors import ResourceError, UsageError
 from cnnlab.geometry import ReceptiveField
 from cnnlab.models.alexnet import alexnet_two_tower
+from cnnlab.models.batch_norm import BatchNorm2d
 from cnnlab.models.layers import Conv2d, GroupedLinear, Linear, ScaledDropout
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.normalization import LocalResponseNorm
@@ -233,6 +234,8 @@ def _half(layer: Layer) -> nn.Module:
         return Linear(module.in_features, module.out_features // 2)
     if isinstance(module, GroupedLinear):
         return Linear(module.in_features // 2, module.out_features // 2)
+    if isinstance(module, BatchNorm2d):
+        return BatchNorm2d(module.num_features // 2)
     if isinstance(module, LocalResponseNorm):
         return LocalResponseNorm(module.size, module.alpha, module.beta, module.k)
     assert not list(module.parameters()), f"{layer.name} has weights and no rule to split them"
@@ -243,13 +246,16 @@ def _join_halves(module: nn.Module, state: dict[str, Tensor], prefix: str, _: An
     for name in [key for key in state if key.startswith(f"{prefix}a.")]:
         own = name.removeprefix(f"{prefix}a.")
         first, second = state.pop(name), state.pop(f"{prefix}b.{own}")
-        state[prefix + own] = torch.cat([first, second.to(first.device)])
+        if first.dim():
+            first = torch.cat([first, second.to(first.device)])
+        state[prefix + own] = first  # a number, the updates of a statistic, is the same in both
 
 
 def _part_halves(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     for name in [key for key in state if key.startswith(prefix)]:
         own = name.removeprefix(prefix)
-        halves = state.pop(name).chunk(2)
+        whole = state.pop(name)
+        halves = whole.chunk(2) if whole.dim() else (whole, whole)
         state[f"{prefix}a.{own}"], state[f"{prefix}b.{own}"] = halves
 
 

@@ -5,6 +5,7 @@ from torch import nn
 
 from cnnlab.config.alexnets import ZfnetConfig
 from cnnlab.geometry import Window
+from cnnlab.models.batch_norm import batch_norm
 from cnnlab.models.init import initialize, initialize_by_layer, normal
 from cnnlab.models.layers import Conv2d, Linear, ScaledDropout, max_pool
 from cnnlab.models.network import Layer, Network, Task
@@ -64,10 +65,12 @@ def _features(config: ZfnetConfig, in_channels: int) -> list[Layer]:
         channels = scaled(channels, config.width)
 
         layers.append(Layer(name, "conv", Conv2d(in_channels, channels, WINDOWS[name])))
+        if config.normalization == "batch":
+            layers.append(batch_norm(str(number), channels))
         layers.append(Layer(f"relu{number}", "rectifier", nn.ReLU()))
         if f"pool{number}" in WINDOWS:
             layers.append(Layer(f"pool{number}", "pool", max_pool(WINDOWS[f"pool{number}"])))
-        if number <= 2 and config.normalization != "none":
+        if number <= 2 and config.normalization in ("paper", "source"):
             alpha = 1e-4 if config.normalization == "paper" else 1e-4 / 5
             layers.append(Layer(f"norm{number}", "norm", LocalResponseNorm(5, alpha)))
 

@@ -117,7 +117,11 @@ def remarks(parts: Assembly) -> list[str]:
 def model_table(console: Console, parts: Assembly) -> None:
     """Show each layer's output size and parameters, and their sum."""
     summary = summarize(parts.network, parts.config.model.name)
-    shown = [row for row in summary.rows if row.num_parameters or row.role in {"pool", "norm"}]
+    shown = [
+        row
+        for row in summary.rows
+        if row.num_parameters or row.role in {"pool", "norm", "batch_norm"}
+    ]
 
     rows = [
         [row.name, "x".join(map(str, row.output_size)), f"{row.num_parameters:,}"] for row in shown

@@ -101,6 +101,17 @@ def check_alone(peers: Peers, model: ModelConfig) -> None:
         )
 
 
+def check_statistics(peers: Peers, model: ModelConfig) -> None:
+    """Raise UsageError for running statistics that every process would have of its own images."""
+    if peers.size > 1 and getattr(model, "normalization", None) == "batch":
+        raise UsageError(
+            "a network with batch normalization trains in one process: each of several would have "
+            "other running statistics",
+            f"torchrun started {peers.size}",
+            "cnnlab train without torchrun, or another model.normalization",
+        )
+
+
 def launch_name() -> str | None:
     """Return a name of the torchrun that started this process; its restarts share it."""
     run = os.environ.get("TORCHELASTIC_RUN_ID")

@@ -62,6 +62,7 @@ def opened(
     Its folder is locked inside the block, and run.json says how the block ended.
     """
     processes.check_alone(peers, config.model)
+    processes.check_statistics(peers, config.model)
     with contextlib.ExitStack() as stack:
         resumption, weights = None, None
         if config.resume is None:

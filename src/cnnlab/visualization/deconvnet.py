@@ -3,7 +3,8 @@
 Autograd does two of the deconvnet's three steps: unpooling with switches is the backward of max
 pooling, filtering with the transposed filters is the backward of a convolution (groups, towers and
 the exact input size included). Replaced here are the backward of a rectifier and that of local
-response normalization, which the deconvnet passes unchanged.
+response normalization, which the deconvnet passes unchanged. Batch normalization keeps its own
+backward: in eval mode it scales each map by a constant, as if its convolution did.
 
 Where pooling windows overlap, one value can be the maximum of several; their signals then add, as
 in autograd. `max_unpool2d` keeps only one of them.

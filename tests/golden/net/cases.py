@@ -56,6 +56,7 @@ MODELS = {
     f"model.initialization=paper model.activation=tanh {NARROW}",
     "alexnet-single": f"model=alexnet model.head=single model.dropout=0.2 {NARROW}",
     "alexnet-half": f"model=alexnet model.half_kernels=true model.conv6=true {NARROW}",
+    "alexnet-batch": f"model=alexnet model.normalization=batch trainer.accumulate=2 {NARROW}",
     "two_tower": f"model=alexnet_two_tower {NARROW}",
     "two_tower-source": f"model=alexnet_two_tower model.order=source model.normalization=source "
     f"model.dropout_scaling=train model.initialization=source {NARROW}",
