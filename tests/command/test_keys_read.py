@@ -177,13 +177,17 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
 
 IDLE: dict[str, list[str]] = {
     "summary": ["dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"],
-    "convert": ["model=lenet5", "model.width=1", "dataset=mnist", "augment=crop", "class_names=x"],
+    "convert": [
+        *("model=lenet5", "model.width=1", "dataset=mnist", "augment=crop", "class_names=x"),
+        "which_weights=ema",
+    ],
     "prepare": ["quality=50", "max_bad_fraction=0.5"],
 }
 """Of each command with `Verb.needs`: settings that its own defaults leave without effect."""
 
 BESIDE = {
     "convert": ["source=run", "output=never.onnx"],
+    "which_weights=ema": ["source=tiny.pth", "output=never.safetensors"],
     "prepare": ["output=never"],
 }
 NEEDED = {
@@ -210,7 +214,7 @@ def test_every_need_of_a_command_is_tried() -> None:
 def test_a_typed_key_that_other_values_leave_without_effect_is_refused(
     name: str, word: str, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([name, *BESIDE.get(name, []), word]) == 2
+    assert main([name, *BESIDE.get(word, BESIDE.get(name, [])), word]) == 2
     said = capsys.readouterr().err
     assert f"{word.partition('=')[0]} has no effect here" in said
     assert len(said.splitlines()) == 2
