@@ -107,3 +107,23 @@ def test_two_processes_keep_the_average_of_one_and_go_on_with_it(tmp_path: Path)
         assert two.document["metrics"][f"validation/{key}"] == pytest.approx(
             one.document["metrics"][f"validation/{key}"], abs=0.04
         )
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_after_an_early_stop_when_more_epochs_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    """The second process knew no changed setting, kept the old reason to stop, and left at once."""
+    words = [
+        *("train", "dataset=synthetic", "dataset.num_train=60", "dataset.num_validation=20"),
+        *("model=linear", "augment=none", "trainer.batch_size=20", "trainer.early_stop_epochs=1"),
+        *("optimizer.learning_rate=1e-9", "schedule=constant", "runtime.device=cpu"),
+        *("logging.report=false", "logging.tensorboard=false", "logging.images_every_epochs=null"),
+    ]
+    first = [*words, "trainer.epochs=5", "hydra.run.dir=run"]
+    resumed = ["train", "resume=run", "trainer.epochs=6", "distributed.timeout_seconds=60"]
+    for command in (first, [*resumed, "allow_changes=[distributed]"]):
+        _, errors = finished(process := torchrun("-m", "cnnlab", *command, folder=tmp_path))
+        assert process.returncode == 0, errors
+    steps = {path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")}
+    assert "step_00000006.safetensors" in steps
