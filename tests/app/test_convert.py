@@ -30,6 +30,7 @@ def settings(source, output, model="alexnet_2014", class_names=None):
     return ConvertConfig(
         source=str(source),
         output=str(output),
+        which_weights=None,
         model=choice(ModelConfig, "model", model),
         dataset=choice(DatasetConfig, "dataset", "imagenet"),
         augment=choice(AugmentConfig, "augment", "none"),

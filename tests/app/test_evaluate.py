@@ -69,6 +69,7 @@ def config_for(*paths: object, **changes: object) -> EvaluateConfig:
         "evaluation": views("center"),
         "runtime": runtime,
         "weights": None,
+        "which_weights": None,
         "batch_size": 128,
         "save_probabilities": False,
         "output": None,

@@ -69,6 +69,7 @@ def config_for(checkpoint: Path, *images: object, **changes: object) -> PredictC
         "evaluation": EvaluationConfig(name="center"),
         "runtime": parse(RuntimeConfig, choice("runtime", "auto") | {"device": "cpu"}, "runtime"),
         "pictures": "auto",
+        "which_weights": None,
         "top": 3,
         "format": "json",
         "plugins": [],

@@ -194,7 +194,8 @@ IDLE: dict[str, list[str]] = {
         f"{word} source=run output=never.onnx"
         for word in ("model=lenet5", "model.width=1", "dataset=mnist", "augment=crop")
     ]
-    + ["class_names=x source=run output=never.onnx"],
+    + ["class_names=x source=run output=never.onnx"]
+    + ["which_weights=ema source=tiny.pth output=never.safetensors"],
     "prepare": [f"{word} output=never" for word in ("quality=50", "max_bad_fraction=0.5")]
     + [f"{word} output=never verify=true" for word in BUILDING],
 }

@@ -5,8 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from tests.distributed.launching import LOOPBACK_FLAGS, WORKER, finished, torchrun
+from cnnlab import checkpoint
+from tests.distributed.launching import (
+    LOOPBACK_FLAGS,
+    WORKER,
+    finished,
+    in_one_process,
+    torchrun,
+)
 
 LOOPBACK_V4 = {"0100007F"}
 LOOPBACK = LOOPBACK_V4 | {"00000000000000000000000001000000"}
@@ -67,3 +75,55 @@ def test_with_flags_for_it_nobody_listens_to_the_network(tmp_path: Path) -> None
     assert found["launcher_listening"] == []
     for addresses in found["listening"]:
         assert set(addresses) == LOOPBACK_V4
+
+
+@pytest.mark.slow
+def test_two_processes_keep_the_average_of_one_and_go_on_with_it(tmp_path: Path) -> None:
+    """The command itself: weighted classes, the average judged; stopped after an epoch, resumed."""
+    words = [
+        *("train", "dataset=synthetic", "dataset.num_train=90", "dataset.num_validation=31"),
+        *("dataset.image_size_pixels=12", "model=mlp", "augment=none", "trainer.batch_size=20"),
+        *("loss.class_weights=[1,2,3,4,5,6,7,8,9,10]", "ema.decay=0.8", "which_weights=ema"),
+        *("schedule=constant", "runtime.device=cpu", "runtime.num_threads=1"),
+        *("logging.report=false", "logging.tensorboard=false", "logging.images_every_epochs=null"),
+    ]
+    alone = [*words, "trainer.epochs=2", "hydra.run.dir=alone"]
+    assert in_one_process(*alone, folder=tmp_path).returncode == 0
+    first = [*words, "trainer.epochs=1", "hydra.run.dir=pair"]
+    for command in (first, ["train", "trainer.epochs=2", "resume=pair"]):
+        process = torchrun("-m", "cnnlab", *command, folder=tmp_path)
+        _, errors = finished(process)
+        assert process.returncode == 0, errors
+
+    one, two = (
+        checkpoint.read(tmp_path / name / "checkpoints" / "last.safetensors")
+        for name in ("alone", "pair")
+    )
+    assert int(two.tensors["averaging.num_updates"]) == 6
+    assert one.tensors.keys() == two.tensors.keys()
+    for name, tensor in one.tensors.items():
+        torch.testing.assert_close(two.tensors[name], tensor, rtol=1e-3, atol=1e-5)
+    for key in ("raw_top1_error", "ema_top1_error"):
+        assert two.document["metrics"][f"validation/{key}"] == pytest.approx(
+            one.document["metrics"][f"validation/{key}"], abs=0.04
+        )
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_after_an_early_stop_when_more_epochs_are_asked_for(
+    tmp_path: Path,
+) -> None:
+    """The second process knew no changed setting, kept the old reason to stop, and left at once."""
+    words = [
+        *("train", "dataset=synthetic", "dataset.num_train=60", "dataset.num_validation=20"),
+        *("model=linear", "augment=none", "trainer.batch_size=20", "trainer.early_stop_epochs=1"),
+        *("optimizer.learning_rate=1e-9", "schedule=constant", "runtime.device=cpu"),
+        *("logging.report=false", "logging.tensorboard=false", "logging.images_every_epochs=null"),
+    ]
+    first = [*words, "trainer.epochs=5", "hydra.run.dir=run"]
+    resumed = ["train", "resume=run", "trainer.epochs=6", "distributed.timeout_seconds=60"]
+    for command in (first, [*resumed, "allow_changes=[distributed]"]):
+        _, errors = finished(process := torchrun("-m", "cnnlab", *command, folder=tmp_path))
+        assert process.returncode == 0, errors
+    steps = {path.name for path in (tmp_path / "run" / "checkpoints").glob("step_*")}
+    assert "step_00000006.safetensors" in steps

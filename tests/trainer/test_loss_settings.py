@@ -16,6 +16,7 @@ from cnnlab.errors import UsageError
 from cnnlab.trainer.assemble import Assembly, assemble
 from cnnlab.training.class_weights import class_weights
 from cnnlab.training.loop import TrainState
+from cnnlab.training.steps import TrainStep
 from tests.test_config import composed
 
 LINEAR = ("model=linear", "augment=none", "trainer.batch_size=50", "runtime.device=cpu")
@@ -72,6 +73,12 @@ def test_settings_of_the_cross_entropy_are_refused_for_distances(
     assert f"{word} is for the cross-entropy loss" in said
     assert distance in said
     assert len(said.splitlines()) == 2
+
+
+def test_at_the_defaults_the_step_is_the_plain_one() -> None:
+    parts = assembled()
+    assert type(parts.step) is TrainStep
+    assert (parts.average, parts.update.class_weights) == (None, None)
 
 
 TEN = "[1,2,3,4,5,6,7,8,9,10]"

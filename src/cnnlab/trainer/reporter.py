@@ -135,15 +135,8 @@ class Reporter:
 
 
 LEARNING = (
-    "model",
-    "dataset",
-    "augment",
-    "loss",
-    "ema",
-    "optimizer",
-    "schedule",
-    "trainer",
-    "seed",
+    *("model", "dataset", "augment", "loss", "optimizer", "schedule", "trainer"),
+    *("ema", "which_weights", "seed"),
 )
 """Sections that decide what is learned; the others, where it runs and what is shown of it."""
 

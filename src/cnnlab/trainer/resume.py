@@ -125,13 +125,21 @@ def restore(resumption: Resumption, parts: Assembly, say: Callable[[str], None])
         progress = snapshot.restore(found, path, parts)
         if stored_weights.judged(found, path) != parts.config.which_weights:
             progress.best.forget()  # the best of other weights
-        if any(change.within(LENGTH_KEYS) for change in resumption.changes):
+        # every process compares for itself: the first alone has the changes
+        if any(change.within(LENGTH_KEYS) for change in _changes(found, parts.config)):
             progress.state.stop_reason = None  # an early stop holds only for the length asked for
         _put_checkpoints_in_order(resumption.folder, parts.peers, progress, say)
 
     record(resumption, parts.config, progress.state.step)
     say(f"continuing after step {progress.state.step} from {path or 'the start'}")
     return progress
+
+
+def _changes(found: Checkpoint, config: TrainConfig) -> list[Change]:
+    stored = found.document.get("config")
+    if not isinstance(stored, dict):
+        return []
+    return changes_between(_without_resume(stored), comparable(config))
 
 
 def check_data(found: Checkpoint, splits: Splits, allowed: list[str]) -> None:
