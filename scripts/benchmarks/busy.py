@@ -148,13 +148,13 @@ Rates = dict[str, dict[str, dict[int, list[float]]]]
 
 def measure(given: argparse.Namespace) -> Rates:
     """Return the rates of all works, settings and loads."""
+    most = max(WORKS[work][1] for work in given.works)
     servers = {
-        name: [Server(setting, given.threads) for _ in range(2)]
-        for name, setting in SETTINGS.items()
+        name: [Server(SETTINGS[name], given.threads) for _ in range(most)]
+        for name in given.settings
     }
     rates: Rates = {
-        work: {name: {load: [] for load in given.loads} for name in SETTINGS}
-        for work in given.works
+        work: {name: {load: [] for load in given.loads} for name in servers} for work in given.works
     }
     try:
         for work in given.works:  # built, and their caches filled
@@ -167,7 +167,7 @@ def measure(given: argparse.Namespace) -> Rates:
             with busy_loops(load):
                 for work in given.works:
                     words, number = WORKS[work]
-                    for order in turns(SETTINGS, given.rounds):
+                    for order in turns(servers, given.rounds):
                         for name in order:
                             found = rate_of(servers[name][:number], words, given.seconds)
                             rates[work][name][load].append(found)
@@ -203,7 +203,13 @@ def document(rates: Rates, given: argparse.Namespace) -> dict[str, Any]:
             "rounds": rows,
         }
     how = {"num_threads": given.threads, "rounds": given.rounds, "seconds": given.seconds}
-    return {**how, "loads": list(given.loads), "works": works}
+    fed = [found["worst_case"] for work, found in works.items() if "AlexNet" in work]
+    return {
+        **how,
+        "loads": list(given.loads),
+        "works": works,
+        "worst_of_alexnet": {name: min(row[name] for row in fed) for name in given.settings if fed},
+    }
 
 
 def main() -> None:
@@ -211,6 +217,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.4, help="of each rate in each round")
     parser.add_argument("--loads", type=int, nargs="+", default=LOADS, help="busy loops beside it")
     parser.add_argument("--works", nargs="+", choices=list(WORKS), default=list(WORKS))
+    parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:

@@ -99,7 +99,11 @@ def busy_lines(part: Part) -> list[str]:
             worst = found["worst_case"][setting]
             shown = f"**{worst:.2f}**" if worst == best else f"{worst:.2f}"
             rows.append((work, setting, *(f"{rates[load]:,.0f}" for load in loads), shown))
-    return table(title, columns, rows)
+
+    worst = part["worst_of_alexnet"]
+    told = ", ".join(f"{name} {worst[name]:.2f}" for name in sorted(worst, key=worst.get)[::-1])
+    lines = table(title, columns, rows)
+    return [*lines, "", f"The worst case over every work of AlexNet: {told}."] if told else lines
 
 
 def overhead_lines(part: Part) -> list[str]:

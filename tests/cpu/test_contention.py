@@ -5,22 +5,35 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.cpu.contention import ContentionWatch, Times, is_hurting, read_times
+from cnnlab.cpu.contention import ContentionWatch, Times, is_hurting, read_times, share_lost
 
-CASES = {
-    "idle": (Times(10, 0.1), 0.006, 0.005, False),
-    "idle, slow steps now and then": (Times(10, 0.1), 0.060, 0.005, False),
-    "two threads that spin, one busy loop": (Times(6.7, 3.3), 0.030, 0.006, True),
-    "two threads that sleep, one busy loop": (Times(4.5, 2.0), 0.400, 0.250, False),
-    "four busy loops, never a fast step": (Times(3, 7), 0.030, 0.025, True),
-    "nothing was counted": (Times(0, 0), 1.0, 0.1, False),
+TEN_SECONDS_OF_TWO = {
+    "idle": (Times(19, 0.2), 0.01),
+    "idle, threads that sleep": (Times(11, 0.2), 0.02),
+    "two threads that spin, one busy loop": (Times(13.3, 6.7), 0.33),
+    "four busy loops": (Times(6.7, 13.3), 0.66),
+    "decoding threads of its own on all processors": (Times(20, 30), 0.0),
+    "no thread wanted to run": (Times(0, 0), 0.0),
 }
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_what_hurts(case: tuple[Times, float, float, bool]) -> None:
-    times, step, fastest, expected = case
-    assert is_hurting(times, step, fastest) is expected
+@pytest.mark.parametrize("case", TEN_SECONDS_OF_TWO.values(), ids=TEN_SECONDS_OF_TWO)
+def test_what_other_programs_took(case: tuple[Times, float]) -> None:
+    times, expected = case
+    assert share_lost(times, seconds=10, processors=2) == pytest.approx(expected, abs=0.01)
+
+
+CASES = [
+    (0.01, 0.060, 0.005, False),  # idle, slow steps of its own
+    (0.33, 0.030, 0.006, True),
+    (0.33, 0.400, 0.250, False),  # threads that sleep while they wait
+    (0.66, 0.030, 0.025, True),  # never a fast step to compare with
+]
+
+
+@pytest.mark.parametrize(("share", "step", "fastest", "expected"), CASES)
+def test_what_hurts(share: float, step: float, fastest: float, expected: bool) -> None:
+    assert is_hurting(share, step, fastest) is expected
 
 
 class Machine:
@@ -34,17 +47,16 @@ class Machine:
         return self.now
 
     def read(self) -> Times | None:
-        return (
-            None
-            if self.share is None
-            else Times(self.now * self.share, self.now * (1 - self.share))
-        )
+        if self.share is None:
+            return None
+        wanted = 2 * self.now  # of two threads
+        return Times(wanted * self.share, wanted * (1 - self.share))
 
 
 def warnings_of(steps: list[float], share: float | None, num_threads: int = 2) -> list[str]:
     said: list[str] = []
     machine = Machine(iter(steps), share)
-    watch = ContentionWatch(num_threads, said.append, machine.clock, machine.read)
+    watch = ContentionWatch(num_threads, 2, said.append, machine.clock, machine.read)
     for _ in range(len(steps) // 2):
         watch.after(num_steps=10)
     return said

@@ -8,13 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab.cpu.processors import SHARE_VARIABLE, Budget, budget
+from cnnlab.cpu.processors import SHARE_VARIABLE, Budget, budget, share
 from cnnlab.errors import UsageError
 
 V2 = "0::/{own}\n"
 V1 = "5:memory:/elsewhere\n4:cpu,cpuacct:/{own}\n"
 MOUNT_V2 = "31 23 0:28 {mounted} /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
 MOUNT_V1 = "32 31 0:29 {mounted} /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
+
+
+SOURCE = Path(__file__).parents[2] / "src" / "cnnlab"
+PLACES = {
+    "cpu_count": {"cpu/processors.py", "run_folder/provenance.py"},  # the latter: of the machine
+    "sched_getaffinity": {"cpu/processors.py"},
+    "set_num_threads": {"runtime.py"},
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_processors_and_threads_are_counted_in_one_place(name: str) -> None:
+    named = {
+        path.relative_to(SOURCE).as_posix()
+        for path in SOURCE.rglob("*.py")
+        if f".{name}(" in path.read_text(encoding="utf-8")
+    }
+    assert named == PLACES[name]
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +128,12 @@ def test_processes_on_one_machine_share_it(
 ) -> None:
     assert budget(tmp_path, environment).processors == expected
     assert budget(tmp_path, environment).cores == expected
+
+
+@pytest.mark.parametrize(("members", "each"), [(1, 8), (2, 4), (3, 2), (20, 1)])
+def test_members_that_train_at_once_share_it_too(members: int, each: int, tmp_path: Path) -> None:
+    variables = share(members, budget(tmp_path, {}))
+    assert budget(tmp_path, variables).processors == each
 
 
 @pytest.mark.parametrize("words", ["", "0", "-1", "two", "1.5"])

@@ -2,8 +2,10 @@
 
 Processor time does not tell: a thread that spins for one that is not scheduled burns it as well.
 Linux counts for each thread how long it could run but had no processor. Where the threads lose a
-good part of their time that way and most steps take several times as long as the fastest, they
-wait for one another more than they compute. Other systems do not tell, so nothing is said there.
+good part of their time that way to others, and most steps take several times as long as the
+fastest, they wait for one another more than they compute. What they lose to threads of their own,
+such as decoding ones, does not count: then the process has all of its processors. Other systems do
+not tell, so nothing is said there.
 Imports no torch.
 """
 
@@ -57,13 +59,21 @@ def read_times(tasks: Path = TASKS) -> Times | None:
     return Times(sum(ran for ran, _ in found) / 1e9, sum(waited for _, waited in found) / 1e9)
 
 
-def is_hurting(times: Times, step_seconds: float, fastest_seconds: float) -> bool:
+def share_lost(times: Times, seconds: float, processors: int) -> float:
+    """Return the share of the time in which threads could run that other programs took from them.
+
+    seconds: of the wall clock. processors: that this process may use; while its threads run on all
+    of them, they wait for one another's processor and not for another program's.
+    """
+    lost = min(times.waited, max(0.0, processors * seconds - times.ran))
+    return lost / (times.ran + lost) if lost else 0.0
+
+
+def is_hurting(share: float, step_seconds: float, fastest_seconds: float) -> bool:
     """Return whether threads that wait for one another are slowed down by other programs.
 
-    step_seconds, fastest_seconds: of the median and the fastest step.
+    share: lost to them. step_seconds, fastest_seconds: of the median and the fastest step.
     """
-    wanted = times.ran + times.waited
-    share = times.waited / wanted if wanted else 0.0
     slow = step_seconds >= LEAST_SLOWDOWN * fastest_seconds
     return share >= STARVED_SHARE or (share >= LEAST_SHARE and slow)
 
@@ -72,10 +82,12 @@ def is_hurting(times: Times, step_seconds: float, fastest_seconds: float) -> boo
 class ContentionWatch:
     """Warns once where several threads are hurt; asked now and then, it costs some file reads.
 
-    warn: takes the line. num_threads: that compute; one thread waits for no other.
+    warn: takes the line. num_threads: that compute; one thread waits for no other. processors: that
+    this process may use.
     """
 
     num_threads: int
+    processors: int
     warn: Callable[[str], object]
     clock: Callable[[], float] = time.perf_counter
     read: Callable[[], Times | None] = read_times
@@ -111,15 +123,15 @@ class ContentionWatch:
         after = self.read()
         if after is None or self._before is None:
             return
-        times, step = after.since(self._before), statistics.median(self._steps)
-        if is_hurting(times, step, self._fastest):
+        seconds = self.clock() - self._begin
+        share = share_lost(after.since(self._before), seconds, self.processors)
+        if is_hurting(share, statistics.median(self._steps), self._fastest):
             self._is_done = True
-            self.warn(sentence(self.num_threads, times))
+            self.warn(sentence(self.num_threads, share))
 
 
-def sentence(num_threads: int, times: Times) -> str:
+def sentence(num_threads: int, share: float) -> str:
     """Return the warning: what was seen, and what to change."""
-    share = times.waited / (times.ran + times.waited)
     return (
         f"other programs keep the processors busy: {num_threads} threads wait for one another, and "
         f"{share:.0%} of their time for a processor; runtime.num_threads=1 waits for no other"

@@ -54,6 +54,11 @@ def budget(root: Path = Path("/"), environment: Mapping[str, str] = os.environ) 
     return Budget(processors, min(cores, processors), limit)
 
 
+def share(num_processes: int, own: Budget) -> dict[str, str]:
+    """Return the variable that gives each of several processes an equal part of what is ours."""
+    return {SHARE_VARIABLE: str(max(1, own.processors // num_processes))}
+
+
 def _allowed() -> set[int]:
     """Return the numbers of the processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):

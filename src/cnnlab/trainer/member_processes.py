@@ -15,7 +15,7 @@ from typing import IO
 from cnnlab import interrupts
 from cnnlab.config import TrainConfig
 from cnnlab.console import Console
-from cnnlab.cpu.processors import SHARE_VARIABLE, budget
+from cnnlab.cpu.processors import budget, share
 from cnnlab.errors import Interrupted, MemberError, PeerLostError
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer.display import plugin_words, resume_command
@@ -51,8 +51,7 @@ class MemberProcesses:
 
         Raises Interrupted, or the error of a failed member; the others are then stopped.
         """
-        share = max(1, budget().processors // at_once)  # of each member, to decode with
-        self._environment = os.environ | {SHARE_VARIABLE: str(share)}
+        self._environment = os.environ | share(at_once, budget())
         total = len(self.folders) * self.config.trainer.epochs
         self.console.start_bar(total, int(self._epochs_done()), BAR_TITLE)
         try:

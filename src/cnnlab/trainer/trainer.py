@@ -6,6 +6,7 @@ from collections.abc import Callable
 from cnnlab import checkpoint, interrupts, run_folder
 from cnnlab.config.ema import EMA
 from cnnlab.cpu.contention import ContentionWatch
+from cnnlab.cpu.processors import budget
 from cnnlab.data.store import Store
 from cnnlab.errors import Interrupted, NumericsError
 from cnnlab.evaluation import sharing
@@ -49,9 +50,9 @@ class Trainer:
     ) -> None:
         self.parts, self.progress, self.folder = parts, progress, folder
         self.reporter, self.stalls = reporter, stalls
-        on_cpu = parts.device.type == "cpu"
+        threads = parts.threads.number if parts.device.type == "cpu" else 1
         self._contention = ContentionWatch(
-            parts.threads.number if on_cpu else 1, lambda text: stalls.warn("busy", text)
+            threads, budget().processors, lambda text: stalls.warn("busy", text)
         )
         self.state, self.peers = progress.state, parts.peers
         self._best_file = folder.checkpoints / "best.safetensors"
