@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ import torch
 from cnnlab.config import parse_train
 from scripts.gpu_day import __main__ as gpu_day
 from scripts.gpu_day import machine, record
-from scripts.gpu_day.deadlines import DONE, FAILED, LEFT_OUT, OUT_OF_TIME, Day, run_all, share
+from scripts.gpu_day.deadlines import (
+    DONE,
+    FAILED,
+    LEFT_OUT,
+    OUT_OF_TIME,
+    Day,
+    missing,
+    run_all,
+    share,
+)
 from scripts.gpu_day.sections import SECTIONS, Section
 from scripts.gpu_day.settings import train_settings
 from scripts.gpu_day.task import Task
@@ -103,6 +113,31 @@ def test_without_a_device_there_is_one_line_and_6(
     assert gpu_day.run(sections, day(tmp_path), document, finished) == 6
     assert capsys.readouterr().err == "cnnlab: no device; nothing was checked\n"
     assert len(document["sections"]) == 1
+
+
+def test_ctrl_c_keeps_the_record_and_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document: dict[str, Any] = {"sections": [], "not_installed": ["hydra"]}
+
+    def finished(outcome: dict[str, Any]) -> None:
+        document["sections"].append(outcome)
+        raise KeyboardInterrupt
+
+    sections = [section("succeed"), section("fail")]
+    assert gpu_day.run(sections, day(tmp_path), document, finished) == 130
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].startswith("succeed       done")
+    assert printed[-2:] == ["not installed: hydra", f"record: {tmp_path}/gpu.json"]
+
+
+def test_wheels_are_imported_for_the_day(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("other/__init__.py", "")
+    assert gpu_day.unpack(tmp_path, tmp_path / "site") == ["other-1.0-py3-none-any.whl"]
+    assert missing(["other"], str(tmp_path / "site")) == []
+    assert missing(["other"], "") == ["other"]
+    assert gpu_day.unpack(None, tmp_path / "site") == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
