@@ -18,7 +18,7 @@ from cnnlab import checkpoint
 from cnnlab.trainer import snapshot
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.training.loop import Hook, TrainState, fit
-from scripts.gpu_day.settings import NARROW, Case, parts_of
+from scripts.gpu_day.settings import NARROW, Case, attempt, parts_of
 from scripts.gpu_day.task import Task
 
 NUM_STEPS = 4
@@ -38,29 +38,34 @@ TOLERANCE = {"fp32": 0.003, "tf32": 0.01, "bf16": 0.03}
 
 def losses(task: Task) -> None:
     """Compare the losses of the first updates with those of the CPU in float32."""
-    on_cpu = Task("cpu", task.folder, ends=time.monotonic() + task.left(), rows=Path(os.devnull))
     narrow = NARROW if task.is_rehearsal else {}
-    wanted: dict[str, list[float]] = {}
-
-    for precision, tolerance in TOLERANCE.items():
+    for precision in TOLERANCE:
         for name, case in NETWORKS.items():
             width = narrow if name.startswith("alexnet") else {}
-            if not task.has_time(3, f"{name} {precision}"):
-                continue
-            if name not in wanted:
-                wanted[name] = first_losses(on_cpu, {**case, **width})
-            found = first_losses(task, {**case, **width, "runtime.precision": precision})
-            apart = max(abs(a - b) / abs(b) for a, b in zip(found, wanted[name], strict=True))
-            task.check(
-                f"{name} in {precision}: losses within {tolerance} of the CPU's",
-                apart <= tolerance,
-                model=name,
-                precision=precision,
-                relative_difference=apart,
-                losses=found,
-            )
-    task.note(f"{len(wanted)} networks, {NUM_STEPS} updates each")
-    continued(task)
+            if task.has_time(3, f"{name} {precision}"):
+                attempt(
+                    task, name, lambda it: like_the_cpu(task, *it), (name, case | width, precision)
+                )
+    task.note(f"{len(NETWORKS)} networks, {NUM_STEPS} updates each, in {', '.join(TOLERANCE)}")
+    attempt(task, "a checkpoint", lambda _: continued(task), None)
+
+
+def like_the_cpu(task: Task, name: str, case: Case, precision: str) -> None:
+    """Check the losses of one network in one precision."""
+    on_cpu = Task("cpu", task.folder, ends=time.monotonic() + task.left(), rows=Path(os.devnull))
+    wanted = first_losses(on_cpu, case)
+    found = first_losses(task, {**case, "runtime.precision": precision})
+
+    apart = max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
+    tolerance = TOLERANCE[precision]
+    task.check(
+        f"{name} in {precision}: losses within {tolerance} of the CPU's",
+        apart <= tolerance,
+        model=name,
+        precision=precision,
+        relative_difference=apart,
+        losses=found,
+    )
 
 
 def first_losses(task: Task, case: Case) -> list[float]:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from cnnlab.trainer.assemble import Assembly
-from scripts.gpu_day.rates import attempt, case_of, in_turns
-from scripts.gpu_day.settings import Case, parts_of
+from scripts.gpu_day.rates import case_of, in_turns
+from scripts.gpu_day.settings import Case, attempt, parts_of
 from scripts.gpu_day.task import Task
 
 SAME_WORK: Case = {

@@ -4,9 +4,13 @@ The YAML files under configs/ are read as they are; what a model's recipe would 
 the value after the comma, and given here where it matters.
 """
 
+import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from cnnlab import runtime
 from cnnlab.config import TrainConfig, choices, parse_train
@@ -65,3 +69,15 @@ def parts_of(task: Task, case: Case) -> Assembly:
         device, precision=config.runtime.precision, deterministic=config.runtime.deterministic
     )
     return assemble(config, device)
+
+
+def attempt(task: Task, name: str, measure: Callable[..., None], given: object) -> None:
+    """Measure one case; one that raises, as for lack of memory, is noted, and the others go on."""
+    try:
+        measure(given)
+    except Exception as error:
+        task.failed(name, error)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
