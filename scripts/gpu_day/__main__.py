@@ -36,6 +36,9 @@ DISTRIBUTIONS = ("hydra", "omegaconf", "simplejpeg", "mlxtend", "tensorboard", "
 def main() -> int:
     given = options().parse_args()
     folder = given.out or ROOT / "outputs" / f"gpu_check-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    known = [section.name for section in SECTIONS]
+    if unknown := set(given.only or known) - set(known):
+        return refuse(USAGE, f"no section {min(unknown)!r}", f"there are: {', '.join(known)}")
     if given.wheels is not None and not list(given.wheels.glob("*.whl")):
         return refuse(USAGE, f"no wheels in {given.wheels}", "give a folder of .whl files")
     if (folder / "gpu.json").exists():
@@ -71,10 +74,6 @@ def measure(given: argparse.Namespace, folder: Path, scratch: Path) -> int:
     """Run the sections; write the record after each, and print the table."""
     ends = time.monotonic() + given.seconds - RESERVE_SECONDS
     chosen = [s for s in SECTIONS if s.gate or not given.only or s.name in given.only]
-    if given.only and (unknown := set(given.only) - {section.name for section in SECTIONS}):
-        known = ", ".join(section.name for section in SECTIONS)
-        return refuse(USAGE, f"no section {sorted(unknown)[0]!r}", f"there are: {known}")
-
     day = Day(given.device, folder, environment(given.device, scratch), ends)
     document = record.heading(given.device, given.seconds)
     document["wheels"] = unpack(given.wheels, scratch / "site")
@@ -83,7 +82,7 @@ def measure(given: argparse.Namespace, folder: Path, scratch: Path) -> int:
 
     def finished(outcome: dict[str, Any]) -> None:
         outcomes.append(outcome)
-        record.write(folder / "gpu.json", document)
+        record.write(folder / "gpu.json", document | {"ended": record.now()})
         print(f"{outcome['name']}: {outcome['state']}, {outcome['seconds']:.0f} s", file=sys.stderr)
 
     return run(chosen, day, document, finished)
