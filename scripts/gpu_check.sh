@@ -7,7 +7,7 @@
 set -euo pipefail
 cd_to=$(dirname "$0")/..
 case " $* " in
-*" --offline "*) python=${PYTHON:-python3} ;;
+*" --offline "* | *" --help "* | *" -h "*) python=${PYTHON:-python3} ;;
 *)
     if [ -z "${PYTHON:-}" ]; then
         pushd "$cd_to" >/dev/null

@@ -1,24 +1,39 @@
 """`scripts/gpu_check.sh`: sections under deadlines, a record after each, a rehearsal on a CPU."""
 
+import contextlib
 import importlib
 import json
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
 
 from cnnlab.config import parse_train
 from scripts.gpu_day import __main__ as gpu_day
-from scripts.gpu_day import machine, record
-from scripts.gpu_day.deadlines import DONE, FAILED, LEFT_OUT, OUT_OF_TIME, Day, run_all, share
+from scripts.gpu_day import correctness, machine, rates, record
+from scripts.gpu_day.deadlines import (
+    DONE,
+    FAILED,
+    LEFT_OUT,
+    OUT_OF_TIME,
+    Day,
+    missing,
+    run_all,
+    share,
+)
 from scripts.gpu_day.sections import SECTIONS, Section
 from scripts.gpu_day.settings import train_settings
 from scripts.gpu_day.task import Task
+from tests.app.test_benchmark import FAKES
+from tests.pretended.device import pretended
+from tests.pretended.record import MIX, RACE
 from tests.test_config import composed
 
 ROOT = Path(__file__).parents[1]
@@ -105,6 +120,31 @@ def test_without_a_device_there_is_one_line_and_6(
     assert len(document["sections"]) == 1
 
 
+def test_ctrl_c_keeps_the_record_and_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document: dict[str, Any] = {"sections": [], "not_installed": ["hydra"]}
+
+    def finished(outcome: dict[str, Any]) -> None:
+        document["sections"].append(outcome)
+        raise KeyboardInterrupt
+
+    sections = [section("succeed"), section("fail")]
+    assert gpu_day.run(sections, day(tmp_path), document, finished) == 130
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].startswith("succeed       done")
+    assert printed[-2:] == ["not installed: hydra", f"record: {tmp_path}/gpu.json"]
+
+
+def test_wheels_are_imported_for_the_day(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("other/__init__.py", "")
+    assert gpu_day.unpack(tmp_path, tmp_path / "site") == ["other-1.0-py3-none-any.whl"]
+    assert missing(["other"], str(tmp_path / "site")) == []
+    assert missing(["other"], "") == ["other"]
+    assert gpu_day.unpack(None, tmp_path / "site") == []
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_the_first_section_asks_for_the_device(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -184,10 +224,33 @@ def test_a_machine_without_hydra_and_data_rehearses_the_rest(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_what_measures_a_device_runs_on_a_pretended_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32: the pretence has no autocast."""
+    monkeypatch.setattr(correctness, "TOLERANCE", {"fp32": 1e-4})
+    monkeypatch.setattr(Task, "is_rehearsal", True)
+    rows = tmp_path / "rows"
+    task = Task("cuda:0", tmp_path, time.monotonic() + 3600, rows)
+
+    with pretended() as record, contextlib.ExitStack() as patched:
+        for name, value in FAKES.items():
+            patched.enter_context(mock.patch.object(torch.cuda, name, value))
+        correctness.losses(task)
+        rates.training(task)
+        assert not record.of(MIX, RACE)
+
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert task.num_failures == 0, found
+    assert len([row for row in found if row.get("holds")]) == len(correctness.NETWORKS) + 1
+    assert len([row for row in found if "seconds_over_bare" in row]) == len(rates.MODELS)
+
+
+@pytest.mark.slow
 def test_commands_and_tests_are_rehearsed(tmp_path: Path) -> None:
     found = rehearsed(tmp_path, "--seconds", "900", "--only", "commands", "tests")
     states = {one["name"]: (one["state"], one["why"]) for one in found["sections"]}
     assert states == dict.fromkeys(("machine", "commands", "tests"), (DONE, ""))
     held = [row["holds"] for row in found["sections"][1]["rows"] if "holds" in row]
-    assert len(held) == 9
+    assert len(held) == 10
     assert all(held)

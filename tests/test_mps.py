@@ -10,11 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cnnlab import mps, runtime
+from cnnlab import mps, runtime, session
 from cnnlab.command.failures import unusable_device
 from cnnlab.config import choices
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
+from cnnlab.data.residency import place
+from cnnlab.data.store import ArrayStore
 from cnnlab.errors import ResourceError, UsageError
 from cnnlab.trainer.throughput import copy_bytes
 from cnnlab.training.hooks import RunningLoss
@@ -69,6 +71,20 @@ def test_what_is_untried_there_is_refused(changes: dict[str, Any], word: str) ->
         mps.check(settings(**changes), MAC, is_launched=False)
     assert len(str(caught.value).splitlines()) == 2
     mps.check(settings(**changes), CPU, is_launched=False)
+
+
+@pytest.mark.usefixtures("_a_mac")
+def test_every_command_asks_before_it_computes() -> None:
+    with pytest.raises(UsageError, match="bf16 on mps"):
+        session.begin(settings(device="mps", precision="bf16"))
+
+
+def test_images_that_are_read_batch_by_batch_arrive_on_any_device() -> None:
+    """The meta device stands for one that is no CUDA device."""
+    labels, pixels = torch.zeros(5, dtype=torch.int64), torch.zeros(5, 4, 4, 3, dtype=torch.uint8)
+    store = ArrayStore("noise", "train", pixels, labels, ("one",), True)
+    there = place(store, lambda images: images, torch.device("meta"), "mapped")
+    assert there.take(torch.arange(2)).device.type == "meta"
 
 
 def test_several_processes_are_refused() -> None:

@@ -13,10 +13,10 @@ import datetime
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ DISTRIBUTIONS = ("hydra", "omegaconf", "simplejpeg", "mlxtend", "tensorboard", "
 def main() -> int:
     given = options().parse_args()
     folder = given.out or ROOT / "outputs" / f"gpu_check-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    known = [section.name for section in SECTIONS]
+    if unknown := set(given.only or known) - set(known):
+        return refuse(USAGE, f"no section {min(unknown)!r}", f"there are: {', '.join(known)}")
+    if given.wheels is not None and not list(given.wheels.glob("*.whl")):
+        return refuse(USAGE, f"no wheels in {given.wheels}", "give a folder of .whl files")
     if (folder / "gpu.json").exists():
         return refuse(EXISTS, f"{folder}/gpu.json exists", "choose another --out")
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,9 +60,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=float, default=560, help="for the whole day (560)")
     parser.add_argument("--out", type=Path, help="new folder for gpu.json and the logs")
     parser.add_argument("--only", nargs="+", metavar="SECTION", help="some of the sections")
-    parser.add_argument(
-        "--wheels", type=Path, help="install the wheels of this folder, for the day"
-    )
+    parser.add_argument("--wheels", type=Path, help="a folder of wheels to import, for the day")
     parser.add_argument("--offline", action="store_true", help="PYTHON or python3, without .venv")
     return parser
 
@@ -71,21 +74,15 @@ def measure(given: argparse.Namespace, folder: Path, scratch: Path) -> int:
     """Run the sections; write the record after each, and print the table."""
     ends = time.monotonic() + given.seconds - RESERVE_SECONDS
     chosen = [s for s in SECTIONS if s.gate or not given.only or s.name in given.only]
-    if given.only and (unknown := set(given.only) - {section.name for section in SECTIONS}):
-        known = ", ".join(section.name for section in SECTIONS)
-        return refuse(USAGE, f"no section {sorted(unknown)[0]!r}", f"there are: {known}")
-
     day = Day(given.device, folder, environment(given.device, scratch), ends)
     document = record.heading(given.device, given.seconds)
-    document["wheels"] = install(given.wheels, scratch / "site")
+    document["wheels"] = unpack(given.wheels, scratch / "site")
     document["not_installed"] = missing(DISTRIBUTIONS, day.environment["PYTHONPATH"])
     document["sections"] = outcomes = []
-    if document["wheels"]:
-        print(document["wheels"], file=sys.stderr)
 
     def finished(outcome: dict[str, Any]) -> None:
         outcomes.append(outcome)
-        record.write(folder / "gpu.json", document)
+        record.write(folder / "gpu.json", document | {"ended": record.now()})
         print(f"{outcome['name']}: {outcome['state']}, {outcome['seconds']:.0f} s", file=sys.stderr)
 
     return run(chosen, day, document, finished)
@@ -121,6 +118,7 @@ def environment(device: str, scratch: Path) -> dict[str, str]:
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
         "MPLBACKEND": "Agg",
         "TMPDIR": str(scratch),
+        "TORCHINDUCTOR_COMPILE_THREADS": "4",  # in each of the processes that compile
         "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),
         "TRITON_CACHE_DIR": str(scratch / "triton"),
     }
@@ -131,19 +129,13 @@ def environment(device: str, scratch: Path) -> dict[str, str]:
     return found
 
 
-def install(wheels: Path | None, site: Path) -> str:
-    """Install all wheels of a folder for this day, without an index; return what went wrong."""
-    if wheels is None:
-        return ""
-    files = [str(path) for path in sorted(wheels.glob("*.whl"))]
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
-    command += ["--no-compile", "--disable-pip-version-check", "--target", str(site), *files]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"--wheels {wheels}: {type(error).__name__}"
-    last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-    return f"--wheels {wheels}: {last[0]}" if done.returncode else ""
+def unpack(wheels: Path | None, site: Path) -> list[str]:
+    """Unpack all wheels of a folder, as they are imported from; return their names."""
+    files = sorted(wheels.glob("*.whl")) if wheels is not None else []
+    for file in files:
+        with zipfile.ZipFile(file) as wheel:
+            wheel.extractall(site)
+    return [file.name for file in files]
 
 
 if __name__ == "__main__":

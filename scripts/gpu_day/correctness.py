@@ -14,8 +14,11 @@ from typing import Any
 
 import torch
 
-from cnnlab.training.loop import TrainState, fit
-from scripts.gpu_day.settings import NARROW, Case, parts_of
+from cnnlab import checkpoint
+from cnnlab.trainer import snapshot
+from cnnlab.trainer.assemble import Assembly
+from cnnlab.training.loop import Hook, TrainState, fit
+from scripts.gpu_day.settings import NARROW, Case, attempt, parts_of
 from scripts.gpu_day.task import Task
 
 NUM_STEPS = 4
@@ -35,47 +38,72 @@ TOLERANCE = {"fp32": 0.003, "tf32": 0.01, "bf16": 0.03}
 
 def losses(task: Task) -> None:
     """Compare the losses of the first updates with those of the CPU in float32."""
-    on_cpu = Task("cpu", task.folder, ends=time.monotonic() + task.left(), rows=Path(os.devnull))
     narrow = NARROW if task.is_rehearsal else {}
-    wanted: dict[str, list[float]] = {}
-
-    for precision, tolerance in TOLERANCE.items():
+    for precision in TOLERANCE:
         for name, case in NETWORKS.items():
             width = narrow if name.startswith("alexnet") else {}
-            if not task.has_time(3, f"{name} {precision}"):
-                continue
-            if name not in wanted:
-                wanted[name] = first_losses(on_cpu, {**case, **width})
-            found = first_losses(task, {**case, **width, "runtime.precision": precision})
-            apart = max(abs(a - b) / abs(b) for a, b in zip(found, wanted[name], strict=True))
-            task.check(
-                f"{name} in {precision}: losses within {tolerance} of the CPU's",
-                apart <= tolerance,
-                model=name,
-                precision=precision,
-                relative_difference=apart,
-                losses=found,
-            )
-    task.note(f"{len(wanted)} networks, {NUM_STEPS} updates each")
+            if task.has_time(3, f"{name} {precision}"):
+                attempt(
+                    task, name, lambda it: like_the_cpu(task, *it), (name, case | width, precision)
+                )
+    task.note(f"{len(NETWORKS)} networks, {NUM_STEPS} updates each, in {', '.join(TOLERANCE)}")
+    attempt(task, "a checkpoint", lambda _: continued(task), None)
+
+
+def like_the_cpu(task: Task, name: str, case: Case, precision: str) -> None:
+    """Check the losses of one network in one precision."""
+    on_cpu = Task("cpu", task.folder, ends=time.monotonic() + task.left(), rows=Path(os.devnull))
+    wanted = first_losses(on_cpu, case)
+    found = first_losses(task, {**case, "runtime.precision": precision})
+
+    apart = max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
+    tolerance = TOLERANCE[precision]
+    task.check(
+        f"{name} in {precision}: losses within {tolerance} of the CPU's",
+        apart <= tolerance,
+        model=name,
+        precision=precision,
+        relative_difference=apart,
+        losses=found,
+    )
 
 
 def first_losses(task: Task, case: Case) -> list[float]:
     """Return the losses of the first updates."""
     parts = parts_of(task, case)
-    state, found = TrainState(parts.network.train(), parts.optimizer), []
-    fit(
-        state,
-        parts.batches(),
-        parts.step,
-        parts.schedule.rate_at,
-        [lambda state, report: found.append(report.loss)],
-        NUM_STEPS,
-    )
+    return trained(parts, TrainState(parts.network.train(), parts.optimizer))
+
+
+def trained(parts: Assembly, state: TrainState) -> list[float]:
+    """Make NUM_STEPS updates more; return their losses."""
+    found: list[torch.Tensor] = []
+    note: Hook = lambda state, report: found.append(report.loss)  # noqa: E731
+    rate_at, end = parts.schedule.rate_at, state.step + NUM_STEPS
+    fit(state, parts.batches(state.step), parts.step, rate_at, [note], end)
     return [float(loss) for loss in found]
 
 
-STEPS_PER_EPOCH = 28
-"""Of the settings below: 1,800 images that train, in batches of 64; the last one is short."""
+def continued(task: Task) -> None:
+    """Check that a training continues from a checkpoint as if it had not stopped, bit for bit."""
+    case = {**NETWORKS["lenet5"], "model.dropout": 0.5, "runtime.deterministic": True}
+    parts = parts_of(task, case)
+    parts.network.train()
+    progress = snapshot.Progress.at_start(parts)
+    trained(parts, progress.state)
+
+    taken, file = snapshot.take(parts, progress), Path(tempfile.mkdtemp()) / "last.safetensors"
+    checkpoint.write(file, taken.tensors, taken.document)
+    wanted = trained(parts, progress.state)
+
+    again = parts_of(task, case)
+    again.network.train()
+    restored = snapshot.restore(checkpoint.read(file), file, again)
+    found = trained(again, restored.state)
+    task.check("a checkpoint continues bit for bit", found == wanted, found=found, wanted=wanted)
+
+
+STEPS_PER_EPOCH = 29
+"""Of the settings below: 1,800 images that train, in batches of 64."""
 
 WORDS = ("model=lenet5", "dataset=synthetic", "logging.progress=false", "logging.report=false")
 
@@ -122,8 +150,8 @@ def interrupted_and_resumed(task: Task, run: Path) -> None:
     saved = json.loads((run / "run.json").read_text())
     task.check("it says that it was interrupted", saved["status"] == "interrupted")
 
-    epochs = saved_steps(run) // STEPS_PER_EPOCH + 2
-    code, _ = cnnlab("train", f"resume={run}", f"trainer.epochs={epochs}")
+    more = f"trainer.epochs={saved_steps(run) // STEPS_PER_EPOCH + 2}"
+    code, _ = cnnlab("train", f"resume={run}", more, "allow_changes=[trainer.epochs]")
     task.check("the resumed run ends with exit code 0", code == 0, exit_code=code)
 
     errors = []
@@ -138,8 +166,6 @@ def interrupted_and_resumed(task: Task, run: Path) -> None:
 
 def saved_steps(run: Path) -> int:
     """Return the number of updates before the newest checkpoint of a run."""
-    from cnnlab import checkpoint
-
     return int(checkpoint.read(run / "checkpoints" / "last.safetensors").document["step"])
 
 
@@ -159,8 +185,6 @@ def cnnlab(*words: str) -> tuple[int, str]:
 
 def agree(one: Path, two: Path) -> bool:
     """Return whether the last weights of two runs are the same bytes."""
-    from cnnlab import checkpoint
-
     files = [run / "checkpoints" / "last.safetensors" for run in (one, two)]
     if not all(file.is_file() for file in files):
         return False
@@ -175,6 +199,13 @@ def tests(task: Task) -> None:
     counts: dict[str, int] = {}
 
     class Noting:
+        def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+            items.sort(key=lambda item: "compiled" in item.nodeid)  # they take the longest
+
+        def pytest_runtest_setup(self, item: Any) -> None:
+            if not task.has_time(10, item.nodeid):
+                pytest.skip("no time left")
+
         def pytest_runtest_logreport(self, report: Any) -> None:
             if report.when == "call" or report.outcome != "passed":
                 counts[report.outcome] = counts.get(report.outcome, 0) + (report.when != "teardown")
@@ -183,7 +214,7 @@ def tests(task: Task) -> None:
                 facts = {"test": report.nodeid, "outcome": report.outcome}
                 task.note(told, **facts, seconds=round(report.duration, 2))
 
-    words = ["-q", "-m", "gpu", "--tb=short", "-p", "no:cacheprovider"]
+    words = ["-q", "-m", "gpu or two_gpu", "--tb=short", "-p", "no:cacheprovider"]
     words += ["-o", "filterwarnings=default"]  # other versions than ours warn of other things
     words += ["tests/test_runtime.py"] if task.is_rehearsal else []
     pytest.main(words, plugins=[Noting()])

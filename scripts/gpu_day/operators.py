@@ -11,8 +11,8 @@ from cnnlab.models.normalization import LocalResponseNorm, across_maps
 from cnnlab.runtime import select_device
 from cnnlab.trainer.throughput import Stopwatch
 from cnnlab.training.loop import TrainState
-from scripts.gpu_day.rates import attempt, case_of
-from scripts.gpu_day.settings import parts_of
+from scripts.gpu_day.rates import case_of
+from scripts.gpu_day.settings import attempt, parts_of
 from scripts.gpu_day.task import Task
 
 Operation = Callable[[], object]

@@ -1,12 +1,18 @@
 """The training loops of others beside cnnlab on the same card: same images, weights and losses."""
 
+import statistics
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 from cnnlab.trainer.assemble import Assembly
-from scripts.gpu_day.rates import attempt, case_of, in_turns
-from scripts.gpu_day.settings import Case, parts_of
+from scripts.gpu_day.rates import Advance, case_of, in_turns
+from scripts.gpu_day.settings import Case, attempt, parts_of
 from scripts.gpu_day.task import Task
+
+Builders = dict[str, Callable[[], Advance]]
+
+SAME_LOSSES = 2
+"""Compared in the first epoch, before the images come in another order."""
 
 SAME_WORK: Case = {
     "dataset.normalize": "channel",
@@ -23,14 +29,14 @@ def peers(task: Task) -> None:
     import peers
     from work import textbook_lenet5, work_of
 
-    def torchvisions(parts: Assembly) -> dict[str, Any]:
-        network = alexnet.NETWORKS[parts.config.model.name]
-        return {alexnet.PEER: peers.reference_recipe(work_of(parts), network)}
+    def torchvisions(parts: Assembly) -> Builders:
+        work, network = work_of(parts), alexnet.NETWORKS[parts.config.model.name]
+        return {alexnet.PEER: lambda: peers.reference_recipe(work, network)}
 
-    def others(parts: Assembly) -> dict[str, Any]:
+    def others(parts: Assembly) -> Builders:
         work = work_of(parts)
         names = [name for name in lenet.PEERS if lenet.installed(name)]
-        return {name: lenet.PEERS[name](work, textbook_lenet5) for name in names}
+        return {name: partial(lenet.PEERS[name], work, textbook_lenet5) for name in names}
 
     few: Case = {"dataset.num_train": 512, "model.initialization": "kaiming"}
     digits: Case = {"dataset.num_train": 8192}
@@ -47,28 +53,51 @@ def compare(
     model: str,
     batch_size: int,
     few: Case,
-    built: Callable[[Assembly], dict[str, Any]],
+    builders: Callable[[Assembly], Builders],
 ) -> None:
     """Note how many images a second each loop trains on, in float32, in turns."""
-    import ours
-    import timing
+    case = {**case_of(task, model, batch_size, "fp32"), **SAME_WORK, **few}
+    size = case["trainer.batch_size"]
 
     def measure(given: Case) -> None:
-        ours_loop = ours.whole_training(parts_of(task, given))
-        loops = {"cnnlab": ours_loop, **built(parts_of(task, given))}
-        # in the first epoch, before the images come in another order
-        found = timing.compare(loops, num_steps=1, rounds=0, same_losses=2)
-        found.seconds.update(in_turns(task, loops)[0])
-
-        for loop in loops:
-            row = found.row(loop, "cnnlab", batch_size)
+        loops = loops_of(task, given, builders)
+        seconds, _ = in_turns(task, loops)
+        for name, found in seconds.items():
+            rate = size / statistics.median(found)
+            pairs = zip(found, seconds["cnnlab"], strict=True)
+            ratio = statistics.median(theirs / ours for theirs, ours in pairs)
+            told = f"{rate:>10,.0f} images/s, {ratio:.2f} of cnnlab's time"
             task.note(
-                f"{model:<14}{batch_size:>5} fp32 {loop:<28}{row['images_per_second']:>10,.0f} "
-                f"images/s, {row['ratio_to_ours']['median']:.2f} of cnnlab's time",
-                **{"model": model, "loop": loop, **row},
+                f"{model:<14}{size:>5} fp32 {name:<28}{told}",
+                model=model,
+                batch_size=size,
+                loop=name,
+                images_per_second=rate,
+                seconds_over_cnnlab=ratio,
             )
 
-    case = {**case_of(task, model, batch_size, "fp32"), **SAME_WORK, **few}
-    batch_size = case["trainer.batch_size"]
     if task.has_time(8, f"peers of {model}"):
         attempt(task, f"peers of {model}", measure, case)
+
+
+def loops_of(
+    task: Task, case: Case, builders: Callable[[Assembly], Builders]
+) -> dict[str, Advance]:
+    """Return our loop and those of the peers that can be built and compute our first losses."""
+    import ours  # from scripts/benchmarks
+
+    loops: dict[str, Advance] = {"cnnlab": ours.whole_training(parts_of(task, case))}
+    wanted = loops["cnnlab"](SAME_LOSSES)[1]
+
+    def add(named: tuple[str, Callable[[], Advance]]) -> None:
+        name, build = named
+        loop = build()
+        found = loop(SAME_LOSSES)[1]
+        apart = max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
+        task.check(f"{name} computes our losses", apart < 1e-3, relative_difference=apart)
+        if apart < 1e-3:
+            loops[name] = loop
+
+    for named in builders(parts_of(task, case)).items():
+        attempt(task, named[0], add, named)
+    return loops

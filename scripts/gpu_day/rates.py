@@ -1,7 +1,6 @@
 """Images per second: training in each precision beside its bare step, evaluation, residencies."""
 
 import concurrent.futures
-import gc
 import multiprocessing
 import os
 import statistics
@@ -15,7 +14,7 @@ from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.throughput import Stopwatch
 from cnnlab.training.loop import TrainState
 from scripts.gpu_day.correctness import first_losses
-from scripts.gpu_day.settings import NARROW, NOISE, Case, parts_of
+from scripts.gpu_day.settings import NARROW, NOISE, Case, attempt, parts_of
 from scripts.gpu_day.task import Task
 
 AT_224: Case = {**NOISE, "dataset.image_size_pixels": 224, "dataset.num_train": 4096}
@@ -61,18 +60,6 @@ def training(task: Task) -> None:
         if task.has_time(8, name):
             case = case_of(task, model, batch_size, precision)
             attempt(task, name, lambda it: beside_bare(task, *it), (name, case))
-
-
-def attempt(task: Task, name: str, measure: Callable[..., None], given: object) -> None:
-    """Measure one case; one that raises, as for lack of memory, is noted, and the others go on."""
-    try:
-        measure(given)
-    except Exception as error:
-        task.failed(name, error)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
 
 
 def beside_bare(task: Task, name: str, case: Case) -> None:

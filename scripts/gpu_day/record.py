@@ -19,7 +19,7 @@ MOST_LINES = 30
 def heading(device: str, seconds: float) -> dict[str, Any]:
     """Return when, of which source and with which words a day begins."""
     return {
-        "started": _now(),
+        "started": now(),
         "source": source(),
         "python": sys.version.split()[0],
         "device": device,
@@ -76,5 +76,6 @@ def table(outcomes: Iterable[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time with its zone."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

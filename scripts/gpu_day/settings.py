@@ -4,9 +4,13 @@ The YAML files under configs/ are read as they are; what a model's recipe would 
 the value after the comma, and given here where it matters.
 """
 
+import gc
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from cnnlab import runtime
 from cnnlab.config import TrainConfig, choices, parse_train
@@ -32,8 +36,9 @@ DEFAULTS: Case = {
     "saving.every_epochs": None,
     "logging.progress": False,
 }
-NOISE: Case = {"dataset.name": noise.NAME}
-"""Beside dataset=synthetic, whose images take longer to make than to train on."""
+NOISE: Case = {"dataset.name": noise.NAME, "dataset.normalize": "lenet5_1998"}
+"""Beside dataset=synthetic, whose images take longer to make than to train on. Normalized by
+constants, which needs no pass over them."""
 
 NARROW: Case = {"model.width": 0.125}
 
@@ -61,9 +66,18 @@ def parts_of(task: Task, case: Case) -> Assembly:
     """Assemble a training on the task's device, with torch's global switches as it asks."""
     device, config = select_device(task.device), train_settings(case)
     runtime.configure(
-        device,
-        precision=config.runtime.precision,
-        num_threads=1 if task.is_rehearsal else None,
-        deterministic=config.runtime.deterministic,
+        device, precision=config.runtime.precision, deterministic=config.runtime.deterministic
     )
     return assemble(config, device)
+
+
+def attempt(task: Task, name: str, measure: Callable[..., None], given: object) -> None:
+    """Measure one case; one that raises, as for lack of memory, is noted, and the others go on."""
+    try:
+        measure(given)
+    except Exception as error:
+        task.failed(name, error)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

@@ -21,8 +21,6 @@ _UNTRIED = (
 )
 """(setting of runtime, value that is refused, what to give instead, why)."""
 
-_RELATIVE, _ABSOLUTE = 1e-3, 1e-4
-
 
 def find(name: str) -> torch.device:
     """Return the device called mps or mps:0. Raises ResourceError where torch finds none."""
@@ -78,7 +76,7 @@ def check_operators(device: torch.device) -> None:
         raise ResourceError(f"torch cannot train on {device.type}", reason, advice) from error
 
     for name, there, here in zip(Trial._fields, found, _try(torch.device("cpu")), strict=True):
-        if not torch.allclose(there, here, rtol=_RELATIVE, atol=_ABSOLUTE):
+        if not torch.allclose(there, here, rtol=1e-3, atol=1e-4):
             what = (
                 f"torch computes another {name.replace('_', ' ')} on {device.type} than on the CPU"
             )

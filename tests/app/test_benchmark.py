@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -80,6 +81,15 @@ class FakeEvent:
         return other.at - self.at
 
 
+FAKES: dict[str, Any] = {
+    "Event": FakeEvent,
+    "empty_cache": lambda: None,
+    "reset_peak_memory_stats": lambda device=None: None,
+    "max_memory_allocated": lambda device: 12345,
+}
+"""What measures a CUDA device, for the pretended one."""
+
+
 def test_the_limits_of_a_gpu_are_medians_of_its_own_times(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,12 +101,7 @@ def test_the_limits_of_a_gpu_are_medians_of_its_own_times(
     few += ["dataset.num_test=10", "trainer.batch_size=8", "model=linear"]
 
     with pretended() as record, contextlib.ExitStack() as patched:
-        for name, value in {
-            "Event": FakeEvent,
-            "empty_cache": lambda: None,
-            "reset_peak_memory_stats": lambda device: None,
-            "max_memory_allocated": lambda device: 12345,
-        }.items():
+        for name, value in FAKES.items():
             patched.enter_context(mock.patch.object(torch.cuda, name, value))
         assert main([*QUICK, "runtime.device=cuda", "format=json", *few]) == 0
         assert not record.of(MIX, RACE)
