@@ -9,11 +9,12 @@ FOLDER_NAMES = (
     "[bold red]loud",
     "[",
     ":cat:",  # an emoji's code
-    "=1+1",  # a spreadsheet's formula, as are the next four
+    "=1+1",  # a spreadsheet's formula, as are the next five
     "=cmd|' C calc'!A0",
     "+49",
     "-x",
     "@home",
+    "\uff1d1\uff0b1",  # the same in full width
     "\ttab",
     "<b>&amp;<b>",
     "<img src=x onerror=alert(1)>",

@@ -16,9 +16,11 @@ from PIL import Image
 
 from cnnlab import checkpoint
 from cnnlab.cli import main
+from cnnlab.command import sweeps
 from cnnlab.command.verbs import VERBS
+from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
-from cnnlab.safe_output import csv_cell, escape_control
+from cnnlab.safe_output import FORMULA_MARKS, csv_cell, escape_control
 from cnnlab.writers import TensorboardWriter
 from tests.hostile_names import FOLDER_NAMES, NAMES, NOT_UTF_8
 
@@ -133,7 +135,7 @@ def test_prediction_in_every_format(here: Path, capsys: pytest.CaptureFixture[st
 
     assert [name for name in FOLDER_NAMES if f"\n{escape_control(name)}  " not in text] == []
     assert {row["class"] for row in table} == {csv_cell(name) for name in FOLDER_NAMES}
-    assert not any(row["class"].startswith(("=", "+", "-", "@", "\t")) for row in table)
+    assert not any(row["class"].startswith(FORMULA_MARKS) for row in table)
     assert all(float(row["probability"]) >= 0 for row in table)
     for image in told["images"]:
         assert {answer["class"] for answer in image["predictions"]} == set(FOLDER_NAMES)
@@ -194,6 +196,22 @@ def test_classes_of_a_stranger_are_no_part_of_a_message(
         assert len(said.splitlines()) <= 3
         assert len(said) < 2_000
         assert said.replace("\n", "").isprintable()
+
+
+def test_a_sweep_over_any_name_in_its_table_and_results(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(NAMES):
+        swept = {"sweep": "own", "sweep_folder": str(tmp_path), "job": number}
+        sweeps.record(Launch(command="", overrides=[name], **swept), Outcome(1))  # type: ignore[arg-type]
+    assert sweeps.close("own", str(tmp_path)) == [1] * len(NAMES)
+
+    with open(tmp_path / sweeps.RESULTS, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["overrides"] for row in rows] == [csv_cell(name) for name in NAMES]
+    assert not any(row["overrides"].startswith(FORMULA_MARKS) for row in rows)
+    said = capsys.readouterr().err
+    assert [name for name in NAMES if escape_control(name).rstrip() not in said] == []
 
 
 def test_settings_and_names_of_figures_in_tensorboard(tmp_path: Path) -> None:

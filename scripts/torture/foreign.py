@@ -56,12 +56,13 @@ def start_all(folder: Path, names: list[str]) -> dict[str, Any]:
     streams.furnish(folder)
     plant(folder)
     problems = {}
+
     lines = {name: [*BY_COMMAND, *streams.words_of(name, f"new {name}")] for name in names}
     for way, start in WAYS.items():
         lines[way] = [*start, *streams.words_of("train", f"run by {way}")]
 
     for label, line in lines.items():
-        own = folder / "cnnlab.py"
+        own = folder / "cnnlab.py"  # which Python's -m alone finds, before cnnlab runs
         if "-m" in label and label in WAYS:
             own.unlink(missing_ok=True)
         done = run(folder, *line)

@@ -79,6 +79,8 @@ def run(
         if kind == "broken":
             pipes[stream] = stack.enter_context(unread())
         python = [sys.executable, "-P", "-m", "cnnlab"]
+
+        # a shell closes a descriptor before Python starts, as a user's does
         return subprocess.run(
             ["bash", "-c", f'exec "$@" {redirect}', "-", *python, *words],
             cwd=place,
@@ -96,6 +98,7 @@ def without_output(place: Path, name: str, kind: str) -> list[str]:
 
     goes_on, code = name in NUM_LOGS, 0 if name in NUM_LOGS else CODES[kind]
     found = [] if done.returncode == code else [f"exit code {done.returncode}, not {code}"]
+
     num_said = done.stderr.count("standard output ")
     if num_said != NUM_LOGS.get(name, 0 if kind == "broken" else 1):
         found.append(f"said {num_said} times that the output is lost")

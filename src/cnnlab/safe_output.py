@@ -7,8 +7,10 @@ import codecs
 import shlex
 import sys
 
-FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r")
-"""First characters of what a spreadsheet would evaluate as a formula."""
+FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""First characters of what a spreadsheet would evaluate as a formula; the last four are =+-@ in
+full width, which some take for the plain ones.
+"""
 
 
 def escape_control(text: str) -> str:
