@@ -6,9 +6,11 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
-from cnnlab.errors import Interrupted
+from cnnlab.errors import CnnlabError, Interrupted
+from cnnlab.files import regular
 from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED, more_open_files
 from cnnlab.safe_output import escape_lines, say
 from cnnlab.starting import INTERRUPTED
@@ -30,7 +32,7 @@ def report(error: BaseException, message: str | None, code: int, log: str | None
     trace = escape_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
-        with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
+        with contextlib.suppress(OSError, CnnlabError), regular.append(Path(log)) as file:
             file.write(trace)
 
     if os.environ.get(SHOW_VARIABLE):
