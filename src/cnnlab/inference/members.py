@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from cnnlab import run_folder
+from cnnlab.config.bounds import MOST_MEMBERS
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data import reflection
 from cnnlab.errors import CheckpointError, DataError, UsageError
@@ -24,9 +25,6 @@ from cnnlab.safe_output import escape_control
 
 MEMBERS_FOLDER = "members"
 """Subfolder of an ensemble's run folder with one run folder per member."""
-
-MOST_MEMBERS = 10_000
-"""More than any ensemble has; a larger number in a run.json is damage."""
 
 MEMBER_RUNS = "member_runs"
 """Key of an ensemble's run.json: the members' run folders, relative to its own."""
