@@ -49,6 +49,10 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
         for network, weight in zip(networks, weights, strict=True)
     ]
 
+    if peers.size > 1:
+        stored = {str(n.path): n.document.get("step") for n in networks}
+        peers.agree({"data_digest": store.digest} | stored)
+
     misses = WorstMisses(NUM_MISSES, torch.tensor(weights))
     counting = MemberObserver()
     saving = probability_file(config, folder, len(store))
