@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cnnlab import run_folder
+from cnnlab import checkpoint, run_folder
 from cnnlab.command import failures
 from cnnlab.console import Console
 from cnnlab.errors import CheckpointError, UsageError
@@ -20,7 +20,7 @@ from cnnlab.run_folder.record import FILES, FOLDERS
 from cnnlab.trainer.member_processes import epochs_of
 from cnnlab.writers import CsvWriter, JsonlWriter, read_epochs
 from scripts.torture.command import call
-from scripts.torture.strangers import KINDS, TINY, put
+from scripts.torture.strangers import KINDS, TINY, forged_sizes, put
 
 STRANGE = ("pipe", "link", "link_to_folder", "dangling_link", "endless")
 METRICS = {"metrics.jsonl": JsonlWriter, "metrics.csv": CsvWriter}
@@ -155,6 +155,13 @@ def test_an_ensemble_has_no_member_behind_a_link(
         checkpoint_files([str(run.path)])
 
 
+@pytest.fixture(scope="module")
+def small_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small") / "run"
+    assert call(*TINY, f"hydra.run.dir={folder}").code == 0
+    return folder / "checkpoints" / "last.safetensors"
+
+
 DIGITS = "9" * 400
 
 
@@ -224,10 +231,11 @@ def test_a_config_holds_what_json_holds(run: RunFolder, held: str) -> None:
         run.read_config()
 
 
-def test_a_resumed_run_touches_nothing_outside_its_folder(tmp_path: Path) -> None:
+def test_a_resumed_run_touches_nothing_outside_its_folder(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
     """Whole commands, since what they open is not known beforehand."""
-    made = tmp_path / "made"
-    assert call(*TINY, f"hydra.run.dir={made}").code == 0
+    made = small_checkpoint.parents[1]
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").write_text("precious\n")
 
@@ -242,3 +250,32 @@ def test_a_resumed_run_touches_nothing_outside_its_folder(tmp_path: Path) -> Non
     assert [path.read_text() for path in (tmp_path / "precious").iterdir()] == ["precious\n"]
     assert json.loads((made / "run.json").read_text())["status"] == "done"
     assert os.path.islink(tmp_path / "0" / "train.log")
+
+
+@pytest.mark.slow
+def test_no_size_in_a_strangers_checkpoint_is_a_bug(tmp_path: Path) -> None:
+    found = forged_sizes(tmp_path)
+    assert found["tried"] > 100
+    assert found["unclean"] == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [("dataset", "image_size_pixels"), ("dataset", "num_test"), ("dataset", "pad_pixels")],
+)
+def test_a_size_of_a_thousand_million_in_a_checkpoint_is_refused(
+    small_checkpoint: Path, tmp_path: Path, section: str, key: str
+) -> None:
+    held = checkpoint.read(small_checkpoint)
+    config = held.document["config"]
+    forged = held.document | {"config": config | {section: config[section] | {key: 10**9}}}
+    checkpoint.write(tmp_path / "forged.safetensors", held.tensors, forged)
+    outcome = call("evaluate", f"checkpoint={tmp_path / 'forged.safetensors'}")
+    assert outcome.code in (2, 4), outcome.errors
+    assert outcome.is_clean
+
+
+def test_an_integer_of_a_checkpoint_has_as_many_digits_as_a_seed(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path / "a.safetensors", {}, {"step": 10**20})
+    with pytest.raises(CheckpointError, match="malformed"):
+        checkpoint.read(tmp_path / "a.safetensors")

@@ -114,7 +114,9 @@ def test_a_full_disk_under_tensorboard_is_one_warning_and_no_traceback(
     writers = Writers([lambda: TensorboardWriter(tmp_path)], warnings.append)
     if full_from == 1:
         writers.scalars(1, {"a/b": 1.0})
-        writers._writers[0]._records._writer = full
+        inside = writers._writers[0]
+        inside._file.close()
+        inside._file = inside._records._writer = full
     for step in range(2, 5):
         writers.scalars(step, {"a/b": 1.0})
     writers.hparams({"seed": 0}, ["a/b"])

@@ -23,7 +23,17 @@ import torch
 
 from cnnlab import __version__, checkpoint
 from cnnlab.run_folder import provenance
-from scripts.torture import command, decoding, figures, mutations, payloads, runs, settings
+from scripts.torture import (
+    command,
+    decoding,
+    figures,
+    mutations,
+    payloads,
+    runs,
+    settings,
+    stores,
+    strangers,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 Part = Callable[[Path, bool], dict[str, Any]]
@@ -96,6 +106,24 @@ def malformed(folder: Path, quick: bool) -> dict[str, Any]:
     return found | {"holds": not found["unclean"]}
 
 
+def strange_folders(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each file of a run folder as a pipe, a link, a folder, endless and huge, in each command."""
+    found = strangers.attack(folder, strangers.NAMES[:3] if quick else strangers.NAMES)
+    return found | {"holds": not (found["unclean"] or found["changed"])}
+
+
+def forged_sizes(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each number of a checkpoint's document as a thousand million, with each command."""
+    found = strangers.forged_sizes(folder)
+    return found | {"holds": not found["unclean"]}
+
+
+def damaged_stores(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each file of a Store flipped or cut, before and while it is used."""
+    found = stores.attack(folder, 3 if quick else 60, seed=0)
+    return found | {"holds": not found["problems"]}
+
+
 def costs(folder: Path, quick: bool) -> dict[str, Any]:
     """The cost of a save, relative to writing the same bytes and to an epoch."""
     found = _script("figures.py", folder) | _interval_cost(folder / "run")
@@ -141,6 +169,9 @@ PARTS: dict[str, Part] = {
     "each_decoded_step": each_decoded_step,
     "attacked": attacked,
     "malformed": malformed,
+    "strange_folders": strange_folders,
+    "forged_sizes": forged_sizes,
+    "damaged_stores": damaged_stores,
     "terminations": terminations,
     "whole_runs": whole_runs,
     "costs": costs,

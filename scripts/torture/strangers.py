@@ -3,12 +3,13 @@
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from cnnlab import checkpoint
 from scripts.torture.command import Outcome, call
 
 TINY = (
@@ -88,7 +89,7 @@ def commands(run: Path, other: Path, base: Path) -> list[tuple[str, ...]]:
     ]
 
 
-def attack(base: Path) -> dict[str, Any]:
+def attack(base: Path, names: Sequence[str] = NAMES) -> dict[str, Any]:
     """Try every kind of thing in the place of every file, with every command.
 
     Returns how many were tried, which left a message of more than three lines, a traceback or
@@ -101,7 +102,7 @@ def attack(base: Path) -> dict[str, Any]:
     before = _content(outside)
 
     tried, unclean, changed = 0, [], []
-    for name in NAMES:
+    for name in names:
         for kind in KINDS:
             run = base / "run"
             shutil.rmtree(run, ignore_errors=True)
@@ -116,6 +117,61 @@ def attack(base: Path) -> dict[str, Any]:
                     changed.append(f"{name} as {kind}: {words[0]}")
                     return {"tried": tried, "unclean": unclean, "changed": changed}
     return {"tried": tried, "unclean": unclean, "changed": changed}
+
+
+HUGE = (10**9, -(10**9), [10**9])
+
+
+def forged_sizes(base: Path) -> dict[str, Any]:
+    """Put absurd numbers in the place of each number of a checkpoint's document; try commands.
+
+    Returns how many were tried, and which ended with a traceback, a bug, or not at all.
+    """
+    run, forged = base / "sized", base / "forged.safetensors"
+    assert call(*TINY, f"hydra.run.dir={run}").code == 0
+    held = checkpoint.read(run / "checkpoints" / "last.safetensors")
+    document = {k: v for k, v in held.document.items() if k != "format_version"}
+
+    tried, unclean = 0, []
+    for keys in _numbers(document):
+        for value in HUGE:
+            checkpoint.write(forged, held.tensors, _with(document, keys, value))
+            for words in _uses(forged, run):
+                outcome = within_seconds(words)
+                tried += 1
+                if not outcome.is_clean:
+                    unclean.append(f"{'.'.join(keys)}={value}: {words[0]}: {outcome.errors[-200:]}")
+    return {"tried": tried, "unclean": unclean}
+
+
+def _uses(forged: Path, run: Path) -> list[tuple[str, ...]]:
+    return [
+        ("evaluate", f"checkpoint={forged}"),
+        ("visualize", f"checkpoint={forged}", "what=filters", "formats=[png]"),
+        ("train", f"resume={_beside(forged, run)}"),
+    ]
+
+
+def _beside(forged: Path, run: Path) -> Path:
+    """Return a copy of the run with the forged checkpoint as its only one."""
+    copy = forged.parent / "copy"
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("*.safetensors", "run.json"))
+    shutil.copy(forged, copy / "checkpoints" / "last.safetensors")
+    return copy
+
+
+def _numbers(plain: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, (*above, key))
+        elif isinstance(value, int | float | list) and not isinstance(value, bool):
+            yield (*above, key)
+
+
+def _with(plain: dict[str, Any], keys: tuple[str, ...], value: object) -> dict[str, Any]:
+    first, *rest = keys
+    return plain | {first: _with(plain[first], tuple(rest), value) if rest else value}
 
 
 def within_seconds(words: tuple[str, ...]) -> Outcome:

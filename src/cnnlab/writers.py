@@ -131,9 +131,13 @@ class TensorboardWriter:
         self._file = _new_file(folder, name)
         self._records = RecordWriter(self._file)
 
-        purged = {"step": from_step + 1}
-        self._add([{"file_version": "brain.Event:2"}])
-        self._add([purged | {"session_log": SessionLog(status=SessionLog.START)}])
+        try:
+            self._add([{"file_version": "brain.Event:2"}])
+            begins = SessionLog(status=SessionLog.START)
+            self._add([{"step": from_step + 1, "session_log": begins}])
+        except OSError:
+            self._file.close()
+            raise
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         figures = {name: value for name, value in values.items() if "/" in name}
@@ -165,7 +169,6 @@ class TensorboardWriter:
     def _add(self, events: Iterable[dict[str, Any]]) -> None:
         for event in events:
             self._records.write(self._new_event(wall_time=time.time(), **event).SerializeToString())
-        self._records.flush()
 
 
 class Writers:
@@ -209,7 +212,8 @@ def _new_file(folder: Path, name: str) -> IO[bytes]:
     number = 0
     while True:
         try:
-            return open(folder / f"{name}.{number}", "xb")
+            # unbuffered: what cannot be written is not tried again when the file is closed
+            return open(folder / f"{name}.{number}", "xb", buffering=0)
         except FileExistsError:
             number += 1
 

@@ -18,10 +18,9 @@ from cnnlab.command import failures
 from cnnlab.data import build_lock, building, journal
 from cnnlab.data.manifest import FileEntry, entry_of
 from cnnlab.data.prepared import open_splits
-from cnnlab.data.store import Splits
 from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, DataError, ResourceError
-from scripts.torture.stores import DAMAGES, damage
+from scripts.torture.stores import DAMAGES, damage, read_all
 from tests.data.settings import dataset_config, prepare_config
 
 RECIPE_BYTES = 3_000  # several shards
@@ -45,12 +44,6 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     output = tmp_path_factory.mktemp(request.param) / "store"
     builder(output, request.param).run(STRICT)
     return output
-
-
-def read_all(splits: Splits) -> torch.Tensor:
-    return torch.cat(
-        [found.read(torch.arange(len(found))) for found in (splits.train, splits.test)]
-    )
 
 
 def copies(store: Path, tmp_path: Path) -> list[tuple[str, Path]]:

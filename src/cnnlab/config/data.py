@@ -97,8 +97,10 @@ class FolderConfig(EncodedConfig):
 class SyntheticConfig(DatasetConfig):
     """Generated images that can be learned; no file is read."""
 
-    num_train: int = setting("training images, including validation", at_least=1, at_most=MANY)
-    num_test: int = setting("test images", at_least=1, at_most=MANY)
+    num_train: int = setting(
+        "training images, including validation", at_least=1, at_most=10_000_000
+    )
+    num_test: int = setting("test images", at_least=1, at_most=10_000_000)
     num_classes: int = setting("number of classes", at_least=2, at_most=1_000_000)
     noise_levels: float = setting(
         "noise standard deviation in pixel levels (0 to 255)", at_least=0, at_most=10_000
