@@ -2,6 +2,7 @@
 
 import csv
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cnnlab import writers as writers_module
 from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
 
 
@@ -94,6 +96,46 @@ def test_a_full_disk_drops_the_writer_once_and_training_continues(tmp_path: Path
     assert len(warnings) == 1
     assert "No space left" in warnings[0]
     assert steps_in(path) == [1, 2]
+
+
+@pytest.mark.parametrize("full_from", [0, 1])
+def test_a_full_disk_under_tensorboard_is_one_warning_and_no_traceback(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    full_from: int,
+) -> None:
+    """From its first event on, and later."""
+    warnings: list[str] = []
+    full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - the writer closes it
+    if full_from == 0:
+        monkeypatch.setattr(writers_module, "_new_file", lambda folder, name: full)
+    before = threading.active_count()
+    writers = Writers([lambda: TensorboardWriter(tmp_path)], warnings.append)
+    if full_from == 1:
+        writers.scalars(1, {"a/b": 1.0})
+        inside = writers._writers[0]
+        inside._file.close()
+        inside._file = inside._records._writer = full
+    for step in range(2, 5):
+        writers.scalars(step, {"a/b": 1.0})
+    writers.hparams({"seed": 0}, ["a/b"])
+    writers.close()
+
+    assert len(warnings) == 1
+    assert "No space left" in warnings[0]
+    assert "training continues" in warnings[0]
+    assert capsys.readouterr().err == ""
+    assert threading.active_count() == before
+
+
+def test_each_figure_is_on_disk_when_it_was_written(tmp_path: Path) -> None:
+    """A process that is killed has lost nothing of its curves."""
+    writer = TensorboardWriter(tmp_path)
+    writer.scalars(7, {"a/b": 2.0, "epoch": 1.0})
+    found = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in found.Scalars("a/b")] == [(7, 2.0)]
+    writer.close()
 
 
 def test_a_log_that_cannot_be_opened_is_named_and_left_out(tmp_path: Path) -> None:

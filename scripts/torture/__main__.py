@@ -35,6 +35,8 @@ from scripts.torture import (
     runs,
     settings,
     signals,
+    stores,
+    strangers,
     streams,
 )
 
@@ -127,6 +129,24 @@ def foreign_modules(folder: Path, quick: bool) -> dict[str, Any]:
     return found | {"holds": not found["problems"]}
 
 
+def strange_folders(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each file of a run folder as a pipe, a link, a folder, endless and huge, in each command."""
+    found = strangers.attack(folder, strangers.NAMES[:3] if quick else strangers.NAMES)
+    return found | {"holds": not (found["unclean"] or found["changed"])}
+
+
+def forged_sizes(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each number of a checkpoint's document as a thousand million, with each command."""
+    found = strangers.forged_sizes(folder)
+    return found | {"holds": not found["unclean"]}
+
+
+def damaged_stores(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each file of a Store flipped or cut, before and while it is used."""
+    found = stores.attack(folder, 3 if quick else 60, seed=0)
+    return found | {"holds": not found["problems"]}
+
+
 def costs(folder: Path, quick: bool) -> dict[str, Any]:
     """The cost of a save, relative to writing the same bytes and to an epoch."""
     found = _script("figures.py", folder) | _interval_cost(folder / "run")
@@ -172,6 +192,9 @@ PARTS: dict[str, Part] = {
     "each_decoded_step": each_decoded_step,
     "attacked": attacked,
     "malformed": malformed,
+    "strange_folders": strange_folders,
+    "forged_sizes": forged_sizes,
+    "damaged_stores": damaged_stores,
     "terminations": terminations,
     "whole_runs": whole_runs,
     "lost_streams": lost_streams,

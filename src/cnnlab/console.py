@@ -16,6 +16,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from cnnlab.files import regular
 from cnnlab.safe_output import escape_control, escape_lines, say
 from cnnlab.streams import loss_of
 
@@ -48,7 +49,7 @@ class Console:
     def log_to(self, path: Path) -> None:
         """Append all later lines to `path`, each with its time; if that fails, only warn."""
         try:
-            self._log = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+            self._log = regular.append(path)
         except OSError as error:
             self.line(f"warning: {path} cannot be written: {error}; continuing without a log")
 

@@ -7,14 +7,16 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 from cnnlab import distributed, interrupts, mps
-from cnnlab.config import Launch
+from cnnlab.config import Launch, flat, to_plain
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.distributed import ALONE, Peers
 from cnnlab.errors import BadFilesError
+from cnnlab.run_folder import provenance
 from cnnlab.runtime import (
     configure,
     forward_precision,
@@ -76,20 +78,48 @@ def begin_in_python(device: str) -> Session:
 
 @contextlib.contextmanager
 def shared(
-    runtime: RuntimeConfig, timeout_seconds: float, warn: Callable[[str], object] = say
+    runtime: RuntimeConfig,
+    timeout_seconds: float,
+    warn: Callable[[str], object] = say,
+    settings: Any = None,
 ) -> Iterator[Session]:
     """Begin a command that several processes may share, and that asks for requests to stop.
 
     Inside the block Ctrl-C and SIGTERM only set the flag of `interrupts.requested`.
-    timeout_seconds: the job is ended after this long without progress of any process.
+    timeout_seconds: the job is ended after this long without progress of any process. settings: of
+    the command, for processes that must all have the same. Raises UsageError where they differ.
     """
     warnings: list[str] = []
     alone = begin(runtime, warn=warnings.append)
 
-    with interrupts.watching(), distributed.joined(alone.device, timeout_seconds) as peers:
+    facts = started_with(settings) if distributed.is_launched() else None
+    with interrupts.watching(), distributed.joined(alone.device, timeout_seconds, facts) as peers:
         for warning in warnings if peers.is_first else ():  # the others found the same
             warn(warning)
         yield replace(alone, peers=peers)
+
+
+OWN = (
+    "dataset.root",
+    "dataset.download",
+    "dataset.num_decode_threads",
+    "dataset.residency",
+    "runtime.device",
+    "runtime.num_threads",
+    "logging.progress",
+)
+"""Settings in which the machines of a job may differ."""
+
+
+def started_with(settings: Any) -> dict[str, Any]:
+    """Return what must be the same in every process of a job: settings and versions, by key."""
+    found = {} if settings is None else of_all(to_plain(settings))
+    return found | {f"version of {name}": text for name, text in provenance.versions().items()}
+
+
+def of_all(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return plain settings by dotted key, without those in which machines may differ."""
+    return {key: value for key, value in flat(plain).items() if key not in OWN}
 
 
 @contextlib.contextmanager

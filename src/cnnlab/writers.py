@@ -10,15 +10,23 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 from torch import Tensor
 
+from cnnlab.errors import CheckpointError, UnwritableError
+from cnnlab.files import atomic, regular
 from cnnlab.safe_output import escape_control
 
-FLUSH_SECONDS = 10
+MOST_METRICS_BYTES = 4 << 30
+"""Bytes of metrics.jsonl that a resumed run goes through: ten million lines or more."""
+
+MOST_TABLE_BYTES = 64 << 20
+"""Bytes of metrics.csv: some hundred thousand epochs."""
 
 
 class Writer(Protocol):
@@ -42,7 +50,7 @@ class JsonlWriter:
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         _keep_lines(path, lambda line: _step_of_json(line) <= from_step)
-        self._file = open(path, "a", encoding="utf-8", buffering=1)  # noqa: SIM115
+        self._file = regular.append(path)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         finite = {name: v if math.isfinite(v) else None for name, v in values.items()}
@@ -61,7 +69,7 @@ class CsvWriter:
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         header = _keep_lines(path, lambda line: _step_of_csv(line) <= from_step)
         self._columns = next(csv.reader([header])) if header else []
-        self._file = open(path, "a", encoding="utf-8", newline="", buffering=1)  # noqa: SIM115
+        self._file = regular.append(path)
         self._rows = csv.writer(self._file)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -83,32 +91,64 @@ class CsvWriter:
 
 
 def read_epochs(path: Path) -> list[dict[str, float]]:
-    """Return the rows of a metrics.csv, one per epoch, without empty cells; none without a file."""
+    """Return the rows of a metrics.csv, one per epoch, without empty cells; none without a file.
+
+    Raises CheckpointError for a file that a run cannot have written.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError:
+        text = regular.read(path, MOST_TABLE_BYTES).decode(errors="replace")
+    except FileNotFoundError:
         return []
-    rows = csv.DictReader(text.splitlines())
-    return [{key: float(cell) for key, cell in row.items() if key and cell} for row in rows]
+
+    try:
+        rows = list(csv.DictReader(text.splitlines()))
+        return [{key: float(cell) for key, cell in row.items() if key and cell} for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:  # TypeError: more cells than columns
+        raise CheckpointError(
+            "the table of a run's epochs is damaged",
+            escape_control(str(path)),
+            f"remove it, and there are no curves ({escape_control(str(error))[:100]})",
+        ) from error
 
 
 class TensorboardWriter:
-    """Event files in the run's folder; on resume the steps after `from_step` are hidden."""
+    """One event file in the run's folder; on resume the steps after `from_step` are hidden.
+
+    Each call is on disk when it returns. TensorBoard's own writer leaves that to a thread, which
+    prints a traceback over the terminal when the disk is full.
+    """
 
     def __init__(self, folder: Path, *, from_step: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # imported late: it takes half a second
+        # imported late: it takes half a second
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import summary
 
-        self._writer = SummaryWriter(
-            str(folder), purge_step=from_step + 1, flush_secs=FLUSH_SECONDS
-        )
+        self._new_event, self._summaries = Event, summary
+        folder.mkdir(parents=True, exist_ok=True)
+        regular.check_folder(folder)
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
+        self._file = _new_file(folder, name)
+        self._records = RecordWriter(self._file)
+
+        try:
+            self._add([{"file_version": "brain.Event:2"}])
+            begins = SessionLog(status=SessionLog.START)
+            self._add([{"step": from_step + 1, "session_log": begins}])
+        except OSError:
+            self._file.close()
+            raise
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            if "/" in name:
-                self._writer.add_scalar(name, value, step)
+        figures = {name: value for name, value in values.items() if "/" in name}
+        self._add(
+            {"step": step, "summary": self._summaries.scalar(name, value)}
+            for name, value in figures.items()
+        )
 
     def images(self, step: int, name: str, picture: Tensor) -> None:
-        self._writer.add_image(name, picture, step)
+        drawn = self._summaries.image(name, picture, dataformats="CHW")
+        self._add([{"step": step, "summary": drawn}])
 
     def hparams(self, settings: Mapping[str, Any], figures: Sequence[str]) -> None:
         """Write the settings, to be shown beside the scalars named in `figures`.
@@ -116,19 +156,19 @@ class TensorboardWriter:
         SummaryWriter.add_hparams would write into a new sub-folder, which TensorBoard shows as
         another run.
         """
-        from torch.utils.tensorboard.summary import hparams
-
         plain = {
             key: value if isinstance(value, bool | int | float) else escape_control(str(value))
             for key, value in settings.items()
         }
-
-        events = self._writer._get_file_writer()  # opens one if there is none yet
-        for summary in hparams(plain, dict.fromkeys(figures, 0.0)):
-            events.add_summary(summary)
+        found = self._summaries.hparams(plain, dict.fromkeys(figures, 0.0))
+        self._add({"summary": summary} for summary in found)
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
+
+    def _add(self, events: Iterable[dict[str, Any]]) -> None:
+        for event in events:
+            self._records.write(self._new_event(wall_time=time.time(), **event).SerializeToString())
 
 
 class Writers:
@@ -140,7 +180,7 @@ class Writers:
         for open_one in open_each:
             try:
                 self._writers.append(open_one())
-            except OSError as error:
+            except (OSError, UnwritableError) as error:
                 warn(f"warning: a log cannot be opened: {error}; training continues without it")
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -160,39 +200,52 @@ class Writers:
         for writer in list(self._writers):
             try:
                 action(writer)
-            except Exception as error:  # TensorBoard's thread passes any error on
+            except Exception as error:
                 self._writers.remove(writer)
                 with contextlib.suppress(Exception):  # or it fails again when garbage-collected
                     writer.close()
                 self._warn(f"warning: {type(writer).__name__} stopped: {error}; training continues")
 
 
-def _keep_lines(path: Path, keep: Callable[[str], bool]) -> str:
-    """Remove all other lines, and an incomplete last one, from `path`; return the first line."""
-    if not path.is_file():
-        return ""
-
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and keep(line)]
-    if kept != lines:
-        replacement = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-        replacement.write_text("".join(kept), encoding="utf-8")
-        os.replace(replacement, path)
-    return kept[0] if kept else ""
+def _new_file(folder: Path, name: str) -> IO[bytes]:
+    """Create and open a file that did not exist, `name` and a number."""
+    number = 0
+    while True:
+        try:
+            # unbuffered: what cannot be written is not tried again when the file is closed
+            return open(folder / f"{name}.{number}", "xb", buffering=0)
+        except FileExistsError:
+            number += 1
 
 
-def _step_of_json(line: str) -> float:
+def _keep_lines(path: Path, keep: Callable[[bytes], bool]) -> str:
+    """Remove all other lines, and an incomplete last one, from `path`; return the first line.
+
+    The file is gone through line by line, twice where lines are to be removed.
+    """
+
+    def kept() -> Iterator[bytes]:
+        everything = regular.lines(path, MOST_METRICS_BYTES)
+        return (line for line in everything if line.endswith(b"\n") and keep(line))
+
+    num_bytes = sum(map(len, kept()))
+    if path.is_file() and num_bytes != path.stat().st_size:
+        with atomic.replacing(path, num_bytes) as file:
+            for line in kept():
+                file.write(line)
+    return next(kept(), b"").decode(errors="replace")
+
+
+def _step_of_json(line: bytes) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return float("inf")
 
 
-def _step_of_csv(line: str) -> float:
-    first = next(csv.reader(io.StringIO(line)), ["inf"])[0]
-    if first == "step":
-        return -1
+def _step_of_csv(line: bytes) -> float:
     try:
-        return float(first)
-    except ValueError:
+        first = next(csv.reader(io.StringIO(line.decode(errors="replace"))), ["inf"])[0]
+        return -1 if first == "step" else float(first)
+    except (ValueError, IndexError, csv.Error):
         return float("inf")

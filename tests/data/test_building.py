@@ -19,6 +19,8 @@ from cnnlab.app.prepare import recipe_for, sources_for
 from cnnlab.config.verbs.prepare import PrepareConfig
 from cnnlab.data import manifest
 from cnnlab.data.building import Builder
+from cnnlab.data.journal import Journal
+from cnnlab.data.moments import Sums
 from cnnlab.data.prepared import open_splits
 from cnnlab.data.recipe import Recipe, Tolerance
 from cnnlab.data.workers import Workers
@@ -289,7 +291,7 @@ def test_a_half_made_store_of_another_source_is_started_afresh(
     root: Path, finished: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(finished, tmp_path / "store.building")
-    (tmp_path / "store.building" / "journal.npz").write_bytes(b"not a journal")
+    Journal("another plan", Sums.empty((32, 32, 3))).write(tmp_path / "store.building")
     (tmp_path / "store.building" / "train_00000.npy").write_bytes(b"junk")
     builder(root, tmp_path / "store").run(STRICT)
     assert contents(tmp_path / "store") == contents(finished)

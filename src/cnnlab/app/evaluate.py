@@ -29,7 +29,10 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
             hint="name one: output=FOLDER",
         )
 
-    with session.shared(config.runtime, STALL_SECONDS) as here, session.skip_hint(launch):
+    with (
+        session.shared(config.runtime, STALL_SECONDS, settings=config) as here,
+        session.skip_hint(launch),
+    ):
         result = measure(config, here, folder)
 
     if here.peers.is_first:

@@ -30,7 +30,7 @@ def train_one(config: TrainConfig, launch: Launch) -> Outcome:
     folder: str | None = None
     try:
         with (
-            session.shared(config.runtime, timeout, warn=leave_to_header) as here,
+            session.shared(config.runtime, timeout, leave_to_header, config) as here,
             contextlib.closing(processes.console_of(here.peers, config)) as console,
             session.skip_hint(launch, resumes=config.resume is not None),
         ):

@@ -5,10 +5,12 @@ import errno
 import os
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
-from cnnlab.errors import Interrupted
-from cnnlab.files.atomic import NO_HANDLES, NO_SPACE, NOT_ALLOWED, more_open_files
+from cnnlab.errors import CnnlabError, Interrupted
+from cnnlab.files import regular
+from cnnlab.files.atomic import DISK_FAILS, NO_HANDLES, NO_SPACE, NOT_ALLOWED, more_open_files
 from cnnlab.safe_output import escape_lines, say
 from cnnlab.starting import INTERRUPTED
 
@@ -29,7 +31,7 @@ def report(error: BaseException, message: str | None, code: int, log: str | None
     trace = escape_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
-        with contextlib.suppress(OSError), open(log, "a", encoding="utf-8") as file:
+        with contextlib.suppress(OSError, CnnlabError), regular.append(Path(log)) as file:
             file.write(trace)
 
     if os.environ.get(SHOW_VARIABLE):
@@ -96,6 +98,8 @@ def shortage(error: BaseException, places: str) -> str | None:
     if error.errno in NO_SPACE:
         other = f", or use another disk: {places}" if places else ""
         return f"disk full or quota{name}\n  free space{other}"
+    if error.errno in DISK_FAILS:
+        return f"the disk fails ({os.strerror(error.errno)}){name}\n  see what dmesg says of it"
     if error.errno in NOT_ALLOWED:
         other = f"\n  write to a folder that you own: {places}" if places else ""
         return f"not permitted ({os.strerror(error.errno)}){name}{other}"

@@ -15,11 +15,12 @@ from typing import Any
 from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
 from cnnlab.errors import UnwritableError
-from cnnlab.files import atomic
+from cnnlab.files import atomic, regular
 from cnnlab.percentages import percent
 from cnnlab.run_folder import RunFolder
 from cnnlab.safe_output import csv_cell
 
+MOST_JOBS_BYTES = 256 << 20
 JOBS, RESULTS = "jobs.jsonl", "results.csv"
 
 PLACE = "hydra.sweep.dir=X"
@@ -47,7 +48,7 @@ def record(launch: Launch, outcome: Outcome) -> None:
     path = Path(launch.sweep_folder) / JOBS
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "a", encoding="utf-8") as log:
+        with regular.append(path) as log:
             log.write(json.dumps(facts, allow_nan=False) + "\n")
     except OSError as error:
         raise atomic.unwritable(path, error).with_places(PLACE) from error
@@ -71,9 +72,7 @@ def close(sweep: str, sweep_folder: str) -> list[int]:
 
 def _jobs_of(sweep: str, path: Path) -> list[dict[str, Any]]:
     """Return the jobs of one sweep in order; the file may hold earlier sweeps too."""
-    if not path.is_file():
-        return []
-    jobs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    jobs = [json.loads(line) for line in regular.lines(path, MOST_JOBS_BYTES)]
     own = [job for job in jobs if job.get("sweep") == sweep]
     return sorted(own, key=lambda job: job["job"])
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from cnnlab.config.bounds import MANY, MOST_FLOAT32, MOST_PIXELS, MOST_SEED, MOST_THREADS
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
 from cnnlab.errors import UsageError
@@ -13,22 +14,31 @@ class DatasetConfig:
     """A labeled image set, its split, and how its images reach the input size of the network."""
 
     name: str = setting("name of the data set")
-    image_size_pixels: int = setting("image side before augmentation, border included", at_least=1)
-    pad_pixels: int = setting(
-        "border of background on each side, part of image_size_pixels", at_least=0
+    image_size_pixels: int = setting(
+        "image side before augmentation, border included", at_least=1, at_most=MOST_PIXELS
     )
-    num_validation: int = setting("training images held out for validation", at_least=0)
+    pad_pixels: int = setting(
+        "border of background on each side, part of image_size_pixels",
+        at_least=0,
+        at_most=MOST_PIXELS,
+    )
+    num_validation: int = setting(
+        "training images held out for validation", at_least=0, at_most=MANY
+    )
     split_seed: int = setting(
-        "seed of the validation split and of train_subset, independent of `seed`", at_least=0
+        "seed of the validation split, independent of `seed`", at_least=0, at_most=MOST_SEED
     )
     train_subset: int | None = setting(
         "training images to use after validation is held out, in proportion to the classes; "
         "smaller subsets are part of larger ones; null: all",
         at_least=1,
+        at_most=MANY,
         earlier=None,
     )
     channels: int | None = setting(
-        "input channels of the network, 1 or 3; null: as stored", at_least=1
+        "input channels of the network, 1 or 3; null: as stored",
+        at_least=1,
+        at_most=3,
     )
     normalize: str = setting(
         "channel: per-channel mean and standard deviation; pixel: only subtract the mean image; "
@@ -36,7 +46,9 @@ class DatasetConfig:
         choices=("channel", "pixel", "lenet5_1998", "checkpoint"),
     )
     permutation_seed: int | None = setting(
-        "seed of one fixed permutation of the pixels of every image; null: none", at_least=0
+        "seed of one fixed permutation of the pixels of every image; null: none",
+        at_least=0,
+        at_most=MOST_SEED,
     )
     residency: str = setting(
         "where the pixels are kept while training: GPU, host memory or mapped files",
@@ -62,7 +74,9 @@ class DownloadConfig(FilesConfig):
 class DecodedConfig(FilesConfig):
     """A data set whose images may have to be decoded each time they are read."""
 
-    num_decode_threads: int | None = setting("decoding threads; null: one per core", at_least=1)
+    num_decode_threads: int | None = setting(
+        "decoding threads; null: one per core", at_least=1, at_most=MOST_THREADS
+    )
 
 
 @dataclass(kw_only=True)
@@ -80,7 +94,9 @@ class EncodedConfig(DecodedConfig):
 class FolderConfig(EncodedConfig):
     """Your own images: one folder per class."""
 
-    num_test: int = setting("images held out for testing if there is no folder test/", at_least=0)
+    num_test: int = setting(
+        "images held out for testing if there is no folder test/", at_least=0, at_most=MANY
+    )
     mirror_allowed: bool = setting("whether mirrored images keep their class")
 
 
@@ -88,10 +104,14 @@ class FolderConfig(EncodedConfig):
 class SyntheticConfig(DatasetConfig):
     """Generated images that can be learned; no file is read."""
 
-    num_train: int = setting("training images, including validation", at_least=1)
-    num_test: int = setting("test images", at_least=1)
-    num_classes: int = setting("number of classes", at_least=2)
-    noise_levels: float = setting("noise standard deviation in pixel levels (0 to 255)", at_least=0)
+    num_train: int = setting(
+        "training images, including validation", at_least=1, at_most=10_000_000
+    )
+    num_test: int = setting("test images", at_least=1, at_most=10_000_000)
+    num_classes: int = setting("number of classes", at_least=2, at_most=1_000_000)
+    noise_levels: float = setting(
+        "noise standard deviation in pixel levels (0 to 255)", at_least=0, at_most=10_000
+    )
 
 
 @dataclass(kw_only=True)
@@ -210,8 +230,12 @@ class AugmentConfig:
 class CropConfig(AugmentConfig):
     """Random crops, of the image itself or of the image with a border around it."""
 
-    padding_pixels: int = setting("black border added before cropping", at_least=0)
-    crop_pixels: int | None = setting("side of the crop; null: the side of the image", at_least=1)
+    padding_pixels: int = setting(
+        "black border added before cropping", at_least=0, at_most=MOST_PIXELS
+    )
+    crop_pixels: int | None = setting(
+        "side of the crop; null: the side of the image", at_least=1, at_most=MOST_PIXELS
+    )
 
 
 @dataclass(kw_only=True)
@@ -241,13 +265,15 @@ class AffineConfig(AugmentConfig):
 class AlexnetAugmentConfig(AugmentConfig):
     """Random crops, reflection and color shifts along the principal components (2012)."""
 
-    crop_pixels: int = setting("side of the crop", at_least=1)
+    crop_pixels: int = setting("side of the crop", at_least=1, at_most=MOST_PIXELS)
     force_mirror: bool = setting("mirror even if that changes the class (digits, signs)")
     color_scale: str = setting(
         "color shift per component: strength times its standard deviation, or times its eigenvalue",
         choices=("stdev", "eigenvalue", "none"),
     )
-    color_strength: float = setting("standard deviation of the random factors", at_least=0)
+    color_strength: float = setting(
+        "standard deviation of the random factors", at_least=0, at_most=MOST_FLOAT32
+    )
     color_divides: bool = setting("divide by 1 + strength afterwards, as the 2012 code does")
     color_epochs: int | None = setting(
         "epochs after which colors are left alone, undivided too; null: never",
@@ -259,7 +285,9 @@ class AlexnetAugmentConfig(AugmentConfig):
         choices=("central", "cropped"),
     )
     images_per_draw: int = setting(
-        "consecutive images with the same crop and mirroring; 32 in the 2012 code", at_least=1
+        "consecutive images with the same crop and mirroring; 32 in the 2012 code",
+        at_least=1,
+        at_most=MANY,
     )
 
     @property
@@ -275,7 +303,7 @@ class AlexnetAugmentConfig(AugmentConfig):
 class ResizedCropConfig(AugmentConfig):
     """A crop of random area and aspect ratio, resized; later than 2012."""
 
-    crop_pixels: int = setting("side of the output", at_least=1)
+    crop_pixels: int = setting("side of the output", at_least=1, at_most=MOST_PIXELS)
     min_area_fraction: float = setting(
         "smallest area of a crop, as a fraction of the image", above=0, at_most=1
     )

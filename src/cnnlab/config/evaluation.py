@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cnnlab.config.bounds import MOST_PIXELS
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
 
@@ -18,7 +19,9 @@ class CroppedEvaluationConfig(EvaluationConfig):
     """Several crops of each image; ten_view adds their reflections."""
 
     padding_pixels: int | None = setting(
-        "black border added before cropping; null: as in training", at_least=0
+        "black border added before cropping; null: as in training",
+        at_least=0,
+        at_most=MOST_PIXELS,
     )
 
 

@@ -60,7 +60,9 @@ class LinearConfig(ModelConfig):
 class MlpConfig(ModelConfig):
     """A multi-layer perceptron on the flattened image."""
 
-    hidden_units: list[int] = setting("number of units of each hidden layer", at_least=1)
+    hidden_units: list[int] = setting(
+        "number of units of each hidden layer", at_least=1, at_most=1_000_000
+    )
     activation: str = setting(
         "activation function of the hidden layers", choices=("relu", "tanh", "sigmoid")
     )
@@ -107,7 +109,9 @@ class CifarLocalConfig(ModelConfig):
         choices=("none", "before_pooling", "after_pooling"),
     )
     local_channels: list[int] = setting(
-        "output channels of each locally connected layer", at_least=1
+        "output channels of each locally connected layer",
+        at_least=1,
+        at_most=1_000_000,
     )
 
     def __post_init__(self) -> None:

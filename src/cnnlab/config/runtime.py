@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cnnlab.config.bounds import MANY, MOST_THREADS
 from cnnlab.config.schema import setting
 
 
@@ -12,7 +13,9 @@ class RuntimeConfig:
     device: str = setting("auto, cpu, cuda, cuda:N, or mps, a Mac's GPU: not yet run on one")
     precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
     num_threads: int | None = setting(
-        "CPU threads; null: as many as the network's work feeds, at most one per core", at_least=1
+        "CPU threads; null: as many as the network's work feeds, at most one per core",
+        at_least=1,
+        at_most=MOST_THREADS,
     )
     deterministic: bool = setting("deterministic CUDA algorithms: bit-identical runs, slower")
     channels_last: bool = setting("channels_last memory format")
@@ -27,7 +30,9 @@ class DistributedConfig:
     """Settings of several processes under torchrun; without effect on one."""
 
     timeout_seconds: float = setting(
-        "end the job after this long without progress; must exceed the time to save", above=0
+        "end the job after this long without progress; must exceed the time to save",
+        above=0,
+        at_most=MANY,
     )
     compression: str = setting(
         "gradient compression; bf16 halves the traffic and rounds the gradients",

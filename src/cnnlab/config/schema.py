@@ -139,13 +139,18 @@ def expected(hint: Any, metadata: Any) -> str:
         words = _TYPE_WORDS.get(element_type(hint), "a value")
 
     bounds = metadata.get("bounds", {})
-    limits = [f"{word} {bound:g}" for word, bound in bounds.items() if bound is not None]
+    limits = [f"{word} {_number(bound)}" for word, bound in bounds.items() if bound is not None]
     words = " ".join([words, " and ".join(limits)]).strip()
 
     if is_list(hint):
         instead = metadata["choices"] if takes_words(hint) else ()
         words = " or ".join([*instead, f"a list, each {words}"])
     return f"{words}, or null" if is_optional(hint) else words
+
+
+def _number(bound: float) -> str:
+    """Return a bound in words: 1, 0.0625, 16,384, 1e+38."""
+    return f"{bound:,}" if isinstance(bound, int) else f"{bound:g}"
 
 
 _TYPE_WORDS: dict[Any, str] = {

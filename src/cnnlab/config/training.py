@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cnnlab.config.bounds import MANY, MOST_FLOAT32, MOST_MEMBERS, MOST_THREADS
 from cnnlab.config.parameter_groups import ParameterGroupConfig, check_groups
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
@@ -18,10 +19,14 @@ class OptimizerConfig:
 
     is_adaptive: ClassVar[bool] = False
     name: str = setting("name of the optimizer")
-    learning_rate: float = setting("base learning rate, before the schedule", above=0)
-    weight_decay: float = setting("weight decay (L2) coefficient", at_least=0)
+    learning_rate: float = setting(
+        "base learning rate, before the schedule", above=0, at_most=MOST_FLOAT32
+    )
+    weight_decay: float = setting("weight decay (L2) coefficient", at_least=0, at_most=MOST_FLOAT32)
     decay_biases: bool = setting("also decay biases and normalization parameters")
-    bias_rate_factor: float = setting("bias learning rate as a multiple of learning_rate", above=0)
+    bias_rate_factor: float = setting(
+        "bias learning rate as a multiple of learning_rate", above=0, at_most=MOST_FLOAT32
+    )
     groups: list[ParameterGroupConfig] = setting(
         "layers with a rate, a schedule or a weight decay of their own", earlier=[]
     )
@@ -45,7 +50,7 @@ class AdamwConfig(OptimizerConfig):
     is_adaptive: ClassVar[bool] = True
     beta1: float = setting("decay rate of the first moment", at_least=0, below=1)
     beta2: float = setting("decay rate of the second moment", at_least=0, below=1)
-    epsilon: float = setting("term added to the denominator", above=0)
+    epsilon: float = setting("term added to the denominator", above=0, at_most=MOST_FLOAT32)
 
 
 @dataclass(kw_only=True)
@@ -53,9 +58,13 @@ class LevenbergMarquardtConfig(OptimizerConfig):
     """The rule of 1998: per-weight rates of learning_rate / (damping + curvature)."""
 
     is_adaptive: ClassVar[bool] = True
-    damping: float = setting("term added to the curvature, mu in the paper", above=0)
+    damping: float = setting(
+        "term added to the curvature, mu in the paper", above=0, at_most=MOST_FLOAT32
+    )
     num_curvature_images: int = setting(
-        "images per curvature estimate, one estimate per epoch", at_least=1
+        "images per curvature estimate, one estimate per epoch",
+        at_least=1,
+        at_most=MANY,
     )
 
 
@@ -88,17 +97,23 @@ class ScheduleConfig:
 class StepScheduleConfig(ScheduleConfig):
     """The learning rate is multiplied by `factor` at each of `at_epochs`."""
 
-    at_epochs: list[float] = setting("epochs after which the learning rate drops", above=0)
-    factor: float = setting("factor of each drop", above=0)
+    at_epochs: list[float] = setting(
+        "epochs after which the learning rate drops", above=0, at_most=MANY
+    )
+    factor: float = setting("factor of each drop", above=0, at_most=MOST_FLOAT32)
 
 
 @dataclass(kw_only=True)
 class TableScheduleConfig(ScheduleConfig):
     """Learning rates from a table, as printed in the 1998 paper."""
 
-    at_epochs: list[float] = setting("epochs after which the next fraction applies", above=0)
+    at_epochs: list[float] = setting(
+        "epochs after which the next fraction applies", above=0, at_most=MANY
+    )
     fractions: list[float] = setting(
-        "fractions of learning_rate: from the start, then after each epoch", above=0
+        "fractions of learning_rate: from the start, then after each epoch",
+        above=0,
+        at_most=MOST_FLOAT32,
     )
 
     def __post_init__(self) -> None:
@@ -116,7 +131,7 @@ class TableScheduleConfig(ScheduleConfig):
 class CosineScheduleConfig(ScheduleConfig):
     """Linear warm-up, then half a cosine down to `final_fraction` of the learning rate."""
 
-    warmup_epochs: float = setting("epochs of linear warm-up from zero", at_least=0)
+    warmup_epochs: float = setting("epochs of linear warm-up from zero", at_least=0, at_most=MANY)
     final_fraction: float = setting("final fraction of learning_rate", at_least=0, at_most=1)
 
 
@@ -136,8 +151,10 @@ class PlateauScheduleConfig(ScheduleConfig):
     """Multiply by `factor` when the validation error stops improving (the 2012 rule)."""
 
     factor: float = setting("factor of each drop", above=0, below=1)
-    patience_epochs: int = setting("epochs without improvement before a drop", at_least=0)
-    max_drops: int = setting("maximum number of drops", at_least=1)
+    patience_epochs: int = setting(
+        "epochs without improvement before a drop", at_least=0, at_most=MANY
+    )
+    max_drops: int = setting("maximum number of drops", at_least=1, at_most=MANY)
 
 
 SCHEDULES = Table(
@@ -159,39 +176,48 @@ SCHEDULES = Table(
 class TrainerConfig:
     """Length of training, batches, and when to stop."""
 
-    epochs: int = setting("passes over the training images", at_least=1)
-    batch_size: int = setting("images per update", at_least=1)
+    epochs: int = setting("passes over the training images", at_least=1, at_most=MANY)
+    batch_size: int = setting("images per update", at_least=1, at_most=MANY)
     accumulate: int = setting(
-        "gradient accumulation: micro-batches per batch, to save memory", at_least=1
+        "gradient accumulation: micro-batches per batch, to save memory",
+        at_least=1,
+        at_most=MANY,
     )
-    clip_gradient_norm: float | None = setting("maximum gradient norm; null: no clipping", above=0)
+    clip_gradient_norm: float | None = setting(
+        "maximum gradient norm; null: no clipping", above=0, at_most=MOST_FLOAT32
+    )
     max_filter_rms: float | None = setting(
         "root mean square to which larger convolution filters are scaled after each update; "
         "null: no clipping",
         above=0,
+        at_most=MOST_FLOAT32,
         earlier=None,
     )
     early_stop_epochs: int | None = setting(
-        "stop after this many epochs without a better validation error", at_least=1
+        "stop after this many epochs without a better validation error",
+        at_least=1,
+        at_most=MANY,
     )
-    validate_every_epochs: int = setting("epochs between validations", at_least=1)
+    validate_every_epochs: int = setting("epochs between validations", at_least=1, at_most=MANY)
     limit_train_batches: int | None = setting(
-        "batches per epoch, for trial runs; null: all", at_least=1
+        "batches per epoch, for trial runs; null: all",
+        at_least=1,
+        at_most=MANY,
     )
     overfit_one_batch: bool = setting(
         "sanity check: train on the first batch only; its error must reach 0"
     )
-    log_every_steps: int = setting("steps between logged metrics", at_least=1)
+    log_every_steps: int = setting("steps between logged metrics", at_least=1, at_most=MANY)
 
 
 @dataclass(kw_only=True)
 class SavingConfig:
     """When to save checkpoints and how many to keep, besides `best` and `last`."""
 
-    every_steps: int | None = setting("steps between checkpoints", at_least=1)
-    every_epochs: int | None = setting("epochs between checkpoints", at_least=1)
-    every_minutes: float | None = setting("minutes between checkpoints", above=0)
-    keep: int = setting("numbered checkpoints to keep", at_least=2)
+    every_steps: int | None = setting("steps between checkpoints", at_least=1, at_most=MANY)
+    every_epochs: int | None = setting("epochs between checkpoints", at_least=1, at_most=MANY)
+    every_minutes: float | None = setting("minutes between checkpoints", above=0, at_most=MANY)
+    keep: int = setting("numbered checkpoints to keep", at_least=2, at_most=MANY)
 
 
 @dataclass(kw_only=True)
@@ -202,7 +228,9 @@ class LoggingConfig:
     tensorboard: bool = setting("write TensorBoard event files")
     report: bool = setting("write report.html at the end")
     images_every_epochs: int | None = setting(
-        "epochs between logged images; null: none", at_least=1
+        "epochs between logged images; null: none",
+        at_least=1,
+        at_most=MANY,
     )
 
 
@@ -211,8 +239,12 @@ class EnsembleConfig:
     """Several networks that differ only in their seed, trained by one command."""
 
     members: int = setting(
-        "networks to train, with seed, seed + 1, ...; 1: no ensemble", at_least=1
+        "networks to train, with seed, seed + 1, ...; 1: no ensemble",
+        at_least=1,
+        at_most=MOST_MEMBERS,
     )
     at_once: int | None = setting(
-        "members trained in parallel; null: one per core on a CPU, one on a GPU", at_least=1
+        "members trained in parallel; null: one per core on a CPU, one on a GPU",
+        at_least=1,
+        at_most=MOST_THREADS,
     )

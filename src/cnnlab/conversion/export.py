@@ -180,7 +180,7 @@ def _write_safetensors(stored: StoredNetwork, path: Path, images: Tensor) -> Ten
 
     weights = {name: tensor.contiguous() for name, tensor in stored.network.state_dict().items()}
     # save_file would leave a file that only its owner may read
-    path.write_bytes(save(weights, whole_metadata(stored)))
+    atomic.write_bytes(path, save(weights, whole_metadata(stored)))
 
     own = {name: tensor.clone() for name, tensor in stored.network.state_dict().items()}
     try:

@@ -65,7 +65,10 @@ def damaged_in_sample(
 
 
 def _is_right(path: Path, text: str, number: int) -> bool:
-    with path.open("rb") as file:
-        file.seek(number * BLOCK_BYTES)
-        found = zlib.crc32(file.read(BLOCK_BYTES))
-    return found == int(text[number * _DIGITS : (number + 1) * _DIGITS], 16)
+    try:
+        with path.open("rb") as file:
+            file.seek(number * BLOCK_BYTES)
+            found = zlib.crc32(file.read(BLOCK_BYTES))
+    except FileNotFoundError:
+        return False
+    return f"{found:0{_DIGITS}x}" == text[number * _DIGITS : (number + 1) * _DIGITS]

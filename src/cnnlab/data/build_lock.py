@@ -4,6 +4,7 @@ The system releases it when the process ends, however it ends.
 """
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -18,7 +19,10 @@ _POLL_SECONDS = 0.2
 
 @contextlib.contextmanager
 def building(output: Path, wait_seconds: float) -> Iterator[None]:
-    """Hold the lock `<output>.lock` in the block. Raises BusyError while another process does."""
+    """Hold the lock `<output>.lock` in the block.
+
+    Raises BusyError while another process does, ResourceError where the file system has no locks.
+    """
     path = output.with_name(f"{output.name}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +47,12 @@ def _wait(descriptor: int, output: Path, until: float) -> None:
         try:
             return system.lock(descriptor)
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ResourceError(
+                    f"cannot lock the output: {error.strerror}",
+                    escape_control(str(output.absolute())),
+                    "choose an output on a file system with locks",
+                ) from error
             if time.monotonic() >= until:
                 raise BusyError(
                     "another process prepares this Store",

@@ -28,7 +28,7 @@ from cnnlab.data.shards import Source, shard_ranges, write_array, write_jpegs, w
 from cnnlab.data.store import Store, StoredStatistics
 from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, DataError, ResourceError
-from cnnlab.files.atomic import sweep, sync_folder
+from cnnlab.files.atomic import sweep, sync_folder, unwritable
 from cnnlab.safe_output import escape_control
 
 _SHOWN = 20
@@ -130,8 +130,15 @@ class Builder:
         journal = journals.read(self.folder, self.plan, self.image_shape)
         if not journal.splits:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(exist_ok=True)
+        try:
+            self.folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise unwritable(self.folder, error) from error
         sweep(self.folder)
+
+        done = [shard for progress in journal.splits.values() for shard in progress.shards]
+        manifests.check_lengths(self.folder, done)
+        manifests.check_sample(self.folder, done)
         return journal
 
     def _check_space(self, journal: Journal) -> None:

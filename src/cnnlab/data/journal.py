@@ -2,6 +2,8 @@
 
 import io
 import json
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -10,11 +12,16 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.leaving_out import BadFile
-from cnnlab.data.manifest import FileEntry
+from cnnlab.data.manifest import FileEntry, entry_of
 from cnnlab.data.moments import Sums
+from cnnlab.data.shards import NOT_AN_ARRAY
+from cnnlab.errors import DataError
 from cnnlab.files.atomic import write_bytes
+from cnnlab.safe_output import escape_control
 
 FILE_NAME = "journal.npz"
+_DAMAGE = (*NOT_AN_ARRAY, zipfile.BadZipFile, zlib.error)
+"""What numpy and zipfile raise for a file that is not as it was written."""
 
 
 @dataclass
@@ -65,23 +72,44 @@ class Journal:
 
 
 def read(folder: Path, plan: str, image_shape: tuple[int, int, int]) -> Journal:
-    """Return the journal of an earlier attempt at the same plan, else an empty one."""
-    empty = Journal(plan, Sums.empty(image_shape))
-    try:
-        with np.load(folder / FILE_NAME, allow_pickle=False) as arrays:
-            document = json.loads(arrays["document"].tobytes())
-            pixel, product = (torch.from_numpy(arrays[name]) for name in ("pixel", "product"))
-    except (OSError, ValueError, KeyError):  # none, or a damaged one: build from scratch
-        return empty
-    if document["plan"] != plan:
-        return empty
+    """Return the journal of an earlier attempt at the same plan, else an empty one.
 
+    Raises DataError for one that is damaged, OSError as `open` does.
+    """
+    path = folder / FILE_NAME
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return Journal(plan, Sums.empty(image_shape))
+
+    try:
+        return _parsed(content, plan, image_shape)
+    except _DAMAGE as error:
+        raise DataError(
+            "the journal of an interrupted preparation is damaged",
+            escape_control(str(path.absolute())),
+            "remove its folder, and the preparation starts from the beginning",
+        ) from error
+
+
+def _parsed(content: bytes, plan: str, image_shape: tuple[int, int, int]) -> Journal:
+    """Return the journal in a file's content, an empty one for another plan."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        document = json.loads(arrays["document"].tobytes())
+        pixel, product = (torch.from_numpy(arrays[name]) for name in ("pixel", "product"))
+    empty = Sums.empty(image_shape)
+    if document["plan"] != plan:
+        return Journal(plan, empty)
+
+    like = (empty.pixel.shape, empty.product.shape, torch.int64, torch.int64)
+    if (pixel.shape, product.shape, pixel.dtype, product.dtype) != like:
+        raise ValueError("sums of another shape")
     splits = {
         name: SplitProgress(
-            progress["num_shards_done"],
-            [FileEntry(**entry) for entry in progress["shards"]],
+            int(progress["num_shards_done"]),
+            [entry_of(entry) for entry in progress["shards"]],
             [BadFile(**entry) for entry in progress["bad"]],
         )
         for name, progress in document["splits"].items()
     }
-    return Journal(plan, Sums(document["num_images"], pixel, product), splits)
+    return Journal(plan, Sums(int(document["num_images"]), pixel, product), splits)

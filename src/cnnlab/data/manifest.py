@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,15 @@ class Manifest:
     files: list[FileEntry]
     statistics: dict[str, Any]
 
+    def all_shards(self) -> Iterator[FileEntry]:
+        """Yield the shards of every split."""
+        for split in self.splits.values():
+            yield from split.shards
+
     def all_files(self) -> Iterator[FileEntry]:
         """Yield every file but the manifest itself."""
         yield from self.files
-        for split in self.splits.values():
-            yield from split.shards
+        yield from self.all_shards()
 
 
 def write(folder: Path, manifest: Manifest) -> None:
@@ -77,6 +81,11 @@ def write(folder: Path, manifest: Manifest) -> None:
         {**document, "sha256": _checksum(document)}, indent=1, sort_keys=True, allow_nan=False
     )
     write_bytes(folder / FILE_NAME, text.encode("ascii") + b"\n")
+
+
+def damaged_manifest(folder: Path, error: Exception) -> DataError:
+    """Return the error for a manifest whose content is not what it should be."""
+    return _damaged(folder / FILE_NAME, f"the manifest is damaged: {error}")
 
 
 def is_store(folder: Path) -> bool:
@@ -100,14 +109,14 @@ def read(folder: Path) -> Manifest:
         manifest = _from_plain(document)
 
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _damaged(path, f"the manifest is damaged: {error}") from error
-    check_lengths(folder, manifest)
+        raise damaged_manifest(folder, error) from error
+    check_lengths(folder, manifest.all_files())
     return manifest
 
 
-def check_lengths(folder: Path, manifest: Manifest) -> None:
+def check_lengths(folder: Path, entries: Iterable[FileEntry]) -> None:
     """Raise DataError for a file of the Store that is missing or has another size."""
-    for entry in manifest.all_files():
+    for entry in entries:
         path = folder / entry.name
         try:
             found = path.stat().st_size
@@ -128,9 +137,8 @@ def read_file(folder: Path, entry: FileEntry) -> bytes:
     return content
 
 
-def check_sample(folder: Path, manifest: Manifest) -> None:
+def check_sample(folder: Path, shards: Iterable[FileEntry]) -> None:
     """Check some blocks of the shards, all of a small Store. Raises DataError."""
-    shards = [shard for split in manifest.splits.values() for shard in split.shards]
     if wrong := damaged_in_sample([(folder / shard.name, shard.blocks) for shard in shards]):
         raise _damaged(wrong[0], f"{len(wrong)} damaged files, changed since the Store was made")
 
@@ -144,7 +152,8 @@ def verify(
     """
     wrong, num_bytes = [], 0
     for entry in manifest.all_files():
-        if sha256_of(folder / entry.name) != entry.sha256:
+        path = folder / entry.name
+        if not path.exists() or sha256_of(path) != entry.sha256:
             wrong.append(entry.name)
         num_bytes += entry.num_bytes
         progress(num_bytes)
@@ -168,22 +177,34 @@ def _from_plain(document: dict[str, Any]) -> Manifest:
     splits = {
         name: SplitEntry(
             split["num_images"],
-            [FileEntry(**entry) for entry in split["shards"]],
+            [entry_of(entry) for entry in split["shards"]],
             split["skipped"],
             split["note"],
         )
         for name, split in document.pop("splits").items()
     }
-    files = [FileEntry(**entry) for entry in document.pop("files")]
-    manifest = Manifest(splits=splits, files=files, **document)
+    files = [entry_of(entry) for entry in document.pop("files")]
+    return Manifest(splits=splits, files=files, **document)
 
-    # names and checksums are used to open files: nothing outside of the Store, nothing cut off
-    for entry in manifest.all_files():
-        if Path(entry.name).name != entry.name:
-            raise ValueError("a file outside the folder")
-        if entry.blocks and len(entry.blocks) != 8 * num_blocks(entry.num_bytes):
-            raise ValueError(f"the number of checksums of {entry.name} is not that of its blocks")
-    return manifest
+
+def entry_of(plain: dict[str, Any]) -> FileEntry:
+    """Return the entry of one file from plain data; raises ValueError or TypeError.
+
+    Names and checksums are used to open files: nothing outside of the Store, nothing cut off.
+    """
+    entry = FileEntry(**plain)
+    if any(type(getattr(entry, name)) is not kind for name, kind in _KINDS.items()):
+        raise TypeError("a file is described by something else")
+    if Path(entry.name).name != entry.name:
+        raise ValueError("a file outside the folder")
+    if entry.num_bytes < 0 or entry.num_images < 0:
+        raise ValueError("a file of a negative size")
+    if entry.blocks and len(entry.blocks) != 8 * num_blocks(entry.num_bytes):
+        raise ValueError(f"the number of checksums of {entry.name} is not that of its blocks")
+    return entry
+
+
+_KINDS = {"name": str, "num_bytes": int, "sha256": str, "num_images": int, "blocks": str}
 
 
 def _damaged(path: Path, what: str) -> DataError:

@@ -3,7 +3,7 @@
 import bisect
 import hashlib
 import io
-import os
+import mmap
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,15 @@ from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data import manifest as manifests
 from cnnlab.data.jpeg import decode_jpeg
 from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
+from cnnlab.data.shards import NOT_AN_ARRAY
 from cnnlab.data.store import Splits, Store, StoredStatistics, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError
 from cnnlab.safe_output import escape_control
 
 MEAN_IMAGE = "mean_image.npy"
+
+_MOST_HEADER_BYTES = 1 << 12
 
 
 def open_splits(folder: Path, num_threads: int = 1) -> Splits:
@@ -30,7 +33,7 @@ def open_splits(folder: Path, num_threads: int = 1) -> Splits:
     Checked are the size of every file, labels and statistics in full, and a sample of the shards.
     """
     manifest = manifests.read(folder)
-    manifests.check_sample(folder, manifest)
+    manifests.check_sample(folder, manifest.all_shards())
     stores = {name: PreparedStore(folder, manifest, name, num_threads) for name in manifest.splits}
     if not {"train", "test"} <= stores.keys():
         raise DataError(f"splits {', '.join(stores)}, expected train and test", str(folder))
@@ -41,12 +44,21 @@ class PreparedStore(Store):
     """One split of a prepared Store; its pixels stay on disk until they are read."""
 
     def __init__(self, folder: Path, manifest: Manifest, split: str, num_threads: int = 1) -> None:
+        self._folder = folder
+        try:
+            self._describe(manifest, split)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise manifests.damaged_manifest(folder, error) from error
+        self._workers, self._memory = Workers(num_threads), BufferPool()
+
+    def _describe(self, manifest: Manifest, split: str) -> None:
+        folder = self._folder
         self.name, self.split, self.mirror_allowed = manifest.name, split, manifest.mirror_allowed
         self.class_names = tuple(manifest.class_names)
         height, width, channels = manifest.image_shape
         self.image_shape = (height, width, channels)
         self.encoding = manifest.recipe["encoding"]
-        self._folder, self._entry = folder, manifest.splits[split]
+        self._entry = manifest.splits[split]
         self.note, self.decodes = _note(self._entry), self.encoding == "jpeg"
 
         self.labels = _load(folder, manifest, f"{split}_labels.npy")
@@ -54,7 +66,6 @@ class PreparedStore(Store):
         has_groups = any(entry.name == f"{split}_groups.npy" for entry in manifest.files)
         self.groups = _load(folder, manifest, f"{split}_groups.npy") if has_groups else None
         self._starts = self._first_images()
-        self._workers, self._memory = Workers(num_threads), BufferPool()
 
         if split == "train":
             mean_image = _load(folder, manifest, MEAN_IMAGE)
@@ -80,12 +91,15 @@ class PreparedStore(Store):
         out = images.numpy()
         for place, index in enumerate(indices.tolist()):
             shard = bisect.bisect_right(self._starts, index) - 1
-            out[place] = self._arrays[shard][index - self._starts[shard]]
+            pixels, mapped = self._arrays[shard]
+            self._check_still_whole(shard, mapped)
+            out[place] = pixels[index - self._starts[shard]]
         return images
 
     def _read_jpeg(self, index: int) -> Tensor:
         shard = bisect.bisect_right(self._starts, index) - 1
-        content, ends = self._jpegs[shard]
+        content, ends, mapped = self._jpegs[shard]
+        self._check_still_whole(shard, mapped)
         within = index - self._starts[shard]
         encoded = content[ends[within] : ends[within + 1]]
         try:
@@ -95,44 +109,63 @@ class PreparedStore(Store):
             raise self._damaged(name, f"image {within}: {error}") from error
 
     @cached_property
-    def _arrays(self) -> list[np.ndarray]:
-        """The shards, mapped read-only."""
-        return [self._map(shard) for shard in self._entry.shards]
+    def _arrays(self) -> list[tuple[np.ndarray, mmap.mmap]]:
+        """The pixels of the shards, mapped read-only."""
+        return [self._pixels(shard) for shard in self._entry.shards]
 
-    def _map(self, shard: FileEntry) -> np.ndarray:
-        self._check_size(shard)
+    def _pixels(self, shard: FileEntry) -> tuple[np.ndarray, mmap.mmap]:
+        mapped = self._map(shard)
+        shape = (shard.num_images, *self.image_shape)
         try:
-            array = np.load(self._folder / shard.name, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
+            header = io.BytesIO(mapped[:_MOST_HEADER_BYTES])
+            np.lib.format.read_magic(header)
+            found = np.lib.format.read_array_header_1_0(header)
+            array = np.frombuffer(mapped, np.uint8, offset=header.tell())
+        except NOT_AN_ARRAY as error:
             raise self._damaged(shard.name, f"not an array ({error})") from error
-        if array.dtype != np.uint8 or array.shape != (shard.num_images, *self.image_shape):
+        if found != (shape, False, np.dtype(np.uint8)) or array.size != np.prod(shape):
             raise self._damaged(shard.name, "another shape than the manifest has")
-        return array
+        return array.reshape(shape), mapped
 
     @cached_property
-    def _jpegs(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _jpegs(self) -> list[tuple[np.ndarray, np.ndarray, mmap.mmap]]:
         """The shards' bytes, mapped, and where each JPEG starts and ends in them."""
-        found: list[tuple[np.ndarray, np.ndarray]] = []
+        found = []
         for shard in self._entry.shards:
-            self._check_size(shard)
-
-            content = np.memmap(self._folder / shard.name, dtype=np.uint8, mode="r")
+            mapped = self._map(shard)
+            content = np.frombuffer(mapped, np.uint8)
             index_bytes = 8 * (shard.num_images + 1)
             if len(content) % 8 or len(content) < index_bytes:
                 raise self._damaged(shard.name, "too short for its index")
 
-            ends = content[-index_bytes:].view("<i8")
+            # copied: what was checked stays what is used
+            ends = content[-index_bytes:].view("<i8").copy()
             room = len(content) - index_bytes
-            if not (ends[0] == 0 and (np.diff(ends) > 0).all() and ends[-1] <= room):
+            inside = ends[0] == 0 and ends.min() >= 0 and ends.max() <= room
+            if not (inside and (np.diff(ends) > 0).all()):
                 raise self._damaged(shard.name, "its index is damaged")
-            found.append((content, ends))
+            found.append((content, ends, mapped))
         return found
 
-    def _check_size(self, shard: FileEntry) -> None:
-        """Check again before mapping: reading past the end of a mapped file kills the process."""
-        found = os.stat(self._folder / shard.name).st_size
-        if found != shard.num_bytes:
-            raise self._damaged(shard.name, f"{found:,} bytes, expected {shard.num_bytes:,}")
+    def _map(self, shard: FileEntry) -> mmap.mmap:
+        """Map a shard whose size is that of the manifest."""
+        try:
+            with open(self._folder / shard.name, "rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError as error:
+            raise self._damaged(shard.name, "it is missing") from error
+        except ValueError as error:  # an empty file
+            raise self._damaged(shard.name, str(error)) from error
+        if len(mapped) != shard.num_bytes:
+            what = f"{len(mapped):,} bytes, expected {shard.num_bytes:,}"
+            raise self._damaged(shard.name, what)
+        return mapped
+
+    def _check_still_whole(self, number: int, mapped: mmap.mmap) -> None:
+        """Look again before reading: past the end of a mapped file the system kills the process."""
+        if mapped.size() < len(mapped):
+            what = f"cut to {mapped.size():,} bytes while in use"
+            raise self._damaged(self._entry.shards[number].name, what)
 
     def _damaged(self, name: str, what: str) -> DataError:
         where = escape_control(str((self._folder / name).absolute()))
@@ -174,7 +207,11 @@ def _load(folder: Path, manifest: Manifest, name: str) -> Tensor:
             f"the manifest does not list {name}", escape_control(str(folder.absolute()))
         )
     content = manifests.read_file(folder, entry)
-    return torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
+    try:
+        return torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
+    except NOT_AN_ARRAY as error:
+        where = escape_control(str((folder / name).absolute()))
+        raise DataError(f"not an array ({error})", where, "prepare the Store again") from error
 
 
 def _read_statistics(stored: dict[str, Any], mean_image: Tensor) -> StoredStatistics:

@@ -8,7 +8,7 @@ from torch import Tensor
 from cnnlab.config import DatasetConfig
 from cnnlab.config.data import DATASETS, SyntheticConfig
 from cnnlab.data.store import Splits, Store
-from cnnlab.errors import UsageError
+from cnnlab.errors import DataError, UsageError
 from cnnlab.images import resize
 from cnnlab.runtime import make_generator
 
@@ -16,6 +16,8 @@ _SEED = 0
 _COARSE_PIXELS = 4
 _MOST_SHIFT = 0.125
 _LEVELS = 200
+_NUM_NOISES = 16
+_MOST_VALUES = 1 << 30  # a few GB while they are made
 
 
 def load(config: DatasetConfig) -> Splits:
@@ -44,6 +46,12 @@ class SyntheticStore(Store):
         self.class_names = tuple(f"pattern {number}" for number in range(config.num_classes))
         self.image_shape = (side, side, channels)
 
+        num_values = (config.num_classes + _NUM_NOISES) * side * side * channels
+        if num_values > _MOST_VALUES:
+            raise DataError(
+                f"the patterns of {config.num_classes:,} classes have {num_values:,} values",
+                hint="smaller images, or fewer classes",
+            )
         self._noise = config.noise_levels
         self._patterns = _patterns(config.num_classes, side, channels)
         self._noises = _noise_bank(config.noise_levels, self.image_shape)
@@ -78,6 +86,8 @@ def _patterns(num_classes: int, side: int, channels: int) -> Tensor:
 
 
 def _noise_bank(levels: float, shape: tuple[int, int, int]) -> Tensor:
-    """Return int16 [16,H,W,C]: enough that no two images of a class are alike, cheap to add."""
+    """Return int16 [_NUM_NOISES,H,W,C]: no two images of a class are alike, and cheap to add."""
     generator = make_generator(_SEED, "synthetic noise")
-    return (torch.randn((16, *shape), generator=generator) * levels).round().to(torch.int16)
+    return (
+        (torch.randn((_NUM_NOISES, *shape), generator=generator) * levels).round().to(torch.int16)
+    )

@@ -1,8 +1,9 @@
 """Data-parallel training: torch.distributed under torchrun; one process is the plain case.
 
 share: each rank's rows. peers: collective operations. gradients: their sums, while the backward
-pass is still running. joining: start and tear down the process group. failure_detector: heartbeats
-in the launcher's store (job_store, heartbeats) and the report of a failure (error_file).
+pass is still running. joining: start and tear down the process group, of processes that were
+started alike (meeting). failure_detector: heartbeats in the launcher's store (job_store,
+heartbeats) and the report of a failure (error_file).
 """
 
 from cnnlab.distributed.gradients import GradientSum

@@ -1,12 +1,12 @@
 """error.json in the run folder: which process failed first, and why."""
 
-import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from cnnlab.errors import CnnlabError
+from cnnlab.errors import CheckpointError, CnnlabError
+from cnnlab.files import regular
 from cnnlab.plain_json import json_text
 
 Record = Callable[[str], None]
@@ -27,9 +27,9 @@ class ErrorFile:
     def read(self) -> tuple[int, str] | None:
         """Return rank and cause, None where there is no file or no such content."""
         try:
-            facts = json.loads(self._path.read_bytes())
+            facts = regular.read_json(self._path)
             return int(facts["rank"]), str(facts["cause"])
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, CheckpointError):
             return None
 
     def write(self, facts: dict[str, object], message: str) -> None:

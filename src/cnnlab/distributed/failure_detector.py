@@ -55,7 +55,7 @@ class FailureDetector:
     def __init__(
         self, store: Any, share: Share, timeout_seconds: float, host: int | None = None
     ) -> None:
-        self._store = JobStore(store)
+        self.store = self._store = JobStore(store)
         self._thread_store = self._store.clone()
         self._rank, self._size, self._host = share.rank, share.size, host
         self._timeout_seconds = timeout_seconds

@@ -10,7 +10,7 @@ class JobStore:
     """One thread's client of the store. Once the store is gone, methods raise RuntimeError.
 
     Keys: who/RANK is host and pid, beat/RANK the last heartbeat, ended/RANK "done" or the cause
-    of a failure, told/MESSAGE counts who came to show a message.
+    of a failure, told/MESSAGE counts who came to show a message; those of `meeting`.
     """
 
     def __init__(self, client: Any, identities: dict[int, tuple[str, int]] | None = None) -> None:
@@ -28,6 +28,10 @@ class JobStore:
     def read(self, key: str) -> str | None:
         """Return what a process wrote, None where it has not; does not wait for it."""
         return str(self._client.get(key).decode()) if self._client.check([key]) else None
+
+    def count(self, key: str) -> int:
+        """Count one more under `key`; return how many there are now."""
+        return int(self._client.add(key, 1))
 
     def claim(self, message: str) -> bool:
         """Return whether this process is the first to show `message`; True without a store."""

@@ -14,11 +14,13 @@ import torch
 import torch.distributed as dist
 
 from cnnlab.distributed.failure_detector import FailureDetector
+from cnnlab.distributed.meeting import Facts, meet, number_of, share_of_job, wait
 from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.distributed.share import Share
 from cnnlab.errors import (
     CnnlabError,
     Interrupted,
+    PeerLostError,
     ResourceError,
     ShownError,
     is_out_of_memory,
@@ -28,6 +30,9 @@ from cnnlab.threads import leave_after
 
 LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 LOOPBACK = "127.0.0.1"
+ANSWER_SECONDS = 5.0
+"""How long one attempt to reach the store may take."""
+
 SHOW_SECONDS = 1.0
 """How long a process that stays silent leaves another one to show the same message."""
 
@@ -50,7 +55,7 @@ def device_name(wanted: str) -> str:
     """
     if not is_launched() or wanted not in ("auto", "cuda") or not torch.cuda.is_available():
         return wanted
-    local_rank, num_devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    local_rank, num_devices = number_of("LOCAL_RANK", 0, 1_000_000), torch.cuda.device_count()
     if local_rank >= num_devices:
         raise ResourceError(
             f"process {local_rank} of this machine has no CUDA device: there are {num_devices}",
@@ -60,21 +65,26 @@ def device_name(wanted: str) -> str:
 
 
 @contextlib.contextmanager
-def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
+def joined(
+    device: torch.device, timeout_seconds: float, facts: Facts | None = None
+) -> Iterator[Peers]:
     """Give the processes of this job inside the block; without torchrun, `ALONE`.
 
     An exception that leaves the block is reported to the others and, when they all raise the same,
-    shown once: the rest raise ShownError. timeout_seconds: how long the job may make no progress.
-    Raises PeerLostError when another process is lost.
+    shown once: the rest raise ShownError. timeout_seconds: how long the processes wait for one
+    another to join, and how long the job may make no progress later. facts: what each process was
+    started with. Raises PeerLostError when another process is lost or never comes, UsageError, in
+    all processes, when their facts differ.
     """
     if not is_launched():
         yield ALONE
         return
 
-    share = Share(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    detector, peers = _start(share, device, timeout_seconds)
+    share = share_of_job()
+    detector, store = _reach_the_others(share, timeout_seconds)
     try:
-        yield peers
+        meet(detector.store, share, facts or {}, timeout_seconds)
+        yield _connect(share, store, detector, device, timeout_seconds)
     except Interrupted:  # all processes agreed on it, and saved
         _tear_down(detector)
         raise
@@ -90,7 +100,8 @@ def joined(device: torch.device, timeout_seconds: float) -> Iterator[Peers]:
 
 def _tear_down(detector: FailureDetector) -> None:
     detector.stop()
-    dist.destroy_process_group()
+    if dist.is_initialized():  # not where they were stopped before they had met
+        dist.destroy_process_group()
 
 
 def _tear_down_at_exit(code: int) -> None:
@@ -108,23 +119,33 @@ def _destroy_group() -> None:
         dist.destroy_process_group()
 
 
-def _start(
-    share: Share, device: torch.device, timeout_seconds: float
-) -> tuple[FailureDetector, Peers]:
+def _reach_the_others(share: Share, timeout_seconds: float) -> tuple[FailureDetector, dist.Store]:
+    """Return the failure detector, not started yet, and the store of this process group."""
+    limit = _late(timeout_seconds)
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    whole = _store(share, timeout_seconds)
+    whole.set_timeout(limit)
+    store = dist.PrefixStore(f"cnnlab/{attempt}/{next(_numbers)}", whole)
+    host = None if _launcher_hosts() else 0
+    return FailureDetector(store, share, timeout_seconds, host), store
+
+
+def _connect(
+    share: Share,
+    store: dist.Store,
+    detector: FailureDetector,
+    device: torch.device,
+    timeout_seconds: float,
+) -> Peers:
+    """Start the process group of processes that have met, watched from here on."""
     if _is_one_machine():
         for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
             os.environ.setdefault(name, "lo")  # nothing listens to the network
 
-    # torch's own limit comes late: the detector names who is missing, and knows who still works
-    limit = datetime.timedelta(seconds=timeout_seconds + 3600)
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.PrefixStore(f"cnnlab/{attempt}/{next(_numbers)}", _store(share, limit))
-    host = None if _launcher_hosts() else 0
-    detector = FailureDetector(store, share, timeout_seconds, host)
-
-    on_cuda = device.type == "cuda"
+    limit, on_cuda = _late(timeout_seconds), device.type == "cuda"
     if on_cuda:
         torch.cuda.set_device(device)
+    detector.start()
     dist.init_process_group(
         "nccl" if on_cuda else "gloo",
         store=store,
@@ -133,8 +154,12 @@ def _start(
         timeout=limit,
     )
     control = dist.new_group(backend="gloo", timeout=limit) if on_cuda else None
-    detector.start()
-    return detector, Peers(share, control, detector)
+    return Peers(share, control, detector)
+
+
+def _late(timeout_seconds: float) -> datetime.timedelta:
+    """Return torch's own limit: the detector comes first, which names the one that is missing."""
+    return datetime.timedelta(seconds=timeout_seconds + 3600)
 
 
 def _is_one_machine() -> bool:
@@ -146,26 +171,73 @@ def _launcher_hosts() -> bool:
     return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
-def _store(share: Share, limit: datetime.timedelta) -> dist.Store:
-    if _is_one_machine() and not _launcher_hosts():
-        return _loopback_store(share, int(os.environ["MASTER_PORT"]), limit)
-    store: dist.Store
-    store, _, _ = next(dist.rendezvous("env://", timeout=limit))
-    return store
+def _store(share: Share, timeout_seconds: float) -> dist.Store:
+    port = number_of("MASTER_PORT", 1, 65535)
+    if share.rank == 0 and not _launcher_hosts():
+        return _own_store(port, share.size)
+    is_near = _is_one_machine() and not _launcher_hosts()
+    return _store_of_another(
+        LOOPBACK if is_near else os.environ["MASTER_ADDR"], port, timeout_seconds
+    )
 
 
 @functools.cache
-def _loopback_store(share: Share, port: int, limit: datetime.timedelta) -> dist.Store:
-    """Return a store that rank 0 holds until it ends; only this machine reaches it."""
-    listening = socket.create_server((LOOPBACK, port)).detach() if share.rank == 0 else None
+def _own_store(port: int, size: int) -> dist.Store:
+    """Return a store that this process holds until it ends.
+
+    Where all processes are on this machine, only this machine reaches it. Raises ResourceError for
+    a port that is taken.
+    """
+    try:
+        listening = _listening(port)
+    except OSError as error:
+        raise ResourceError(
+            f"cannot listen on MASTER_PORT={port}: {error.strerror}",
+            hint="another job may use this port: choose another MASTER_PORT for all processes",
+        ) from error
     return dist.TCPStore(
         LOOPBACK,
         port,
-        world_size=share.size,
-        is_master=share.rank == 0,
-        timeout=limit,
-        master_listen_fd=listening,
+        world_size=size,
+        is_master=True,
+        wait_for_workers=False,
+        master_listen_fd=listening.detach(),
     )
+
+
+def _listening(port: int) -> socket.socket:
+    if _is_one_machine():
+        return socket.create_server((LOOPBACK, port))
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("", port))
+
+
+def _store_of_another(host: str, port: int, timeout_seconds: float) -> dist.Store:
+    """Return the store that rank 0 or the launcher holds. Raises PeerLostError for none in time."""
+    until = time.monotonic() + timeout_seconds
+    reason = "nobody answers"
+
+    def unreachable() -> PeerLostError:
+        return PeerLostError(
+            f"the job's store was not reached within {timeout_seconds:g} s: {reason}",
+            escape_control(f"MASTER_ADDR={host}, MASTER_PORT={port}"),
+            "check both, and whether the process with RANK=0 was started",
+        )
+
+    while True:
+        try:
+            socket.create_connection((host, port), timeout=ANSWER_SECONDS).close()
+            return dist.TCPStore(
+                host,
+                port,
+                is_master=False,
+                timeout=datetime.timedelta(seconds=ANSWER_SECONDS),
+                wait_for_workers=False,
+            )
+        except (OSError, UnicodeError, dist.DistError) as error:  # UnicodeError: no name of a host
+            reason = cause_of(error)
+        wait(until, unreachable)
 
 
 def cause_of(error: BaseException) -> str:

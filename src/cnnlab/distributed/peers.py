@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from cnnlab.distributed.failure_detector import FailureDetector
+from cnnlab.distributed.meeting import Facts, check_alike
 from cnnlab.distributed.share import WHOLE, Share
 from cnnlab.errors import is_out_of_memory
 
@@ -70,6 +71,11 @@ class Peers:
         with self.collective():
             dist.all_gather_object(items, item, group=self._control)
         return items
+
+    def agree(self, facts: Facts) -> None:
+        """Raise UsageError in every process unless all have the same facts, plain data by key."""
+        if self.size > 1:
+            check_alike(dict(enumerate(self.gather(dict(facts)))))
 
     def largest(self, number: int) -> int:
         """Return the maximum over the processes: how a request to one reaches all."""

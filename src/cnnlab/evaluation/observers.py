@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnlab.files import regular
+
 NUM_MISSES = 24
 """Misclassified images shown in a report."""
 
@@ -83,7 +85,7 @@ class SavedProbabilities:
         """Add labels [N] and probabilities [N,M,V,K] of a batch."""
         if self._array is None:
             self._array = np.lib.format.open_memmap(
-                self._folder / "probabilities.npy",
+                regular.remove_before_writing(self._folder / "probabilities.npy"),
                 mode="w+",
                 dtype=np.float32,
                 shape=(self._num_images, *probabilities.shape[1:]),
@@ -98,4 +100,4 @@ class SavedProbabilities:
         """Flush everything to disk."""
         if self._array is not None:
             self._array.flush()
-        np.save(self._folder / "labels.npy", self._labels)
+        np.save(regular.remove_before_writing(self._folder / "labels.npy"), self._labels)

@@ -22,7 +22,9 @@ _HAND_OVER_BYTES = 4 << 20
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 NO_HANDLES = {errno.EMFILE, errno.ENFILE}
-"""Error numbers for a lack of space, of permission, and of file handles."""
+DISK_FAILS = {errno.EIO, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT, errno.EREMOTEIO}
+"""Error numbers for a lack of space, of permission, and of file handles, and for a disk or a file
+server that fails."""
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV, errno.ENOSYS}
 

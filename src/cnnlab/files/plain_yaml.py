@@ -1,11 +1,13 @@
 """YAML as plain data: no tags, no aliases, no interpolations, a bounded size."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cnnlab.errors import UsageError
+from cnnlab.files import regular
 from cnnlab.safe_output import escape_control
 
 MAX_BYTES = 1 << 20
@@ -29,23 +31,37 @@ def dump_plain(plain: dict[str, Any]) -> bytes:
 def load_plain(path: Path, *, hint: str = "") -> dict[str, Any]:
     """Return the mapping a YAML file holds.
 
-    Raises UsageError when it is missing, too long, or not a plain mapping.
+    Raises UsageError when it is missing or not a plain mapping, CheckpointError when it is too
+    long, a link, a pipe or the like.
     """
     where = escape_control(str(path))
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = regular.read(path, MAX_BYTES)
     except OSError as error:
         raise UsageError(f"cannot read the config: {error.strerror}", where, hint) from error
-    if len(data) > MAX_BYTES:
-        raise UsageError(f"the config is longer than {MAX_BYTES:,} bytes", where)
 
     try:
-        loader = _NoAliases(data)
-        plain = loader.get_single_data()
+        plain = _NoAliases(data).get_single_data()
+        _check_plain(plain)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = escape_control(" ".join(str(error).split()))[:200] or type(error).__name__
         raise UsageError("the config is not plain YAML", where, reason) from error
     if not isinstance(plain, dict):
         raise UsageError("the config is not a mapping", where, hint)
     return plain
+
+
+def _check_plain(value: Any) -> None:
+    """Raise ValueError for what YAML has and JSON has not: dates, bytes, sets, NaN, other keys."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise ValueError(f"the key {key!r} is not a text")
+            _check_plain(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_plain(item)
+    elif value is not None and type(value) not in (str, int, float, bool):
+        raise ValueError(f"a {type(value).__name__} is no setting")
+    elif type(value) is float and not math.isfinite(value):
+        raise ValueError(f"{value} is no setting")

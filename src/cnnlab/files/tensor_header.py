@@ -19,6 +19,9 @@ ITEM_BYTES |= {"I32": 4, "F32": 4, "I64": 8, "F64": 8}
 MAX_TENSORS = 10_000
 MAX_DIMENSIONS = 8
 MAX_DEPTH = 64
+MOST_DIGITS = 20
+"""Digits of an integer: seeds have 64 bits, and no figure is larger."""
+
 _MAX_SIDE = 1 << 40
 _METADATA = "__metadata__"
 
@@ -119,7 +122,11 @@ def _compact(value: Any) -> str:
 
 def _loads(text: str) -> dict[str, Any]:
     value = json.loads(
-        text, object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite
+        text,
+        object_pairs_hook=_unique,
+        parse_constant=_refuse_constant,
+        parse_float=_finite,
+        parse_int=_bounded,
     )
     _require(isinstance(value, dict), "it is not a mapping")
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
@@ -141,6 +148,11 @@ def _finite(text: str) -> float:
     number = float(text)
     _require(math.isfinite(number), "a number is too large")
     return number
+
+
+def _bounded(text: str) -> int:
+    _require(len(text) <= MOST_DIGITS, "an integer is too long")
+    return int(text)
 
 
 def _require(holds: bool, reason: str) -> None:

@@ -55,6 +55,10 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
     ]
     here.feed(multiply_adds_per_pass(members, min(config.batch_size, len(store))))
 
+    if peers.size > 1:
+        stored = {str(n.path): n.document.get("step") for n in networks}
+        peers.agree({"data_digest": store.digest} | stored)
+
     misses = WorstMisses(NUM_MISSES, torch.tensor(weights))
     counting = MemberObserver()
     saving = probability_file(config, folder, len(store))

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from cnnlab import run_folder
+from cnnlab.config.bounds import MOST_MEMBERS
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data import reflection
 from cnnlab.errors import CheckpointError, DataError, UsageError
@@ -25,9 +26,6 @@ from cnnlab.session import Session
 
 MEMBERS_FOLDER = "members"
 """Subfolder of an ensemble's run folder with one run folder per member."""
-
-MOST_MEMBERS = 10_000
-"""More than any ensemble has; a larger number in a run.json is damage."""
 
 MEMBER_RUNS = "member_runs"
 """Key of an ensemble's run.json: the members' run folders, relative to its own."""
@@ -64,13 +62,15 @@ def member_folders(folder: RunFolder) -> list[Path]:
     if not isinstance(number, int) or not isinstance(seed, int) or number > MOST_MEMBERS:
         return []
     # ensembles of earlier versions recorded the number of members only
-    return [folder.path / MEMBERS_FOLDER / member_name(i, seed + i) for i in range(number)]
+    earlier = [f"{MEMBERS_FOLDER}/{member_name(i, seed + i)}" for i in range(number)]
+    return [_inside(folder.path, name) for name in earlier]
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """Return `folder / name`. Raises CheckpointError for a name that leads out of the folder."""
+    """Return `folder / name`. Raises CheckpointError for what leads out of the folder."""
     path = folder / name
-    if ".." in path.parts or folder not in path.parents:
+    leads_out = ".." in path.parts or folder not in path.parents
+    if leads_out or folder.resolve() not in path.resolve().parents:  # through a link in it
         raise CheckpointError(
             "the ensemble lists a member outside its folder", escape_control(str(path))
         )

@@ -15,6 +15,7 @@ from cnnlab.data.pictures import picture_files, read_pictures
 from cnnlab.data.store import Store
 from cnnlab.errors import DataError, UsageError
 from cnnlab.evaluation.classes import match_classes
+from cnnlab.files import regular
 from cnnlab.inference.datasets import dataset_config, named_split
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.models import Network
@@ -202,6 +203,8 @@ def _written(stored: StoredNetwork) -> str:
 def pictures_folder(checkpoint: Path) -> Path:
     """Return pictures/ in the checkpoint's run folder, or beside a checkpoint without one."""
     try:
-        return run_folder.find_run(checkpoint).path / "pictures"
+        pictures = run_folder.find_run(checkpoint).path / "pictures"
     except UsageError:
         return checkpoint.parent / "pictures"
+    regular.check_folder(pictures)
+    return pictures

@@ -1,12 +1,13 @@
 """Find runs, and the checkpoint to resume from or to evaluate."""
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from cnnlab.errors import CheckpointError, UsageError
-from cnnlab.files import checksummed
+from cnnlab.files import checksummed, regular
 from cnnlab.run_folder import lock, names
 from cnnlab.run_folder.record import BASE, START_HINT, RunFolder
 from cnnlab.safe_output import escape_control
@@ -41,6 +42,7 @@ def newest_checkpoint(run: RunFolder, warn: Callable[[str], None]) -> Path | Non
     `warn` is called for damaged ones, which are skipped. Raises CheckpointError when there are
     checkpoints and all are damaged.
     """
+    regular.check_folder(run.checkpoints)
     candidates = names.newest_first(run.checkpoints)
     for path in candidates:
         try:
@@ -74,6 +76,8 @@ def resolve_checkpoint(where: str | Path, *, base: str | Path = BASE) -> Path:
         return path
 
     for folder in folders:
+        if folder != path:  # a folder that was named may be a link of the user's
+            regular.check_folder(folder)
         if found := names.to_evaluate(folder):
             return found
     place = base if str(where) == "latest" else where
@@ -88,16 +92,25 @@ def list_runs(base: str | Path = BASE) -> list[dict[str, Any]]:
 def current_status(run: RunFolder) -> dict[str, Any]:
     """Return run.json as it reads now.
 
-    A run whose status is running, but which no process writes, gets the status `killed`.
+    A run whose status is running, but which no process writes, gets the status `killed`, one whose
+    run.json is a link, a pipe or the like the status `unreadable`.
     """
-    facts = run.status()
+    facts = _status_of(run)
     if facts.get("status") == "running" and not lock.is_held(run.path):
         facts["status"] = "killed"
     return facts
 
 
+def _status_of(run: RunFolder) -> dict[str, Any]:
+    try:
+        return run.status()
+    except CheckpointError:
+        return {"status": "unreadable"}
+
+
 def _is_run(path: Path) -> bool:
-    return (path / "config.yaml").is_file() or (path / "run.json").is_file()
+    """Return whether a folder has a run's files, or what stands in their place."""
+    return any(os.path.lexists(path / name) for name in ("config.yaml", "run.json"))
 
 
 def _runs_by_start(base: str | Path) -> list[RunFolder]:
@@ -117,5 +130,5 @@ def _run_paths(folder: Path, depth: int) -> list[Path]:
 def _start_seconds(run: RunFolder) -> float:
     try:
         return datetime.fromisoformat(run.status()["started"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+    except (KeyError, TypeError, ValueError, OverflowError, OSError, CheckpointError):
         return run.path.stat().st_mtime

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cnnlab import system
 from cnnlab.errors import BusyError, UnwritableError
+from cnnlab.files import regular
 from cnnlab.safe_output import escape_control
 
 _MAX_NOTE_BYTES = 4096
@@ -17,12 +18,14 @@ class RunLock:
     """A lock on `folder/lock`, held from construction until `release` or the end of the process.
 
     The file names its holder; the name of a holder that is gone is overwritten. Raises BusyError
-    with pid and host while another process (or object) holds it.
+    with pid and host while another process (or object) holds it, CheckpointError for a lock that is
+    a link, a pipe or the like.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
-        flags = os.O_RDWR | os.O_CREAT | system.PRIVATE | system.NO_FOLLOW
+        regular.check_file(self._path)
+        flags = os.O_RDWR | os.O_CREAT | regular.ALWAYS
         try:
             self._descriptor: int | None = os.open(self._path, flags, 0o666)
         except OSError as error:
@@ -54,7 +57,7 @@ class RunLock:
         try:
             holder = json.loads(note)
             who = f"process {int(holder['pid'])} on {escape_control(str(holder['host']))[:100]}"
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             who = "another process"
         return BusyError(
             f"the run folder is being written by {who}",
@@ -73,7 +76,7 @@ class RunLock:
 def is_held(folder: Path) -> bool:
     """Return whether a process holds the lock of a run folder; changes nothing."""
     try:
-        descriptor = os.open(folder / "lock", os.O_RDONLY | system.PRIVATE | system.NO_FOLLOW)
+        descriptor = os.open(folder / "lock", os.O_RDONLY | regular.ALWAYS)
     except OSError:
         return False
     try:

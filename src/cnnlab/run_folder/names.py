@@ -5,16 +5,23 @@ removes them.
 """
 
 import math
+import os
 import re
 from pathlib import Path
 
 from cnnlab.errors import CnnlabError
-from cnnlab.files import checksummed, tensor_header
+from cnnlab.files import checksummed, regular, tensor_header
 
 ENDING = ".safetensors"
 LAST, BEST = f"last{ENDING}", f"best{ENDING}"
 MIN_KEPT = 2
 _NUMBERED = re.compile(rf"step_(\d{{8,}}){re.escape(ENDING)}")
+
+
+def check(folder: Path) -> None:
+    """Raise CheckpointError for a checkpoint that is no regular file: a link, a pipe, a folder."""
+    for path in [folder / LAST, folder / BEST, *(path for _, path in numbered(folder))]:
+        regular.check_file(path)
 
 
 def at_step(step: int) -> str:
@@ -45,9 +52,15 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 def to_evaluate(folder: Path) -> Path | None:
-    """Return `best`, else `last`, else the highest number, else None; nothing is verified."""
+    """Return `best`, else `last`, else the highest number, else None; nothing is verified.
+
+    Raises CheckpointError where it is no regular file: a link, a pipe, a folder.
+    """
     named = [folder / BEST, folder / LAST, *(path for _, path in reversed(numbered(folder)))]
-    return next((path for path in named if path.is_file()), None)
+    found = next((path for path in named if os.path.lexists(path)), None)
+    if found is not None:
+        regular.check_file(found)
+    return found
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -82,7 +95,7 @@ def _step_of(path: Path) -> float:
 
 def _new_folder(folder: Path) -> Path:
     number = 1
-    while (folder / f"abandoned_{number}").exists():
+    while os.path.lexists(folder / f"abandoned_{number}"):
         number += 1
     target = folder / f"abandoned_{number}"
     target.mkdir()

@@ -15,7 +15,7 @@ _PATIENCE_SECONDS = 5
 def describe() -> dict[str, Any]:
     """Return versions, host, processor and, when cnnlab runs from a checkout, its revision."""
     return {
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(),
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "num_processors": os.cpu_count(),
@@ -38,8 +38,9 @@ def revision(folder: Path) -> dict[str, Any] | None:
     return {"revision": commit, "dirty": changed != ""}
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Return the version of Python and of each library that figures depend on, by name."""
+    found = {"python": platform.python_version()}
     for name in _LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.config import renamed
-from cnnlab.files import atomic
+from cnnlab.files import atomic, regular
 from cnnlab.files.plain_yaml import dump_plain, load_plain
 from cnnlab.run_folder import names
 from cnnlab.run_folder.lock import RunLock
 
 BASE = "outputs"
+FILES = ("run.json", "config.yaml", "metrics.jsonl", "metrics.csv", "train.log", "lock")
+FOLDERS = ("checkpoints", "tensorboard", "profile", "members")
+"""What a run writes into; each is a file or a folder of its own, and never a link."""
+
 START_HINT = "start a run: cnnlab train (its folder appears in outputs/)"
 
 
@@ -31,9 +35,10 @@ class RunFolder:
     def lock(self) -> list[Path]:
         """Lock the folder for writing until `release`; remove and return partial files.
 
-        Raises BusyError with pid and host of another writer, ResourceError when the folder cannot
-        be written.
+        Raises CheckpointError for a link, a pipe or the like where a run has its files, BusyError
+        with pid and host of another writer, ResourceError when the folder cannot be written.
         """
+        self.check()
         if self._lock is None:
             self._lock = RunLock(self.path)
         try:
@@ -42,6 +47,17 @@ class RunFolder:
             raise atomic.unwritable(self.checkpoints, error) from error
         return atomic.sweep(self.path) + atomic.sweep(self.checkpoints)
 
+    def check(self) -> None:
+        """Raise CheckpointError for a link, a pipe or the like where a run has its files.
+
+        The folder may be a stranger's, and a link in it may lead anywhere.
+        """
+        for name in FILES:
+            regular.check_file(self.path / name)
+        for name in FOLDERS:
+            regular.check_folder(self.path / name)
+        names.check(self.checkpoints)
+
     def release(self) -> None:
         """Unlock the folder; the end of the process does the same."""
         if self._lock is not None:
@@ -49,12 +65,20 @@ class RunFolder:
             self._lock = None
 
     def status(self) -> dict[str, Any]:
-        """Return the content of run.json, {} when it is missing or unreadable."""
+        """Return the content of run.json, {} when it is missing or unreadable.
+
+        Raises CheckpointError when it is a link, a pipe or the like.
+        """
         try:
-            facts = json.loads(self.status_file.read_bytes(), parse_constant=lambda _: None)
-        except (OSError, ValueError, RecursionError):
+            facts = regular.read_json(self.status_file)
+        except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
+
+    def mapping(self, key: str) -> dict[str, str]:
+        """Return a mapping of texts in run.json, {} where there is none or something else."""
+        held = self.status().get(key)
+        return {k: str(v) for k, v in held.items()} if isinstance(held, dict) else {}
 
     def update_status(self, **facts: Any) -> None:
         """Merge the facts into run.json, atomically; NaN and infinities become null.
@@ -84,7 +108,8 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """Return config.yaml as plain data under the key names of today; nothing is resolved.
 
-        Raises UsageError when it is missing or not plain YAML.
+        Raises UsageError when it is missing or not plain YAML, CheckpointError when it is a link,
+        a pipe or the like.
         """
         config: dict[str, Any] = renamed.current(load_plain(self.config_file, hint=START_HINT))
         return config

@@ -16,6 +16,7 @@ from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.cpu.processors import budget
 from cnnlab.errors import RunError, UsageError
+from cnnlab.files import regular
 from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
 from cnnlab.run_folder import RunFolder, provenance
@@ -117,6 +118,8 @@ def claim_member(folder: RunFolder, config: TrainConfig, index: int) -> Path:
     """Return the run folder of member `index`; create it if it is missing."""
     member = member_config(config, index)
     path = folder.path / MEMBERS_FOLDER / member_name(index, member.seed)
+    regular.check_folder(path.parent)
+    regular.check_folder(path)
     if not (path / "config.yaml").is_file():
         claimed = run_folder.claim("", exact=path)
         claimed.write_config(to_plain(member))

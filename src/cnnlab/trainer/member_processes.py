@@ -17,9 +17,11 @@ from cnnlab.config import TrainConfig
 from cnnlab.console import Console
 from cnnlab.cpu.processors import budget, share
 from cnnlab.errors import Interrupted, MemberError, PeerLostError
+from cnnlab.files import regular
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer.display import plugin_words, resume_command
 from cnnlab.trainer.stalls import WARNINGS
+from cnnlab.writers import MOST_METRICS_BYTES
 
 POLL_SECONDS = 0.2
 
@@ -106,7 +108,7 @@ class MemberProcesses:
 
     def _pass_on_warnings(self, path: Path) -> None:
         """Show a member's warnings, each kind once: the members differ in their seed alone."""
-        for kind, text in (RunFolder(path).status().get(WARNINGS) or {}).items():
+        for kind, text in RunFolder(path).mapping(WARNINGS).items():
             if kind not in self._warned:
                 self._warned.add(kind)
                 self.console.line(f"{path.name}: {text}")
@@ -140,10 +142,10 @@ class MemberProcesses:
 def epochs_of(path: Path) -> float:
     """Return how many epochs a member has done, from the last line of its metrics."""
     try:
-        lines = (path / "metrics.jsonl").read_bytes().splitlines()
+        lines = regular.lines(RunFolder(path).metrics_file, MOST_METRICS_BYTES)
         epochs = [line for line in lines if b'"epoch"' in line]
         return float(json.loads(epochs[-1])["epoch"]) if epochs else 0.0
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0.0
 
 

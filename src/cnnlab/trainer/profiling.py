@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from cnnlab.files import atomic, regular
 from cnnlab.training.loop import StepReport, TrainState
 
 WARM_STEPS, TRACED_STEPS = 10, 20
@@ -48,9 +49,10 @@ class Profile:
         self._profiler.stop()
 
         self._folder.mkdir(exist_ok=True)
-        self._profiler.export_chrome_trace(str(self._folder / "trace.json"))
+        trace = regular.remove_before_writing(self._folder / "trace.json")
+        self._profiler.export_chrome_trace(str(trace))
         own_time = "self_cuda_time_total" if self._device.type == "cuda" else "self_cpu_time_total"
         table = self._profiler.key_averages().table(sort_by=own_time, row_limit=NUM_ROWS)
-        (self._folder / "operators.txt").write_text(table)
+        atomic.write_bytes(self._folder / "operators.txt", table.encode())
         self._profiler = None
         self._say(f"profile     {self._folder}: trace.json, operators.txt")

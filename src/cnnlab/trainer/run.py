@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from cnnlab import interrupts, run_folder
-from cnnlab.config import Launch, TrainConfig, to_plain
+from cnnlab.config import Launch, TrainConfig, flat, to_plain
 from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
 from cnnlab.data.recorded import left_out_of, state_of
@@ -81,6 +81,8 @@ def opened(
 
         with interrupts.at_once():
             parts = _assembled(config, device, peers, resumption, weights)
+        if peers.size > 1:
+            peers.agree(flat(state_of(parts.splits)))
         parts.member(config.evaluation.name)  # views that the images do not admit: now, not later
 
         # a folder is made only now, when nothing speaks against the run any more

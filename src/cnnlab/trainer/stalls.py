@@ -40,7 +40,7 @@ class StallWatch:
     def __init__(self, parts: Assembly, folder: RunFolder, console: Console) -> None:
         self.parts, self.folder, self.console = parts, folder, console
         self._images = example_images(parts)
-        self._warned: dict[str, str] = folder.status().get(WARNINGS) or {}
+        self._warned: dict[str, str] = folder.mapping(WARNINGS)
         self._advice = smaller_steps(parts.config)
 
     def before_training(self) -> None:

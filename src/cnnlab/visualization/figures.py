@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.errors import NumericsError
+from cnnlab.files import atomic
 from cnnlab.plain_json import first_not_finite
 from cnnlab.safe_output import escape_control
 from cnnlab.visualization.grid import DRAWN, tile
@@ -147,7 +148,7 @@ def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> li
     paths = []
     for ending in formats:
         path = folder / f"{picture.name}.{ending}"
-        path.write_bytes(render(picture, ending))
+        atomic.write_bytes(path, render(picture, ending))
         paths.append(path)
     return paths
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cnnlab.config.bounds import MANY
 from cnnlab.config.checks import check_runtime
 from cnnlab.config.schema import parse, setting
 from cnnlab.config.verbs.train import TrainConfig, check_training
@@ -12,7 +13,7 @@ from cnnlab.config.verbs.train import TrainConfig, check_training
 class BenchmarkConfig(TrainConfig):
     """`cnnlab benchmark`: the training to measure, and for how long."""
 
-    seconds_per_part: float = setting("seconds to measure each part", above=0)
+    seconds_per_part: float = setting("seconds to measure each part", above=0, at_most=MANY)
     format: str = setting("output format", choices=("text", "json"))
 
 

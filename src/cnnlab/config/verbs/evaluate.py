@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cnnlab.config.bounds import MANY, MOST_FLOAT32
 from cnnlab.config.checks import check_dataset, check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
@@ -21,10 +22,12 @@ class EvaluateConfig:
     evaluation: EvaluationConfig
     runtime: RuntimeConfig
     weights: list[float] | None = setting(
-        "weights of the checkpoints in the average; null: equal", at_least=0
+        "weights of the checkpoints in the average; null: equal",
+        at_least=0,
+        at_most=MOST_FLOAT32,
     )
     which_weights: str | None = stored_weights()
-    batch_size: int = setting("images per batch", at_least=1)
+    batch_size: int = setting("images per batch", at_least=1, at_most=MANY)
     save_probabilities: bool = setting("save the probabilities of every image, per member and view")
     output: str | None = setting(
         "folder for report, results and probabilities; null: the run folder"

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cnnlab.config.bounds import MANY
 from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.evaluation import EvaluationConfig
@@ -23,7 +24,7 @@ class PredictConfig:
         "auto: convert photographed digits to MNIST's format; as_is: never",
         choices=("auto", "as_is"),
     )
-    top: int = setting("classes to print per image", at_least=1)
+    top: int = setting("classes to print per image", at_least=1, at_most=MANY)
     format: str = setting("output format", choices=("text", "csv", "json"))
     plugins: list[str] = setting("Python modules to import, which register models of your own")
 

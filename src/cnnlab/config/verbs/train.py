@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cnnlab.config.bounds import MOST_SEED
 from cnnlab.config.checks import check_augment, check_dataset, check_unicode
 from cnnlab.config.data import AugmentConfig, DatasetConfig
 from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
@@ -28,7 +29,11 @@ from cnnlab.errors import UsageError
 class TrainConfig:
     """`cnnlab train`."""
 
-    seed: int = setting("seed of initialization, data order, augmentation and dropout", at_least=0)
+    seed: int = setting(
+        "seed of initialization, data order, augmentation and dropout",
+        at_least=0,
+        at_most=MOST_SEED,
+    )
     model: ModelConfig
     fine_tuning: FineTuningConfig = settings_within("model")
     dataset: DatasetConfig

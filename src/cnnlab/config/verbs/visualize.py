@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cnnlab.config.bounds import MANY
 from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
@@ -23,20 +24,26 @@ class VisualizeConfig:
     split: str = setting("split to take images from", choices=("test", "validation", "train"))
     images: list[str] = setting("image files and folders to use instead of images of the split")
     indices: list[int] | None = setting(
-        "indices of images in the split; null: the first of each class", at_least=0
+        "indices of images in the split; null: the first of each class",
+        at_least=0,
+        at_most=MANY,
     )
     num_images: int = setting("number of images if indices is null", at_least=1, at_most=256)
     search_images: int | None = setting(
-        "images searched by top9, neighbors and evolution; null: all", at_least=1
+        "images searched by top9, neighbors and evolution; null: all",
+        at_least=1,
+        at_most=MANY,
     )
     layer: str | None = setting("layer to visualize; null: chosen per picture")
-    units: list[int] | None = setting("units of the layer; null: the most active", at_least=0)
+    units: list[int] | None = setting(
+        "units of the layer; null: the most active", at_least=0, at_most=MANY
+    )
     num_units: int = setting("number of units if units is null", at_least=1, at_most=64)
     signal: str = setting("backward rule at ReLUs", choices=("deconvnet", "gradient", "guided"))
     output: str | None = setting("folder for the pictures; null: pictures/ in the run folder")
     formats: list[str] = setting("file formats of each picture", choices=("png", "svg"))
     runtime: RuntimeConfig
-    batch_size: int = setting("images per batch", at_least=1)
+    batch_size: int = setting("images per batch", at_least=1, at_most=MANY)
     plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
