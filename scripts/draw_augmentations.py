@@ -14,7 +14,9 @@ from torch import Tensor
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig, choices
-from cnnlab.config.data import AugmentConfig
+from cnnlab.config.augment import (
+    AugmentConfig,
+)
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.decode import read_image

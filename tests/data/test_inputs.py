@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnnlab.config.data import AUGMENTS
+from cnnlab.config.augment import (
+    AUGMENTS,
+)
 from cnnlab.data import inputs as module
 from cnnlab.data.augment import build_augment
 from cnnlab.data.inputs import Inputs

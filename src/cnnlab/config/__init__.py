@@ -8,10 +8,12 @@ per name, so a key that has no effect in a choice does not exist there.
 from dataclasses import fields
 from typing import Any
 
-from cnnlab.config.data import (
+from cnnlab.config.augment import (
     AUGMENTS,
-    DATASETS,
     AugmentConfig,
+)
+from cnnlab.config.data import (
+    DATASETS,
     DatasetChoice,
     DatasetConfig,
     StoredDatasetConfig,

@@ -3,10 +3,12 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from cnnlab.config.data import (
+from cnnlab.config.augment import (
     AlexnetAugmentConfig,
     AugmentConfig,
     CropConfig,
+)
+from cnnlab.config.data import (
     DatasetConfig,
 )
 from cnnlab.config.runtime import RuntimeConfig

@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from cnnlab import images as pixels
-from cnnlab.config.data import (
+from cnnlab.config.augment import (
     AUGMENTS,
     AffineConfig,
     AlexnetAugmentConfig,

@@ -11,7 +11,9 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models, runtime
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
-from cnnlab.config.data import AugmentConfig
+from cnnlab.config.augment import (
+    AugmentConfig,
+)
 from cnnlab.config.ema import RAW
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.cpu.thread_count import Threads
