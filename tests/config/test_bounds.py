@@ -12,7 +12,13 @@ import pytest
 
 import cnnlab.config
 from cnnlab.config.bounds import MOST_FLOAT32, MOST_SEED
-from cnnlab.config.schema import element_type, expected, is_list
+from cnnlab.config.hints import (
+    element_type,
+    is_list,
+)
+from cnnlab.config.schema import (
+    expected,
+)
 from scripts.torture.command import call
 
 UNBOUNDED: dict[str, str] = {}

@@ -263,11 +263,8 @@ def _refuse_unused(key: str, verb: str) -> None:
 
 
 def bracket(value: str, is_sweep: bool) -> str:
-    """Make a list of a bare word or comma list; in a sweep, a list of one of each word.
-
-    Mappings, {layers:[conv1],...}, are one list in a sweep too: their commas separate no jobs.
-    """
-    if value.startswith("{"):
+    """Make a list of a bare word or comma list; in a sweep, a list of one of each word."""
+    if value.startswith("{"):  # mappings: their commas separate no jobs, in a sweep either
         return f"[{value}]"
     if value == "null" or value[:1] in ("[", "$", "'", '"') or "(" in value:
         return value

@@ -10,7 +10,12 @@ import dataclasses
 import typing
 from typing import Any
 
-from cnnlab.config.schema import element_type, shapes_of
+from cnnlab.config.hints import (
+    element_type,
+)
+from cnnlab.config.schema import (
+    shapes_of,
+)
 
 
 def completed(section_class: Any, plain: Any) -> Any:

@@ -11,6 +11,7 @@ import typing
 from typing import Any, TypeVar
 
 from cnnlab.config import renamed
+from cnnlab.config.hints import element_type, is_list, is_optional, takes_words
 from cnnlab.config.tables import table_of
 from cnnlab.errors import UsageError
 
@@ -286,26 +287,3 @@ def _wrong(hint: Any, metadata: Any, value: Any, key: str) -> UsageError:
     return UsageError(
         f"{key} must be {wanted}, got {value!r}", hint=renamed.hint_for_value(key, value)
     )
-
-
-def is_optional(hint: Any) -> bool:
-    """Return whether null is allowed."""
-    return types.NoneType in typing.get_args(hint)
-
-
-def is_list(hint: Any) -> bool:
-    """Return whether the setting takes a list."""
-    bare = [kind for kind in typing.get_args(hint) if kind is not types.NoneType]
-    return typing.get_origin(hint) is list or any(typing.get_origin(b) is list for b in bare)
-
-
-def takes_words(hint: Any) -> bool:
-    """Return whether the setting takes a list, or a word in its place: `list[T] | str`."""
-    return typing.get_origin(hint) is not list and is_list(hint) and str in typing.get_args(hint)
-
-
-def element_type(hint: Any) -> Any:
-    """Return the scalar type inside `T`, `T | None`, `list[T]` and `list[T] | None`."""
-    while typing.get_args(hint):
-        hint = next(kind for kind in typing.get_args(hint) if kind is not types.NoneType)
-    return hint

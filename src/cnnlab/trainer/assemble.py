@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from cnnlab import compiling, data, models, runtime
+from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
 from cnnlab.config.augment import (
@@ -29,9 +29,8 @@ from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import gather_tally
 from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, transfer
-from cnnlab.models.summary import summarize
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.trainer import starting_weights
+from cnnlab.trainer import starting_weights, thread_use
 from cnnlab.trainer.starting_weights import StartingWeights
 from cnnlab.trainer.update import Update, build_update
 from cnnlab.training import optimizers, schedules
@@ -189,7 +188,7 @@ def assemble(
     later = config.augment.later
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
-    threads = _threads(config, network, len(train), peers, device)
+    threads = thread_use.choose(config, network, len(train), peers, device)
     loaded: tuple[str, ...] = ()
     if weights is not None:
         loaded = starting_weights.load_into(network, weights, train.class_names, config.fine_tuning)
@@ -290,16 +289,3 @@ def _network(
     if config.runtime.compile:
         compiling.check(network)
     return network
-
-
-def _threads(
-    config: TrainConfig, network: Network, num_images: int, peers: Peers, device: torch.device
-) -> Threads:
-    """Let as many threads compute as one forward pass of this process feeds; return how many.
-
-    They compute everything from here on, validation and test as well, so that a run is a function
-    of one number of threads.
-    """
-    images = min(config.trainer.batch_size, num_images) / (config.trainer.accumulate * peers.size)
-    multiply_adds = summarize(network).num_multiply_adds
-    return runtime.use_threads(device, config.runtime.num_threads, round(images * multiply_adds))
