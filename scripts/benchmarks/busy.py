@@ -101,6 +101,7 @@ class Server:
     def __init__(self, setting: Setting, threads: int) -> None:
         all_threads, variables = setting
         number = threads if all_threads else 1
+
         command = [sys.executable, str(Path(__file__)), "--serve", "--threads", str(number)]
         self._process = subprocess.Popen(
             command,
@@ -135,6 +136,7 @@ def rate_of(servers: Sequence[Server], words: Sequence[str], seconds: float) -> 
         rates[index] = servers[index].rate(words, seconds)
 
     asking = [threading.Thread(target=ask, args=(index,)) for index in range(len(servers))]
+
     for thread in asking:
         thread.start()
     for thread in asking:
@@ -219,6 +221,7 @@ def main() -> None:
     parser.add_argument("--works", nargs="+", choices=list(WORKS), default=list(WORKS))
     parser.add_argument("--settings", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+
     given = parser.parse_args()
     if given.serve:
         import torch

@@ -90,6 +90,7 @@ def busy_lines(part: Part) -> list[str]:
         f"images/s, median of {part['rounds']} rounds of {part['seconds']:g} s; worst case: the "
         "smaller share of the best rate, idle and beside one loop"
     )
+
     loads = [str(load) for load in part["loads"]]
     columns = ["work", "setting", *(f"{load} loops" for load in loads), "worst case"]
     rows = []

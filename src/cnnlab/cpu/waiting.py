@@ -10,12 +10,13 @@ whichever torch came with finds its own. Imports no torch.
 import sys
 from collections.abc import MutableMapping, Sequence
 
-SHARED = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
-"""The variables of the command: a thread looks a thousand times, or for a millisecond, then sleeps.
+SHARED = {"GOMP_SPINCOUNT": "100", "KMP_BLOCKTIME": "1"}
+"""The variables of the command: a thread looks a hundred times, or for a millisecond, then sleeps.
 
-The best worst case over idle and one busy loop, for GNU's library (scripts/benchmarks/busy.py, in
-docs/performance.md). GNU's own choice where a program has more threads than processors is alike;
-it cannot see that another program needs them. KMP_BLOCKTIME: milliseconds, not measured.
+Chosen by scripts/benchmarks/busy.py, whose table is in docs/performance.md. A hundred is what GNU's
+library takes itself where a program has more threads than there are processors; of the threads of
+other programs it knows nothing. KMP_BLOCKTIME: milliseconds, not measured.
+Source: the manual of GNU libgomp, GOMP_SPINCOUNT.
 """
 
 OF_THE_USER = (
