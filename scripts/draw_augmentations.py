@@ -14,9 +14,7 @@ from torch import Tensor
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig, choices
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
+from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.schema import parse
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.decode import read_image

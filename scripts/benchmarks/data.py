@@ -25,13 +25,8 @@ from rates import Pass, race, record, table
 
 from cnnlab import data
 from cnnlab.app.prepare import recipe_for, sources_for
-from cnnlab.config.augment import (
-    CropMirrorConfig,
-)
-from cnnlab.config.data import (
-    DownloadConfig,
-    FolderConfig,
-)
+from cnnlab.config.augment import CropMirrorConfig
+from cnnlab.config.data import DownloadConfig, FolderConfig
 from cnnlab.config.verbs.prepare import PrepareConfig
 from cnnlab.data.augment import build_augment
 from cnnlab.data.building import Builder

@@ -5,11 +5,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from cnnlab.config.data import (
-    DATASETS,
-    DatasetChoice,
-    SyntheticConfig,
-)
+from cnnlab.config.data import DATASETS, DatasetChoice, SyntheticConfig
 from cnnlab.data.store import ArrayStore, Splits
 
 NAME = "noise"

@@ -10,12 +10,8 @@ import torchvision
 from cnnlab import checkpoint
 from cnnlab.app import convert
 from cnnlab.config import Launch, choices
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.augment import AugmentConfig
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.verbs.convert import ConvertConfig

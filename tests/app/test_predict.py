@@ -13,12 +13,8 @@ from cnnlab import checkpoint as files
 from cnnlab import data
 from cnnlab.app import predict as verb
 from cnnlab.config import DatasetConfig, Launch
-from cnnlab.config.augment import (
-    AUGMENTS,
-)
-from cnnlab.config.data import (
-    DATASETS,
-)
+from cnnlab.config.augment import AUGMENTS
+from cnnlab.config.data import DATASETS
 from cnnlab.config.evaluation import CroppedEvaluationConfig, EvaluationConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse

@@ -12,13 +12,8 @@ import pytest
 
 import cnnlab.config
 from cnnlab.config.bounds import MOST_FLOAT32, MOST_SEED
-from cnnlab.config.hints import (
-    element_type,
-    is_list,
-)
-from cnnlab.config.schema import (
-    expected,
-)
+from cnnlab.config.hints import element_type, is_list
+from cnnlab.config.schema import expected
 from scripts.torture.command import call
 
 UNBOUNDED: dict[str, str] = {}
@@ -61,7 +56,7 @@ def test_every_bound_is_said_in_the_help_and_can_be_reached() -> None:
         bounds = field.metadata["bounds"]
         words = expected(hint, field.metadata)
         assert ("at most" in words) or ("below" in words), name
-        assert is_list(hint) == words.startswith("a list")
+        assert is_list(hint) == ("a list, each" in words)
         low = bounds["at least"] if bounds["at least"] is not None else bounds["above"]
         high = bounds["at most"] if bounds["at most"] is not None else bounds["below"]
         assert low < high, name

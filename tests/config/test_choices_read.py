@@ -8,10 +8,7 @@ from torch import nn
 
 from cnnlab import models
 from cnnlab.config import choices
-from cnnlab.config.augment import (
-    AUGMENTS,
-    AugmentConfig,
-)
+from cnnlab.config.augment import AUGMENTS, AugmentConfig
 from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig

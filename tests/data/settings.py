@@ -6,9 +6,7 @@ from typing import Any
 import yaml
 
 from cnnlab.config import DatasetConfig, choices
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
+from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.verbs.prepare import PrepareConfig
 

@@ -2,9 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnnlab.config.augment import (
-    AUGMENTS,
-)
+from cnnlab.config.augment import AUGMENTS
 from cnnlab.data import inputs as module
 from cnnlab.data.augment import build_augment
 from cnnlab.data.inputs import Inputs

@@ -14,12 +14,8 @@ from torch import Tensor
 
 from cnnlab import data, models, training
 from cnnlab.config import choices
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.augment import AugmentConfig
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
 from cnnlab.config.training import OptimizerConfig, ScheduleConfig, TrainerConfig

@@ -10,9 +10,7 @@ import torch
 from cnnlab import checkpoint, session
 from cnnlab.cli import main
 from cnnlab.config import TrainConfig, parse_train, to_plain
-from cnnlab.config.augment import (
-    AUGMENTS,
-)
+from cnnlab.config.augment import AUGMENTS
 from cnnlab.config.evaluation import EVALUATIONS
 from cnnlab.errors import UsageError
 from cnnlab.evaluation.evaluate import Member

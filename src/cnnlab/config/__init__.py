@@ -8,16 +8,8 @@ per name, so a key that has no effect in a choice does not exist there.
 from dataclasses import fields
 from typing import Any
 
-from cnnlab.config.augment import (
-    AUGMENTS,
-    AugmentConfig,
-)
-from cnnlab.config.data import (
-    DATASETS,
-    DatasetChoice,
-    DatasetConfig,
-    StoredDatasetConfig,
-)
+from cnnlab.config.augment import AUGMENTS, AugmentConfig
+from cnnlab.config.data import DATASETS, DatasetChoice, DatasetConfig, StoredDatasetConfig
 from cnnlab.config.earlier import completed
 from cnnlab.config.evaluation import EVALUATIONS, EvaluationConfig, ViewsChoice
 from cnnlab.config.launch import Launch, Outcome

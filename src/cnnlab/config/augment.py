@@ -71,6 +71,7 @@ class AlexnetAugmentConfig(AugmentConfig):
     color_epochs: int | None = setting(
         "epochs after which colors are left alone, undivided too; null: never",
         at_least=1,
+        at_most=MANY,
         earlier=None,
     )
     mean_position: str = setting(

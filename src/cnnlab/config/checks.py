@@ -3,14 +3,8 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from cnnlab.config.augment import (
-    AlexnetAugmentConfig,
-    AugmentConfig,
-    CropConfig,
-)
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.augment import AlexnetAugmentConfig, AugmentConfig, CropConfig
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.errors import UsageError
 

@@ -10,12 +10,8 @@ import dataclasses
 import typing
 from typing import Any
 
-from cnnlab.config.hints import (
-    element_type,
-)
-from cnnlab.config.schema import (
-    shapes_of,
-)
+from cnnlab.config.hints import element_type, is_list
+from cnnlab.config.schema import shapes_of
 
 
 def completed(section_class: Any, plain: Any) -> Any:
@@ -34,7 +30,7 @@ def completed(section_class: Any, plain: Any) -> Any:
     for field in dataclasses.fields(chosen):
         section = field.metadata.get("within", field.name)
         hint = hints[field.name]
-        if dataclasses.is_dataclass(element_type(hint)):
+        if dataclasses.is_dataclass(element_type(hint)) and not is_list(hint):
             if section in known or (section == field.name and _is_younger(hint)):
                 known[section] = completed(hint, known.get(section, {}))
         elif "earlier" in field.metadata:

@@ -6,15 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.config.hints import (
-    element_type,
-    is_list,
-)
-from cnnlab.config.schema import (
-    expected,
-    join,
-    shapes_of,
-)
+from cnnlab.config.hints import element_type, is_list
+from cnnlab.config.schema import expected, join, shapes_of
 
 
 @dataclass(frozen=True)

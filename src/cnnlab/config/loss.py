@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from cnnlab.config.bounds import MOST_FLOAT32
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import setting
 from cnnlab.errors import UsageError
@@ -21,6 +22,7 @@ class LossConfig:
         "weights of the classes in the training loss, for uneven sets; balanced: inversely "
         "proportional to their training images; null: none",
         above=0,
+        at_most=MOST_FLOAT32,
         choices=("balanced",),
         earlier=None,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cnnlab.config.bounds import MANY, MOST_FLOAT32
 from cnnlab.config.schema import setting
 from cnnlab.errors import UsageError
 
@@ -22,14 +23,20 @@ class ParameterGroupConfig:
     layers: list[str] | None = setting("names of layers; null: all that no other group names")
     parameters: str | None = setting("which of their parameters; null: both", choices=KINDS)
     rate_factor: float | None = setting(
-        "learning rate as a multiple of that of the others", above=0
+        "learning rate as a multiple of that of the others", above=0, at_most=MOST_FLOAT32
     )
-    weight_decay: float | None = setting("weight decay in place of optimizer's", at_least=0)
+    weight_decay: float | None = setting(
+        "weight decay in place of optimizer's", at_least=0, at_most=MOST_FLOAT32
+    )
     at_epochs: list[float] | None = setting(
-        "epochs after which a fraction replaces the schedule; 0: from the start", at_least=0
+        "epochs after which a fraction replaces the schedule; 0: from the start",
+        at_least=0,
+        at_most=MANY,
     )
     fractions: list[float] | None = setting(
-        "fractions of the learning rate, one for each of at_epochs; 0: not trained", at_least=0
+        "fractions of the learning rate, one for each of at_epochs; 0: not trained",
+        at_least=0,
+        at_most=MOST_FLOAT32,
     )
 
     def __post_init__(self) -> None:

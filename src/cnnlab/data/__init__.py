@@ -7,12 +7,7 @@ from pathlib import Path
 
 from cnnlab import interrupts
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import (
-    DATASETS,
-    DecodedConfig,
-    EncodedConfig,
-    FilesConfig,
-)
+from cnnlab.config.data import DATASETS, DecodedConfig, EncodedConfig, FilesConfig
 from cnnlab.data.entries import check_openable
 from cnnlab.data.files import decode_threads
 from cnnlab.data.leaving_out import leave_out

@@ -11,10 +11,7 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import (
-    DATASETS,
-    DownloadConfig,
-)
+from cnnlab.config.data import DATASETS, DownloadConfig
 from cnnlab.data.archive import unpack
 from cnnlab.data.download import Remote, fetch
 from cnnlab.data.store import ArrayStore, Splits

@@ -10,10 +10,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
-from cnnlab.config.data import (
-    DecodedConfig,
-    EncodedConfig,
-)
+from cnnlab.config.data import DecodedConfig, EncodedConfig
 from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.cpu.processors import budget
 from cnnlab.data.contents import digest_of_files

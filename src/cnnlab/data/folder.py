@@ -4,9 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import (
-    FolderConfig,
-)
+from cnnlab.config.data import FolderConfig
 from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.layout import Layout, read_layout
 from cnnlab.data.listing import Listing, join_notes, list_class_folders

@@ -12,10 +12,7 @@ from pathlib import Path
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import (
-    DATASETS,
-    EncodedConfig,
-)
+from cnnlab.config.data import DATASETS, EncodedConfig
 from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list
 from cnnlab.data.listing import Listing, join_notes, list_class_folders, list_flat

@@ -18,10 +18,7 @@ import numpy as np
 import torch
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import (
-    DATASETS,
-    EncodedConfig,
-)
+from cnnlab.config.data import DATASETS, EncodedConfig
 from cnnlab.data.entries import read_folder
 from cnnlab.data.files import FileStore, decoding_for, existing_root
 from cnnlab.data.label_lists import by_name, join, read_list

@@ -4,9 +4,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config.data import (
-    DATASETS,
-)
+from cnnlab.config.data import DATASETS
 from cnnlab.data import manifest
 from cnnlab.errors import CnnlabError
 

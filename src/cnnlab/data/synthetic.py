@@ -6,10 +6,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.config import DatasetConfig
-from cnnlab.config.data import (
-    DATASETS,
-    SyntheticConfig,
-)
+from cnnlab.config.data import DATASETS, SyntheticConfig
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import DataError, UsageError
 from cnnlab.images import resize

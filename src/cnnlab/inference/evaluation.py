@@ -25,6 +25,7 @@ from cnnlab.inference.members import (
     multiply_adds_per_pass,
     open_networks,
 )
+from cnnlab.inference.network import StoredNetwork
 from cnnlab.inference.result import EvaluationResult
 from cnnlab.session import Session
 
@@ -42,17 +43,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
 
     dataset = dataset_config(config.dataset, networks[0])
     store = split_of(dataset, config.split)
-    members = [
-        as_member(
-            network,
-            config.evaluation,
-            class_names=store.class_names,
-            mirror_allowed=store.mirror_allowed,
-            dataset=store.name,
-            weight=weight,
-        )
-        for network, weight in zip(networks, weights, strict=True)
-    ]
+    members = _members(config, networks, weights, store)
     here.feed(multiply_adds_per_pass(members, min(config.batch_size, len(store))))
 
     if peers.size > 1:
@@ -84,6 +75,26 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
         counts=sharing.gather_counts(peers, counting.counts),
         as_recorded_each=[is_as_recorded(n, dataset, config.split, store) for n in networks],
     )
+
+
+def _members(
+    config: EvaluateConfig,
+    networks: Sequence[StoredNetwork],
+    weights: Sequence[float],
+    store: Store,
+) -> list[Member]:
+    """Return the networks with their views and weights, for images of `store`."""
+    return [
+        as_member(
+            network,
+            config.evaluation,
+            class_names=store.class_names,
+            mirror_allowed=store.mirror_allowed,
+            dataset=store.name,
+            weight=weight,
+        )
+        for network, weight in zip(networks, weights, strict=True)
+    ]
 
 
 def normalized_weights(weights: Sequence[float] | None, num_members: int) -> list[float]:

@@ -11,9 +11,7 @@ from torch.optim import Optimizer
 from cnnlab import compiling, data, models
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
+from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.ema import RAW
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.cpu.thread_count import Threads

@@ -17,12 +17,8 @@ from torch import Tensor
 from cnnlab import checkpoint, run_folder, stored_weights
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, check_training
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.augment import AugmentConfig
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.ema import EMA, RAW
 from cnnlab.config.models import FineTuningConfig, ModelConfig
 from cnnlab.conversion import foreign_weights, plain_weights

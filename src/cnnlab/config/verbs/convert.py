@@ -3,12 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.augment import AugmentConfig
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse, setting

@@ -5,10 +5,7 @@ from typing import Any
 
 from cnnlab.config.bounds import MANY, MOST_FLOAT32
 from cnnlab.config.checks import check_dataset, check_runtime, refuse_empty
-from cnnlab.config.data import (
-    DatasetConfig,
-    StoredDatasetConfig,
-)
+from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.runtime import RuntimeConfig

@@ -5,9 +5,7 @@ from typing import Any
 
 from cnnlab.config.bounds import MANY, MOST_PIXELS, MOST_THREADS
 from cnnlab.config.checks import check_dataset
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.schema import parse, setting
 
 

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cnnlab.config.bounds import MOST_PIXELS, MOST_SEED
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse, setting
 

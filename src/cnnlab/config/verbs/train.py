@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.config.augment import (
-    AugmentConfig,
-)
+from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.bounds import MOST_SEED
 from cnnlab.config.checks import check_augment, check_dataset, check_unicode
-from cnnlab.config.data import (
-    DatasetConfig,
-)
+from cnnlab.config.data import DatasetConfig
 from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.loss import LossConfig, check_loss
