@@ -28,7 +28,7 @@ SET = (
     "dataset.num_test=40", "dataset.image_size_pixels=12", "dataset.noise_levels=90",
 )  # fmt: skip
 RUN = (
-    "model=mlp", "augment=none", "trainer.batch_size=20", "trainer.epochs=3",
+    "model=linear", "augment=none", "trainer.batch_size=20", "trainer.epochs=3",
     "optimizer.learning_rate=0.3", "saving.every_steps=1", "saving.keep=20", "logging.report=false",
     "logging.tensorboard=false", "logging.progress=false", "logging.images_every_epochs=null",
 )  # fmt: skip

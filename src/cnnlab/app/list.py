@@ -64,7 +64,10 @@ def experiments() -> Rows:
 
 
 def runs() -> Rows:
-    """Return the runs below outputs/, oldest first."""
+    """Return the runs below outputs/, oldest first.
+
+    which_weights: of those that keep an average of the weights, which ones the errors are of.
+    """
     return [
         {
             "path": facts["path"],
@@ -74,7 +77,7 @@ def runs() -> Rows:
             "dataset": facts.get("dataset"),
             "best_validation_error": facts.get("best_validation_error"),
             "test_error": facts.get("test_error"),
-            "which_weights": facts.get("which_weights"),
+            **{key: facts[key] for key in ("which_weights",) if key in facts},
         }
         for facts in list_runs()
     ]
@@ -126,7 +129,7 @@ def _images_of(row: dict[str, Any]) -> str:
 
 def _run_cells(row: dict[str, Any]) -> list[str]:
     errors = (row["best_validation_error"], row["test_error"])
-    cells = [_percent(error, row["which_weights"]) for error in errors]
+    cells = [_percent(error, row.get("which_weights")) for error in errors]
     return [row["path"], str(row["status"] or "?"), *cells]
 
 

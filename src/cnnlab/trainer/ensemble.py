@@ -137,7 +137,7 @@ def evaluation_of(config: TrainConfig, folder: RunFolder) -> EvaluateConfig:
         evaluation=config.evaluation,
         runtime=config.runtime,
         weights=None,
-        which_weights=config.which_weights,
+        which_weights=None,
         batch_size=EVALUATION_BATCH,
         save_probabilities=False,
         output=None,

@@ -34,7 +34,7 @@ RENAMED = {"colour": "color", "grey": "gray", "centre": "center", "neighbour": "
 YOUNGER: dict[str, tuple[Any, ...]] = {
     "loss": ({"label_smoothing": 0.0, "class_weights": None},),
     "ema": ({"decay": None},),
-    "which_weights": ("raw", None),
+    "which_weights": ("raw", None),  # of training, and of model.weights
     "train_subset": (None,),
     "num_images": (...,),
 }
