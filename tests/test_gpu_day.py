@@ -224,6 +224,8 @@ def test_a_machine_without_hydra_and_data_rehearses_the_rest(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+# a timed training is never ended: its files are closed with the process, here by the collector
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_what_measures_a_device_runs_on_a_pretended_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

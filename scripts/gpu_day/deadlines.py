@@ -21,7 +21,7 @@ from scripts.gpu_day.sections import Section
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 3.0
-"""Between the request to end and the kill, and again until the section is given up."""
+"""Between the kill and giving a section up."""
 
 DONE, FAILED, OUT_OF_TIME, LEFT_OUT = "done", "failed", "out of time", "left out"
 
@@ -153,19 +153,14 @@ def _watched(
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its children: ask first, then kill. One that a driver holds is left."""
-    if process.poll() is None:
-        _signal_group(process, signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE_SECONDS)
-    _signal_group(process, signal.SIGKILL)
+    """Kill a process and its children at once: cnnlab would answer a request by saving.
+
+    One that a driver holds is left.
+    """
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(PATIENCE_SECONDS)
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 def _why(code: int | None, log: Path) -> str:

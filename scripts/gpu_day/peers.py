@@ -62,6 +62,7 @@ def compare(
     def measure(given: Case) -> None:
         loops = loops_of(task, given, builders)
         seconds, _ = in_turns(task, loops)
+
         for name, found in seconds.items():
             rate = size / statistics.median(found)
             pairs = zip(found, seconds["cnnlab"], strict=True)

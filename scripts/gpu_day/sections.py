@@ -8,8 +8,9 @@ class Section:
     """One part of the day, which runs in a process of its own.
 
     work: "module:function", called with a `Task`. seconds: its share of the day, among those of the
-    others. least: with less time it is left out. needs: packages without which it cannot run.
-    num_gpus: CUDA devices that it needs. gate: without its success nothing else runs.
+    others. least: what it gets of a short day; with less time it is left out. needs: packages
+    without which it cannot run. num_gpus: CUDA devices that it needs. gate: without its success
+    nothing else runs.
     """
 
     name: str
@@ -25,22 +26,22 @@ _COMMANDS = ("hydra", "omegaconf")
 
 SECTIONS = (
     Section("machine", "scripts.gpu_day.machine:find", 15, least=40, gate=True),
-    Section("losses", "scripts.gpu_day.correctness:losses", 45, least=10),
-    Section("commands", "scripts.gpu_day.correctness:commands", 50, least=20, needs=_COMMANDS),
-    Section("rates", "scripts.gpu_day.rates:training", 150, least=15),
+    Section("losses", "scripts.gpu_day.correctness:losses", 45, least=25),
+    Section("commands", "scripts.gpu_day.correctness:commands", 50, least=30, needs=_COMMANDS),
+    Section("rates", "scripts.gpu_day.rates:training", 150, least=25),
     Section(
         "tests",
         "scripts.gpu_day.correctness:tests",
         100,
-        least=20,
+        least=30,
         needs=(*_COMMANDS, "pytest", "mlxtend", "hypothesis"),
     ),
-    Section("limits", "scripts.gpu_day.machine:limits", 10),
-    Section("operators", "scripts.gpu_day.operators:operators", 40, least=10),
-    Section("evaluation", "scripts.gpu_day.rates:evaluation", 25, least=10),
-    Section("residency", "scripts.gpu_day.rates:residency", 20, least=10),
+    Section("limits", "scripts.gpu_day.machine:limits", 10, least=15),
+    Section("operators", "scripts.gpu_day.operators:operators", 40, least=20),
+    Section("evaluation", "scripts.gpu_day.rates:evaluation", 25, least=20),
+    Section("residency", "scripts.gpu_day.rates:residency", 20, least=20),
     Section("compiled", "scripts.gpu_day.rates:compiled", 100, least=40),
-    Section("peers", "scripts.gpu_day.peers:peers", 30, least=10, needs=("torchvision", "PIL")),
-    Section("two devices", "scripts.gpu_day.rates:two_devices", 20, least=10, num_gpus=2),
-    Section("traces", "scripts.gpu_day.operators:traces", 20, least=10),
+    Section("peers", "scripts.gpu_day.peers:peers", 30, least=20, needs=("torchvision", "PIL")),
+    Section("two devices", "scripts.gpu_day.rates:two_devices", 20, least=20, num_gpus=2),
+    Section("traces", "scripts.gpu_day.operators:traces", 20, least=15),
 )

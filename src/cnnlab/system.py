@@ -5,12 +5,10 @@ when they are needed, so that cnnlab imports everywhere. Run on Linux; macOS and
 Windows were not run: what is here for them is written from their documentation.
 """
 
-import importlib
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 PRIVATE: int = sum(getattr(os, name, 0) for name in ("O_CLOEXEC", "O_NOINHERIT", "O_BINARY"))
 """Flags of `os.open` for a file that other programs do not inherit, byte for byte.
@@ -53,9 +51,10 @@ def lock(descriptor: int, *, shared: bool = False) -> None:
 
 
 def _lock_byte(descriptor: int) -> None:
-    msvcrt: Any = importlib.import_module("msvcrt")
+    import msvcrt
+
     os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined, unused-ignore]
 
 
 def read_into(descriptor: int, target: memoryview) -> int:
