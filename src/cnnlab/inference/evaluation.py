@@ -20,6 +20,7 @@ from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.observers import NUM_MISSES, SavedProbabilities, WorstMisses
 from cnnlab.inference.datasets import dataset_config, is_as_recorded, split_of
 from cnnlab.inference.members import as_member, checkpoint_files, open_networks
+from cnnlab.inference.network import StoredNetwork
 from cnnlab.inference.result import EvaluationResult
 from cnnlab.session import Session
 
@@ -49,9 +50,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
         for network, weight in zip(networks, weights, strict=True)
     ]
 
-    if peers.size > 1:
-        stored = {str(n.path): n.document.get("step") for n in networks}
-        peers.agree({"data_digest": store.digest} | stored)
+    check_agreement(peers, store, networks)
 
     misses = WorstMisses(NUM_MISSES, torch.tensor(weights))
     counting = MemberObserver()
@@ -78,6 +77,13 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
         counts=sharing.gather_counts(peers, counting.counts),
         as_recorded_each=[is_as_recorded(n, dataset, config.split, store) for n in networks],
     )
+
+
+def check_agreement(peers: Peers, store: Store, networks: Sequence[StoredNetwork]) -> None:
+    """Raise UsageError in all processes unless they read the same images and checkpoints."""
+    if peers.size > 1:
+        steps = {str(network.path): network.document.get("step") for network in networks}
+        peers.agree({"data_digest": store.digest} | steps)
 
 
 def normalized_weights(weights: Sequence[float] | None, num_members: int) -> list[float]:
