@@ -51,7 +51,6 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
     ]
 
     check_agreement(peers, store, networks)
-
     misses = WorstMisses(NUM_MISSES, torch.tensor(weights))
     counting = MemberObserver()
     saving = probability_file(config, folder, len(store))
