@@ -10,6 +10,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
 OPENERS = {
     "command/failures.py": "the null device, in the place of stdout",
     "config/choices.py": "YAML files of the installed package",
+    "conversion/export.py": "the file that was just written, to try it",
     "conversion/into_checkpoint.py": "class_names=FILE, named by the user",
     "data/archive.py": "archives of a data set",
     "data/blocks.py": "shards of a Store",

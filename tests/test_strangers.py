@@ -275,6 +275,16 @@ def test_a_size_of_a_thousand_million_in_a_checkpoint_is_refused(
     assert outcome.is_clean
 
 
+def test_an_input_of_a_thousand_million_pixels_in_a_checkpoint_is_refused(
+    small_checkpoint: Path, tmp_path: Path
+) -> None:
+    held = checkpoint.read(small_checkpoint)
+    forged = held.document | {"input": held.document["input"] | {"image_size_pixels": 10**9}}
+    checkpoint.write(tmp_path / "forged.safetensors", held.tensors, forged)
+    outcome = call("visualize", f"checkpoint={tmp_path / 'forged.safetensors'}", "what=filters")
+    assert outcome.code == 4, outcome.errors
+
+
 def test_an_integer_of_a_checkpoint_has_as_many_digits_as_a_seed(tmp_path: Path) -> None:
     checkpoint.write(tmp_path / "a.safetensors", {}, {"step": 10**20})
     with pytest.raises(CheckpointError, match="malformed"):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import images as pixels
+from cnnlab.config.bounds import MOST_PIXELS
 from cnnlab.errors import CheckpointError
 
 TENSOR_NAMES = ("input.mean", "input.std")
@@ -120,7 +121,7 @@ def _check_state(sizes: list[Any], mean: Tensor, std: Tensor) -> None:
     if not all(type(size) is int for size in sizes):
         raise CheckpointError(f"the checkpoint's preprocessing has sizes {sizes}, not integers")
     channels, size, padding = sizes
-    if channels < 1 or padding < 0 or size <= 2 * padding:
+    if channels < 1 or padding < 0 or size <= 2 * padding or size > MOST_PIXELS:
         raise CheckpointError(f"the checkpoint's preprocessing has impossible sizes {sizes}")
     if tuple(mean.shape) not in {(channels,), (channels, size, size)} or mean.shape[0] != channels:
         raise CheckpointError(f"input.mean has shape {tuple(mean.shape)}, which matches no image")

@@ -111,6 +111,13 @@ def test_a_sweep_folder_that_cannot_be_written_is_no_bug(
     assert "swept/jobs.jsonl" in capsys.readouterr().err
 
 
+def test_lines_of_others_in_the_file_of_the_jobs_are_passed_over(here: Path) -> None:
+    Path("swept").mkdir()
+    Path("swept/jobs.jsonl").write_text("[" * 100_000 + '\n{"sweep": \n[1]\n')
+    assert main(["list", "-m", "what=models", "hydra.sweep.dir=swept"]) == 0
+    assert len(Path("swept/results.csv").read_text().splitlines()) == 2
+
+
 def test_text_in_the_results_is_never_a_formula(here: Path) -> None:
     from cnnlab.safe_output import csv_cell
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
-from cnnlab.errors import UnwritableError
+from cnnlab.errors import CheckpointError, UnwritableError
 from cnnlab.files import atomic, regular
 from cnnlab.percentages import percent
 from cnnlab.run_folder import RunFolder
@@ -52,6 +52,9 @@ def record(launch: Launch, outcome: Outcome) -> None:
             log.write(json.dumps(facts, allow_nan=False) + "\n")
     except OSError as error:
         raise atomic.unwritable(path, error).with_places(PLACE) from error
+    except CheckpointError as error:  # a link, a pipe or a folder in its place
+        unusable = UnwritableError(error.what, error.where, elsewhere="use another folder")
+        raise unusable.with_places(PLACE) from error
 
 
 def close(sweep: str, sweep_folder: str) -> list[int]:
@@ -72,9 +75,18 @@ def close(sweep: str, sweep_folder: str) -> list[int]:
 
 def _jobs_of(sweep: str, path: Path) -> list[dict[str, Any]]:
     """Return the jobs of one sweep in order; the file may hold earlier sweeps too."""
-    jobs = [json.loads(line) for line in regular.lines(path, MOST_JOBS_BYTES)]
+    jobs = [_job_of(line) for line in regular.lines(path, MOST_JOBS_BYTES)]
     own = [job for job in jobs if job.get("sweep") == sweep]
     return sorted(own, key=lambda job: job["job"])
+
+
+def _job_of(line: bytes) -> dict[str, Any]:
+    """Return the job of a line, {} for a line that no job of ours has written."""
+    try:
+        job = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return job if isinstance(job, dict) else {}
 
 
 def _write_csv(path: Path, jobs: list[dict[str, Any]]) -> None:

@@ -176,7 +176,7 @@ def _write_onnx(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
 
 
 def _write_safetensors(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
-    from safetensors.torch import load_file, save
+    from safetensors.torch import load, save
 
     weights = {name: tensor.contiguous() for name, tensor in stored.network.state_dict().items()}
     # save_file would leave a file that only its owner may read
@@ -184,7 +184,8 @@ def _write_safetensors(stored: StoredNetwork, path: Path, images: Tensor) -> Ten
 
     own = {name: tensor.clone() for name, tensor in stored.network.state_dict().items()}
     try:
-        stored.network.load_state_dict(load_file(path))
+        # read by us: what a failing disk says reaches the user
+        stored.network.load_state_dict(load(path.read_bytes()))
         with torch.inference_mode():
             return stored.network(stored.preprocessing.normalize(images))
     finally:

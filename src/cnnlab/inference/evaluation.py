@@ -46,10 +46,7 @@ def measure(config: EvaluateConfig, here: Session, folder: Path | None = None) -
     members = _members(config, networks, weights, store)
     here.feed(multiply_adds_per_pass(members, min(config.batch_size, len(store))))
 
-    if peers.size > 1:
-        stored = {str(n.path): n.document.get("step") for n in networks}
-        peers.agree({"data_digest": store.digest} | stored)
-
+    check_agreement(peers, store, networks)
     misses = WorstMisses(NUM_MISSES, torch.tensor(weights))
     counting = MemberObserver()
     saving = probability_file(config, folder, len(store))
@@ -95,6 +92,13 @@ def _members(
         )
         for network, weight in zip(networks, weights, strict=True)
     ]
+
+
+def check_agreement(peers: Peers, store: Store, networks: Sequence[StoredNetwork]) -> None:
+    """Raise UsageError in all processes unless they read the same images and checkpoints."""
+    if peers.size > 1:
+        steps = {str(network.path): network.document.get("step") for network in networks}
+        peers.agree({"data_digest": store.digest} | steps)
 
 
 def normalized_weights(weights: Sequence[float] | None, num_members: int) -> list[float]:
