@@ -9,11 +9,13 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
 
 from cnnlab import checkpoint
+from cnnlab.files import regular
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import trainer as training_run
 from cnnlab.trainer.assemble import Assembly
@@ -439,10 +441,14 @@ def test_a_checkpoint_folder_deleted_during_the_run_is_named(
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "metrics.csv", "train.log"])
 def test_a_log_that_cannot_be_written_costs_a_warning_not_the_run(
-    whole: Path, run: RunFolder, name: str
+    whole: Path, run: RunFolder, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (run.path / name).unlink(missing_ok=True)
-    (run.path / name).symlink_to("/dev/full")
+    append = regular.append
+
+    def on_a_full_disk(path: Path) -> IO[str]:
+        return open("/dev/full", "a", buffering=1) if path.name == name else append(path)
+
+    monkeypatch.setattr(regular, "append", on_a_full_disk)
     outcome = resume(run.path)
     assert outcome.code == 0, outcome.errors
     said = (outcome.output + outcome.errors).count("No space left")

@@ -8,10 +8,11 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
 
 OPENERS = {
-    "command/failures.py": "the null device, in the place of stdout",
     "config/choices.py": "YAML files of the installed package",
     "conversion/export.py": "the file that was just written, to try it",
     "conversion/into_checkpoint.py": "class_names=FILE, named by the user",
+    "cpu/contention.py": "times of the own threads in /proc",
+    "cpu/processors.py": "limits of this process in /proc and /sys",
     "data/archive.py": "archives of a data set",
     "data/blocks.py": "shards of a Store",
     "data/build_lock.py": "the lock beside a Store",
@@ -34,7 +35,9 @@ OPENERS = {
     "run_folder/lock.py": "the lock of a run folder: no link, and without waiting",
     "runtime.py": "facts of the processor in /proc",
     "distributed/error_file.py": "a new error.json, which no link can be",
-    "distributed/failure_detector.py": "facts of a process in /proc",
+    "starting.py": "the null device, where a standard stream is closed",
+    "streams.py": "the null device, in the place of a lost stream",
+    "system.py": "facts of a process in /proc",
     "trainer/processes.py": "the null device, in the place of a console",
     "writers.py": "a new event file, which no link can be",
 }
@@ -66,7 +69,7 @@ def test_files_are_opened_by_those_that_are_listed() -> None:
 
 def test_the_rooms_that_know_run_folders_open_nothing_in_them() -> None:
     inside = {name for name in OPENERS if name.split("/")[0] in ROOMS_OF_RUN_FOLDERS}
-    assert inside == {"command/failures.py", "run_folder/lock.py", "trainer/processes.py"}
+    assert inside == {"run_folder/lock.py", "trainer/processes.py"}
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,7 @@ def interrupted_and_resumed(task: Task, run: Path) -> None:
     process = subprocess.Popen(
         [
             sys.executable,
+            "-P",
             "-m",
             "cnnlab",
             "train",

@@ -91,7 +91,7 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     An asynchronous copy to the CPU returns memory that the device has yet to fill. Towards another
     device the copy is ordered before whatever the device computes next.
     """
-    return tensor.to(device, non_blocking=device.type == "cuda")
+    return tensor.to(device, non_blocking=device.type not in ("cpu", "mps"))
 
 
 def describe_device(device: torch.device) -> str:

@@ -86,7 +86,7 @@ def append(path: Path) -> IO[str]:
     with _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as descriptor:
         kept = os.dup(descriptor)
     os.set_blocking(kept, True)
-    return open(kept, "a", encoding="utf-8", newline="", buffering=1)
+    return open(path, "a", encoding="utf-8", newline="", buffering=1, opener=lambda *_: kept)
 
 
 def remove_before_writing(path: Path) -> Path:
