@@ -31,21 +31,6 @@ VOLATILE = frozenset(
 RENAMED = {"colour": "color", "grey": "gray", "centre": "center", "neighbour": "neighbor"}
 """Spellings in keys, values and file names that the refactor changes: mapped before comparing."""
 
-YOUNGER: dict[str, tuple[Any, ...]] = {
-    "loss": ({"label_smoothing": 0.0, "class_weights": None},),
-    "ema": ({"decay": None},),
-    "which_weights": ("raw", None),  # of training, and of model.weights
-    "train_subset": (None,),
-    "num_images": (...,),
-}
-"""Settings and facts younger than the answers, at the values that change nothing; ...: at any."""
-
-YOUNGER_KEYS = {
-    *("loss.label_smoothing", "loss.class_weights", "dataset.train_subset"),
-    *("ema.decay", "which_weights", "model.which_weights"),
-}
-"""The same settings as help and logged settings name them."""
-
 DIGEST = "sha:"
 SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -203,7 +188,6 @@ def differences(wanted: Any, found: Any, *, exact: bool, where: str = "") -> Ite
     if isinstance(wanted, dict) and isinstance(found, dict):
         yield from _of_mappings(wanted, found, exact, where)
     elif isinstance(wanted, list) and isinstance(found, list):
-        found = [item for item in found if not (isinstance(item, str) and item in YOUNGER_KEYS)]
         if len(wanted) != len(found):
             yield f"{where}: {len(wanted)} items, now {len(found)}"
         for number, pair in enumerate(zip(wanted, found, strict=False)):
@@ -218,17 +202,9 @@ def _of_mappings(
     wanted = {american(key): value for key, value in wanted.items()}
     found = {american(key): value for key, value in found.items()}
     yield from (f"{where}/{key}: gone" for key in wanted.keys() - found.keys())
-    added = {key for key in found.keys() - wanted.keys() if not _is_younger(key, found[key])}
-    yield from (f"{where}/{key}: new" for key in added)
+    yield from (f"{where}/{key}: new" for key in found.keys() - wanted.keys())
     for key in wanted.keys() & found.keys():
         yield from differences(wanted[key], found[key], exact=exact, where=f"{where}/{key}")
-
-
-def _is_younger(key: str, value: Any) -> bool:
-    """Return whether a key came after the answers, and has no effect here."""
-    if key in YOUNGER_KEYS:
-        return True
-    return any(same in (..., value) for same in YOUNGER.get(key, ()))
 
 
 def american(text: str) -> str:
