@@ -35,6 +35,7 @@ SETTINGS: dict[str, Setting] = {
     "threads, library's waiting": (True, {}),
     "threads, PASSIVE": (True, {"OMP_WAIT_POLICY": "PASSIVE"}),
     "threads, spin 100": (True, {"GOMP_SPINCOUNT": "100"}),
+    "threads, spin 300": (True, {"GOMP_SPINCOUNT": "300"}),
     "threads, spin 1,000": (True, {"GOMP_SPINCOUNT": "1000"}),
     "threads, spin 10,000": (True, {"GOMP_SPINCOUNT": "10000"}),
     "threads, spin 100,000": (True, {"GOMP_SPINCOUNT": "100000"}),

@@ -20,8 +20,10 @@ def put_between(mark: str, lines: list[str], page: Path) -> None:
 def render(document: Part, source: str, page: Path) -> None:
     """Write the tables of the parts that were measured between the two marks of `page`."""
     machine = document["machine"]
+    days = sorted(time[:10] for time in document["measured"].values() if time[:4].isdecimal())
+    when = " to ".join(dict.fromkeys((days[0], days[-1])))
     lines = [
-        f"Measured {machine['time'].replace('T', ' ')} on {machine['cores']} cores of "
+        f"Measured {when} on {machine['cores']} cores of "
         f"{machine['processor']} ({machine['capability']}), torch {machine['torch']}; "
         f"all figures: [{source}](results/{source}).",
     ]

@@ -46,6 +46,7 @@ def main() -> None:
     document = read_json(path)
     if given.render_only and not document:
         parser.error(f"no results of today to render: {path} does not exist")
+    document = document or latest_results()
 
     for part in [] if given.render_only else given.parts or SCRIPTS:
         threads = [] if part in WITHOUT_THREADS else ["--threads", str(given.threads)]
@@ -55,6 +56,12 @@ def main() -> None:
         write_json(path, document)  # after each, so that an interruption loses one part at most
 
     page.render(document, path.name, DOCS / "performance.md")
+
+
+def latest_results() -> dict[str, Any]:
+    """Return the newest results of this hardware, so that parts not run today keep their tables."""
+    files = sorted((DOCS / "results").glob(f"[0-9]*-[0-9][0-9]-{hardware()}.json"))
+    return read_json(files[-1]) if files else {}
 
 
 def measured(words: list[str]) -> dict[str, Any]:

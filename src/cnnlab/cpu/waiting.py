@@ -10,12 +10,12 @@ whichever torch came with finds its own. Imports no torch.
 import sys
 from collections.abc import MutableMapping, Sequence
 
-SHARED = {"GOMP_SPINCOUNT": "100", "KMP_BLOCKTIME": "1"}
-"""The variables of the command: a thread looks a hundred times, or for a millisecond, then sleeps.
+SHARED = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "1"}
+"""The variables of the command: a thread looks a thousand times, or for a millisecond, then sleeps.
 
-Chosen by scripts/benchmarks/busy.py, whose table is in docs/performance.md. A hundred is what GNU's
-library takes itself where a program has more threads than there are processors; of the threads of
-other programs it knows nothing. KMP_BLOCKTIME: milliseconds, not measured.
+Chosen by scripts/benchmarks/busy.py, whose table is in docs/performance.md: the worst cases of 100
+and 1,000 looks are close to one another (0.67 and 0.60, in a second run 0.66 and 0.66), and 1,000
+is the faster on an idle machine. KMP_BLOCKTIME: milliseconds, not measured.
 Source: the manual of GNU libgomp, GOMP_SPINCOUNT.
 """
 
