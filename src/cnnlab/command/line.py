@@ -16,6 +16,8 @@ from cnnlab.config.keys import walk
 from cnnlab.errors import UsageError
 
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
+PATH_NAMES |= {"cifar10_root", "fashion_mnist_root", "imagenet_root", "imagenet_2010_root"}
+PATH_NAMES |= {"claims_folder", "mnist_root"}
 """Last parts of the keys whose values are paths, which may contain any character."""
 
 PATH_KEYS = {"model.weights"}
