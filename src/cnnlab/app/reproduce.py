@@ -9,14 +9,14 @@ from cnnlab import run_folder, runtime, session
 from cnnlab.config import Launch, ReproduceConfig
 from cnnlab.console import Console
 from cnnlab.cpu.processors import budget
-from cnnlab.errors import MemberError
+from cnnlab.errors import BusyError, Interrupted, MemberError, NumericsError
 from cnnlab.files import atomic
 from cnnlab.plain_json import json_text
 from cnnlab.reports import page as report
 from cnnlab.reproduction import measure, rows
 from cnnlab.reproduction.page import sections
 from cnnlab.reproduction.plan import ClaimPlan, Planner, measured_runs, searches
-from cnnlab.reproduction.run import RunProcesses
+from cnnlab.reproduction.run import RunProcesses, stopped
 from cnnlab.run_folder import provenance
 from cnnlab.run_folder.lock import RunLock
 from cnnlab.safe_output import write_out
@@ -34,23 +34,26 @@ def run(config: ReproduceConfig, launch: Launch) -> int:
     """Run what the claims need, write the table, return 0, or the code of a run that failed."""
     folder = Path(config.output)
     is_text = config.format == "text"
+
     with (
         session.shared(config.runtime, STALL_SECONDS) as here,
         _held(folder),
         contextlib.closing(Console(on_stderr=not is_text)) as console,
     ):
         console.log_to(folder / LOG)
+        console.line(f"{len(config.names)} of the claims; {rows.note(config.scale)}")
         planner = Planner(config, launch.trainings, 1 if here.device.type == "cpu" else None)
         plans = [planner.plan(name, claim) for name, claim in config.read().items()]
-        failed = _train(config, planner, plans, console, here, launch.command)
-        found = [_row(planner, plan, failed, here) for plan in plans]
 
-    document = _document(config, found, here, launch.command)
-    atomic.write_bytes(folder / f"{NAME}.json", (json_text(document) + "\n").encode())
-    page = report.write(folder / f"{NAME}.html", "The claims, measured here", sections(document))
+        failed = _train(planner, plans, console, here, launch.command)
+        found = _rows(planner, plans, failed, here, launch.command)
+        document = _document(config, found, here, launch.command)
+        page = _write(document, folder)
+
     if is_text:
-        rows.show(Console(progress=False), found, config.scale)
-        Console(progress=False).line(f"page: {page}")
+        shown = Console(progress=False)
+        rows.show(shown, found, config.scale)
+        shown.line(f"page: {page}")
     else:
         write_out(json_text(document))
     return next((error.exit_code for error in failed.values()), 0)
@@ -63,7 +66,15 @@ def _held(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise atomic.unwritable(folder, error) from error
-    lock = RunLock(folder)
+    try:
+        lock = RunLock(folder)
+    except BusyError as error:
+        raise BusyError(
+            error.what.replace("run folder", "output folder"),
+            error.where,
+            "wait until it ends, or choose another one: output=FOLDER",
+        ) from error
+
     try:
         yield
     finally:
@@ -71,29 +82,43 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _train(
-    config: ReproduceConfig,
-    planner: Planner,
-    plans: list[ClaimPlan],
-    console: Console,
-    here: Session,
-    again: str,
+    planner: Planner, plans: list[ClaimPlan], console: Console, here: Session, again: str
 ) -> dict[Path, MemberError]:
     """Train what is not done: first what chooses settings, then what is measured.
 
     Returns the runs that failed.
     """
-    at_once = config.at_once or (budget().cores if here.device.type == "cpu" else 1)
+    at_once = planner.config.at_once or (budget().cores if here.device.type == "cpu" else 1)
     first = searches(plans)
     training = RunProcesses([*first, *measured_runs(planner, plans)], at_once, console, again)
     if first:
         console.line("searches of settings, by validation error")
         training.train(first)
+        training.failed = {  # a rate that diverges is the worst of the candidates
+            path: error
+            for path, error in training.failed.items()
+            if error.exit_code != NumericsError.exit_code
+        }
 
     # which runs these are is known only when the searches have ended
     runs = measured_runs(planner, plans)
     training.planned = [*first, *runs]
     training.train(runs)
     return training.failed
+
+
+def _rows(
+    planner: Planner,
+    plans: list[ClaimPlan],
+    failed: dict[Path, MemberError],
+    here: Session,
+    again: str,
+) -> list[dict[str, Any]]:
+    """Return the row of every claim. Raises Interrupted with the command that continues."""
+    try:
+        return [_row(planner, plan, failed, here) for plan in plans]
+    except Interrupted as stop:
+        raise Interrupted(stop.exit_code, stopped(again)) from stop
 
 
 def _row(
@@ -107,9 +132,9 @@ def _row(
 
     runs = [planner.runs_of(plan, arm) for arm in plan.arms]
     tried = [candidate.run for arm in plan.arms for candidate in arm.candidates]
-    for run_of_arm in [*tried, *(one for arm in runs for one in arm)]:
-        if run_of_arm.path in failed:
-            return rows.unmeasured(plan, f"a run failed: {failed[run_of_arm.path].what}")
+    paths = [one.path for one in [*tried, *(one for arm in runs for one in arm)]]
+    if broken := [failed[path] for path in paths if path in failed]:
+        return rows.unmeasured(plan, f"a run failed: {broken[0].what}")
 
     evaluations = Path(planner.config.output) / EVALUATIONS
     arms = [measure.Arm(of_arm, evaluations, here, plan.claim.target) for of_arm in runs]
@@ -119,7 +144,7 @@ def _row(
 def _document(
     config: ReproduceConfig, found: list[dict[str, Any]], here: Session, command: str
 ) -> dict[str, Any]:
-    """Return reproduction.json: the claims, and the machine and versions they were measured with."""
+    """Return reproduction.json: the claims, and with what they were measured."""
     return {
         "command": command,
         "scale": config.scale,
@@ -129,3 +154,9 @@ def _document(
         **provenance.describe(),
         "claims": found,
     }
+
+
+def _write(document: dict[str, Any], folder: Path) -> Path:
+    """Write the document and its page; return the page's path."""
+    atomic.write_bytes(folder / f"{NAME}.json", (json_text(document) + "\n").encode())
+    return report.write(folder / f"{NAME}.html", "The claims, measured here", sections(document))

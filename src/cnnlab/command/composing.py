@@ -38,8 +38,8 @@ class Job:
     """One job of a command, composed once and checked.
 
     composed: with the `hydra` node. overrides: its key=value words as Hydra takes them. config:
-    the typed settings that the command's task is called with. trainings: those that it may start, by
-    their words.
+    the typed settings that the command's task is called with. trainings: those that it may start,
+    by their words.
     """
 
     composed: DictConfig

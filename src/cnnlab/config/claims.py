@@ -28,8 +28,7 @@ class Metric:
     unit: percent (a fraction, shown in percent), count, or number. per: what the figures are paired
     over: seeds, images, or network where nothing is trained. builder: "package.module:function",
     (`reproduction.measure.Arm`) -> a float for each seed or image; for network TrainConfig ->
-    floats. needs_target: whether the claim gives it a number. needs_views: whether the arms must be
-    tested with several views.
+    floats. needs_target: whether the claim gives it a number.
     """
 
     about: str
@@ -44,7 +43,7 @@ class Metric:
 
 
 METRICS = {
-    "test_error": Metric("test error, center view", "percent", "seeds", "measure:test_errors"),
+    "test_error": Metric("test error", "percent", "seeds", "measure:test_errors"),
     "overfitting": Metric(
         "test error minus training error", "percent", "seeds", "measure:overfitting"
     ),

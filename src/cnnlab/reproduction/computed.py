@@ -26,7 +26,7 @@ def lecture_total(config: TrainConfig) -> list[float]:
     100 classes instead of 1,000, and one of the two hidden bias vectors left out.
     """
     summary = _summary(config, LECTURE_CLASSES)
-    hidden = [row.output_size[0] for row in summary.rows if row.role == "fc"][0]
+    hidden = next(row.output_size[0] for row in summary.rows if row.role == "fc")
     return [float(summary.num_parameters - hidden)]
 
 

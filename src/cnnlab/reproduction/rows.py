@@ -27,6 +27,7 @@ def described(plan: ClaimPlan) -> dict[str, Any]:
         "published_mark": claim.published_mark,
         "author_log": claim.author_log,
         "metric": METRICS[claim.metric].about,
+        "unit": METRICS[claim.metric].unit,
         "target": claim.target,
         "refuted_by": claim.refuted_by,
         "differs_in": claim.differs_in,
@@ -180,9 +181,7 @@ def result(row: dict[str, Any]) -> str:
     compared = row["difference"]
     if compared is None:
         figures = row["arms"][0]["figures"] if row["arms"] else []
-        return (
-            ", ".join(f"{value:.4f}" if value < 1 else f"{value:,.0f}" for value in figures) or NONE
-        )
+        return ", ".join(figure(value, row["unit"]) for value in figures) or NONE
 
     unit, pairs = compared["unit"], compared["num_pairs"]
     text = figure(compared["mean"], unit)
@@ -195,4 +194,6 @@ def figure(value: float, unit: str) -> str:
     """Return a figure as people read it."""
     if unit == "percent":
         return percent(value)
-    return f"{value:.2f}x" if unit == "factor" else f"{value:,.1f}"
+    if unit == "factor":
+        return f"{value:.2f}x"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

@@ -82,8 +82,7 @@ class RunProcesses:
         """Stop all if asked to, note which runs have ended, and move the bar."""
         if (number := interrupts.requested()) is not None:
             self._stop_all()
-            message = f"stopped; everything is saved\n  continue with: {self.again}"
-            raise Interrupted(interrupts.exit_code(number), message)
+            raise Interrupted(interrupts.exit_code(number), stopped(self.again))
 
         for path, (process, errors) in list(self._running.items()):
             if process.poll() is None:
@@ -117,6 +116,11 @@ class RunProcesses:
 
     def _images_done(self) -> int:
         return int(sum(map(_images_seen, self.planned)) / THOUSAND)
+
+
+def stopped(again: str) -> str:
+    """Return the message of a command that was asked to stop."""
+    return f"stopped; everything is saved\n  continue with: {again}"
 
 
 def prepare(run: PlannedRun) -> None:
