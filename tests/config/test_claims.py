@@ -101,7 +101,8 @@ def test_the_laptop_claims_fit_their_budget_and_state_their_images() -> None:
 def test_a_claim_says_how_it_is_known_and_what_refutes_it(name: str) -> None:
     claim = claims.read(name)
     assert (claim.published == "-") == (claim.published_mark == "none")
-    assert claim.refuted_by and claim.source
+    assert claim.refuted_by
+    assert claim.source
     assert claim.is_computed or METRICS[claim.metric].per == "images" or 3 <= claim.seeds <= 10
 
 

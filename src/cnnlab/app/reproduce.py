@@ -43,7 +43,7 @@ def run(config: ReproduceConfig, launch: Launch) -> int:
         console.log_to(folder / LOG)
         console.line(f"{len(config.names)} of the claims; {rows.note(config.scale)}")
         planner = Planner(config, launch.trainings, 1 if here.device.type == "cpu" else None)
-        plans = [planner.plan(name, claim) for name, claim in config.read().items()]
+        plans = [planner.plan(name, claim) for name, claim in config.found.items()]
 
         failed = _train(planner, plans, console, here, launch.command)
         found = _rows(planner, plans, failed, here, launch.command)

@@ -80,6 +80,15 @@ METRICS = {
         "kernels:dead_kernels",
         needs_target=True,
     ),
+    "tower_color": Metric(
+        "how much more the towers' first kernels differ in color than random halves of them",
+        "percent",
+        "seeds",
+        "kernels:tower_color",
+    ),
+    "num_parameters": Metric(
+        "trainable parameters", "number", "network", "computed:num_parameters"
+    ),
     "fc_share": Metric(
         "share of the parameters in fully connected layers",
         "percent",

@@ -14,6 +14,11 @@ def fc_share(config: TrainConfig) -> list[float]:
     return [_summary(config).fc_share]
 
 
+def num_parameters(config: TrainConfig) -> list[float]:
+    """Return the number of trainable parameters."""
+    return [float(_summary(config).num_parameters)]
+
+
 def receptive_fields(config: TrainConfig) -> list[float]:
     """Return the receptive fields of convolutions and poolings in pixels, from the image on."""
     rows = _summary(config).rows

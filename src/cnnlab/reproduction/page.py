@@ -27,6 +27,7 @@ def _parts(row: dict[str, Any]) -> list[Any]:
         ["arms differ in", ", ".join(row["differs_in"]) or NONE],
         ["refuted by", row["refuted_by"]],
     ]
+
     parts: list[Any] = [Table(["", ""], facts)]
     if row["arms"] and row["difference"] is not None:
         parts.append(Table(["arm", "network", "images", "mean", "factor"], _arms(row)))

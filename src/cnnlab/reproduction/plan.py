@@ -153,7 +153,7 @@ class Planner:
 
     def _lack(self, config: TrainConfig) -> str:
         """Return why the images of a run cannot be read; empty where they can."""
-        key = json.dumps(to_plain(config.dataset), sort_keys=True)
+        key = f"{config.dataset.name} {getattr(config.dataset, 'root', None)}"
         if key not in self._missing:
             facts: dict[str, Any] = inspect(config.dataset)
             first = str(facts.get("missing", "")).partition("\n")[0]

@@ -1,6 +1,7 @@
 """The table of the claims: one row each, as plain data, and as text for people."""
 
 import math
+import shlex
 from typing import Any
 
 from cnnlab.config import to_plain
@@ -45,6 +46,7 @@ def computed(plan: ClaimPlan) -> dict[str, Any]:
     claim, (arm, *_) = plan.claim, plan.arms
     found = METRICS[claim.metric].load()(arm.config)
     expected = claim.expected or []
+
     shown = {
         "name": arm.name,
         "figures": found,
@@ -82,6 +84,7 @@ def arm_row(claim: ClaimConfig, arm: ArmPlan, runs: Any, values: list[float]) ->
     """Return what a row says of an arm: settings, runs, and its figures with their interval."""
     own: Interval = interval(values)
     is_per_seed = METRICS[claim.metric].per == "seeds"
+
     return {
         "name": arm.name,
         "factor": arm.factor,
@@ -92,8 +95,16 @@ def arm_row(claim: ClaimConfig, arm: ArmPlan, runs: Any, values: list[float]) ->
         "figures": values if is_per_seed else None,
         "runs": [str(run.path) for run in runs],
         "searched": searched(arm),
-        "command": f"cnnlab train {' '.join(words_used(arm))} seed=0",
+        "command": command(arm),
     }
+
+
+def command(arm: ArmPlan) -> str:
+    """Return the command that trains an arm with its first seed."""
+    words = ["cnnlab", "train", *words_used(arm), "seed=0"]
+    if (threads := arm.config.runtime.num_threads) is not None:
+        words.append(f"runtime.num_threads={threads}")  # another number rounds differently
+    return shlex.join(words)
 
 
 def words_used(arm: ArmPlan) -> tuple[str, ...]:
@@ -121,6 +132,7 @@ def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
     width = found.half_width
     if width is not None and claim.statistic == "ratio":
         width = math.exp(width)
+
     return {
         "statistic": claim.statistic,
         "unit": "factor" if claim.statistic == "ratio" else METRICS[claim.metric].unit,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from cnnlab.config import claims
@@ -66,8 +67,9 @@ class ReproduceConfig:
                 )
         return asked
 
-    def read(self) -> dict[str, ClaimConfig]:
-        """Return the claims asked for by name. Raises UsageError for one that cannot be read."""
+    @cached_property
+    def found(self) -> dict[str, ClaimConfig]:
+        """The claims asked for by name, read once. Raises UsageError for one that cannot be."""
         return {name: claims.read(name, self.claims_folder) for name in self.names}
 
 
@@ -76,7 +78,7 @@ def parse_reproduce(plain: dict[str, Any]) -> ReproduceConfig:
     config = parse(ReproduceConfig, plain)
     check_runtime(config.runtime)
     refuse_empty(config.claims, "claims", "claims=all; cnnlab list claims shows them")
-    if not config.read():
+    if not config.found:
         raise UsageError(f"there is no claim in {config.claims_folder}", hint="one YAML file each")
     return config
 
@@ -89,7 +91,7 @@ def trainings(config: ReproduceConfig) -> dict[Words, str]:
     """Return the words of every training that the claims may start, with the claim that does."""
     return {
         words: name
-        for name, claim in config.read().items()
+        for name, claim in config.found.items()
         for words in words_of(claim.at(config.scale))
     }
 
