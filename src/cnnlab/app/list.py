@@ -73,7 +73,7 @@ def claims() -> Rows:
             "about": claim.sentence,
             "source": claim.source,
             "command": f"cnnlab reproduce claims={name}",
-            "published": claim.published,
+            "published": None if claim.published == "-" else claim.published,
         }
         for name, claim in known.items()
     ]
