@@ -41,6 +41,7 @@ class RunProcesses:
         self.planned, self.at_once = list(planned), at_once
         self.console, self.again = console, again
         self.failed: dict[Path, MemberError] = {}
+        self._done: set[Path] = set()
         self._running: dict[Path, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
         self._environment = os.environ | share(at_once, budget())
 
@@ -51,7 +52,8 @@ class RunProcesses:
         """
         for run in runs:
             prepare(run)
-        waiting = [run for run in runs if not run.is_done]
+        self._done |= {run.path for run in self.planned if run.is_done}
+        waiting = [run for run in runs if run.path not in self._done]
         self.console.line(f"{len(runs)} runs, {len(runs) - len(waiting)} of them done before")
 
         total = sum(run.images for run in self.planned) / THOUSAND
@@ -99,6 +101,8 @@ class RunProcesses:
             self.failed[path] = failure(path, code, said)
             self.console.line(str(self.failed[path]))
             return
+
+        self._done.add(path)
         error = RunFolder(path).status().get("test_error")
         shown = f", test error {error:.2%}" if isinstance(error, float) else ""
         self.console.line(f"{path.name}: done{shown}")
@@ -115,7 +119,10 @@ class RunProcesses:
         self._running.clear()
 
     def _images_done(self) -> int:
-        return int(sum(map(_images_seen, self.planned)) / THOUSAND)
+        """Return how many thousand images were seen; only what runs now is read from its files."""
+        seen = [run.images for run in self.planned if run.path in self._done]
+        seen += [_images_seen(run) for run in self.planned if run.path in self._running]
+        return int(sum(seen) / THOUSAND)
 
 
 def stopped(again: str) -> str:
@@ -141,6 +148,4 @@ def prepare(run: PlannedRun) -> None:
 
 
 def _images_seen(run: PlannedRun) -> float:
-    if run.is_done:
-        return run.images
     return run.images * min(1.0, epochs_of(run.path) / run.config.trainer.epochs)
