@@ -21,7 +21,7 @@ from cnnlab.cpu.processors import budget, share
 from cnnlab.errors import Interrupted, MemberError
 from cnnlab.files import regular
 from cnnlab.reproduction.plan import PlannedRun
-from cnnlab.run_folder import RunFolder
+from cnnlab.run_folder import RunFolder, lock
 from cnnlab.trainer.member_processes import POLL_SECONDS, epochs_of, failure
 
 BAR_TITLE = "training images"
@@ -60,13 +60,29 @@ class RunProcesses:
         self.console.start_bar(int(total) or 1, self._images_done(), BAR_TITLE, unit="thousand")
         try:
             while waiting or self._running:
-                while waiting and len(self._running) < self.at_once:
-                    self._start(waiting.pop(0))
+                self._start_from(waiting)
                 self._poll()
                 time.sleep(POLL_SECONDS)
         finally:
             self._stop_all()
             self.console.stop_bar()
+
+    def _start_from(self, waiting: list[PlannedRun]) -> None:
+        """Start as many as there is room for, and take them from the list.
+
+        A run that another process trains, as after the kill of this command alone, is waited for.
+        """
+        for run in list(waiting):
+            if len(self._running) >= self.at_once:
+                return
+            if lock.is_held(run.path):
+                continue
+
+            waiting.remove(run)
+            if run.is_done:
+                self._done.add(run.path)
+            else:
+                self._start(run)
 
     def _start(self, run: PlannedRun) -> None:
         errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _poll or _stop_all
