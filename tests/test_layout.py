@@ -19,6 +19,7 @@ FLOORS = (
     {"inference"},
     {"conversion"},
     {"trainer"},
+    {"reproduction"},
     {"app"},
     {"cli", "__main__", "command"},
 )

@@ -32,6 +32,7 @@ OPENERS = {
     "files/checksummed.py": "checkpoints: regular files only, compared with their digest",
     "files/foreign.py": "the first bytes of a file that the user named as weights",
     "files/regular.py": "regular files through no link, for everything in a run folder",
+    "reproduction/measure.py": "probabilities of an evaluation, which it wrote itself",
     "run_folder/lock.py": "the lock of a run folder: no link, and without waiting",
     "runtime.py": "facts of the processor in /proc",
     "distributed/error_file.py": "a new error.json, which no link can be",

@@ -52,7 +52,7 @@ def test_every_command_with_runtime_settings_begins_a_session(verb: Verb) -> Non
 
 def test_the_commands_with_runtime_settings_are_found() -> None:
     named = {verb.task.partition(":")[0].split(".")[-1] for verb in WITH_RUNTIME}
-    assert named == {"train", "evaluate", "predict", "visualize", "benchmark"}
+    assert named == {"train", "evaluate", "predict", "visualize", "benchmark", "reproduce"}
 
 
 def test_only_the_session_sets_what_is_global_in_torch() -> None:

@@ -35,6 +35,7 @@ COMMANDS = {
     "convert": ("source=run", "output={new}.safetensors"),
     "prepare": ("dataset=synthetic", "output={new}"),
     "benchmark": ("experiment=debug", "seconds_per_part=0.01"),
+    "reproduce": ("claims=parameters_in_fc", "output={new}"),
     "list": ("runs",),
     "list -m": ("what=models,runs", "hydra.sweep.dir={new}"),
 }

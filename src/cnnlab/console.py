@@ -31,10 +31,13 @@ class Console:
     """Print lines and tables to stdout, keep a live bar below them, and copy lines to a log file.
 
     The bar appears only on a terminal (not in pipes, CI or TERM=dumb) and only if `progress`.
+    on_stderr: leave stdout to a document.
     """
 
-    def __init__(self, *, progress: bool = True, stream: IO[str] | None = None) -> None:
-        self._stream = stream or sys.stdout
+    def __init__(
+        self, *, progress: bool = True, stream: IO[str] | None = None, on_stderr: bool = False
+    ) -> None:
+        self._stream = stream or (sys.stderr if on_stderr else sys.stdout)
         self._rich = RichConsole(
             file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=True
         )

@@ -7,6 +7,7 @@ import pytest
 
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import PICTURES, ModelChoice, TrainConfig
+from cnnlab.config.claims import METRICS
 from cnnlab.config.models import MODELS, LinearConfig
 from cnnlab.config.tables import Table, load_by_name, table_of
 from cnnlab.errors import UsageError
@@ -57,6 +58,11 @@ def test_the_other_things_that_a_model_names_exist(name: str) -> None:
 def test_a_picture_is_drawn_from_a_network_and_a_probe(name: str) -> None:
     assert PICTURES[name].draw.startswith("cnnlab.visualization.")
     assert_takes(load_by_name(PICTURES[name].draw), 2)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_metric_is_measured_of_an_arm_or_computed_of_settings(name: str) -> None:
+    assert_takes(METRICS[name].load(), 1)
 
 
 @pytest.mark.parametrize("name", VERBS)

@@ -1,9 +1,10 @@
-"""`cnnlab list models|datasets|experiments|runs`: what can be chosen, and earlier runs."""
+"""`cnnlab list models|datasets|experiments|claims|runs`: what can be chosen, and earlier runs."""
 
 from collections.abc import Callable
 from typing import Any
 
 from cnnlab.config import DATASETS, Launch, ListConfig, choices, parse_dataset
+from cnnlab.config import claims as config_claims
 from cnnlab.config.ema import EMA
 from cnnlab.console import Console
 from cnnlab.percentages import percent
@@ -63,6 +64,21 @@ def experiments() -> Rows:
     return rows
 
 
+def claims() -> Rows:
+    """Return each claim that `cnnlab reproduce` measures: its sentence, source and figures."""
+    known = {name: config_claims.read(name) for name in config_claims.names()}
+    return [
+        {
+            "name": name,
+            "about": claim.sentence,
+            "source": claim.source,
+            "command": f"cnnlab reproduce claims={name}",
+            "published": None if claim.published == "-" else claim.published,
+        }
+        for name, claim in known.items()
+    ]
+
+
 def runs() -> Rows:
     """Return the runs below outputs/, oldest first.
 
@@ -87,6 +103,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "models": models,
     "datasets": datasets,
     "experiments": experiments,
+    "claims": claims,
     "runs": runs,
 }
 

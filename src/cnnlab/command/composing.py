@@ -1,7 +1,8 @@
 """Compose and check the config of every job before the first one runs; configs of resumed runs."""
 
 import itertools
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -37,13 +38,15 @@ class Job:
     """One job of a command, composed once and checked.
 
     composed: with the `hydra` node. overrides: its key=value words as Hydra takes them. config:
-    the typed settings that the command's task is called with.
+    the typed settings that the command's task is called with. trainings: those that it may start,
+    by their words.
     """
 
     composed: DictConfig
     overrides: list[str]
     config: Any
     places: folders.Places
+    trainings: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
 
     @property
     def needs_hydra(self) -> bool:
@@ -63,7 +66,32 @@ def _check(request: Request, number: int, overrides: list[str]) -> Job:
     words = [*_search_path(request), *_for_hydra(request), *overrides]
     composed = compose(request.verb, words, return_hydra_config=True)
     places = folders.chosen(request, composed, number)
-    return Job(composed, overrides, parse(VERBS[request.verb], composed, overrides), places)
+    config = parse(VERBS[request.verb], composed, overrides)
+    job = Job(composed, overrides, config, places, _trainings(request, config))
+    if job.trainings and (request.is_sweep or job.needs_hydra):
+        raise UsageError(
+            f"'{request.verb}' starts its trainings itself and takes no sweep, callback or env_set",
+            hint="leave out -m; a list does what a sweep would: claims=[A,B]",
+        )
+    return job
+
+
+def _trainings(request: Request, config: Any) -> dict[tuple[str, ...], Any]:
+    """Compose and check every training that a command may start. Raises UsageError for a bad one.
+
+    For use where Hydra is initialized.
+    """
+    trains = VERBS[request.verb].trains
+    found: dict[tuple[str, ...], Any] = {}
+    for words, wanted_by in {} if trains is None else trains(config).items():
+        try:
+            composed = compose("train", [*_search_path(request), *words])
+            found[words] = parse(VERBS["train"], composed, list(words))
+        except (CnnlabError, *USER_ERRORS) as error:
+            cause = error if isinstance(error, CnnlabError) else explain(error)
+            where = f"cnnlab train {' '.join(words)}"
+            raise UsageError(f"claim '{wanted_by}': {cause.what}", where, cause.hint) from error
+    return found
 
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:

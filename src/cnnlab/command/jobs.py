@@ -39,7 +39,12 @@ def run_checked(request: Request, job: Job) -> int:
     Raises KeyboardInterrupt.
     """
     overrides = list(job.composed.hydra.overrides.task)
-    launch = Launch(command=request.command, overrides=_as_typed(overrides), folder=job.places.run)
+    launch = Launch(
+        command=request.command,
+        overrides=_as_typed(overrides),
+        folder=job.places.run,
+        trainings=job.trainings,
+    )
     return _run(VERBS[request.verb], launch, lambda: job.config)
 
 

@@ -16,9 +16,9 @@ from cnnlab.config.keys import walk
 from cnnlab.errors import UsageError
 
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
-"""Last parts of the keys whose values are paths, which may contain any character."""
+"""Last parts of the keys whose values are paths, which may contain any character; also X_root."""
 
-PATH_KEYS = {"model.weights"}
+PATH_KEYS = {"model.weights", "claims_folder"}
 """Whole keys whose values are paths; `weights` alone are the numbers of an ensemble."""
 
 RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR = "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"
@@ -211,7 +211,7 @@ class _Known:
         if key in self.groups:
             return f"{key}={value}"
 
-        is_path = key in PATH_KEYS or key.rsplit(".", 1)[-1] in PATH_NAMES
+        is_path = key in PATH_KEYS or key.split(".")[-1] in PATH_NAMES or key.endswith("_root")
         if is_path and key in self.keys:
             value = quote_paths(value, self.keys[key].is_list, self.is_sweep)
         elif key in self.keys and self.keys[key].is_list:

@@ -11,6 +11,7 @@ from typing import Any
 from cnnlab import config as settings
 from cnnlab.config import pictures
 from cnnlab.config.tables import load_by_name
+from cnnlab.config.verbs import reproduce
 from cnnlab.files import foreign
 
 Task = Callable[[Any, settings.Launch], int | settings.Outcome]
@@ -46,6 +47,8 @@ class Verb:
     job writes a run folder, whose path may be chosen. unused: settings or whole sections of its
     config without effect: they come with a group or an experiment, help does not show them, and
     typed they are refused. needs: settings that have an effect only with certain values of others.
+    trains: of a command that starts trainings, (checked config) -> the words of each and who wants
+    it; they are composed and checked before the task begins, which gets them in its Launch.
     """
 
     help: str
@@ -57,6 +60,7 @@ class Verb:
     makes_runs: bool = False
     unused: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
+    trains: Callable[[Any], dict[tuple[str, ...], str]] | None = None
 
     def places(self, *, is_sweep: bool = False, resumes: bool = False) -> str:
         """Return the settings that say where this command writes, as a message lists them.
@@ -267,8 +271,16 @@ VERBS: dict[str, Verb] = {
             "which_weights",
         ),
     ),
+    "reproduce": Verb(
+        "measure the papers' claims here, beside what was published",
+        settings.ReproduceConfig,
+        settings.parse_reproduce,
+        "cnnlab.app.reproduce:run",
+        "cnnlab reproduce claims=relu_against_tanh,ten_views",
+        trains=reproduce.trainings,
+    ),
     "list": Verb(
-        "list models, datasets, experiments or runs",
+        "list models, datasets, experiments, claims or runs",
         settings.ListConfig,
         settings.parse_list,
         "cnnlab.app.list:run",

@@ -25,6 +25,7 @@ from cnnlab.config.verbs.evaluate import EvaluateConfig, parse_evaluate
 from cnnlab.config.verbs.list import ListConfig, parse_list
 from cnnlab.config.verbs.predict import PredictConfig, parse_predict
 from cnnlab.config.verbs.prepare import PrepareConfig, parse_prepare
+from cnnlab.config.verbs.reproduce import ReproduceConfig, parse_reproduce
 from cnnlab.config.verbs.summary import SummaryConfig, parse_summary
 from cnnlab.config.verbs.train import TrainConfig, check_training, parse_train
 from cnnlab.config.verbs.visualize import VisualizeConfig, parse_visualize
@@ -54,6 +55,7 @@ __all__ = [
     "Outcome",
     "PredictConfig",
     "PrepareConfig",
+    "ReproduceConfig",
     "ScheduleConfig",
     "StoredDatasetConfig",
     "SummaryConfig",
@@ -72,6 +74,7 @@ __all__ = [
     "parse_model",
     "parse_predict",
     "parse_prepare",
+    "parse_reproduce",
     "parse_summary",
     "parse_train",
     "parse_visualize",

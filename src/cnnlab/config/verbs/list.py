@@ -5,12 +5,14 @@ from typing import Any
 
 from cnnlab.config.schema import parse, setting
 
+LISTS = ("models", "datasets", "experiments", "claims", "runs")
+
 
 @dataclass(kw_only=True)
 class ListConfig:
     """`cnnlab list`."""
 
-    what: str = setting("what to list", choices=("models", "datasets", "experiments", "runs"))
+    what: str = setting("what to list", choices=LISTS)
     format: str = setting("output format", choices=("text", "json"))
 
 

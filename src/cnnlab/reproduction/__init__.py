@@ -1,0 +1,1 @@
+"""Claims measured here: plan -> runs -> measure -> statistics -> verdict, as one table."""

@@ -1,0 +1,167 @@
+"""The figures of an arm: one for each seed, or for each test image, from its finished runs.
+
+Evaluations are kept below `evaluations`; one that is there is not repeated.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cnnlab.config import EvaluateConfig, choices, parse
+from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.errors import DataError
+from cnnlab.files import regular
+from cnnlab.inference import evaluation, report
+from cnnlab.reproduction.plan import PlannedRun
+from cnnlab.session import Session
+from cnnlab.trainer.assemble import EVALUATION_BATCH
+from cnnlab.writers import MOST_METRICS_BYTES
+
+WINDOW = 10
+"""Logged batches whose mean loss is compared with a target."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The finished runs of an arm, one per seed, and what its metric needs.
+
+    evaluations: the folder of all evaluations. target: of the claim's metric.
+    """
+
+    runs: Sequence[PlannedRun]
+    evaluations: Path
+    here: Session
+    target: float | None
+
+
+def test_errors(arm: Arm) -> list[float]:
+    """Return the test error of each run, of the network that was best on validation images."""
+    return [_test_error(run) for run in arm.runs]
+
+
+def overfitting(arm: Arm) -> list[float]:
+    """Return of each run its test error minus its error on the images it was trained on."""
+    return [
+        _test_error(run) - _error_of(_evaluated(arm, [run], "train", "center")) for run in arm.runs
+    ]
+
+
+def updates_to_loss(arm: Arm) -> list[float]:
+    """Return after how many updates the loss of the last logged batches is below the target.
+
+    A run that does not get there counts with its whole length, which is too few.
+    """
+    assert arm.target is not None
+    return [_updates_to(arm.target, run.folder.metrics_file) for run in arm.runs]
+
+
+def gain_of_views(arm: Arm) -> list[float]:
+    """Return for each test image how much more often the center view errs than ten views do.
+
+    The mean over the runs: with one run -1, 0 or 1.
+    """
+    gains = []
+    for run in arm.runs:
+        probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "ten_view"))
+        center = _wrong(probabilities[:, 0, CENTER], labels)
+        gains.append(center - _wrong(probabilities.mean((1, 2)), labels))
+    return _mean(gains)
+
+
+def gain_of_ensemble(arm: Arm) -> list[float]:
+    """Return for each test image the share of members that err, minus 1 if the ensemble does."""
+    probabilities, labels = _probabilities(_evaluated(arm, arm.runs, "test", "center"))
+    members = [_wrong(probabilities[:, m].mean(1), labels) for m in range(probabilities.shape[1])]
+    together = _wrong(probabilities.mean((1, 2)), labels)
+    return (np.mean(members, axis=0) - together).tolist()
+
+
+def gain_of_rejection(arm: Arm) -> list[float]:
+    """Return of each run how far its error falls when the least certain images are rejected.
+
+    target: the share of rejected images. Certainty is the probability of the predicted class.
+    """
+    assert arm.target is not None
+    gains = []
+    for run in arm.runs:
+        probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "center"))
+        wrong = _wrong(probabilities.mean((1, 2)), labels)
+        certainty = probabilities.mean((1, 2)).max(1)
+        kept = np.argsort(certainty, kind="stable")[round(arm.target * len(wrong)) :]
+        gains.append(float(wrong.mean() - wrong[kept].mean()))
+    return gains
+
+
+CENTER = 4
+"""Number of the central crop among ten views."""
+
+
+def _mean(gains: Sequence[np.ndarray]) -> list[float]:
+    found: list[float] = np.mean(gains, axis=0).tolist()
+    return found
+
+
+def _wrong(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return 1.0 for each image that is misclassified. probabilities [N,K], labels [N]."""
+    return (probabilities.argmax(1) != labels).astype(float)
+
+
+def _test_error(run: PlannedRun) -> float:
+    error = run.folder.status().get("test_error")
+    if not isinstance(error, float | int):
+        raise DataError("the run has no test error", str(run.path))
+    return float(error)
+
+
+def _updates_to(target: float, metrics: Path) -> float:
+    rows = [json.loads(line) for line in regular.lines(metrics, MOST_METRICS_BYTES)]
+    losses = [(row["step"], row["train/batch_loss"]) for row in rows if "train/batch_loss" in row]
+    for end in range(min(WINDOW, len(losses)), len(losses) + 1):
+        window = losses[max(0, end - WINDOW) : end]
+        if sum(loss for _, loss in window) / len(window) < target:
+            return float(window[-1][0])
+    return float(losses[-1][0])
+
+
+def _evaluated(arm: Arm, runs: Sequence[PlannedRun], split: str, views: str) -> Path:
+    """Return the folder of an evaluation, which is made if it is not there.
+
+    The probabilities of every image are kept, of training images the errors alone.
+    """
+    names = runs[0].path.name if len(runs) == 1 else f"ensemble_of_{len(runs)}_{runs[0].path.name}"
+    folder = arm.evaluations / f"{names}_{split}_{views}"
+    if (folder / f"evaluation_{split}_{views}.json").is_file():
+        return folder
+
+    config = EvaluateConfig(
+        checkpoint=[str(run.path) for run in runs],
+        dataset=runs[0].config.dataset,
+        split=split,
+        evaluation=parse(EvaluationConfig, choices.alone("evaluation", views)),
+        runtime=runs[0].config.runtime,
+        weights=None,
+        which_weights=None,
+        batch_size=EVALUATION_BATCH,
+        save_probabilities=split == "test",
+        output=str(folder),
+        format="json",
+        plugins=[],
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    result = evaluation.measure(config, arm.here, folder)
+    report.write(result, folder, "cnnlab reproduce")  # last: it says that the evaluation is whole
+    return folder
+
+
+def _error_of(folder: Path) -> float:
+    (path,) = folder.glob("evaluation_*.json")
+    return float(regular.read_json(path)["top1_error"])
+
+
+def _probabilities(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return probabilities [N,M,V,K] of members and views, and labels [N]."""
+    probabilities = np.load(folder / "probabilities.npy", mmap_mode="r")
+    return probabilities, np.load(folder / "labels.npy")

@@ -1,0 +1,204 @@
+"""Which runs the claims need: one ordinary run folder for each arm and seed, shared where equal."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cnnlab.config import ReproduceConfig, TrainConfig, to_plain
+from cnnlab.config.claims import ClaimConfig, ScaleConfig
+from cnnlab.config.verbs.reproduce import Words, arm_words, searched_words
+from cnnlab.data.inventory import inspect
+from cnnlab.run_folder import RunFolder
+
+RUNS = "runs"
+DIGEST_DIGITS = 10
+
+SEARCH_SEED = 1000
+"""Seed of the runs that choose a setting, apart from the seeds that are measured."""
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One training: its folder, its settings, and about how many images it sees."""
+
+    path: Path
+    config: TrainConfig
+    images: float
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder, there or not."""
+        return RunFolder(self.path)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended with a test error."""
+        return bool(self.folder.status().get("status") == "done")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A value that an arm tries before its seeds run, and the run that tries it."""
+
+    value: float
+    words: Words
+    run: PlannedRun
+
+
+@dataclass(frozen=True)
+class ArmPlan:
+    """One arm of a claim. candidates: of its search; empty where it has none."""
+
+    name: str
+    factor: float
+    words: Words
+    config: TrainConfig
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClaimPlan:
+    """A claim with what it takes here. missing: why it is not measured; empty if it is."""
+
+    name: str
+    claim: ClaimConfig
+    section: ScaleConfig
+    num_seeds: int
+    arms: tuple[ArmPlan, ...]
+    missing: str = ""
+
+    @property
+    def needs_runs(self) -> bool:
+        """Whether anything is trained for it."""
+        return not self.missing and not self.claim.is_computed
+
+
+class Planner:
+    """Plans of claims, with all their runs below `output`.
+
+    trainings: the composed settings of every arm, by its words. num_threads: of each run, where the
+    user has asked for no number.
+    """
+
+    def __init__(
+        self,
+        config: ReproduceConfig,
+        trainings: Mapping[Words, TrainConfig],
+        num_threads: int | None,
+    ) -> None:
+        self.config, self.trainings = config, trainings
+        self.base = Path(config.output) / RUNS
+        threads = config.runtime.num_threads or num_threads
+        self.runtime = dataclasses.replace(config.runtime, num_threads=threads)
+        self._missing: dict[str, str] = {}
+
+    def plan(self, name: str, claim: ClaimConfig) -> ClaimPlan:
+        """Return what a claim takes at the scale asked for."""
+        section = claim.at(self.config.scale)
+        num_seeds = self.config.seeds or claim.seeds
+        if not section.arms:
+            return ClaimPlan(name, claim, section, num_seeds, (), f"needs {section.needs}")
+
+        arms = tuple(self._arm(claim, section, number) for number in range(len(section.arms)))
+        configs = [] if claim.is_computed else [arm.config for arm in arms]
+        missing = next(filter(None, map(self._lack, configs)), "")
+        if missing and section.needs:
+            missing = f"needs {section.needs}"
+        return ClaimPlan(name, claim, section, num_seeds, arms, missing)
+
+    def _arm(self, claim: ClaimConfig, section: ScaleConfig, number: int) -> ArmPlan:
+        arm, search = section.arms[number], section.search
+        words = arm_words(section, arm.words)
+        images = images_per_run(claim, section)
+
+        candidates = []
+        for value in search.values if search is not None else ():
+            tried = searched_words(section, arm.words, value)
+            run = self.run(self._own(self.trainings[tried]), SEARCH_SEED, images)
+            candidates.append(Candidate(value, tried, run))
+        own = self._own(self.trainings[words])
+        return ArmPlan(arm.name, arm.factor, words, own, tuple(candidates))
+
+    def runs_of(self, plan: ClaimPlan, arm: ArmPlan) -> list[PlannedRun]:
+        """Return the runs of an arm by seed; the search of the arm, if any, must have ended."""
+        config = chosen(arm).run.config if arm.candidates else arm.config
+        images = images_per_run(plan.claim, plan.section)
+        return [self.run(config, seed, images) for seed in range(plan.num_seeds)]
+
+    def run(self, config: TrainConfig, seed: int, images: float) -> PlannedRun:
+        """Return a run whose folder is named after its settings, so that equal ones are shared."""
+        config = dataclasses.replace(config, seed=seed)
+        text = json.dumps(to_plain(config), sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
+        name = f"{config.model.name}_{config.dataset.name}_seed{seed}_{digest}"
+        return PlannedRun(self.base / name, config, images)
+
+    def _own(self, config: TrainConfig) -> TrainConfig:
+        """Return the settings of a run of ours: the machine's, and without pages and pictures."""
+        logging = dataclasses.replace(
+            config.logging,
+            progress=False,
+            tensorboard=False,
+            report=False,
+            images_every_epochs=None,
+        )
+        dataset, roots = config.dataset, self.config.roots
+        if dataset.name in roots:
+            dataset = dataclasses.replace(dataset, root=roots[dataset.name])
+        return dataclasses.replace(config, logging=logging, dataset=dataset, runtime=self.runtime)
+
+    def _lack(self, config: TrainConfig) -> str:
+        """Return why the images of a run cannot be read; empty where they can."""
+        key = f"{config.dataset.name} {getattr(config.dataset, 'root', None)}"
+        if key not in self._missing:
+            facts: dict[str, Any] = inspect(config.dataset)
+            first = str(facts.get("missing", "")).partition("\n")[0]
+            self._missing[key] = "" if facts["present"] else f"needs {config.dataset.name}: {first}"
+        return self._missing[key]
+
+
+def images_per_run(claim: ClaimConfig, section: ScaleConfig) -> float:
+    """Return about how many images one run of a claim sees, from what its file states."""
+    tried = len(section.search.values) if section.search is not None else 0
+    runs = len(section.arms) * (claim.seeds + tried)
+    return (section.images or 0) / max(1, runs)
+
+
+def chosen(arm: ArmPlan) -> Candidate:
+    """Return the candidate of least validation error; of equal ones, and of none, the first."""
+
+    def error(candidate: Candidate) -> float:
+        found = candidate.run.folder.status().get("best_validation_error")
+        return float(found) if isinstance(found, float | int) else 1.0
+
+    return min(arm.candidates, key=error)
+
+
+def searches(plans: Sequence[ClaimPlan]) -> list[PlannedRun]:
+    """Return the runs that choose settings, each once."""
+    return _each_once(
+        candidate.run
+        for plan in plans
+        if plan.needs_runs
+        for arm in plan.arms
+        for candidate in arm.candidates
+    )
+
+
+def measured_runs(planner: Planner, plans: Sequence[ClaimPlan]) -> list[PlannedRun]:
+    """Return the runs that are measured, each once; all searches must have ended."""
+    return _each_once(
+        run
+        for plan in plans
+        if plan.needs_runs
+        for arm in plan.arms
+        for run in planner.runs_of(plan, arm)
+    )
+
+
+def _each_once(runs: Any) -> list[PlannedRun]:
+    return list({run.path: run for run in runs}.values())

@@ -1,0 +1,211 @@
+"""The table of the claims: one row each, as plain data, and as text for people."""
+
+import math
+import shlex
+from typing import Any
+
+from cnnlab.config import to_plain
+from cnnlab.config.claims import METRICS, ClaimConfig
+from cnnlab.console import Console
+from cnnlab.percentages import percent
+from cnnlab.reproduction import measure
+from cnnlab.reproduction.plan import ArmPlan, ClaimPlan, PlannedRun, chosen
+from cnnlab.reproduction.statistics import Interval, interval
+from cnnlab.reproduction.verdict import compare, exact, verdict
+
+UNMEASURED = "unmeasured"
+NONE = "-"
+
+
+def described(plan: ClaimPlan) -> dict[str, Any]:
+    """Return what a row says before anything is measured."""
+    claim = plan.claim
+    return {
+        "name": plan.name,
+        "sentence": claim.sentence,
+        "source": claim.source,
+        "published": claim.published,
+        "published_mark": claim.published_mark,
+        "author_log": claim.author_log,
+        "metric": METRICS[claim.metric].about,
+        "unit": METRICS[claim.metric].unit,
+        "target": claim.target,
+        "refuted_by": claim.refuted_by,
+        "differs_in": claim.differs_in,
+        "num_seeds": 0 if claim.is_computed else plan.num_seeds,
+    }
+
+
+def unmeasured(plan: ClaimPlan, reason: str) -> dict[str, Any]:
+    """Return the row of a claim that could not be measured here."""
+    return described(plan) | {"verdict": f"{UNMEASURED}: {reason}", "arms": [], "difference": None}
+
+
+def computed(plan: ClaimPlan) -> dict[str, Any]:
+    """Return the row of a claim about a network, without training."""
+    claim, (arm, *_) = plan.claim, plan.arms
+    found = METRICS[claim.metric].load()(arm.config)
+    expected = claim.expected or []
+
+    shown = {
+        "name": arm.name,
+        "figures": found,
+        "mean": None,
+        "network": network(arm),
+        "command": f"cnnlab summary model={arm.config.model.name}",
+    }
+    return described(plan) | {
+        "verdict": exact(expected, found),
+        "expected": expected,
+        "arms": [shown],
+        "difference": None,
+    }
+
+
+def measured(plan: ClaimPlan, arms: list[measure.Arm]) -> dict[str, Any]:
+    """Return the row of a claim whose runs have ended."""
+    claim = plan.claim
+    function = METRICS[claim.metric].load()
+    figures = [function(arm) for arm in arms]
+    found = compare(claim, [arm.factor for arm in plan.arms], figures)
+
+    shown = [
+        arm_row(claim, arm, made.runs, values)
+        for arm, made, values in zip(plan.arms, arms, figures, strict=True)
+    ]
+    return described(plan) | {
+        "verdict": verdict(claim, found),
+        "arms": shown,
+        "difference": difference(claim, found),
+    }
+
+
+def arm_row(claim: ClaimConfig, arm: ArmPlan, runs: Any, values: list[float]) -> dict[str, Any]:
+    """Return what a row says of an arm: settings, runs, and its figures with their interval."""
+    own: Interval = interval(values)
+    is_per_seed = METRICS[claim.metric].per == "seeds"
+
+    return {
+        "name": arm.name,
+        "factor": arm.factor,
+        "network": network(arm),
+        "set": images_of(arm),
+        "mean": own.mean,
+        "half_width": own.half_width,
+        "figures": values if is_per_seed else None,
+        "runs": [str(run.path) for run in runs],
+        "searched": searched(arm),
+        "command": command(arm),
+    }
+
+
+def command(arm: ArmPlan) -> str:
+    """Return the command that trains an arm with its first seed."""
+    words = ["cnnlab", "train", *words_used(arm), "seed=0"]
+    if (threads := arm.config.runtime.num_threads) is not None:
+        words.append(f"runtime.num_threads={threads}")  # another number rounds differently
+    return shlex.join(words)
+
+
+def words_used(arm: ArmPlan) -> tuple[str, ...]:
+    """Return the words of an arm, with the value that its search has chosen."""
+    return chosen(arm).words if arm.candidates else arm.words
+
+
+def searched(arm: ArmPlan) -> dict[str, float] | None:
+    """Return the validation error of each value that a search tried; None without a search."""
+    if not arm.candidates:
+        return None
+    return {f"{c.value:g}": _validation_error(c.run) for c in arm.candidates}
+
+
+def _validation_error(run: PlannedRun) -> Any:
+    return run.folder.status().get("best_validation_error")
+
+
+def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
+    """Return the compared figure with its interval; of a ratio, the factor and its ends."""
+    values = (found.mean, found.low, found.high)
+    if claim.statistic == "ratio":
+        values = tuple(None if value is None else math.exp(value) for value in values)
+    mean, low, high = values
+    width = found.half_width
+    if width is not None and claim.statistic == "ratio":
+        width = math.exp(width)
+
+    return {
+        "statistic": claim.statistic,
+        "unit": "factor" if claim.statistic == "ratio" else METRICS[claim.metric].unit,
+        "mean": mean,
+        "low": low,
+        "high": high,
+        "smallest_visible": width,
+        "num_pairs": found.num_pairs,
+        "paired_over": METRICS[claim.metric].per,
+    }
+
+
+def network(arm: ArmPlan) -> str:
+    """Return the model of an arm, with its width where that is not 1."""
+    width = getattr(arm.config.model, "width", 1.0)
+    return arm.config.model.name + (f" at width {width:g}" if width != 1.0 else "")
+
+
+def images_of(arm: ArmPlan) -> str:
+    """Return the set of an arm, with the number of training images where it is a part of them."""
+    plain = to_plain(arm.config)["dataset"]
+    subset, size = plain.get("train_subset"), plain["image_size_pixels"]
+    part = f", {subset:,} training images" if isinstance(subset, int) else ""
+    return f"{plain['name']} at {size} pixels{part}"
+
+
+COLUMNS = ("claim", "published", "author's log", "measured", "smallest visible", "verdict")
+
+
+def show(console: Console, rows: list[dict[str, Any]], scale: str) -> None:
+    """Print the sentences and the table."""
+    for row in rows:
+        console.line(f"{row['name']}: {row['sentence']} ({row['source']})")
+    console.line()
+    console.table(COLUMNS, [cells(row) for row in rows])
+    console.line(note(scale))
+
+
+def note(scale: str) -> str:
+    """Return what a table of this scale can say."""
+    if scale == "laptop":
+        return "scale=laptop tests the direction of each claim, not the size of its effect"
+    return "scale=full has the papers' own set-ups, as far as they are known"
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    """Return the cells of a row, as text."""
+    mark = row["published_mark"]
+    published = row["published"] + (f" [{mark}]" if mark != "none" else "")
+    smallest = NONE
+    if (compared := row["difference"]) is not None and compared["smallest_visible"] is not None:
+        smallest = figure(compared["smallest_visible"], compared["unit"])
+    return [row["name"], published, row["author_log"], result(row), smallest, row["verdict"]]
+
+
+def result(row: dict[str, Any]) -> str:
+    """Return what was measured, in a line: `1.20 % (0.40 to 2.00 %), 5 seeds`."""
+    compared = row["difference"]
+    if compared is None:
+        figures = row["arms"][0]["figures"] if row["arms"] else []
+        return ", ".join(figure(value, row["unit"]) for value in figures) or NONE
+
+    unit, pairs = compared["unit"], compared["num_pairs"]
+    text = figure(compared["mean"], unit)
+    if compared["low"] is not None:
+        text += f" ({figure(compared['low'], unit)} to {figure(compared['high'], unit)})"
+    return f"{text}, {pairs:,} {compared['paired_over']}"
+
+
+def figure(value: float, unit: str) -> str:
+    """Return a figure as people read it."""
+    if unit == "percent":
+        return percent(value)
+    if unit == "factor":
+        return f"{value:.2f}x"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

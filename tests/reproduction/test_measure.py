@@ -1,0 +1,83 @@
+"""Each metric on runs and probabilities that were written down beforehand."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cnnlab.reproduction import measure
+from cnnlab.run_folder import RunFolder
+
+LABELS = [0, 1, 1, 0]
+
+
+def run_in(folder: Path) -> Any:
+    """A finished run as the metrics see it: its folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return SimpleNamespace(path=folder, folder=RunFolder(folder))
+
+
+def keep(folder: Path, probabilities: Any, error: float = 0.0) -> None:
+    """Write an evaluation, which is therefore not made again."""
+    folder.mkdir(parents=True)
+    _, split, views = folder.name.rsplit("_", 2)
+    views = "ten_view" if views == "view" else views
+    split = "test" if "test" in folder.name else split
+    (folder / f"evaluation_{split}_{views}.json").write_text(json.dumps({"top1_error": error}))
+    np.save(folder / "probabilities.npy", np.array(probabilities, dtype=np.float32))
+    np.save(folder / "labels.npy", np.array(LABELS))
+
+
+def arm_of(tmp_path: Path, *runs: Any, target: float | None = None) -> measure.Arm:
+    return measure.Arm(runs, tmp_path / "evaluations", None, target)  # type: ignore[arg-type]
+
+
+def sure_of(*classes: int) -> list[list[float]]:
+    """Probabilities of two classes: 0.9 for the class named, per image."""
+    return [[0.9, 0.1] if one == 0 else [0.1, 0.9] for one in classes]
+
+
+def test_updates_are_counted_until_the_mean_of_the_last_batches_is_below(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "a")
+    losses = [2.0] * 10 + [0.5] * 10
+    rows = [{"step": 5 * i + 5, "train/batch_loss": loss} for i, loss in enumerate(losses)]
+    run.folder.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    # 2.0 * 3 + 0.5 * 7 over ten batches is 0.95: seven batches after the tenth
+    assert measure.updates_to_loss(arm_of(tmp_path, run, target=1.0)) == [85.0]
+    never = measure.updates_to_loss(arm_of(tmp_path, run, target=0.1))
+    assert never == [100.0]  # its whole length
+
+
+def test_overfitting_is_test_error_minus_training_error(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "a")
+    run.folder.update_status(test_error=0.25)
+    keep(tmp_path / "evaluations" / "a_train_center", [], error=0.05)
+    assert measure.overfitting(arm_of(tmp_path, run)) == [pytest.approx(0.2)]
+
+
+def test_the_gain_of_views_is_per_image_and_reads_the_center_from_the_same_evaluation(
+    tmp_path: Path,
+) -> None:
+    right, wrong = sure_of(*LABELS), sure_of(1, 1, 1, 0)
+    views = [wrong if view == measure.CENTER else right for view in range(10)]
+    keep(tmp_path / "evaluations" / "a_test_ten_view", np.transpose([views], (2, 0, 1, 3)))
+    assert measure.gain_of_views(arm_of(tmp_path, run_in(tmp_path / "a"))) == [1, 0, 0, 0]
+
+
+def test_the_gain_of_an_ensemble_is_over_its_mean_member(tmp_path: Path) -> None:
+    members = [sure_of(1, 1, 1, 0), sure_of(*LABELS), sure_of(*LABELS)]
+    probabilities = np.transpose([[member] for member in members], (2, 0, 1, 3))
+    keep(tmp_path / "evaluations" / "ensemble_of_3_a_test_center", probabilities)
+    runs = [run_in(tmp_path / name) for name in "abc"]
+    assert measure.gain_of_ensemble(arm_of(tmp_path, *runs)) == pytest.approx([1 / 3, 0, 0, 0])
+
+
+def test_rejection_leaves_out_the_least_certain(tmp_path: Path) -> None:
+    probabilities = [[[[0.45, 0.55]]], *[[[row]] for row in sure_of(1, 1, 0)]]
+    keep(tmp_path / "evaluations" / "a_test_center", probabilities)
+    arm = arm_of(tmp_path, run_in(tmp_path / "a"), target=0.25)
+    assert measure.gain_of_rejection(arm) == [0.25]
