@@ -74,6 +74,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "ensemble.at_once": "trainer/test_ensemble.py",
         "model.replace_head": "trainer/test_fine_tuning.py",
     },
+    "visualize": {"model": "visualization/test_lecture_drawings.py"},
     "benchmark": {"model.replace_head": "trainer/test_fine_tuning.py"},
     "convert": {
         "augment": "app/test_convert.py",
@@ -202,6 +203,9 @@ IDLE: dict[str, list[str]] = {
         *("signal=guided what=activations", "search_images=5 what=deconvnet"),
         *("indices=[1] images=digit.png", "num_images=2 images=digit.png"),
         *("num_images=2 indices=[1]", "num_units=3 units=[1]"),
+        *("model=lenet5 what=filters", "model.width=2 checkpoint=run what=lecture"),
+        *(f"{word} what=lecture" for word in ("dataset=mnist5k", "split=test", "batch_size=4")),
+        *("which_weights=raw what=lecture", "runtime.device=cpu what=lecture"),
     ],
     "convert": [
         f"{word} source=run output=never.onnx"

@@ -57,6 +57,24 @@ def of_visualize() -> tuple[Need, ...]:
     return (
         *map(_for_some_pictures, pictures.SETTINGS),
         Need(
+            ("model",),
+            lambda config: config.checkpoint is None,
+            "the checkpoint has its own",
+            "without checkpoint=... it is drawn untrained",
+        ),
+        Need(
+            ("dataset", "split", "which_weights", "batch_size"),
+            lambda config: bool(pictures.of_trained(config.what)),
+            "the drawings need no images and no weights",
+            "what=all checkpoint=PATH would use it",
+        ),
+        Need(
+            ("runtime",),
+            lambda config: bool(config.checkpoint or pictures.of_trained(config.what)),
+            "nothing is computed",
+            "with checkpoint=PATH a network is loaded",
+        ),
+        Need(
             ("indices", "num_images"),
             lambda config: not config.images,
             "all pictures of images are shown",

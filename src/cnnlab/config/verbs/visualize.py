@@ -7,7 +7,8 @@ from cnnlab.config.bounds import MANY
 from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
-from cnnlab.config.pictures import PICTURES
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.pictures import DRAWINGS, PICTURES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
@@ -17,9 +18,15 @@ from cnnlab.errors import UsageError
 class VisualizeConfig:
     """`cnnlab visualize`."""
 
-    checkpoint: str | None = setting("checkpoint, run folder or latest")
+    checkpoint: str | None = setting(
+        "checkpoint, run folder or latest; null: for what=lecture alone"
+    )
     which_weights: str | None = stored_weights()
-    what: list[str] = setting("pictures to draw", choices=(*PICTURES, "all"))
+    what: list[str] = setting(
+        "pictures to draw; lecture: its drawings, which need no checkpoint; all: all others",
+        choices=(*PICTURES, *DRAWINGS, "all"),
+    )
+    model: ModelConfig
     dataset: DatasetConfig | StoredDatasetConfig
     split: str = setting("split to take images from", choices=("test", "validation", "train"))
     images: list[str] = setting("image files and folders to use instead of images of the split")
@@ -40,7 +47,9 @@ class VisualizeConfig:
     )
     num_units: int = setting("number of units if units is null", at_least=1, at_most=64)
     signal: str = setting("backward rule at ReLUs", choices=("deconvnet", "gradient", "guided"))
-    output: str | None = setting("folder for the pictures; null: pictures/ in the run folder")
+    output: str | None = setting(
+        "folder for the pictures; null: pictures/ in the run folder; without one outputs/lecture"
+    )
     formats: list[str] = setting("file formats of each picture", choices=("png", "svg"))
     runtime: RuntimeConfig
     batch_size: int = setting("images per batch", at_least=1, at_most=MANY)
