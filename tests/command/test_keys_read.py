@@ -199,7 +199,8 @@ IDLE: dict[str, list[str]] = {
     ],
     "visualize": [
         *("images=digit.png what=filters", "indices=[1] what=top9", "num_images=2 what=evolution"),
-        *("layer=c1 what=occlusion", "units=[1] what=neighbors", "num_units=2 what=filters"),
+        *("layer=c1 what=predictions", "units=[1] what=neighbors", "num_units=2 what=filters"),
+        *("square_pixels=2 what=filters", "square_stride=2 what=top9"),
         *("signal=guided what=activations", "search_images=5 what=deconvnet"),
         *("indices=[1] images=digit.png", "num_images=2 images=digit.png"),
         *("num_images=2 indices=[1]", "num_units=3 units=[1]"),

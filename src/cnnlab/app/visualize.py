@@ -125,4 +125,6 @@ def show_paths(picture: Picture, paths: list[Path], console: Console) -> None:
         if isinstance(value, int | float):
             number = f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
             console.line(f"  {name.replace('_', ' ')}: {number}")
+    if picture.missing:
+        console.line(f"  {picture.missing}")
     console.line(f"  {', '.join(str(path) for path in paths)}")

@@ -28,7 +28,10 @@ PICTURES: dict[str, PictureChoice] = {
         (*IMAGES, "layer", "units", "num_units", "signal"),
     ),
     "top9": PictureChoice("cnnlab.visualization.projections:draw_top9", UNITS),
-    "occlusion": PictureChoice("cnnlab.visualization.occlusion:draw_occlusion", IMAGES),
+    "occlusion": PictureChoice(
+        "cnnlab.visualization.occlusion:draw_occlusion",
+        (*IMAGES, "layer", "square_pixels", "square_stride"),
+    ),
     "equivariance": PictureChoice(
         "cnnlab.visualization.invariance:draw_equivariance", (*IMAGES, "layer")
     ),

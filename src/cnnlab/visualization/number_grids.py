@@ -118,7 +118,6 @@ def clear(axes: "Axes", width: float, height: float, *, left: float = 0, top: fl
     axes.set_axis_off()
 
 
-def write(axes: "Axes", x: float, y: float, text: str, size: float = 9, **options: object) -> None:
+def write(axes: "Axes", x: float, y: float, text: str, size: float = 9) -> None:
     """Write centered text at a place in cells."""
-    settings: dict[str, object] = {"ha": "center", "va": "center", "fontsize": size} | options
-    axes.text(x, y, text, **settings)  # type: ignore[arg-type]
+    axes.text(x, y, text, ha="center", va="center", fontsize=size)
