@@ -1,5 +1,6 @@
 """The drawings of the lecture: their numbers beside torch's, and what each network gives."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_a_dilated_window_reads_nine_numbers_two_apart() -> None:
 
 def test_activation_functions_and_their_derivatives_are_those_of_torch() -> None:
     facts = dict(draw_activation_functions().facts)
-    functions = {
+    functions: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
         "tanh of 1998": ScaledTanh(),

@@ -48,6 +48,7 @@ def test_the_panels_hold_what_the_network_answers_to_each_covered_image(net):
 def test_five_panels_are_drawn_for_each_image_also_without_labels(net):
     (picture,) = draw_occlusion(net, probe_for(net, num_images=2, labels=None))
     assert len(picture.figure.axes) == 2 * (5 + 2)  # two color bars each
+    assert picture.facts["layer"] == "c3"  # the deepest one with maps, not the scores
 
 
 def test_the_square_is_as_large_and_moves_as_far_as_asked(net):

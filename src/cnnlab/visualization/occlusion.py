@@ -12,14 +12,10 @@ from cnnlab.numerics import checked_probabilities
 from cnnlab.visualization import grid
 from cnnlab.visualization.deconvnet import project
 from cnnlab.visualization.figures import HEAT_MAP, ORANGE, Picture, new_figure, outline, show
-from cnnlab.visualization.layer_access import (
-    check_layer,
-    default_layer,
-    each_layer,
-    flatten_positions,
-)
+from cnnlab.visualization.layer_access import each_layer, flatten_positions
 from cnnlab.visualization.numbers import plain
 from cnnlab.visualization.probe import Probe, in_parts
+from cnnlab.visualization.projections import chosen_layer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,10 +111,10 @@ def cover(image: Tensor, centers: Tensor, size: int) -> Tensor:
 def draw_occlusion(model: Network, probe: Probe) -> list[Picture]:
     """Draw each image, its strongest map's projection and activity, probability, and answers.
 
-    The class is the true one, or the predicted one if unknown. The map is one of the last
-    convolution's, or of the chosen layer's.
+    The class is the true one, or the predicted one if unknown. The map is one of the chosen layer,
+    by default of the deepest whose units see patches.
     """
-    images, square, layer = probe.images[:MOST_IMAGES], square_of(probe), _layer(model, probe)
+    images, square, layer = probe.images[:MOST_IMAGES], square_of(probe), chosen_layer(model, probe)
     with torch.no_grad(), eval_mode(model):
         probabilities = checked_probabilities(model(probe.normalize(images)))
     labels = probabilities.argmax(1) if probe.labels is None else probe.labels[: len(images)]
@@ -133,16 +129,11 @@ def draw_occlusion(model: Network, probe: Probe) -> list[Picture]:
         projected = _projection(model, probe, images[n], layer, maps.unit)
         _draw_row(axes[n], probe, images[n], maps, projected)
         _label(axes[n, 0], f"{probe.class_name(label)}: {float(probabilities[n, label]):.0%}")
+    facts = {"layer": layer, **_facts(square, found)}
     for one, heading in zip(axes[0], HEADINGS, strict=True):
         one.set_title(f"{heading}\n{one.get_title()}".strip(), fontsize=8, pad=3)
 
-    return [Picture("occlusion", title, _caption(square, layer), figure, _facts(square, found))]
-
-
-def _layer(model: Network, probe: Probe) -> str:
-    if probe.layer is not None:
-        return check_layer(model, probe.layer)
-    return default_layer(model, "conv", "fc")
+    return [Picture("occlusion", title, _caption(square, layer), figure, facts)]
 
 
 def _projection(model: Network, probe: Probe, image: Tensor, layer: str, unit: int) -> Tensor:
