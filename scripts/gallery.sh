@@ -29,3 +29,8 @@ draw fashion guided what=deconvnet indices=0 signal=guided
 draw fashion kernels what=filters layer=c3
 draw digits digits what=top9,neighbors,predictions
 draw templates templates what=filters
+
+# the lecture's drawings need no run
+mkdir -p docs/images/lecture
+"$cnnlab" visualize what=lecture output="$runs/lecture" formats=png
+cp "$runs"/lecture/*.png docs/images/lecture/

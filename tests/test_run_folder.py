@@ -14,6 +14,7 @@ import torch
 from cnnlab import checkpoint, run_folder
 from cnnlab.errors import BusyError, CheckpointError, ResourceError, UsageError
 from cnnlab.run_folder import RunFolder, provenance
+from cnnlab.run_folder.names import numbered, spread_over
 
 HOLD = """
 import sys, time
@@ -156,6 +157,23 @@ def test_at_least_two_numbered_checkpoints_stay_and_best_and_last_always(run: Ru
     assert names(run) == [*kept, "step_00000005.safetensors", "step_00000006.safetensors"]
     assert checkpoint.read(run.checkpoints / "best.safetensors").document["step"] == 2
     assert checkpoint.read(run.checkpoints / "last.safetensors").document["step"] == 6
+
+
+@pytest.mark.parametrize("epochs", [20, 64])
+def test_checkpoints_kept_for_evolution_are_spread_from_the_first_to_the_last(
+    run: RunFolder, epochs: int
+) -> None:
+    for step in range(70, 70 * epochs + 1, 70):
+        run.checkpoint_file(step).touch()
+        run.prune(2, 8, 70 * epochs)
+        assert len(numbered(run.checkpoints)) <= 8 + 2
+
+    steps = [step for step, _ in numbered(run.checkpoints)]
+    every = list(range(70, 70 * epochs + 1, 70))
+    assert set(steps) == spread_over(every, 8, 70 * epochs) | set(every[-2:])
+    assert (steps[0], steps[-1]) == (70, 70 * epochs)
+    wanted = {20: [1, 2, 4, 6, 9, 13, 19, 20], 64: [1, 2, 3, 6, 11, 20, 35, 63, 64]}
+    assert [step // 70 for step in steps] == wanted[epochs]
 
 
 def test_best_and_last_are_real_files(run: RunFolder) -> None:

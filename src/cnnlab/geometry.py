@@ -35,6 +35,11 @@ class Window:
         span = (self.output_size(size) - 1) * self.stride + self.extent
         return max(0, span - size - 2 * self.padding)
 
+    def unread(self, size: int) -> int:
+        """Return how many pixels of the padded bottom or right edge no window reads."""
+        span = (self.output_size(size) - 1) * self.stride + self.extent
+        return max(0, size + 2 * self.padding - span)
+
     def formula(self, size: int) -> str:
         """Return the lecture's formula for the output size, with numbers."""
         rounding = "ceil" if self.ceil else "floor"

@@ -68,6 +68,7 @@ def config_for(run: Path, **changes: object) -> VisualizeConfig:
     plain |= {
         "checkpoint": str(run),
         "dataset": choice("dataset", "checkpoint"),
+        "model": choice("model", "alexnet_2014"),
         "runtime": choice("runtime", "auto") | {"device": "cpu"},
         "num_images": 2,
         "search_images": 60,

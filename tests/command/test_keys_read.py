@@ -44,6 +44,8 @@ COMMANDS: dict[str, list[list[str]]] = {
     "summary": [
         ["init_report=true", "num_images=4"],
         ["init_report=true", *OWN, "num_images=2"],
+        ["layer=conv", "size=9", "kernel=3", "in_channels=1", "out_channels=2"],
+        ["layer=fc", "in_features=3", "out_features=2"],
     ],
     "visualize": [
         ["checkpoint=run", "what=[neighbors]", *FEW_PICTURES, *QUICK],
@@ -73,6 +75,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "ensemble.at_once": "trainer/test_ensemble.py",
         "model.replace_head": "trainer/test_fine_tuning.py",
     },
+    "visualize": {"model": "visualization/test_lecture_drawings.py"},
     "benchmark": {"model.replace_head": "trainer/test_fine_tuning.py"},
     "convert": {
         "augment": "app/test_convert.py",
@@ -181,15 +184,30 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
     assert read == {"num_threads"}
 
 
+OF_A_NETWORK = (
+    *("model=alexnet", "model.width=2", "input_size_pixels=40", "num_classes=3"),
+    "init_report=true",
+)
+
 IDLE: dict[str, list[str]] = {
     "train": ["ensemble.at_once=2"],
-    "summary": ["dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"],
+    "summary": [
+        *("dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"),
+        *(f"{word} layer=conv size=9 kernel=3" for word in OF_A_NETWORK),
+        *("size=9", "kernel=3", "stride=2", "padding=1", "dilation=2", "ceil=true"),
+        *("out_channels=2 layer=pool size=9 kernel=3", "in_features=2", "out_features=2"),
+        "in_channels=2 layer=fc in_features=3 out_features=4",
+    ],
     "visualize": [
         *("images=digit.png what=filters", "indices=[1] what=top9", "num_images=2 what=evolution"),
-        *("layer=c1 what=occlusion", "units=[1] what=neighbors", "num_units=2 what=filters"),
+        *("layer=c1 what=predictions", "units=[1] what=neighbors", "num_units=2 what=filters"),
+        *("square_pixels=2 what=filters", "square_stride=2 what=top9"),
         *("signal=guided what=activations", "search_images=5 what=deconvnet"),
         *("indices=[1] images=digit.png", "num_images=2 images=digit.png"),
         *("num_images=2 indices=[1]", "num_units=3 units=[1]"),
+        *("model=lenet5 what=filters", "model.width=2 checkpoint=run what=lecture"),
+        *(f"{word} what=lecture" for word in ("dataset=mnist5k", "split=test", "batch_size=4")),
+        *("which_weights=raw what=lecture", "runtime.device=cpu what=lecture"),
     ],
     "convert": [
         f"{word} source=run output=never.onnx"

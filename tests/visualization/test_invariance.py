@@ -6,8 +6,8 @@ from cnnlab.visualization.invariance import (
     draw_equivariance,
     draw_invariance,
     equivariance_error,
-    shift,
 )
+from cnnlab.visualization.transformations import rotate, scale, shift, shift_down
 from tests.reference.visualization import LIGHT_HEAD, network, probe_for
 
 
@@ -96,13 +96,41 @@ def test_maps_that_are_not_finite_are_an_error_and_no_equivariance(bad):
         draw_equivariance(net, probe_for(net))
 
 
-def test_nothing_changes_without_a_shift_and_the_answer_is_drawn_beside():
+def test_shifting_down_is_shifting_right_of_the_turned_image():
+    image = torch.arange(5).view(1, 1, 5, 1).expand(1, 1, 5, 5)
+    assert shift_down(image, 2)[0, 0, :, 0].tolist() == [0, 0, 0, 1, 2]
+    assert shift_down(image, -2)[0, 0, :, 3].tolist() == [2, 3, 4, 4, 4]
+
+
+@pytest.mark.parametrize(("degrees", "turns"), [(90, 1), (180, 2), (-90, 3), (-180, 2)])
+def test_quarter_turns_are_exact_and_counterclockwise(degrees, turns):
+    images = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)
+    assert torch.equal(rotate(images, degrees), images.rot90(turns, (2, 3)))
+
+
+def test_scaling_repeats_pixels_around_the_center():
+    image = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    image[..., 3:5, 3:5] = 200
+    larger, smaller = scale(image, 2.0), scale(image, 0.5)
+    assert larger[0, 0, 2:6, 2:6].float().mean() > 100
+    assert int((larger > 100).sum()) == 16
+    assert int((smaller > 100).sum()) <= 1
+    assert torch.equal(scale(image, 1.0), image)
+
+
+def test_nothing_changes_without_a_change_and_the_answer_is_drawn_beside():
     net = network("lenet5", channels=1, size=32)
     (picture,) = draw_invariance(net, probe_for(net))
-    still = picture.facts["shifts"].index(0)
-    assert all(values[still] == 0 for values in picture.facts["changes"].values())
-    assert list(picture.facts["changes"]) == ["c1", "s4", "relu6"]
-    assert len(picture.facts["probability"]) == len(picture.facts["shifts"])
+    stills = {"shift right": 0, "shift down": 0, "scale": 1, "rotation": 0}
+    assert list(picture.facts) == list(stills)
+    for found, still in zip(picture.facts.values(), stills.values(), strict=True):
+        amounts = next(iter(found.values()))
+        here = list(amounts).index(still)
+        assert list(found["changes"]) == ["c1", "s4", "relu6"]
+        for values in found["changes"].values():
+            assert values[here] == 0
+            assert min(values[:here] + values[here + 1 :]) > 0
+        assert len(found["probability"]) == len(amounts)
 
 
 def test_a_network_without_maps_cannot_be_equivariant():

@@ -1,4 +1,6 @@
+import csv
 import io
+import json
 import sys
 from dataclasses import fields
 
@@ -9,8 +11,9 @@ from cnnlab.config.pictures import PICTURES
 from cnnlab.errors import UsageError
 from cnnlab.eval_mode import eval_mode
 from cnnlab.visualization import draw
-from cnnlab.visualization.figures import LARGEST_SIDE_PIXELS, render, save, to_pixels
+from cnnlab.visualization.figures import FORMATS, LARGEST_SIDE_PIXELS, render, save, to_pixels
 from cnnlab.visualization.hook import PictureHook
+from cnnlab.visualization.numbers import as_csv
 from cnnlab.visualization.probe import Probe
 from tests.reference.visualization import LIGHT_HEAD, network, probe_for
 
@@ -46,6 +49,7 @@ def test_every_picture_of_lenet_is_drawn_bounded_and_titled(lenet, name):
         for word in ("net", "noise test", "step 7"):
             assert word in picture.title
         assert picture.caption
+        assert picture.facts
 
 
 @pytest.mark.parametrize("name", ["filters", "activations", "deconvnet", "top9", "evolution"])
@@ -64,7 +68,10 @@ ATTRIBUTES = {
     "images": "images",
     "image_set": "search_images",
     "train_set": "search_images",
-    **{key: key for key in ("layer", "units", "num_units", "signal")},
+    **{
+        key: key
+        for key in ("layer", "units", "num_units", "signal", "square_pixels", "square_stride")
+    },
 }
 """What a picture reads of its probe -> the setting of `visualize` that decides it."""
 
@@ -110,12 +117,39 @@ def test_a_picture_stands_the_right_way_up_with_its_own_colors(lenet):
     assert pixels[:, 250, 150].tolist() == [0, 0, 255]
 
 
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_numbers_of_a_picture_are_written_as_json_and_csv(lenet, name):
+    for picture in draw(name, lenet, probe_with_checkpoints(lenet, num_images=1, num_units=2)):
+        written = json.loads(render(picture, "json"))
+        assert written["picture"] == picture.name
+        assert written["numbers"] == json.loads(json.dumps(picture.facts))
+
+        head, *rows = csv.reader(io.StringIO(render(picture, "csv").decode()))
+        assert head == ["quantity", "index", "value"]
+        assert len({(quantity, index) for quantity, index, _ in rows}) == len(rows)
+        for quantity, index, value in rows:
+            found = written["numbers"]
+            for key in quantity.split("."):
+                found = found[key]
+            for place in filter(None, index.split(".")):
+                found = found[int(place)]
+            assert value == ("" if found is None else str(found))
+
+
+def test_a_class_name_is_no_formula_in_a_spreadsheet():
+    assert as_csv({"names": ["=1+1", None, 2.5]}).decode().splitlines()[1:] == [
+        "names,0,'=1+1",
+        "names,1,",
+        "names,2,2.5",
+    ]
+
+
 def test_the_same_picture_gives_the_same_files(lenet, tmp_path):
     for folder in ("a", "b"):
         (picture,) = draw("filters", lenet, probe_for(lenet))
         paths = save(picture, tmp_path / folder)
-        assert [path.name for path in paths] == ["filters.png", "filters.svg"]
-    for name in ("filters.png", "filters.svg"):
+        assert [path.name for path in paths] == [f"filters.{one}" for one in FORMATS]
+    for name in (f"filters.{one}" for one in FORMATS):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
@@ -164,8 +198,18 @@ def test_a_unit_that_is_not_there_names_the_range(lenet, name):
 
 def test_evolution_without_checkpoints_says_what_it_needs(lenet):
     for name in ("evolution", "filter_evolution"):
-        with pytest.raises(UsageError, match="needs the checkpoints"):
+        with pytest.raises(UsageError, match="needs the checkpoints") as caught:
             draw(name, lenet, probe_for(lenet))
+        assert "saving.keep_spread=8 keeps" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["evolution", "filter_evolution"])
+def test_few_checkpoints_are_drawn_with_a_word_on_how_to_keep_more(lenet, name):
+    (picture,) = draw(name, lenet, probe_with_checkpoints(lenet, num_images=1, num_units=1))
+    assert picture.missing.startswith("2 checkpoints of this run were kept; saving.keep_spread=8")
+    saved = [(f"epoch {n}", lenet) for n in range(8)]
+    whole = probe_for(lenet, checkpoints=lambda: iter(saved), num_images=1, num_units=1)
+    assert draw(name, lenet, whole)[0].missing == ""
 
 
 def test_no_images_are_refused(lenet):

@@ -1,22 +1,28 @@
-"""`cnnlab visualize`: draw what a network has learned; the pictures go into its run folder."""
+"""`cnnlab visualize`: draw what a network has learned, into its run folder; and the lecture."""
 
 from pathlib import Path
 
 from cnnlab import run_folder, session, visualization
-from cnnlab.config import PICTURES, Launch, VisualizeConfig
+from cnnlab.config import Launch, VisualizeConfig, pictures
+from cnnlab.config.pictures import DRAWINGS
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference.network import StoredNetwork, open_network
+from cnnlab.inference.planning import plan_of, plan_of_model
 from cnnlab.inference.probing import pictures_folder, probe_of
 from cnnlab.reports import page, sections
 from cnnlab.visualization.figures import Picture, save
 from cnnlab.visualization.probe import Probe
 
+DRAWINGS_FOLDER = Path(run_folder.BASE) / "lecture"
+"""Where drawings go that belong to no run."""
+
 
 def run(config: VisualizeConfig, launch: Launch) -> int:
     """Draw the asked-for pictures, print where they are, return 0."""
     if config.checkpoint is None:
-        raise UsageError("checkpoint is missing", hint="checkpoint=PATH or checkpoint=latest")
+        return _draw_untrained(config)
+
     here = session.begin(config.runtime)
     checkpoint = run_folder.resolve_checkpoint(config.checkpoint)
     stored = open_network(
@@ -32,18 +38,64 @@ def run(config: VisualizeConfig, launch: Launch) -> int:
     return 0
 
 
+def _draw_untrained(config: VisualizeConfig) -> int:
+    """Draw what needs no checkpoint, and return 0. Raises UsageError if something else is asked."""
+    if trained := pictures.of_trained(config.what):
+        raise UsageError(
+            f"checkpoint is missing: {trained[0]} shows a trained network",
+            hint="checkpoint=PATH or checkpoint=latest; what=lecture needs none",
+        )
+
+    plan = plan_of_model(config.model)
+    found = {name: visualization.draw_plan(name, plan) for name in config.what}
+    folder = DRAWINGS_FOLDER if config.output is None else Path(config.output)
+    console = Console()
+    for drawn in found.values():
+        _save_all(drawn, folder, config.formats, console)
+    _write_page(found, folder, f"the lecture's drawings \u00b7 {plan.model}", console)
+    return 0
+
+
 def draw(config: VisualizeConfig, stored: StoredNetwork, folder: Path) -> None:
     """Draw the pictures into `folder`, and a page of all of them."""
-    probe = probe_of(config, stored)
     console = Console()
+    asked, trained = pictures.asked_for(config.what), pictures.of_trained(config.what)
+    probe = probe_of(config, stored) if trained else None
     found = {}
-    for name in PICTURES if "all" in config.what else config.what:
-        if pictures := drawn_or_none(name, stored, probe, config, console):
-            found[name] = pictures
-            for picture in pictures:
-                show_paths(picture, save(picture, folder, config.formats), console)
+    for name in asked:
+        if drawn := _drawn(name, stored, probe, config, console):
+            found[name] = drawn
+            _save_all(drawn, folder, config.formats, console)
 
-    title = probe.title("what it has learned")
+    title = probe.title("what it has learned") if probe else f"the lecture \u00b7 {stored.path}"
+    _write_page(found, folder, title, console)
+
+
+def _drawn(
+    name: str,
+    stored: StoredNetwork,
+    probe: Probe | None,
+    config: VisualizeConfig,
+    console: Console,
+) -> list[Picture] | None:
+    """Draw one entry of PICTURES, or of DRAWINGS, which need no probe."""
+    if name in DRAWINGS:
+        plan = plan_of(lambda: stored.network, str(stored.config["model"]["name"]))
+        return visualization.draw_plan(name, plan)
+    assert probe is not None
+    return drawn_or_none(name, stored, probe, config, console)
+
+
+def _save_all(drawn: list[Picture], folder: Path, formats: list[str], console: Console) -> None:
+    """Write the files of each picture and print their paths."""
+    for picture in drawn:
+        show_paths(picture, save(picture, folder, formats), console)
+
+
+def _write_page(
+    found: dict[str, list[Picture]], folder: Path, title: str, console: Console
+) -> None:
+    """Write a page of all pictures and print its path."""
     all_sections = [sections.pictures(name, found[name]) for name in found]
     path = page.write(folder / "pictures.html", title, all_sections)
     console.line(f"all on one page: {path}")
@@ -71,5 +123,8 @@ def show_paths(picture: Picture, paths: list[Path], console: Console) -> None:
     console.line(picture.title)
     for name, value in picture.facts.items():
         if isinstance(value, int | float):
-            console.line(f"  {name.replace('_', ' ')}: {value:.3g}")
+            number = f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+            console.line(f"  {name.replace('_', ' ')}: {number}")
+    if picture.missing:
+        console.line(f"  {picture.missing}")
     console.line(f"  {', '.join(str(path) for path in paths)}")

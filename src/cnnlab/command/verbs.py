@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
-from cnnlab.config import pictures
+from cnnlab.command.needs import Need, of_summary, of_visualize
 from cnnlab.config.tables import load_by_name
 from cnnlab.config.verbs import reproduce
 from cnnlab.files import foreign
@@ -19,24 +19,6 @@ Task = Callable[[Any, settings.Launch], int | settings.Outcome]
 
 Raises RunError where it fails with a run folder of its own.
 """
-
-
-@dataclass(frozen=True)
-class Need:
-    """Settings that have an effect only with certain values of others.
-
-    keys: settings or whole sections, refused when typed where `is_met(config)` is false.
-    otherwise: why they have no effect then. way_out: what would give them one.
-    """
-
-    keys: tuple[str, ...]
-    is_met: Callable[[Any], bool]
-    otherwise: str
-    way_out: str
-
-    def concerns(self, key: str) -> bool:
-        """Return whether `key` is one of the settings or in one of the sections."""
-        return any(key == name or key.startswith(f"{name}.") for name in self.keys)
 
 
 @dataclass(frozen=True)
@@ -75,16 +57,6 @@ class Verb:
     def uses(self, key: str) -> bool:
         """Return whether this command uses a setting."""
         return not any(key == name or key.startswith(f"{name}.") for name in self.unused)
-
-
-def _for_some_pictures(key: str) -> Need:
-    """Return the need of a setting of `visualize` that only some pictures use."""
-    return Need(
-        (key,),
-        lambda config: pictures.uses(config.what, key),
-        "no picture asked for uses it",
-        f"what={'|'.join(pictures.pictures_with(key))} would",
-    )
 
 
 def _takes_weights_of_others(config: Any) -> bool:
@@ -136,20 +108,13 @@ VERBS: dict[str, Verb] = {
         unused=("dataset.normalize",),
     ),
     "summary": Verb(
-        "print a network layer by layer: sizes, parameters, multiply-adds, receptive fields",
+        "print sizes, parameters, multiply-adds, receptive fields of a network or of one layer",
         settings.SummaryConfig,
         settings.parse_summary,
         "cnnlab.app.summary:run",
         "cnnlab summary model=alexnet",
         unused=("dataset.channels", "dataset.image_size_pixels", "dataset.residency"),
-        needs=(
-            Need(
-                ("dataset", "num_images", "seed"),
-                lambda config: bool(config.init_report),
-                "the table needs no images and no weights",
-                "init_report=true also runs the network on images",
-            ),
-        ),
+        needs=of_summary(),
     ),
     "visualize": Verb(
         "visualize what a network has learned: filters, deconvnet, nearest neighbors",
@@ -158,27 +123,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.visualize:run",
         "cnnlab visualize checkpoint=latest what=filters,top9",
         unused=("dataset.normalize", "dataset.residency"),
-        needs=(
-            *map(_for_some_pictures, pictures.SETTINGS),
-            Need(
-                ("indices", "num_images"),
-                lambda config: not config.images,
-                "all pictures of images are shown",
-                "without images=... they choose from the split",
-            ),
-            Need(
-                ("num_images",),
-                lambda config: config.indices is None,
-                "indices names the images",
-                "indices=null chooses so many",
-            ),
-            Need(
-                ("num_units",),
-                lambda config: config.units is None,
-                "units names them",
-                "units=null chooses the most active",
-            ),
-        ),
+        needs=of_visualize(),
     ),
     "predict": Verb(
         "classify your own image files",

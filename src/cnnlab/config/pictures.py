@@ -1,4 +1,4 @@
-"""The table of pictures that `cnnlab visualize` draws."""
+"""The tables of what `cnnlab visualize` draws: pictures of trained networks, and the lecture's."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,9 @@ UNITS = ("layer", "units", "num_units", "signal", "search_images")
 
 @dataclass(frozen=True)
 class PictureChoice:
-    """One picture. draw: "module:function", called with (network, Probe), returns Pictures.
+    """One picture. draw: "module:function", returns Pictures.
 
+    It is called with (network, Probe) for a row of PICTURES, with a Plan for one of DRAWINGS.
     settings: those of `visualize` that this picture uses and another one does not.
     """
 
@@ -27,7 +28,10 @@ PICTURES: dict[str, PictureChoice] = {
         (*IMAGES, "layer", "units", "num_units", "signal"),
     ),
     "top9": PictureChoice("cnnlab.visualization.projections:draw_top9", UNITS),
-    "occlusion": PictureChoice("cnnlab.visualization.occlusion:draw_occlusion", IMAGES),
+    "occlusion": PictureChoice(
+        "cnnlab.visualization.occlusion:draw_occlusion",
+        (*IMAGES, "layer", "square_pixels", "square_stride"),
+    ),
     "equivariance": PictureChoice(
         "cnnlab.visualization.invariance:draw_equivariance", (*IMAGES, "layer")
     ),
@@ -41,17 +45,34 @@ PICTURES: dict[str, PictureChoice] = {
         "cnnlab.visualization.filters:draw_filter_evolution", ("layer",)
     ),
 }
-"""Name -> picture; a name is a value of `what`."""
+"""Name -> picture of a trained network; a name is a value of `what`, and `all` is all of these."""
 
-SETTINGS = tuple(dict.fromkeys(key for choice in PICTURES.values() for key in choice.settings))
+DRAWINGS: dict[str, PictureChoice] = {
+    "lecture": PictureChoice("cnnlab.visualization.lecture:draw_lecture", ("model",)),
+}
+"""Name -> drawings of the plan of a network, which need neither weights nor images."""
+
+CHOICES = {**PICTURES, **DRAWINGS}
+SETTINGS = tuple(dict.fromkeys(key for choice in CHOICES.values() for key in choice.settings))
 """Settings that only some pictures use."""
 
 
 def pictures_with(setting: str) -> list[str]:
     """Return the names of the pictures that use a setting."""
-    return [name for name, choice in PICTURES.items() if setting in choice.settings]
+    return [name for name, choice in CHOICES.items() if setting in choice.settings]
+
+
+def asked_for(what: list[str]) -> list[str]:
+    """Return the names that `what` stands for: `all` for all pictures of a trained network."""
+    drawings = [name for name in what if name in DRAWINGS]
+    return [*PICTURES, *drawings] if "all" in what else what
+
+
+def of_trained(what: list[str]) -> list[str]:
+    """Return the pictures asked for that show a trained network."""
+    return [name for name in asked_for(what) if name in PICTURES]
 
 
 def uses(what: list[str], setting: str) -> bool:
     """Return whether one of the pictures asked for uses a setting."""
-    return "all" in what or any(name in what for name in pictures_with(setting))
+    return any(name in asked_for(what) for name in pictures_with(setting))

@@ -217,7 +217,13 @@ class SavingConfig:
     every_steps: int | None = setting("steps between checkpoints", at_least=1, at_most=MANY)
     every_epochs: int | None = setting("epochs between checkpoints", at_least=1, at_most=MANY)
     every_minutes: float | None = setting("minutes between checkpoints", above=0, at_most=MANY)
-    keep: int = setting("numbered checkpoints to keep", at_least=2, at_most=MANY)
+    keep: int = setting("newest numbered checkpoints to keep", at_least=2, at_most=MANY)
+    keep_spread: int = setting(
+        "further ones to keep, spread over the training for what=evolution; 0: none",
+        at_least=0,
+        at_most=MANY,
+        earlier=0,
+    )
 
 
 @dataclass(kw_only=True)

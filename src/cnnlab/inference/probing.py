@@ -52,6 +52,8 @@ def probe_of(config: VisualizeConfig, stored: StoredNetwork) -> Probe:
         units=None if config.units is None else tuple(config.units),
         num_units=config.num_units,
         signal=config.signal,
+        square_pixels=config.square_pixels,
+        square_stride=config.square_stride,
         batch_size=config.batch_size,
     )
 

@@ -68,7 +68,8 @@ def errors(tally: Tally) -> Table:
 def figure(picture: Picture) -> Figure:
     """Return a drawn picture as a figure of the page."""
     with missing_glyphs_as_boxes():
-        return Figure(render(picture, "png"), picture.caption, picture.title)
+        caption = f"{picture.caption} {picture.missing}".strip()
+        return Figure(render(picture, "png"), caption, picture.title)
 
 
 @contextlib.contextmanager

@@ -63,10 +63,34 @@ def to_evaluate(folder: Path) -> Path | None:
     return found
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the newest `keep` numbered checkpoints, at least two."""
-    for _, path in numbered(folder)[: -max(keep, MIN_KEPT)]:
-        path.unlink(missing_ok=True)
+def prune(folder: Path, keep: int, spread: int = 0, last_step: int = 1) -> None:
+    """Remove all but the newest `keep` numbered checkpoints, at least two, and `spread` others.
+
+    last_step: of the whole training, over which those are spread.
+    """
+    files = numbered(folder)
+    spared = spread_over([step for step, _ in files], spread, last_step)
+    for step, path in files[: -max(keep, MIN_KEPT)]:
+        if step not in spared:
+            path.unlink(missing_ok=True)
+
+
+def spread_over(steps: list[int], count: int, last_step: int) -> set[int]:
+    """Return at most `count` of the ascending steps, spread from the first one to `last_step`.
+
+    The moments lie by the same factor apart, since features change fastest at first; each keeps the
+    step nearest to it by ratio. A later step replaces an earlier one only where it is nearer, so
+    that pruning after every save leaves those that would be chosen of all steps at the end.
+    """
+    if not steps or not count:
+        return set()
+    first = max(1, steps[0])
+    whole = max(1.0, last_step / first)
+    moments = [first * whole ** (i / max(1, count - 1)) for i in range(count)]
+    return {
+        min(steps, key=lambda step: (abs(math.log(max(1, step) / moment)), step))
+        for moment in moments
+    }
 
 
 def set_aside_after(folder: Path, step: int) -> list[Path]:

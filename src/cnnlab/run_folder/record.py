@@ -123,9 +123,12 @@ class RunFolder:
         target = self.checkpoints / f"{name}{names.ENDING}"
         atomic.link(self.checkpoint_file(step), target)
 
-    def prune(self, keep: int) -> None:
-        """Remove all but the newest `keep` numbered checkpoints (at least 2), not best and last."""
-        names.prune(self.checkpoints, keep)
+    def prune(self, keep: int, spread: int = 0, last_step: int = 1) -> None:
+        """Remove all but the newest `keep` numbered checkpoints (at least 2), not best and last.
+
+        `spread` further ones stay, spread over a training of `last_step` steps.
+        """
+        names.prune(self.checkpoints, keep, spread, last_step)
 
     def set_aside_after(self, step: int) -> list[Path]:
         """Move checkpoints of later steps to checkpoints/abandoned_N; return their new paths.

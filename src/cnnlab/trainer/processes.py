@@ -35,7 +35,7 @@ class ReadOnlyRunFolder(RunFolder):
     def mark(self, step: int, name: str) -> None:
         """Leave the checkpoints to the first process."""
 
-    def prune(self, keep: int) -> None:
+    def prune(self, keep: int, spread: int = 0, last_step: int = 1) -> None:
         """Leave the checkpoints to the first process."""
 
     def set_aside_after(self, step: int) -> list[Path]:

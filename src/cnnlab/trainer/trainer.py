@@ -110,7 +110,8 @@ class Trainer:
             self._saved_step = state.step
 
         self.folder.mark(state.step, "last")
-        self.folder.prune(self.parts.config.saving.keep)
+        saving = self.parts.config.saving
+        self.folder.prune(saving.keep, saving.keep_spread, self.parts.total_steps)
 
     def _train(self) -> None:
         state, parts, validate = self.state, self.parts, self._validate()

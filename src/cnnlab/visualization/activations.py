@@ -1,6 +1,6 @@
 """The activation maps of every layer for one image, strongest first."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from cnnlab.visualization.figures import (
     show_labeled,
 )
 from cnnlab.visualization.layer_access import check_layer, check_units, each_layer
+from cnnlab.visualization.numbers import plain
 from cnnlab.visualization.patches import covers_image, field_of
 from cnnlab.visualization.probe import Probe
 
@@ -88,7 +89,15 @@ def _page(model: Network, probe: Probe, n: int, rows: list[tuple[str, Tensor]]) 
         "its maximum (white); the number is the maximum. Layers without maps show their units as "
         f"a strip, {STRIP_COLUMNS} per line."
     )
-    return Picture(f"activations_{n + 1}", title, caption, figure)
+    facts = {name: _strongest_units(probe, name, maps) for name, maps in rows}
+    return Picture(f"activations_{n + 1}", title, caption, figure, facts)
+
+
+def _strongest_units(probe: Probe, name: str, maps: Tensor) -> dict[str, list[Any]]:
+    """Return the units that are drawn or named, with the largest activation of each."""
+    peaks = maps.flatten(1).amax(1) if maps.dim() == 3 else maps
+    units = _order(probe, peaks, name)
+    return {"units": units.tolist(), "activations": plain(peaks[units])}
 
 
 def _has_positions(maps: Tensor) -> bool:

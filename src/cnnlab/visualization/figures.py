@@ -19,6 +19,7 @@ from cnnlab.files import atomic
 from cnnlab.plain_json import first_not_finite
 from cnnlab.safe_output import escape_control
 from cnnlab.visualization.grid import DRAWN, tile
+from cnnlab.visualization.numbers import as_csv, as_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 DOTS_PER_INCH = 100
 LARGEST_SIDE_PIXELS = 2000
-FORMATS = ("png", "svg")
+DRAWN_FORMATS, NUMBER_FORMATS = ("png", "svg"), ("json", "csv")
+FORMATS = (*DRAWN_FORMATS, *NUMBER_FORMATS)
 
 # Okabe and Ito's palette: distinguishable with the common kinds of color blindness, and in print.
 BLUE, ORANGE, GREEN, SKY, PURPLE, BLACK = (
@@ -54,6 +56,7 @@ class Picture:
 
     name: of its files. title: model, layer, unit, set, checkpoint. caption: how to read it, shown
     below it on a page. facts: the numbers it shows, as plain data; None where there is no value.
+    missing: what was not there to be drawn, and how to get it.
     Raises NumericsError where one of them is not finite.
     """
 
@@ -62,6 +65,7 @@ class Picture:
     caption: str
     figure: "Figure"
     facts: dict[str, Any] = field(default_factory=dict)
+    missing: str = ""
     _rendered: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -140,7 +144,7 @@ def outline(axes: "Axes", top: int, left: int, side: int, color: str, width_poin
 
 
 def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:
-    """Write the picture in each format; return the paths.
+    """Write the picture, and its numbers, in each format; return the paths.
 
     No side is longer than LARGEST_SIDE_PIXELS. The same picture gives the same bytes.
     """
@@ -154,7 +158,14 @@ def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> li
 
 
 def render(picture: Picture, ending: str) -> bytes:
-    """Return the picture as the bytes of a png or svg; file and page share one drawing."""
+    """Return the picture as the bytes of a png or svg, its numbers as those of a json or csv.
+
+    File and page share one drawing.
+    """
+    if ending == "json":
+        return as_json(picture.name, picture.title, picture.caption, picture.facts)
+    if ending == "csv":
+        return as_csv(picture.facts)
     if ending not in picture._rendered:
         picture._rendered[ending] = _drawn(picture, ending)
     return picture._rendered[ending]

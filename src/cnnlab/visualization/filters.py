@@ -10,10 +10,12 @@ from cnnlab.models.network import Network
 from cnnlab.visualization import grid
 from cnnlab.visualization.figures import Picture, new_figure, show
 from cnnlab.visualization.layer_access import check_layer, check_units, layers_of, layers_with
+from cnnlab.visualization.numbers import plain
 from cnnlab.visualization.probe import Probe
 
 MOST_KERNELS, MOST_INPUTS = 32, 48
 MOST_MOMENTS = 8
+KEEPING = f"saving.keep_spread={MOST_MOMENTS} keeps that many, spread over a training"
 
 
 def chroma(kernels: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ def draw_filters(model: Network, probe: Probe) -> list[Picture]:
 def draw_filter_evolution(model: Network, probe: Probe) -> list[Picture]:
     """Draw a layer's kernels at each saved checkpoint, oldest on top; at most eight checkpoints."""
     if probe.checkpoints is None:
-        raise UsageError("filter_evolution needs the checkpoints of a run folder")
+        raise UsageError("filter_evolution needs the checkpoints of a run folder", hint=KEEPING)
     name = _kernel_layer(model, probe)
     moments = [(title, kernels_of(saved, name)) for title, saved in probe.checkpoints()]
     moments = evenly(moments, MOST_MOMENTS)
@@ -103,7 +105,19 @@ def draw_filter_evolution(model: Network, probe: Probe) -> list[Picture]:
         "One column per kernel, scaled by its own largest weight at that checkpoint; gray is zero."
         + ("" if moments[0][1].shape[1] in (1, 3) else " Only each kernel's first input is shown.")
     )
-    return [Picture("filter_evolution", title, caption, figure)]
+    facts = {
+        "moments": [moment for moment, _ in moments],
+        "weights": [plain(kernels[:MOST_KERNELS]) for _, kernels in moments],
+    }
+    missing = missing_moments(len(moments))
+    return [Picture("filter_evolution", title, caption, figure, facts, missing)]
+
+
+def missing_moments(count: int) -> str:
+    """Return what is said of a run that kept fewer checkpoints than can be drawn, or ""."""
+    if count >= MOST_MOMENTS - 1:  # two moments of a short training may share a checkpoint
+        return ""
+    return f"{count} checkpoints of this run were kept; {KEEPING}."
 
 
 def evenly(items: list[Any], most: int) -> list[Any]:
@@ -139,6 +153,7 @@ def _draw_as_images(probe: Probe, name: str, kernels: Tensor, towers: int) -> Pi
             label = f"{label}  mean chroma {scores[part].mean():.2f}".strip()
         show(one, grid.tile(grid.signed_to_gray(kernels[part]), columns), label)
 
+    facts["weights"] = plain(kernels)
     caption = "Each kernel is scaled by its own largest weight; gray is zero."
     if scores is not None:
         caption += " Chroma: the fraction of a kernel's energy that is color; 0 is gray."
@@ -164,4 +179,5 @@ def _draw_as_tiles(probe: Probe, name: str, kernels: Tensor) -> Picture:
         f"({columns} of {kernels.shape[1]}); each row is scaled by its largest weight, gray is "
         "zero."
     )
-    return Picture("filters", title, caption, figure)
+    facts = {"layer": name, "units": units, "weights": plain(shown)}
+    return Picture("filters", title, caption, figure, facts)

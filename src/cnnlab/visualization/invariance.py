@@ -1,7 +1,7 @@
-"""Translation: the maps move with the image (equivariance), the prediction stays (invariance)."""
+"""Maps that move with the image (equivariance), and answers that stay (invariance)."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from cnnlab.visualization.layer_access import (
 )
 from cnnlab.visualization.patches import field_of
 from cnnlab.visualization.probe import Probe
+from cnnlab.visualization.transformations import Transformation, shift, transformations
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,13 +31,6 @@ MOST_IMAGES, MOST_CURVES = 32, 6
 
 Errors = list[tuple[float | None, float | None]]
 """For shifts of 0, 1, 2, ... pixels the relative error (inside, over all positions)."""
-
-
-def shift(images: Tensor, pixels: int) -> Tensor:
-    """Move images [N,C,S,S] to the right (left when negative); the border column is repeated."""
-    side = images.shape[-1]
-    columns = (torch.arange(side, device=images.device) - pixels).clamp(0, side - 1)
-    return images[..., columns]
 
 
 def equivariance_error(
@@ -85,27 +79,30 @@ def draw_equivariance(model: Network, probe: Probe) -> list[Picture]:
 
 
 def draw_invariance(model: Network, probe: Probe) -> list[Picture]:
-    """Draw how the first maps, the last maps, the last hidden layer and the probability change.
+    """Draw how layers and the probability change with shifts, scale and rotation.
 
-    Source: Zeiler & Fergus 2014, figure 5 (translation).
+    The first maps, the last maps and the last hidden layer. Source: Zeiler & Fergus 2014, figure 5.
     """
     images = probe.images[:MOST_IMAGES]
     names = _invariance_layers(model)
-
-    # about a dozen shifts each way, symmetric around zero, which is the image itself
-    reach = max(2, images.shape[-1] // 4)
-    steps = max(1, reach // 12)
-    shifts = list(range(-(reach // steps) * steps, reach + 1, steps))
-
     still = _maps(model, probe, images, names)
-    changes: dict[str, list[float]] = {name: [] for name in names}
+    ways = transformations(images.shape[-1])
+    measured = {way.name: _measure(model, probe, images, still, way) for way in ways}
+    return [_invariance_picture(probe, ways, measured, len(images))]
+
+
+def _measure(
+    model: Network, probe: Probe, images: Tensor, still: dict[str, Tensor], way: Transformation
+) -> dict[str, Any]:
+    """Return the amounts, the change of each layer at each of them, and the probability."""
+    changes: dict[str, list[float]] = {name: [] for name in still}
     probabilities: list[float] = []
-    for pixels in shifts:
-        moved = shift(images, pixels)
-        for name, maps in _maps(model, probe, moved, names).items():
+    for amount in way.amounts:
+        moved = images if amount == way.still else way.apply(images, amount)
+        for name, maps in _maps(model, probe, moved, list(still)).items():
             changes[name].append(_change(still[name], maps))
         probabilities.append(_mean_probability(model, probe, moved, len(images)))
-    return [_invariance_picture(probe, shifts, changes, probabilities, len(images))]
+    return {way.unit: list(way.amounts), "changes": changes, "probability": probabilities}
 
 
 def _relative(expected: Tensor, found: Tensor, where: Tensor) -> float | None:
@@ -217,33 +214,39 @@ def _equivariance_picture(
 
 def _invariance_picture(
     probe: Probe,
-    shifts: list[int],
-    changes: dict[str, list[float]],
-    probabilities: list[float],
+    ways: Sequence[Transformation],
+    measured: dict[str, dict[str, Any]],
     count: int,
 ) -> Picture:
-    title = probe.title("translation invariance")
-    figure = new_figure(9, 4, title)
-    left, right = figure.subplots(1, 2)
+    title = probe.title("invariance to shifts, scale and rotation")
+    figure = new_figure(11, 5.2, title)
+    upper, lower = figure.subplots(2, len(ways), sharex="col", sharey="row")
 
-    for number, (name, values) in enumerate(changes.items()):
-        _curve(left, values, number, name, shifts)
-    _curve(right, probabilities, 0, "true class", shifts)
+    for column, way in enumerate(ways):
+        found = measured[way.name]
+        for number, (name, values) in enumerate(found["changes"].items()):
+            _curve(upper[column], values, number, name, way.amounts)
+        _curve(lower[column], found["probability"], 0, "class", way.amounts)
 
-    left.set_ylabel("relative change of the layer")
-    right.set_ylabel("mean probability of the class")
-    right.set_ylim(0, 1.03)
-    for axes in (left, right):
-        axes.set_xlabel("shift of the image, pixels")
-        axes.grid(alpha=0.3)
-    left.legend(fontsize=8)
+        upper[column].set_title(way.name, fontsize=9)
+        lower[column].set_xlabel(way.unit, fontsize=8)
+        for axes in (upper[column], lower[column]):
+            axes.axvline(way.still, color="#b5b5b5", lw=0.8, zorder=0)
+            axes.grid(alpha=0.3)
+            axes.tick_params(labelsize=8)
+
+    upper[0].set_ylabel("relative change of the layer", fontsize=8)
+    lower[0].set_ylabel("mean probability of the class", fontsize=8)
+    lower[0].set_ylim(0, 1.03)
+    handles, labels = upper[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8)
 
     caption = (
-        f"{count} images shifted sideways. Left: relative distance of a layer's output from that "
-        "for the unshifted image; lower is more invariant. Right: the probability of the class."
+        f"{count} images shifted, scaled and turned; pixels of the border are repeated. Above: "
+        "relative distance of a layer's output from that for the image itself; lower is more "
+        "invariant. Below: the probability of the class."
     )
-    facts = {"shifts": shifts, "changes": changes, "probability": probabilities}
-    return Picture("invariance", title, caption, figure, facts)
+    return Picture("invariance", title, caption, figure, dict(measured))
 
 
 def _curve(
@@ -251,7 +254,7 @@ def _curve(
     values: Sequence[float | None],
     number: int,
     label: str,
-    shifts: Sequence[int] | None = None,
+    shifts: Sequence[float] | None = None,
 ) -> None:
     """Draw the values that exist over the shifts, by default 0, 1, 2, ...; none: no curve."""
     color, line, marker = LINES[number % len(LINES)]

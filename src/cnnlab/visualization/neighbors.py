@@ -20,6 +20,7 @@ from cnnlab.visualization.figures import (
     show_labeled,
 )
 from cnnlab.visualization.layer_access import check_layer, hidden_layer, maps_at
+from cnnlab.visualization.numbers import plain
 from cnnlab.visualization.probe import Batches, ImageSet, Probe, needed_set
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def draw_neighbors(model: Network, probe: Probe) -> list[Picture]:
     facts = {
         "layer": layer,
         "indices": found.indices.tolist(),
-        "distances": found.distances.tolist(),
+        "distances": plain(found.distances),
         "same_class": _same_class(found, few.labels),
         "same_class_in_pixels": _same_class(in_pixels, few.labels),
         "shared_with_pixels": shared,
@@ -124,7 +125,10 @@ def draw_predictions(model: Network, probe: Probe) -> list[Picture]:
         _bars(axes[2 * row + 1, column], probe, probabilities[n], label)
 
     caption = "The five most probable classes of each image; the true one orange and hatched."
-    return [Picture("predictions", title, caption, figure)]
+    facts = {"probabilities": plain(probabilities)}
+    if few.labels is not None:
+        facts["labels"] = few.labels.tolist()
+    return [Picture("predictions", title, caption, figure, facts)]
 
 
 def _draw_rows(axes: "Axes", few: Probe, found: Neighbors, train_set: ImageSet) -> None:

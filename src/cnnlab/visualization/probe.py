@@ -35,7 +35,8 @@ class Probe:
     normalize: uint8 images -> float input of the network. image_set: searched for top activations;
     train_set: searched for neighbors. checkpoints: returns an iterator of (name, network), oldest
     first, one network in memory at a time. layer None: the picture's default; units None: the
-    strongest num_units. signal: deconvnet, gradient or guided.
+    strongest num_units. signal: deconvnet, gradient or guided. square_pixels, square_stride: side
+    and step of the square that covers images; None: chosen by the size of the image.
     """
 
     images: Tensor
@@ -52,6 +53,8 @@ class Probe:
     units: tuple[int, ...] | None = None
     num_units: int = 16
     signal: str = "deconvnet"
+    square_pixels: int | None = None
+    square_stride: int | None = None
     batch_size: int = 64
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from cnnlab.visualization.layer_access import (
     map_width,
     maps_at,
 )
+from cnnlab.visualization.numbers import plain
 from cnnlab.visualization.patches import (
     corners,
     covers_image,
@@ -80,7 +81,13 @@ def draw_projections(model: Network, probe: Probe) -> list[Picture]:
         f"({probe.signal}) and cut to its receptive field of {field.size_pixels} pixels; gray is "
         "zero, the number is the activation. Boxes: the fields of the first three, the first thick."
     )
-    return [Picture("deconvnet", _title(probe, layer), caption, figure)]
+    facts = {
+        "layer": layer,
+        "units": units.tolist(),
+        "activations": plain(peaks.gather(1, units)),
+        "positions": positions.tolist(),
+    }
+    return [Picture("deconvnet", _title(probe, layer), caption, figure, facts)]
 
 
 def draw_top9(model: Network, probe: Probe) -> list[Picture]:
@@ -108,7 +115,7 @@ def draw_top9(model: Network, probe: Probe) -> list[Picture]:
         "layer": layer,
         "units": units.tolist(),
         "indices": strongest.indices[units].tolist(),
-        "activations": strongest.values[units].tolist(),
+        "activations": plain(strongest.values[units]),
     }
     return [Picture("top9", title, caption, figure, facts)]
 

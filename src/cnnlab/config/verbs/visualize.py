@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.config.bounds import MANY
+from cnnlab.config.bounds import MANY, MOST_PIXELS
 from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
-from cnnlab.config.pictures import PICTURES
+from cnnlab.config.models import ModelConfig
+from cnnlab.config.pictures import DRAWINGS, PICTURES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
@@ -17,9 +18,15 @@ from cnnlab.errors import UsageError
 class VisualizeConfig:
     """`cnnlab visualize`."""
 
-    checkpoint: str | None = setting("checkpoint, run folder or latest")
+    checkpoint: str | None = setting(
+        "checkpoint, run folder or latest; null: for what=lecture alone"
+    )
     which_weights: str | None = stored_weights()
-    what: list[str] = setting("pictures to draw", choices=(*PICTURES, "all"))
+    what: list[str] = setting(
+        "pictures to draw; lecture: its drawings, which need no checkpoint; all: all others",
+        choices=(*PICTURES, *DRAWINGS, "all"),
+    )
+    model: ModelConfig
     dataset: DatasetConfig | StoredDatasetConfig
     split: str = setting("split to take images from", choices=("test", "validation", "train"))
     images: list[str] = setting("image files and folders to use instead of images of the split")
@@ -40,8 +47,23 @@ class VisualizeConfig:
     )
     num_units: int = setting("number of units if units is null", at_least=1, at_most=64)
     signal: str = setting("backward rule at ReLUs", choices=("deconvnet", "gradient", "guided"))
-    output: str | None = setting("folder for the pictures; null: pictures/ in the run folder")
-    formats: list[str] = setting("file formats of each picture", choices=("png", "svg"))
+    square_pixels: int | None = setting(
+        "side of the square that occlusion moves over an image; null: a fifth of the image",
+        at_least=1,
+        at_most=MOST_PIXELS,
+    )
+    square_stride: int | None = setting(
+        "pixels from one place of that square to the next; null: 32 places per side",
+        at_least=1,
+        at_most=MOST_PIXELS,
+    )
+    output: str | None = setting(
+        "folder for the pictures; null: pictures/ in the run folder; without one outputs/lecture"
+    )
+    formats: list[str] = setting(
+        "files of each picture: drawn as png or svg, its numbers as json or csv",
+        choices=("png", "svg", "json", "csv"),
+    )
     runtime: RuntimeConfig
     batch_size: int = setting("images per batch", at_least=1, at_most=MANY)
     plugins: list[str] = setting("Python modules to import, which register models of your own")
@@ -54,7 +76,7 @@ def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
     _check_precision(config.runtime)
 
     refuse_empty(config.what, "what", "what=filters, what=[filters,top9] or what=all")
-    refuse_empty(config.formats, "formats", "formats=png, formats=svg or both: formats=[png,svg]")
+    refuse_empty(config.formats, "formats", "formats=png, or several: formats=[png,svg,json,csv]")
     if config.indices is not None:
         refuse_empty(config.indices, "indices", "indices=[0,5], or null for some of each class")
     if config.units is not None:
