@@ -10,6 +10,7 @@ from typing import Any
 
 from cnnlab.config import ReproduceConfig, TrainConfig, to_plain
 from cnnlab.config.claims import ClaimConfig, ScaleConfig
+from cnnlab.config.data import FilesConfig
 from cnnlab.config.verbs.reproduce import Words, arm_words, searched_words
 from cnnlab.data.inventory import inspect
 from cnnlab.run_folder import RunFolder
@@ -147,7 +148,7 @@ class Planner:
             images_every_epochs=None,
         )
         dataset, roots = config.dataset, self.config.roots
-        if dataset.name in roots:
+        if isinstance(dataset, FilesConfig) and dataset.name in roots:
             dataset = dataclasses.replace(dataset, root=roots[dataset.name])
         return dataclasses.replace(config, logging=logging, dataset=dataset, runtime=self.runtime)
 

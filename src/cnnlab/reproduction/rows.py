@@ -125,7 +125,7 @@ def _validation_error(run: PlannedRun) -> Any:
 
 def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
     """Return the compared figure with its interval; of a ratio, the factor and its ends."""
-    values = (found.mean, found.low, found.high)
+    values: tuple[float | None, ...] = (found.mean, found.low, found.high)
     if claim.statistic == "ratio":
         values = tuple(None if value is None else math.exp(value) for value in values)
     mean, low, high = values
