@@ -1,5 +1,6 @@
 """Which runs the claims need: one ordinary run folder for each arm and seed, shared where equal."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -148,7 +149,8 @@ class Planner:
         )
         dataset, roots = config.dataset, self.config.roots
         if dataset.name in roots:
-            dataset = dataclasses.replace(dataset, root=roots[dataset.name])
+            dataset = copy.copy(dataset)
+            dataset.root = roots[dataset.name]  # type: ignore[attr-defined]  # of every such set
         return dataclasses.replace(config, logging=logging, dataset=dataset, runtime=self.runtime)
 
     def _lack(self, config: TrainConfig) -> str:
