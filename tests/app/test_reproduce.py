@@ -184,7 +184,8 @@ def test_a_search_chooses_by_validation_error_with_a_seed_of_its_own(own: Path) 
 
 @pytest.mark.slow
 def test_a_run_that_fails_leaves_its_claim_unmeasured_and_its_exit_code(own: Path) -> None:
-    worse = CLAIM.replace("[trainer.epochs=8]", "[trainer.epochs=1, optimizer.learning_rate=1e38]")
+    diverging = "schedule=constant, trainer.clip_gradient_norm=null, optimizer.learning_rate=1e38"
+    worse = CLAIM.replace("[trainer.epochs=8]", f"[trainer.epochs=4, {diverging}]")
     (own / "claims" / "worse.yaml").write_text(worse)
     outcome = call("reproduce", "claims_folder=claims", "output=made", *QUICK)
     assert outcome.code == 5

@@ -1,5 +1,6 @@
 """Which runs the claims need: one ordinary run folder for each arm and seed, shared where equal."""
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -10,7 +11,6 @@ from typing import Any
 
 from cnnlab.config import ReproduceConfig, TrainConfig, to_plain
 from cnnlab.config.claims import ClaimConfig, ScaleConfig
-from cnnlab.config.data import FilesConfig
 from cnnlab.config.verbs.reproduce import Words, arm_words, searched_words
 from cnnlab.data.inventory import inspect
 from cnnlab.run_folder import RunFolder
@@ -148,8 +148,9 @@ class Planner:
             images_every_epochs=None,
         )
         dataset, roots = config.dataset, self.config.roots
-        if isinstance(dataset, FilesConfig) and dataset.name in roots:
-            dataset = dataclasses.replace(dataset, root=roots[dataset.name])
+        if dataset.name in roots:
+            dataset = copy.copy(dataset)
+            dataset.root = roots[dataset.name]  # type: ignore[attr-defined]  # of every such set
         return dataclasses.replace(config, logging=logging, dataset=dataset, runtime=self.runtime)
 
     def _lack(self, config: TrainConfig) -> str:

@@ -125,13 +125,10 @@ def _validation_error(run: PlannedRun) -> Any:
 
 def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
     """Return the compared figure with its interval; of a ratio, the factor and its ends."""
-    values: tuple[float | None, ...] = (found.mean, found.low, found.high)
+    mean, low, high, width = found.mean, found.low, found.high, found.half_width
     if claim.statistic == "ratio":
-        values = tuple(None if value is None else math.exp(value) for value in values)
-    mean, low, high = values
-    width = found.half_width
-    if width is not None and claim.statistic == "ratio":
-        width = math.exp(width)
+        mean = math.exp(mean)
+        low, high, width = (None if end is None else math.exp(end) for end in (low, high, width))
 
     return {
         "statistic": claim.statistic,
