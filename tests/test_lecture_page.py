@@ -95,6 +95,7 @@ def test_every_command_of_the_page_runs_in_its_order(
 
     for line, said in commands():
         run_and_compare(line, said, capsys)
+    assert len(list((tmp_path / "outputs" / "digits" / "checkpoints").glob("step_*"))) == 4
 
 
 @pytest.mark.slow
