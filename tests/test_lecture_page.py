@@ -62,6 +62,7 @@ def test_the_figures_of_the_page_are_printed(
     run_and_compare(line, said, capsys)
 
 
+@pytest.mark.slow
 def test_every_other_command_of_the_page_and_of_the_notebook_can_be_read() -> None:
     lines = [line for line, _ in commands() if not line.startswith("summary ")]
     lines += re.findall(r'^cnnlab\("(.*)"\)', code_of_the_notebook(), re.MULTILINE)
