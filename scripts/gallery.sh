@@ -27,7 +27,7 @@ draw fashion boot what=activations,deconvnet indices=0
 draw fashion gradient what=deconvnet indices=0 signal=gradient
 draw fashion guided what=deconvnet indices=0 signal=guided
 draw fashion kernels what=filters layer=c3
-draw digits digits what=top9,neighbors,predictions
+draw digits digits what=top9,neighbors,predictions,occlusion,invariance
 draw templates templates what=filters
 
 # the lecture's drawings need no run

@@ -62,6 +62,7 @@ def test_the_figures_of_the_page_are_printed(
     run_and_compare(line, said, capsys)
 
 
+@pytest.mark.slow
 def test_every_other_command_of_the_page_and_of_the_notebook_can_be_read() -> None:
     lines = [line for line, _ in commands() if not line.startswith("summary ")]
     lines += re.findall(r'^cnnlab\("(.*)"\)', code_of_the_notebook(), re.MULTILINE)
@@ -95,6 +96,7 @@ def test_every_command_of_the_page_runs_in_its_order(
 
     for line, said in commands():
         run_and_compare(line, said, capsys)
+    assert len(list((tmp_path / "outputs" / "digits" / "checkpoints").glob("step_*"))) == 4
 
 
 @pytest.mark.slow

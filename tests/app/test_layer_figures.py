@@ -3,12 +3,18 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from cnnlab.app.layer_figures import window_figures
 from cnnlab.cli import main
+from cnnlab.command import composing
+from cnnlab.command.line import read as read_line
+from cnnlab.config import to_plain
+from cnnlab.config.verbs.summary import parse_summary
 
 WINDOWS = [
     (224, 11, 4, 2, 1),
@@ -30,26 +36,33 @@ def figures(words: str, capsys: pytest.CaptureFixture[str]) -> dict:
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Any]:
+    """The settings of the command line CONV1."""
+    (job,) = composing.check(read_line("summary", CONV1.split()))
+    return to_plain(job.config)
+
+
 @pytest.mark.parametrize("ceil", [False, True])
 @pytest.mark.parametrize("window", WINDOWS)
 def test_a_layers_figures_are_those_of_torch(
-    window: tuple[int, ...], ceil: bool, capsys: pytest.CaptureFixture[str]
+    window: tuple[int, ...], ceil: bool, plain: dict[str, Any]
 ) -> None:
-    size, kernel, stride, padding, dilation = window
-    words = f"size={size} kernel={kernel} stride={stride} padding={padding} dilation={dilation}"
+    keys = ("size", "kernel", "stride", "padding", "dilation")
+    given = plain | dict(zip(keys, window, strict=True)) | {"in_channels": 2}
+    image = torch.zeros(1, 2, window[0], window[0])
 
-    pool = nn.MaxPool2d(kernel, stride, padding, dilation, ceil_mode=ceil)
-    found = figures(f"layer=pool {words} ceil={ceil} in_channels=2", capsys)
-    assert found["output_size"] == list(pool(torch.zeros(1, 2, size, size)).shape[1:])
-    assert found["num_parameters"] == 0
+    pool = nn.MaxPool2d(*window[1:], ceil_mode=ceil)
+    found = window_figures(parse_summary(given | {"layer": "pool", "ceil": ceil}))
+    assert found.output_size == list(pool(image).shape[1:])
+    assert found.num_parameters == 0
 
-    if not ceil:
-        conv = nn.Conv2d(2, 6, kernel, stride, padding, dilation)
-        found = figures(f"layer=conv {words} in_channels=2 out_channels=6", capsys)
-        maps = conv(torch.zeros(1, 2, size, size))
-        assert found["output_size"] == list(maps.shape[1:])
-        assert found["num_parameters"] == sum(p.numel() for p in conv.parameters())
-        assert found["num_multiply_adds"] == conv.weight.numel() * maps.shape[-1] ** 2
+    conv = nn.Conv2d(2, 6, *window[1:])
+    found = window_figures(parse_summary(given | {"layer": "conv", "out_channels": 6}))
+    maps = conv(image)
+    assert found.output_size == list(maps.shape[1:])
+    assert found.num_parameters == sum(p.numel() for p in conv.parameters())
+    assert found.num_multiply_adds == conv.weight.numel() * maps.shape[-1] ** 2
 
 
 def test_the_field_of_a_layer_is_what_its_first_and_last_window_read(

@@ -28,6 +28,7 @@ YOUNGER: dict[str, Any] = {
     "which_weights": "raw",
     "model.which_weights": None,
     "loss.class_weights": None,
+    "saving.keep_spread": 0,
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

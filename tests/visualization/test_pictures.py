@@ -36,8 +36,26 @@ def size_of(png):
     return imread(io.BytesIO(png)).shape[:2]
 
 
+def check_numbers(picture):
+    """Compare the JSON and the CSV beside a picture with what it shows, value by value."""
+    written = json.loads(render(picture, "json"))
+    assert written["picture"] == picture.name
+    assert written["numbers"] == json.loads(json.dumps(picture.facts))
+
+    head, *rows = csv.reader(io.StringIO(render(picture, "csv").decode()))
+    assert head == ["quantity", "index", "value"]
+    assert len({(quantity, index) for quantity, index, _ in rows}) == len(rows)
+    for quantity, index, value in rows:
+        found = written["numbers"]
+        for key in quantity.split("."):
+            found = found[key]
+        for place in filter(None, index.split(".")):
+            found = found[int(place)]
+        assert value == ("" if found is None else str(found))
+
+
 @pytest.mark.parametrize("name", PICTURES)
-def test_every_picture_of_lenet_is_drawn_bounded_and_titled(lenet, name):
+def test_every_picture_of_lenet_is_drawn_bounded_titled_and_with_its_numbers(lenet, name):
     few = {"activations": 1, "occlusion": 2}.get(name, 12)
     pictures = draw(name, lenet, probe_with_checkpoints(lenet, num_images=few))
     assert pictures
@@ -50,6 +68,7 @@ def test_every_picture_of_lenet_is_drawn_bounded_and_titled(lenet, name):
             assert word in picture.title
         assert picture.caption
         assert picture.facts
+        check_numbers(picture)
 
 
 @pytest.mark.parametrize("name", ["filters", "activations", "deconvnet", "top9", "evolution"])
@@ -115,25 +134,6 @@ def test_a_picture_stands_the_right_way_up_with_its_own_colors(lenet):
     assert pixels.shape == (3, 300, 300)
     assert pixels[:, 100, 150].tolist() == [255, 0, 0]
     assert pixels[:, 250, 150].tolist() == [0, 0, 255]
-
-
-@pytest.mark.parametrize("name", PICTURES)
-def test_the_numbers_of_a_picture_are_written_as_json_and_csv(lenet, name):
-    for picture in draw(name, lenet, probe_with_checkpoints(lenet, num_images=1, num_units=2)):
-        written = json.loads(render(picture, "json"))
-        assert written["picture"] == picture.name
-        assert written["numbers"] == json.loads(json.dumps(picture.facts))
-
-        head, *rows = csv.reader(io.StringIO(render(picture, "csv").decode()))
-        assert head == ["quantity", "index", "value"]
-        assert len({(quantity, index) for quantity, index, _ in rows}) == len(rows)
-        for quantity, index, value in rows:
-            found = written["numbers"]
-            for key in quantity.split("."):
-                found = found[key]
-            for place in filter(None, index.split(".")):
-                found = found[int(place)]
-            assert value == ("" if found is None else str(found))
 
 
 def test_a_class_name_is_no_formula_in_a_spreadsheet():
