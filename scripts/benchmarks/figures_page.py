@@ -22,7 +22,8 @@ def render(machine: dict[str, Any], rows: list[Row], source: str) -> list[str]:
     lines = [
         f"Measured {' to '.join(dict.fromkeys((ends[0], ends[-1])))} on {machine['cores']} cores "
         f"of {machine['processor']}, torch {machine['torch']}. Test error: mean over the seeds "
-        f"with its 95 % interval (Student's t), lowest and highest; processor time of one run. "
+        f"with its 95 % interval (Student's t, from three seeds on), lowest and highest; processor "
+        f"time of one run. "
         f"All figures: [{source}](results/{source}).",
         "",
         "| network | dataset | epochs | seeds | test error | lowest, highest | processor time "
@@ -38,21 +39,24 @@ def render(machine: dict[str, Any], rows: list[Row], source: str) -> list[str]:
 def cells(rows: list[Row]) -> list[str]:
     """Return the cells of one network on one dataset."""
     errors = [100 * row["test_error"] for row in rows]
-    seconds = statistics.mean(row["processor_seconds"] for row in rows)
+    seconds = [row["processor_seconds"] for row in rows if row["processor_seconds"] is not None]
     return [
         str(rows[0]["epochs"]),
         str(len(rows)),
         mean_with_interval(errors),
         f"{min(errors):.2f}, {max(errors):.2f} %",
-        f"{seconds:.0f} s",
+        f"{statistics.mean(seconds):.0f} s" if seconds else "-",
         f"`{' '.join(rows[0]['words'])}`",
     ]
 
 
 def mean_with_interval(values: Sequence[float]) -> str:
-    """Return the mean in percent, with the half-width of its interval from two values on."""
+    """Return the mean in percent, with the half-width of its interval from three values on.
+
+    The interval of two says nothing: it is nine times as wide as they are apart.
+    """
     mean = f"{statistics.mean(values):.2f}"
-    if len(values) < 2:
+    if len(values) < 3:
         return f"{mean} %"
     return f"{mean} ± {half_width(values):.2f} %"
 
