@@ -16,7 +16,9 @@ FOLDER = Path(__file__).parents[1] / "scripts" / "benchmarks"
     ("name", "why"),
     [
         ("cuda:99", "--device cuda:99: runtime.device=cuda:99, but"),
-        ("tpu", "--device tpu: runtime.device must be auto, cpu, cuda"),
+        pytest.param(
+            "tpu", "--device tpu: runtime.device must be auto, cpu, cuda", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_device_that_is_not_there_is_refused_with_one_line(name: str, why: str) -> None:

@@ -263,6 +263,7 @@ WORDS = {
         "seconds_per_part=0.01",
     ],
     "list": ["runs"],
+    "reproduce": ["claims=parameters_in_fc", "output=caf\u00e9 claims"],
 }
 """What each command can be asked for in that place."""
 

@@ -56,7 +56,9 @@ def test_the_table_has_a_row_per_network_and_says_what_was_not_run() -> None:
     assert mlp == "| mlp | 100 | sgd 0.1 | 1 | not run | 20.0 (20.0 to 20.0), one seed |"
 
 
-@pytest.mark.parametrize(("error", "code"), [(0.2, 0), (0.9, 1)])
+@pytest.mark.parametrize(
+    ("error", "code"), [pytest.param(0.2, 0, marks=pytest.mark.slow), (0.9, 1)]
+)
 def test_a_run_that_is_there_is_not_repeated_and_fails_the_command_if_it_stayed_at_chance(
     tmp_path: Path, error: float, code: int
 ) -> None:

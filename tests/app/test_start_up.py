@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 COMMANDS = """
@@ -20,6 +21,7 @@ print("compiler", [name for name in sys.modules if name in ("torch._dynamo", "to
 """
 
 
+@pytest.mark.slow
 def test_our_own_update_rules_and_evaluation_start_without_torchs_compiler(tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "digit.png")
     words = [sys.executable, "-c", COMMANDS]

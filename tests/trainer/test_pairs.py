@@ -28,11 +28,15 @@ PAIRS = {
 
 QUIET = ["logging.report=false", "logging.tensorboard=false", "runtime.num_threads=1"]
 
+SLOW = ("four_layer", "textbook LeNet")
+
 GUESSING = 0.9
 """The error of a guess among ten classes."""
 
 
-@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize(
+    "pair", [pytest.param(p, marks=pytest.mark.slow if p in SLOW else ()) for p in PAIRS]
+)
 def test_a_default_leaves_chance(
     pair: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

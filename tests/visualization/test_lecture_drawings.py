@@ -36,6 +36,7 @@ def windows() -> dict:
     return {picture.name: picture for picture in draw_windows()}
 
 
+@pytest.mark.slow
 def test_the_command_draws_the_lecture_without_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

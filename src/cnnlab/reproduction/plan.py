@@ -133,7 +133,7 @@ class Planner:
     def run(self, config: TrainConfig, seed: int, images: float) -> PlannedRun:
         """Return a run whose folder is named after its settings, so that equal ones are shared."""
         config = dataclasses.replace(config, seed=seed)
-        text = json.dumps(to_plain(config), sort_keys=True)
+        text = json.dumps(to_plain(config), sort_keys=True, allow_nan=False)
         digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
         name = f"{config.model.name}_{config.dataset.name}_seed{seed}_{digest}"
         return PlannedRun(self.base / name, config, images)
