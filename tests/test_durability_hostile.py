@@ -93,6 +93,7 @@ def test_none_of_25_payloads_is_opened_by_any_command(tmp_path: Path) -> None:
     assert found["executed"] == found["unclean"] == found["accepted"] == []
 
 
+@pytest.mark.slow
 def test_malformed_settings_get_an_answer_and_no_traceback(tmp_path: Path) -> None:
     found = settings.malform(tmp_path, 12, seed=3)
     assert found["first_run"] == 0

@@ -58,6 +58,7 @@ def launcher() -> Iterator[tuple[subprocess.Popen[str], str]]:
         process.communicate()
 
 
+@pytest.mark.slow
 def test_an_answer_of_the_launcher_that_comes_late_does_not_abort_a_process_at_its_end() -> None:
     with launcher() as (holder, port):
         joining = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": "0", "WORLD_SIZE": "1"}
