@@ -121,7 +121,7 @@ def test_a_run_folder_is_locked_by_a_byte_where_there_is_no_fcntl(
 
     held = RunLock(tmp_path)
     ((_, place),) = windows.locked
-    assert place > 2**20  # behind the note, which others read
+    assert place > 2**20  # after the note, which others read
     with pytest.raises(BusyError, match=f"written by process {os.getpid()} on "):
         RunLock(tmp_path)
     assert is_held(tmp_path)

@@ -22,7 +22,7 @@ from cnnlab.models.layers import (
     max_pool,
 )
 from cnnlab.models.network import Layer, Network, Task
-from cnnlab.models.normalization import LocalResponseNorm, WithinMapNorm
+from cnnlab.models.normalization import WithinMapNorm, alexnet_norm
 from cnnlab.models.sizes import check_sizes
 from cnnlab.models.widths import scaled
 
@@ -172,8 +172,7 @@ def _activation(config: AlexnetConfig, suffix: str) -> Layer:
 def _response_norm(config: AlexnetConfig, number: int, towers: int) -> list[Layer]:
     if number > 2 or config.normalization in ("batch", "none"):
         return []
-    alpha = 1e-4 if config.normalization == "paper" else 1e-4 / 5
-    across = LocalResponseNorm(5, alpha, groups=towers)
+    across = alexnet_norm(config.normalization, groups=towers)
     layers = [Layer(f"norm{number}", "norm", across)]
     if number == 2 and config.order == "source":
         layers.append(Layer("map_norm2", "norm", WithinMapNorm(5, 1e-3 / 25)))

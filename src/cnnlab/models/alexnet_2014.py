@@ -10,7 +10,7 @@ from cnnlab.models.batch_norm import batch_norm
 from cnnlab.models.init import initialize
 from cnnlab.models.layers import ACTIVATIONS, Conv2d, Linear, max_pool
 from cnnlab.models.network import Layer, Network, Task
-from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.models.normalization import alexnet_norm
 from cnnlab.models.sizes import check_sizes
 from cnnlab.models.widths import scaled
 
@@ -109,8 +109,7 @@ def _features(
             layers.append(batch_norm(str(number), channels))
         layers.append(_activation(config, number))
         if number <= 2 and config.normalization in ("paper", "source"):
-            alpha = 1e-4 if config.normalization == "paper" else 1e-4 / 5
-            layers.append(Layer(f"norm{number}", "norm", LocalResponseNorm(5, alpha)))
+            layers.append(Layer(f"norm{number}", "norm", alexnet_norm(config.normalization)))
         if f"pool{number}" in windows:
             layers.append(Layer(f"pool{number}", "pool", max_pool(windows[f"pool{number}"])))
 

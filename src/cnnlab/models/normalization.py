@@ -54,6 +54,15 @@ def across_maps(maps: Tensor, size: int, alpha: float, beta: float, k: float) ->
     return maps * _power(k + alpha * total, beta)
 
 
+def alexnet_norm(normalization: str, groups: int = 1) -> LocalResponseNorm:
+    """Return AlexNet's normalization over 5 maps: alpha 1e-4 per unit (paper), or a fifth (source).
+
+    groups: towers.
+    """
+    alpha = 1e-4 if normalization == "paper" else 1e-4 / 5
+    return LocalResponseNorm(5, alpha, groups=groups)
+
+
 class _AcrossMaps(torch.autograd.Function):
     """The normalization of [N, towers, C, H, W]; saves only its input for the backward pass."""
 

@@ -9,7 +9,7 @@ from cnnlab.models.batch_norm import batch_norm
 from cnnlab.models.init import initialize, initialize_by_layer, normal
 from cnnlab.models.layers import Conv2d, Linear, ScaledDropout, max_pool
 from cnnlab.models.network import Layer, Network, Task
-from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.models.normalization import alexnet_norm
 from cnnlab.models.sizes import check_sizes
 from cnnlab.models.widths import scaled
 
@@ -71,8 +71,7 @@ def _features(config: ZfnetConfig, in_channels: int) -> list[Layer]:
         if f"pool{number}" in WINDOWS:
             layers.append(Layer(f"pool{number}", "pool", max_pool(WINDOWS[f"pool{number}"])))
         if number <= 2 and config.normalization in ("paper", "source"):
-            alpha = 1e-4 if config.normalization == "paper" else 1e-4 / 5
-            layers.append(Layer(f"norm{number}", "norm", LocalResponseNorm(5, alpha)))
+            layers.append(Layer(f"norm{number}", "norm", alexnet_norm(config.normalization)))
 
         in_channels = channels
     return layers
