@@ -11,34 +11,36 @@ import json
 import os
 import platform
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cnnlab import __version__, checkpoint
+from cnnlab import __version__
 from cnnlab.run_folder import provenance
 from cnnlab.starting import ENDING
 from scripts.torture import (
     command,
     decoding,
-    figures,
+    disagreement,
+    failing_calls,
     foreign,
     mutations,
     payloads,
     runs,
     settings,
+    shares,
     signals,
     stores,
     strangers,
     streams,
 )
+from tests.hostile_names import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 Part = Callable[[Path, bool], dict[str, Any]]
@@ -147,9 +149,34 @@ def damaged_stores(folder: Path, quick: bool) -> dict[str, Any]:
     return found | {"holds": not found["problems"]}
 
 
+def failed_calls(folder: Path, quick: bool) -> dict[str, Any]:
+    """Each command, in which a write, fsync, rename ... fails with an error of the system."""
+    library = failing_calls.compile_library(folder)
+    names = ["list", "convert"] if quick else list(failing_calls.COMMANDS)
+    preloaded = {"LD_PRELOAD": str(library)}
+    found = _script("failing_calls.py", folder, 1 if quick else 4, *names, variables=preloaded)
+    return found | {"holds": not found["problems"]}
+
+
+def disagreeing(folder: Path, quick: bool) -> dict[str, Any]:
+    """Two processes of one job that were started differently, each difference in turn."""
+    names = ["seed"] if quick else list(disagreement.DIFFERENCES)
+    found = disagreement.disagree(folder, names)
+    return found | {"holds": not found["problems"]}
+
+
+def hostile_names(folder: Path, quick: bool) -> dict[str, Any]:
+    """Awkward names of classes, files and folders through every command and format: the tests."""
+    chosen = ["-k", "predict"] if quick else ["--run-slow"]
+    line = [sys.executable, "-m", "pytest", "-q", "tests/test_hostile_output.py", *chosen]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    summary = done.stdout.strip().splitlines()[-1:]
+    return {"names": len(NAMES), "tests": summary, "holds": done.returncode == 0}
+
+
 def costs(folder: Path, quick: bool) -> dict[str, Any]:
     """The cost of a save, relative to writing the same bytes and to an epoch."""
-    found = _script("figures.py", folder) | _interval_cost(folder / "run")
+    found = _script("figures.py", folder) | shares.save_share(folder / "run")
     holds = (
         found["save_over_write_and_sync"] <= 1.3
         and found["verify_megabytes_per_second"] >= 500
@@ -157,31 +184,6 @@ def costs(folder: Path, quick: bool) -> dict[str, Any]:
         and found["save_share_of_an_epoch_of_60000_images"] <= 0.05
     )
     return found | {"holds": holds}
-
-
-def _interval_cost(folder: Path) -> dict[str, Any]:
-    """Compare a LeNet-5 save with an epoch of 60,000 images at the rate of a run on mnist5k."""
-    words = ("train", "trainer.epochs=3", "runtime.device=cpu", "logging.report=false")
-    outcome = command.call(*words, "logging.progress=false", f"hydra.run.dir={folder}")
-    assert outcome.code == 0, outcome.errors
-
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    rates = [json.loads(line).get("speed/images_per_second") for line in lines]
-    rate = max(rate for rate in rates if rate)
-
-    content = checkpoint.read(folder / "checkpoints" / "last.safetensors")
-    path = folder / "again.safetensors"
-    times = [
-        figures.seconds(lambda: checkpoint.write(path, content.tensors, content.document))
-        for _ in range(20)
-    ]
-    save = statistics.median(times)
-
-    return {
-        "lenet5_save_milliseconds": round(1000 * save, 2),
-        "lenet5_images_per_second": round(rate),
-        "save_share_of_an_epoch_of_60000_images": round(save / (60_000 / rate), 5),
-    }
 
 
 PARTS: dict[str, Part] = {
@@ -200,6 +202,9 @@ PARTS: dict[str, Part] = {
     "lost_streams": lost_streams,
     "requests": requests,
     "foreign_modules": foreign_modules,
+    "failed_calls": failed_calls,
+    "disagreeing": disagreeing,
+    "hostile_names": hostile_names,
     "costs": costs,
 }
 
@@ -246,11 +251,12 @@ def _attempt(part: Part, folder: Path, quick: bool) -> dict[str, Any]:
         os.chdir(before)
 
 
-def _script(name: str, *arguments: object) -> Any:
+def _script(name: str, *arguments: object, variables: Mapping[str, str] | None = None) -> Any:
     """Run a part that forks or measures memory, in a process of its own; return its JSON."""
     words = [sys.executable, str(ROOT / "scripts" / "torture" / name), *map(str, arguments)]
     search = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": search}
+    environment |= variables or {}
     done = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
     return json.loads(done.stdout)
 

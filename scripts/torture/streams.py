@@ -47,11 +47,16 @@ NUM_LOGS = {"train": 1, "train -m": 2, "train ensemble.members=2": 1}
 NOT_SAID = ("Traceback", "Exception ignored", "cnnlab: bug")
 
 
-def furnish(folder: Path) -> None:
-    """Make two runs and a picture in `folder`."""
+def picture(folder: Path) -> None:
+    """Make a picture in `folder`."""
     from PIL import Image
 
     Image.new("L", (32, 32)).save(folder / "picture.png")
+
+
+def furnish(folder: Path) -> None:
+    """Make two runs and a picture in `folder`."""
+    picture(folder)
     for run in ("run", "other"):
         made = command.call("train", *LEAN, f"hydra.run.dir={folder / run}")
         assert made.code == 0, made.errors

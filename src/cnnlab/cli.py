@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cnnlab import starting, streams
 from cnnlab.cpu import waiting
-from cnnlab.errors import OutputLost
+from cnnlab.errors import OutputLost, ResourceError
 
 if TYPE_CHECKING:
     from cnnlab.command.composing import Job
@@ -68,7 +68,7 @@ def _interrupted(interruption: KeyboardInterrupt) -> int:
 
 
 def _unforeseen(error: Exception) -> int:
-    """Report a bug outside the task; a Ctrl-C may arrive wrapped in another exception."""
+    """Report an error outside the task; a Ctrl-C may arrive wrapped in another exception."""
     from cnnlab.command import failures
 
     if failures.is_interrupt(error):
@@ -76,6 +76,9 @@ def _unforeseen(error: Exception) -> int:
     if (message := failures.unusable_path(error)) is not None:
         failures.print_error_once(message)
         return USAGE
+    if (message := failures.shortage(error, places="")) is not None:
+        failures.print_error_once(message)
+        return ResourceError.exit_code
     return failures.report(error, failures.describe_bug(error, log=None), failures.BUG, log=None)
 
 

@@ -193,7 +193,7 @@ def _own_store(port: int, size: int) -> dist.Store:
     except OSError as error:
         raise ResourceError(
             f"cannot listen on MASTER_PORT={port}: {error.strerror}",
-            hint="another job may use this port: choose another MASTER_PORT for all processes",
+            hint="another job, or a second RANK=0, has this port: choose another for all processes",
         ) from error
     return dist.TCPStore(
         LOOPBACK,

@@ -1,5 +1,6 @@
 """YAML as plain data: no tags, no aliases, no interpolations, a bounded size."""
 
+import errno
 import math
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from cnnlab.files import regular
 from cnnlab.safe_output import escape_control
 
 MAX_BYTES = 1 << 20
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG}
+"""Errors of a path that leads to no file; of others, such as a failing disk, the user is told."""
 
 
 class _NoAliases(yaml.SafeLoader):
@@ -32,12 +35,14 @@ def load_plain(path: Path, *, hint: str = "") -> dict[str, Any]:
     """Return the mapping a YAML file holds.
 
     Raises UsageError when it is missing or not a plain mapping, CheckpointError when it is too
-    long, a link, a pipe or the like.
+    long, a link, a pipe or the like; OSError where the system does not let it be read.
     """
     where = escape_control(str(path))
     try:
         data = regular.read(path, MAX_BYTES)
     except OSError as error:
+        if error.errno not in _MISSING:
+            raise
         raise UsageError(f"cannot read the config: {error.strerror}", where, hint) from error
 
     try:
