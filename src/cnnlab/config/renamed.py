@@ -13,8 +13,11 @@ KEYS = {
 }
 """Old dotted key -> the key of today."""
 
-VALUES = {"what": {"neighbours": "neighbors"}}
-"""Key -> old value -> the value of today; of settings that no run stores."""
+VALUES = {
+    "what": {"neighbours": "neighbors"},
+    "weights": {"ema": "which_weights=ema", "raw": "which_weights=raw"},  # never worked, but is tried
+}
+"""Key -> old value -> the value of today, or what to write; of settings that no run stores."""
 
 
 def current(stored: Any) -> Any:

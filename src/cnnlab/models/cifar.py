@@ -64,7 +64,7 @@ def cifar_local(config: CifarLocalConfig, task: Task, generator: torch.Generator
     """Build conv 64@5x5, pool, conv 64@5x5, pool, two locally connected layers, scores.
 
     The 13 % network without normalization, the 11 % one with. Source: the layer files
-    layers-conv-local-13pct and -11pct of the 2012 source code, and their cuda-convnet2 versions;
+    layers-conv-local-13pct and -11pct of the first cuda-convnet, and their cuda-convnet2 versions;
     weights N(0, 0.0001^2) in conv1, 0.01 in conv2 and the scores, 0.04 in the local layers.
     """
     convolution = Window(5, padding=2)
