@@ -15,7 +15,7 @@ KEYS = {
 
 VALUES = {
     "what": {"neighbours": "neighbors"},
-    "weights": {"ema": "which_weights=ema", "raw": "which_weights=raw"},  # never worked, but is tried
+    "weights": {"ema": "which_weights=ema", "raw": "which_weights=raw"},  # tried, never so named
 }
 """Key -> old value -> the value of today, or what to write; of settings that no run stores."""
 
