@@ -34,7 +34,7 @@ function eachRun(op, channel, source, visit) {
 function sourcesOf(op, channel) {
   if (op.connections) return op.connections[channel];
   const each = op.inputs[0] / op.groups, group = Math.floor(channel / (op.size[0] / op.groups));
-  return Array.from({ length: each }, (_, i) => group * each + i);
+  return spread(group * each, (group + 1) * each - 1);
 }
 
 // Where the kernel of an output map for one of its input maps begins in the weights.
@@ -56,66 +56,60 @@ function windowAt(op, row, column) {
   return found;
 }
 
-// Calls visit(output index, first input of its map, window, channel) for each unit of a pooling layer.
-function eachWindow(op, visit) {
-  const [channels, rows, columns] = op.size, area = op.inputs[1] * op.inputs[2];
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      const window = windowAt(op, row, column);
+// Pooling: each unit is a weighted sum of some inputs of its window. taken(...): those as [index, weight].
+function pooling(taken) {
+  const each = (op, x, visit) => {
+    const [channels, rows, columns] = op.size, area = op.inputs[1] * op.inputs[2];
+    for (let at = 0; at < rows * columns; at++) {
+      const window = windowAt(op, Math.floor(at / columns), at % columns);
       for (let c = 0; c < channels; c++) {
-        visit((c * rows + row) * columns + column, c * area, window, c, row, column);
+        visit(c * rows * columns + at, taken(op, x, window.map(([, i]) => c * area + i), c, Math.floor(at / columns), at % columns), c);
       }
     }
-  }
-}
-
-// The input that a unit of max pooling takes: the first of the largest.
-function winner(x, first, window) {
-  let best = first + window[0][1];
-  for (const [, i] of window) if (x[first + i] > x[best]) best = first + i;
-  return best;
-}
-
-// By how many a unit of average pooling divides: padding counts or not, what is beyond it never.
-function divisor(op, window, row, column) {
-  if (!op.counts_padding) return window.length;
-  const side = (at, size) => {
-    const start = at * op.stride - op.padding;
-    return Math.min(start + op.kernel, size + op.padding) - start;
   };
+  return {
+    forward(op, x, y) { each(op, x, (at, inputs, c) => { y[at] = inputs.reduce((sum, [i, w]) => sum + w * x[i], op.bias?.[c] ?? 0); }); },
+    // Where windows overlap, one input can be taken several times; its signals add.
+    backward(op, x, y, dy, dx) { each(op, x, (at, inputs) => { for (const [i, w] of inputs) dx[i] += w * dy[at]; }); },
+    sees: (op, part) => under(op, part, part.channels),
+  };
+}
+
+// By how many a unit of mean pooling divides: padding counts or not, what is beyond it never.
+function divisor(op, inside, row, column) {
+  if (!op.counts_padding) return inside;
+  const side = (at, size) => Math.min(op.kernel, size + 2 * op.padding - at * op.stride);
   return side(row, op.inputs[1]) * side(column, op.inputs[2]);
+}
+
+// The first and the last map in whose company a map is normalized: of its own group.
+function neighborsOf(op, c) {
+  const each = op.size[0] / op.groups, group = Math.floor(c / each);
+  return [Math.max(group * each, c - op.reach), Math.min((group + 1) * each - 1, c + op.reach)];
 }
 
 // The divisor of response normalization, before the power, of unit i in map c.
 function responseSum(op, x, c, i) {
-  const area = op.size[1] * op.size[2], each = op.size[0] / op.groups, group = Math.floor(c / each);
-  const first = Math.max(group * each, c - op.reach), last = Math.min((group + 1) * each - 1, c + op.reach);
+  const area = op.size[1] * op.size[2], [first, last] = neighborsOf(op, c);
   let sum = 0;
   for (let j = first; j <= last; j++) sum += x[j * area + i] ** 2;
   return op.k + op.alpha * sum;
 }
 
 function patchSum(op, x, c, i) {
-  const [, height, width] = op.size, row = Math.floor(i / width), column = i % width;
-  let sum = 0;
-  for (let v = Math.max(0, row - op.reach); v <= Math.min(height - 1, row + op.reach); v++) {
-    for (let u = Math.max(0, column - op.reach); u <= Math.min(width - 1, column + op.reach); u++) {
-      sum += x[(c * height + v) * width + u] ** 2;
-    }
-  }
-  return op.k + op.alpha * sum;
+  const area = op.size[1] * op.size[2], window = windowAt(op, Math.floor(i / op.size[2]), i % op.size[2]);
+  return op.k + op.alpha * window.reduce((sum, [, j]) => sum + x[c * area + j] ** 2, 0);
 }
 
-const allOf = (size) => ({ channels: new Set(Array(size[0]).keys()), top: 0, left: 0, bottom: size[1] - 1, right: size[2] - 1 });
+const spread = (first, last) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
+const allOf = (size) => ({ channels: new Set(spread(0, size[0] - 1)), top: 0, left: 0, bottom: size[1] - 1, right: size[2] - 1 });
 
 // The part of the input below a part of the output, for layers with a window.
 function under(op, part, channels) {
   const first = (at) => Math.max(0, at * op.stride - op.padding);
   const last = (at, side) => Math.min(side - 1, at * op.stride - op.padding + (op.kernel - 1) * op.dilation);
-  return {
-    channels, top: first(part.top), left: first(part.left),
-    bottom: last(part.bottom, op.inputs[1]), right: last(part.right, op.inputs[2]),
-  };
+  const [top, left, bottom, right] = [first(part.top), first(part.left), last(part.bottom, op.inputs[1]), last(part.right, op.inputs[2])];
+  return { channels, top, left, bottom, right };
 }
 
 // A layer that computes each unit from the same unit below; slope(y, op) for the way back.
@@ -202,65 +196,16 @@ const KINDS = {
     sees: (op, part) => under(op, part, allOf(op.inputs).channels),
   },
 
-  max_pool: {
-    forward(op, x, y) { eachWindow(op, (at, first, window) => { y[at] = x[winner(x, first, window)]; }); },
-    // Where windows overlap, one input can win several times; its signals add.
-    backward(op, x, y, dy, dx) { eachWindow(op, (at, first, window) => { dx[winner(x, first, window)] += dy[at]; }); },
-    sees: (op, part) => under(op, part, part.channels),
-  },
-
-  average_pool: {
-    forward(op, x, y) {
-      eachWindow(op, (at, first, window, c, row, column) => {
-        y[at] = window.reduce((sum, [, i]) => sum + x[first + i], 0) / divisor(op, window, row, column);
-      });
-    },
-    backward(op, x, y, dy, dx) {
-      eachWindow(op, (at, first, window, c, row, column) => {
-        for (const [, i] of window) dx[first + i] += dy[at] / divisor(op, window, row, column);
-      });
-    },
-    sees: (op, part) => under(op, part, part.channels),
-  },
-
-  // LeNet-5 of 1998: the sum of four, times a weight, plus a bias.
-  subsample: {
-    forward(op, x, y) {
-      eachWindow(op, (at, first, window, c) => {
-        y[at] = window.reduce((sum, [, i]) => sum + x[first + i], 0) * op.weight[c] + op.bias[c];
-      });
-    },
-    backward(op, x, y, dy, dx) {
-      eachWindow(op, (at, first, window, c) => { for (const [, i] of window) dx[first + i] += dy[at] * op.weight[c]; });
-    },
-    sees: (op, part) => under(op, part, part.channels),
-  },
+  max_pool: pooling((op, x, inputs) => [[inputs.reduce((best, i) => (x[i] > x[best] ? i : best)), 1]]),
+  average_pool: pooling((op, x, inputs, c, row, column) => inputs.map((i) => [i, 1 / divisor(op, inputs.length, row, column)])),
+  // LeNet-5 of 1998: the sum of four, times a weight, plus a bias; and batch normalization, of one.
+  subsample: pooling((op, x, inputs, c) => inputs.map((i) => [i, op.weight[c]])),
 
   norm_across_maps: normalization(responseSum, (op, part) => {
-    const each = op.size[0] / op.groups, channels = new Set();
-    for (const c of part.channels) {
-      const first = Math.floor(c / each) * each;
-      for (let j = Math.max(first, c - op.reach); j <= Math.min(first + each - 1, c + op.reach); j++) channels.add(j);
-    }
-    return { ...part, channels };
+    const channels = [...part.channels].flatMap((c) => { const [first, last] = neighborsOf(op, c); return spread(first, last); });
+    return { ...part, channels: new Set(channels) };
   }),
-  norm_within_map: normalization(patchSum, (op, part) => ({
-    channels: part.channels, top: Math.max(0, part.top - op.reach), left: Math.max(0, part.left - op.reach),
-    bottom: Math.min(op.size[1] - 1, part.bottom + op.reach), right: Math.min(op.size[2] - 1, part.right + op.reach),
-  })),
-
-  // Batch normalization at test time: a scale and a shift of each map.
-  scale: {
-    forward(op, x, y) {
-      const area = op.size[1] * op.size[2];
-      for (let i = 0; i < y.length; i++) y[i] = x[i] * op.weight[Math.floor(i / area)] + op.bias[Math.floor(i / area)];
-    },
-    backward(op, x, y, dy, dx) {
-      const area = op.size[1] * op.size[2];
-      for (let i = 0; i < dx.length; i++) dx[i] = dy[i] * op.weight[Math.floor(i / area)];
-    },
-    sees: (op, part) => part,
-  },
+  norm_within_map: normalization(patchSum, (op, part) => under(op, part, part.channels)),
 
   // The deconvnet passes back what is positive, whatever came forward.
   relu: elementwise((x) => Math.max(0, x), (dy) => Math.max(0, dy)),
@@ -308,12 +253,8 @@ const KINDS = {
     },
     sees(op, part) {
       if (op.groups === 1) return allOf(op.inputs);
-      const channels = new Set();
-      for (const unit of part.channels) {
-        const [input, , each] = this.start(op, unit);
-        for (let i = 0; i < each; i++) channels.add(input + i);
-      }
-      return { ...allOf(op.inputs), channels };
+      const firsts = new Set([...part.channels].map((unit) => this.start(op, unit)[0])), each = op.inputs[0] / op.groups;
+      return { ...allOf(op.inputs), channels: new Set([...firsts].flatMap((first) => spread(first, first + each - 1))) };
     },
   },
 

@@ -55,12 +55,12 @@ class MapView {
   }
 
   // Choose how large a unit is and how many maps stand beside one another; side: wished for, of a map.
-  arrange(room, side, columns = 0) {
+  arrange(room, side) {
     const [, height, width] = this.size, single = height * width === 1;
     this.scale = Math.max(1, Math.round(side / width));
     while (this.scale > 1 && width * this.scale > room) this.scale--;
     this.gap = single ? 2 : Math.max(3, this.scale);
-    this.columns = Math.min(this.count, columns || Infinity, Math.max(1, Math.floor((room + this.gap) / (width * this.scale + this.gap))));
+    this.columns = Math.min(this.count, Math.max(1, Math.floor((room + this.gap) / (width * this.scale + this.gap))));
     this.rows = Math.ceil(this.count / this.columns);
     this.step = [width * this.scale + this.gap, height * this.scale + this.gap];
     this.pen = fit(this.canvas, this.columns * this.step[0] - this.gap, this.rows * this.step[1] - this.gap);
@@ -122,7 +122,7 @@ function number(value) {
 }
 
 // Numbers in a square of colored cells; null: beyond the edge of the map. marked: a cell to frame.
-function numberGrid(values, columns, { marked = -1, top = largest(values), cell = columns > 5 ? 21 : 25 } = {}) {
+function numberGrid(values, columns, { marked = -1, top = largest(values), cell = 21 } = {}) {
   const canvas = el("canvas", { role: "img", "aria-label": "numbers, row by row: " + values.map((v) => (v === null ? "outside" : number(v))).join(" ") });
   const pen = fit(canvas, columns * cell, Math.ceil(values.length / columns) * cell);
   pen.font = "9px system-ui, sans-serif", pen.textAlign = "center", pen.textBaseline = "middle";

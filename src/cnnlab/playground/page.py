@@ -116,7 +116,7 @@ def _content(
     probe, network = subject.probe, subject.network
     content = {
         "model": escape_control(probe.model_title),
-        "title": escape_control(probe.title("playground")),
+        "about": escape_control(f"{probe.set_title} \u00b7 {probe.checkpoint_title}"),
         "classes": [probe.class_name(number) for number in range(network.num_classes)],
         "input": _input(subject),
         "operations": program.operations,
@@ -165,7 +165,7 @@ def assembled(content: dict[str, Any], blocks: dict[str, str]) -> str:
             f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
             "base-uri 'none'; form-action 'none'"
         ),
-        "TITLE": html.escape(content["title"]),
+        "TITLE": html.escape(f"{content['model']} \u00b7 playground"),
         "STYLE": style,
         "DATA": f'<script type="application/json" id="content">{plain}</script>\n{data}',
         "SCRIPT": script,

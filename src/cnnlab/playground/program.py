@@ -149,15 +149,13 @@ def _subsample(module: Subsample) -> Written:
 
 
 def _across_maps(module: LocalResponseNorm) -> Written:
-    constants = {name: getattr(module, name) for name in ("size", "alpha", "beta", "k", "groups")}
-    constants["reach"] = constants.pop("size") // 2
-    return {"kind": "norm_across_maps", **constants}, {}
+    constants = {name: getattr(module, name) for name in ("alpha", "beta", "k", "groups")}
+    return {"kind": "norm_across_maps", "reach": module.size // 2, **constants}, {}
 
 
 def _within_map(module: WithinMapNorm) -> Written:
-    constants = {name: getattr(module, name) for name in ("size", "alpha", "beta", "k")}
-    constants["reach"] = constants.pop("size") // 2
-    return {"kind": "norm_within_map", **constants}, {}
+    constants = {name: getattr(module, name) for name in ("alpha", "beta", "k")}
+    return {"kind": "norm_within_map", **constants, **_window(module)}, {}
 
 
 def _batch_norm(module: Any) -> Written:
@@ -167,7 +165,8 @@ def _batch_norm(module: Any) -> Written:
         raise UsageError("the playground needs batch normalization's running statistics and scale")
     scale = module.weight.double() / (variance.double() + module.eps).sqrt()
     shift = module.bias.double() - mean.double() * scale
-    return {"kind": "scale"}, {"weight": scale, "bias": shift}
+    window = {"kernel": 1, "stride": 1, "padding": 0, "dilation": 1}
+    return {"kind": "subsample", **window}, {"weight": scale, "bias": shift}
 
 
 def _linear(module: Any) -> Written:

@@ -93,13 +93,14 @@ class Explanation {
   }
 
   average_pool(op, x, y, channel, row, column) {
-    const by = divisor(op, windowAt(op, row, column), row, column);
+    const by = divisor(op, windowAt(op, row, column).length, row, column);
     return this.pooled(op, x, channel, row, column, -1, `The mean: their sum, ${number(y * by)}, divided by ${by}.`);
   }
 
   subsample(op, x, y, channel, row, column) {
     const sum = this.patch(op, x, channel, row, column).reduce((a, b) => a + b, 0), [w, b] = [op.weight[channel], op.bias[channel]];
-    return this.pooled(op, x, channel, row, column, -1, `The sum of the four, ${number(sum)}, × ${number(w)} + ${number(b)} = ${number(y)}`);
+    const said = op.kernel > 1 ? "The sum of the four, " : "The scale and the shift of this map: ";
+    return this.pooled(op, x, channel, row, column, -1, `${said}${number(sum)} × ${number(w)} + ${number(b)} = ${number(y)}`);
   }
 
   fc(op, x, y, channel, row, column, layer) {
@@ -150,7 +151,6 @@ class Explanation {
       sigmoid: () => `1 / (1 + e^(${number(-x)})) = ${number(y)}`,
       factor: () => (op.factor === 1 ? "Dropout does nothing at test time." : `Dropout at test time: ${number(x)} × ${op.factor} = ${number(y)}`),
       flatten: () => "The same number, in one long row.",
-      scale: () => `${number(x)} × ${number(op.weight[channel])} + ${number(op.bias[channel])} = ${number(y)}: the scale and shift of this map.`,
       norm_across_maps: () => response(responseSum),
       norm_within_map: () => response(patchSum),
     }[op.kind]();
