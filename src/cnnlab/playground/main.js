@@ -58,7 +58,7 @@ function describe(op) {
   const [channels, height, width] = op.size, size = height * width > 1 ? `${channels} × ${height} × ${width}` : `${channels} units`;
   const window = op.kernel > 1 ? ` ${op.kernel}×${op.kernel}, stride ${op.stride}${op.padding ? `, padding ${op.padding}` : ""}` : "";
   const words = [`${WORDS[op.role] ?? WORDS[op.kind]}${window}${op.groups > 1 ? `, ${op.groups} groups` : ""}`, size];
-  return [...words, ...(op.numbers ? [`${op.numbers.toLocaleString("en")} parameters`] : []), `sees ${op.field}×${op.field} pixels`].join(" · ");
+  return [...words, ...(op.numbers ? [`${op.numbers.toLocaleString("en")} parameters`] : []), `sees ${op.field}×${op.field}`].join(" · ");
 }
 
 function buildLayer(op, layer) {
@@ -325,6 +325,7 @@ async function start() {
   const images = await unpacked($("example-images").textContent), { labels, misses } = content.examples;
   const order = [...spread(labels.length - misses, labels.length - 1), ...spread(0, labels.length - misses - 1)]; // the misses first
   $("examples").append(...order.map((n) => buildExample(images, n)));
+  $("misses").hidden = !misses;
   listen(), arrange();
   await loadMoment();
   $("examples").querySelector("button:not(.missed)").click();
