@@ -29,8 +29,9 @@ function shown() {
   const { levels, shift: [dx, dy], cover } = state, side = input.size, moved = place(levels, side, side, dy, dx);
   if (!cover) return moved;
   const square = Math.max(1, Math.round(side / 5)), [left, top] = cover.map((center) => center - Math.floor(square / 2));
-  const isUnder = (i) => { const x = i % side - left, y = Math.floor(i / side) % side - top; return x >= 0 && x < square && y >= 0 && y < square; };
-  return { ...moved, data: moved.data.map((level, i) => (isUnder(i) ? 128 : level)) };
+  const isUnder = (at, corner) => at >= corner && at < corner + square;
+  const isCovered = (i) => isUnder(i % side, left) && isUnder(Math.floor(i / side) % side, top);
+  return { ...moved, data: moved.data.map((level, i) => (isCovered(i) ? 128 : level)) };
 }
 
 let waiting = false;
@@ -50,9 +51,12 @@ function answer() {
 const seenView = new MapView($("seen"), network.sizes[0], true), projection = new MapView($("projection"), network.sizes[0], inColor);
 const views = [];
 
-const WORDS = { batch_norm: "batch normalization", conv: "convolution", local: "locally connected", fc: "fully connected", max_pool: "max pooling",
-  average_pool: "mean pooling", subsample: "subsampling", norm_across_maps: "normalization across maps", norm_within_map: "normalization within maps",
-  relu: "ReLU", tanh: "tanh", sigmoid: "sigmoid", factor: "dropout", flatten: "the same units in one row", rbf: "distances to bitmaps" };
+const WORDS = {
+  batch_norm: "batch normalization", conv: "convolution", local: "locally connected", fc: "fully connected", max_pool: "max pooling",
+  average_pool: "mean pooling", subsample: "subsampling", relu: "ReLU", tanh: "tanh", sigmoid: "sigmoid", factor: "dropout",
+  norm_across_maps: "normalization across maps", norm_within_map: "normalization within maps",
+  flatten: "the same units in one row", rbf: "distances to bitmaps",
+};
 
 function describe(op) {
   const [channels, height, width] = op.size, size = height * width > 1 ? `${channels} × ${height} × ${width}` : `${channels} units`;
@@ -104,8 +108,9 @@ function paintAll(picture) {
   seenView.paint((i) => [0, 1, 2].map((c) => picture.data[(c % input.channels) * area + i]));
   if (trail) seenView.frame(trail[0], 2);
   for (const view of views.filter((one) => one.visible)) {
-    const values = network.values[view.layer], color = colorsOf(values, view.size, false, largest(values)), isOwn = unit?.layer === view.layer;
-    const first = isOwn ? indexOf(view.size, [unit.channel, 0, 0]) + filledTo : Infinity, end = isOwn ? indexOf(view.size, [unit.channel + 1, 0, 0]) : 0;
+    const values = network.values[view.layer], color = colorsOf(values, view.size, false, largest(values));
+    const isOwn = unit?.layer === view.layer, startOf = (channel) => indexOf(view.size, [channel, 0, 0]);
+    const [first, end] = isOwn ? [startOf(unit.channel) + filledTo, startOf(unit.channel + 1)] : [Infinity, 0];
     view.section.classList.toggle("lit", isOwn);
     view.paint((i) => (i > first && i < end ? theme.zeroRgb : color(i)));
     if (trail && view.layer <= unit.layer) view.frame(trail[view.layer], isOwn ? 2.5 : 1.5);
@@ -134,18 +139,21 @@ function showScores(scores) {
     share.title = `score ${number(scores[k])}`, fill.style.width = `${100 * chances[k]}%`;
     row.className = `row${k === best ? " best" : ""}${k === state.truth ? " true" : ""}`;
   });
-  const [dx, dy] = state.shift, words = [dx && `${Math.abs(dx)} ${dx > 0 ? "right" : "left"}`, dy && `${Math.abs(dy)} ${dy > 0 ? "down" : "up"}`].filter(Boolean);
+  const far = (steps, [back, forth]) => steps && `${Math.abs(steps)} ${steps > 0 ? forth : back}`;
+  const words = [far(state.shift[0], ["left", "right"]), far(state.shift[1], ["up", "down"])].filter(Boolean);
   $("label").textContent = state.truth === null ? "" : `labeled ${classes[state.truth]}`;
   $("moved").textContent = words.length ? `moved ${words.join(", ")}` : "";
   clearTimeout(speaking);
-  speaking = setTimeout(() => { $("said").textContent = `The answer is ${classes[best]}, ${(100 * chances[best]).toFixed(0)} percent.`; }, 700);
+  const sentence = `The answer is ${classes[best]}, ${(100 * chances[best]).toFixed(0)} percent.`;
+  speaking = setTimeout(() => { $("said").textContent = sentence; }, 700);
 }
 
 function showNearest() {
   $("nearest").hidden = !near || Number($("moments").value) !== content.moment;
   if ($("nearest").hidden) return;
   const units = network.values[near.layer], step = (near.high - near.low) / 255;
-  const apart = near.labels.map((_, n) => Math.sqrt(units.reduce((sum, value, i) => sum + (value - near.low - step * near.vectors[n * units.length + i]) ** 2, 0)));
+  const apart = near.labels.map((_, n) => Math.sqrt(units.reduce(
+    (sum, value, i) => sum + (value - near.low - step * near.vectors[n * units.length + i]) ** 2, 0)));
   const order = apart.map((_, n) => n).sort((a, b) => apart[a] - apart[b]).slice(0, 5);
   $("neighbors").replaceChildren(...order.map((n) => el("figure", { title: `distance ${number(apart[n])}` },
     thumbnail(near.images, n, near.size), el("figcaption", {}, classes[near.labels[n]]))));
@@ -201,14 +209,17 @@ function slide(layer, channel) {
 
 function thumbnail(images, n, [channels, height, width]) {
   const canvas = el("canvas", { width, height }), pixels = new ImageData(width, height), area = height * width;
-  for (let i = 0; i < area; i++) pixels.data.set([0, 1, 2].map((c) => images[(n * channels + (c % channels)) * area + i]).concat(255), 4 * i);
+  for (let i = 0; i < area; i++) {
+    pixels.data.set([...[0, 1, 2].map((c) => images[(n * channels + (c % channels)) * area + i]), 255], 4 * i);
+  }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas;
 }
 
 function buildExample(images, n) {
   const { labels, misses } = content.examples, isMissed = n >= labels.length - misses, label = labels[n];
-  const canvas = thumbnail(images, n, network.sizes[0]), border = input.pad_pixels, inner = input.size - 2 * border, length = network.values[0].length;
+  const canvas = thumbnail(images, n, network.sizes[0]), length = network.values[0].length;
+  const border = input.pad_pixels, inner = input.size - 2 * border;
   const title = label === null ? "own picture" : `labeled ${classes[label]}${isMissed ? ", and missed" : ""}`;
   const button = el("button", { type: "button", title, "aria-label": title, className: isMissed ? "missed" : "" }, canvas);
   button.onclick = () => {
@@ -233,7 +244,8 @@ const within = (at, side) => Math.min(side - 1, Math.max(0, at));
 
 // Keys on a layer: Enter touches a unit, arrows go from unit to unit, Page Up and Down from map to map.
 function keyOn(event, layer) {
-  const [channels, height, width] = network.sizes[layer], [dx, dy] = ARROWS[event.key] ?? [0, 0], own = state.unit?.layer === layer ? state.unit : null;
+  const [channels, height, width] = network.sizes[layer], [dx, dy] = ARROWS[event.key] ?? [0, 0];
+  const own = state.unit?.layer === layer ? state.unit : null;
   const maps = { PageUp: -1, PageDown: 1 }[event.key] ?? (height * width === 1 ? dx + dy * views[layer - 1].columns : 0);
   if (event.key !== "Enter" && !(own && (dx || dy || maps))) return;
   const from = own ?? { channel: 0, row: height >> 1, column: width >> 1 };
@@ -280,7 +292,8 @@ function listen() {
   pad.onpointerup = pad.onpointercancel = () => { last = null; };
   $("clear").onclick = () => { fill(), takePad(); };
   $("invert").onclick = () => {
-    paint.globalCompositeOperation = "difference", paint.fillStyle = "#fff", paint.fillRect(0, 0, 256, 256), paint.globalCompositeOperation = "source-over";
+    Object.assign(paint, { globalCompositeOperation: "difference", fillStyle: "#fff" }).fillRect(0, 0, 256, 256);
+    paint.globalCompositeOperation = "source-over";
     [paper, paint.strokeStyle] = paper === "#000000" ? ["#ffffff", "#000000"] : ["#000000", $("color").value];
     takePad();
   };

@@ -123,7 +123,8 @@ function number(value) {
 
 // Numbers in a square of colored cells; null: beyond the edge of the map. marked: a cell to frame.
 function numberGrid(values, columns, { marked = -1, top = largest(values), cell = 21 } = {}) {
-  const canvas = el("canvas", { role: "img", "aria-label": "numbers, row by row: " + values.map((v) => (v === null ? "outside" : number(v))).join(" ") });
+  const read = values.map((value) => (value === null ? "outside" : number(value))).join(" ");
+  const canvas = el("canvas", { role: "img", "aria-label": `numbers, row by row: ${read}` });
   const pen = fit(canvas, columns * cell, Math.ceil(values.length / columns) * cell);
   pen.font = "9px system-ui, sans-serif", pen.textAlign = "center", pen.textBaseline = "middle";
   values.forEach((value, i) => {
@@ -140,6 +141,7 @@ function numberGrid(values, columns, { marked = -1, top = largest(values), cell 
 
 // As few letters as a cell has room for: .31, −1.2, 12.
 function short(value) {
-  const size = Math.abs(value), text = size < 0.995 ? value.toFixed(2).replace("0.", ".") : size < 9.95 ? value.toFixed(1) : value.toFixed(0);
+  const size = Math.abs(value), places = size < 0.995 ? 2 : size < 9.95 ? 1 : 0;
+  const text = places === 2 ? value.toFixed(2).replace("0.", ".") : value.toFixed(places);
   return minus(["-.00", ".00"].includes(text) ? "0" : text);
 }

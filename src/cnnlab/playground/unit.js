@@ -2,6 +2,8 @@
 
 const indexOf = (size, [channel, row, column]) => (channel * size[1] + row) * size[2] + column;
 
+const quiet = (text) => el("p", { className: "quiet" }, text);
+
 function unitName(size, channel, row, column) {
   return size[1] * size[2] === 1 ? `unit ${channel}` : `map ${channel} · row ${row}, column ${column}`;
 }
@@ -56,21 +58,25 @@ class Explanation {
     each.sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
     const shown = each.slice(0, each.length > 6 ? 4 : 6), rest = each.slice(shown.length);
     const tops = [largest(each.flatMap((one) => one.patch)), largest(each.flatMap((one) => one.kernel))];
+    const below = this.names[layer - 1], isOne = op.inputs[0] === 1;
     const rows = shown.map((one) => el("div", { className: "product" },
-      el("p", {}, layer === 1 && op.inputs[0] === 1 ? "the picture × the kernel" : `${this.names[layer - 1]}, map ${one.source} × its kernel`),
-      numberGrid(one.patch, op.kernel, { top: tops[0] }), "×", numberGrid(one.kernel, op.kernel, { top: tops[1] }), `= ${number(one.sum)}`));
+      el("p", {}, isOne ? `${below} × the kernel` : `${below}, map ${one.source} × its kernel`),
+      numberGrid(one.patch, op.kernel, { top: tops[0] }), "×",
+      numberGrid(one.kernel, op.kernel, { top: tops[1] }), `= ${number(one.sum)}`));
     const others = rest.reduce((sum, one) => sum + one.sum, 0), parts = shown.map((one) => one.sum);
-    if (rest.length) rows.push(el("p", { className: "quiet" }, `${rest.length} other maps: ${number(others)}`));
+    if (rest.length) rows.push(quiet(`${rest.length} other maps: ${number(others)}`));
     return [this.sum(rest.length ? [...parts, others] : parts, bias, y), ...rows];
   }
 
   conv(op, x, y, channel, row, column, layer) {
-    const kernelOf = (source) => [...op.weight.subarray(kernelStart(op, channel, source), kernelStart(op, channel, source) + op.kernel ** 2)];
+    const start = (source) => kernelStart(op, channel, source);
+    const kernelOf = (source) => [...op.weight.subarray(start(source), start(source) + op.kernel ** 2)];
     const shared = op.size[1] * op.size[2];
     const slide = el("button", { type: "button", id: "slide" }, "Slide the kernel over the map");
     const lines = this.products(op, x, y, sourcesOf(op, channel), kernelOf, op.bias[channel], row, column, layer);
-    const said = shared > 1 ? `The same kernels make all ${shared} units of this map, in steps of ${op.stride}; a dot is padding, which counts as 0.` : "";
-    return [...lines, el("p", { className: "quiet" }, said), ...(shared > 1 ? [slide] : [])];
+    if (shared === 1) return lines;
+    const said = `The same kernels make all ${shared} units of this map, in steps of ${op.stride}.`;
+    return [...lines, quiet(op.padding ? `${said} A dot is padding: it counts as 0.` : said), slide];
   }
 
   local(op, x, y, channel, row, column, layer) {
@@ -78,11 +84,12 @@ class Explanation {
     const kernelOf = (source) => [...op.weight.subarray(first + source * K2, first + (source + 1) * K2)];
     const bias = op.bias[indexOf(op.size, [channel, row, column])], sources = [...Array(op.inputs[0]).keys()];
     return [...this.products(op, x, y, sources, kernelOf, bias, row, column, layer),
-      el("p", { className: "quiet" }, "Nothing is shared: every position has kernels of its own.")];
+      quiet("Nothing is shared: every position has kernels of its own.")];
   }
 
   pooled(op, x, channel, row, column, marked, text) {
-    return [el("p", { className: "sum" }, text), el("div", { className: "product" }, numberGrid(this.patch(op, x, channel, row, column), op.kernel, { marked }))];
+    const patch = numberGrid(this.patch(op, x, channel, row, column), op.kernel, { marked });
+    return [el("p", { className: "sum" }, text), el("div", { className: "product" }, patch)];
   }
 
   max_pool(op, x, y, channel, row, column, layer) {
@@ -105,7 +112,8 @@ class Explanation {
 
   fc(op, x, y, channel, row, column, layer) {
     const [input, weight, each] = KINDS.fc.start(op, channel), origin = this.origin(layer - 1);
-    const parts = Array.from({ length: each }, (_, i) => ({ i: input + i, x: x[input + i], w: op.weight[weight + i], sum: x[input + i] * op.weight[weight + i] }));
+    const parts = spread(0, each - 1).map((i) => ({ i: input + i, x: x[input + i], w: op.weight[weight + i] }));
+    for (const one of parts) one.sum = one.x * one.w;
     const lines = [];
     if (origin === 0) lines.push(...this.template(op, parts));
     parts.sort((a, b) => Math.abs(b.sum) - Math.abs(a.sum));
@@ -113,7 +121,7 @@ class Explanation {
     const rows = few.map((one) => el("tr", {}, el("td", {}, this.linkTo(origin, one.i)),
       el("td", {}, `${number(one.x)} × ${number(one.w)}`), el("td", {}, `= ${number(one.sum)}`)));
     return [this.sum([few.reduce((sum, one) => sum + one.sum, 0), others], op.bias[channel], y),
-      el("p", { className: "quiet" }, `The strongest ${few.length} of ${each} inputs make the first number, the others the second.`), ...lines,
+      quiet(`The strongest ${few.length} of ${each} inputs make the first number, the others the second.`), ...lines,
       el("table", { className: "inputs" }, ...rows)];
   }
 
@@ -137,8 +145,9 @@ class Explanation {
   rbf(op, x, y, channel, row, column) {
     const bitmap = [...op.weight.subarray(channel * x.length, (channel + 1) * x.length)];
     const apart = bitmap.map((value, i) => (x[i] - value) ** 2);
-    return [el("p", { className: "sum" }, `The squared distance of F6 to the bitmap of this class is ${number(-y)}; its negative is the score.`),
-      el("div", { className: "product" }, el("p", {}, "F6 · the bitmap · their squared differences"), ...[[...x], bitmap, apart].map((values) => numberGrid(values, 7, { top: 1.7, cell: 12 })))];
+    const grids = [[...x], bitmap, apart].map((values) => numberGrid(values, 7, { top: 1.7, cell: 12 }));
+    return [el("p", { className: "sum" }, `The squared distance of F6 to this class's bitmap is ${number(-y)}; its negative is the score.`),
+      el("div", { className: "product" }, el("p", {}, "F6 · the bitmap · their squared differences"), ...grids)];
   }
 
   // A unit that is computed from the same unit of the layer below.
@@ -149,11 +158,12 @@ class Explanation {
       relu: () => `max(0, ${number(x)}) = ${number(y)}`,
       tanh: () => (op.amplitude === 1 ? `tanh(${number(x)})` : `${op.amplitude} · tanh(⅔ · ${number(x)})`) + ` = ${number(y)}`,
       sigmoid: () => `1 / (1 + e^(${number(-x)})) = ${number(y)}`,
-      factor: () => (op.factor === 1 ? "Dropout does nothing at test time." : `Dropout at test time: ${number(x)} × ${op.factor} = ${number(y)}`),
+      factor: () => `Dropout at test time: ${number(x)} × ${op.factor} = ${number(y)}`,
       flatten: () => "The same number, in one long row.",
       norm_across_maps: () => response(responseSum),
       norm_within_map: () => response(patchSum),
     }[op.kind]();
-    return [el("p", { className: "sum" }, said), op.kind === "flatten" ? this.linkTo(layer - 1, index) : this.link(layer - 1, channel, row, column)];
+    const below = op.kind === "flatten" ? this.linkTo(layer - 1, index) : this.link(layer - 1, channel, row, column);
+    return [el("p", { className: "sum" }, said), below];
   }
 }
