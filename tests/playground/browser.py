@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium")
 
 PATIENCE_SECONDS = 120
@@ -84,7 +86,12 @@ class Browser:
 
     def _mouse(self, kind: str, x: float, y: float, buttons: int) -> None:
         self.send(
-            "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=buttons,
+            "Input.dispatchMouseEvent",
+            type=kind,
+            x=x,
+            y=y,
+            button="left",
+            buttons=buttons,
             clickCount=1,
         )
 
@@ -102,7 +109,9 @@ class Browser:
 
     def box(self, selector: str) -> dict[str, float]:
         """Return x, y, width and height of an element in the window."""
-        return dict(self.ask(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()"))
+        return dict(
+            self.ask(f"document.querySelector({selector!r}).getBoundingClientRect().toJSON()")
+        )
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         """Write a PNG of the window, or of the whole page."""

@@ -1,4 +1,4 @@
-"""The networks that the page must compute, small, with weights that are not those of a first step."""
+"""The networks that the page must compute: narrow, and with weights that leave no layer silent."""
 
 from typing import Any
 
@@ -19,9 +19,19 @@ NETWORKS: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "four_layer": ("four_layer", 3, 32, {"activation": "tanh"}),
     "cifar_13pct": ("cifar_13pct", 3, 24, {"local_channels": [3, 4]}),
     "cifar_11pct": ("cifar_11pct", 3, 24, {"local_channels": [3, 4]}),
-    "cifar_after": ("cifar_11pct", 1, 24, {"normalization": "after_pooling", "local_channels": [4]}),
+    "cifar_after": (
+        "cifar_11pct",
+        1,
+        24,
+        {"normalization": "after_pooling", "local_channels": [4]},
+    ),
     "alexnet": ("alexnet", 1, 64, {"width": 0.0625}),
-    "alexnet_source": ("alexnet", 3, 64, {"width": 0.0625, "normalization": "source", "order": "source"}),
+    "alexnet_source": (
+        "alexnet",
+        3,
+        64,
+        {"width": 0.0625, "normalization": "source", "order": "source"},
+    ),
     "alexnet_batch": ("alexnet", 1, 64, {"width": 0.0625, "normalization": "batch"}),
     "alexnet_two_tower": ("alexnet_two_tower", 3, 64, {"width": 0.0625}),
     "alexnet_apart": ("alexnet_two_tower", 1, 64, {"width": 0.0625, "exchange": "none"}),
@@ -56,7 +66,8 @@ def built(name: str) -> Network:
 def pictures(network: Network, count: int, seed: int = 0) -> torch.Tensor:
     """Return smooth random inputs, float [count,C,S,S], as a normalization would make them."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (count, network.in_channels, network.input_size_pixels // 4, network.input_size_pixels // 4)
+    side = network.input_size_pixels // 4
+    shape = (count, network.in_channels, side, side)
     coarse = torch.randn(shape, generator=generator)
     return torch.nn.functional.interpolate(
         coarse, scale_factor=4, mode="bilinear", align_corners=False

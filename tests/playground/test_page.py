@@ -69,7 +69,9 @@ def test_hostile_class_names_are_text(lenet: Network, tmp_path: Path) -> None:
         assert text.count("<script") == text.count("</script>") == 2 + 4
         assert not set(text) & set("\x1b\u202e\0")
         shown = content_of(path)["classes"]
-        assert all(one[:39] == escape_control(name)[:39] for one, name in zip(shown, names, strict=True))
+        assert all(
+            one[:39] == escape_control(name)[:39] for one, name in zip(shown, names, strict=True)
+        )
 
 
 def test_lenet5_with_eight_checkpoints_takes_less_than_3_megabytes(
@@ -90,7 +92,9 @@ def test_lenet5_with_eight_checkpoints_takes_less_than_3_megabytes(
     assert content["moments"][content["moment"]] == "epoch 3"
     assert {"epoch 1", "epoch 89"} <= set(content["moments"])
     # these images are noise, and those of a set are smaller when they are compressed
-    images_bytes = sum(len(block_of(path, f"{one}-images", np.uint8)) for one in ("example", "neighbor"))
+    images_bytes = sum(
+        len(block_of(path, f"{one}-images", np.uint8)) for one in ("example", "neighbor")
+    )
     assert path.stat().st_size - images_bytes * 4 / 3 < 2_700_000
 
 

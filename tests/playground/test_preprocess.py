@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ def scribble(channels: int, height: int, width: int, seed: int) -> Tensor:
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     paper = 20.0 + 30.0 * columns / width
     points = torch.rand(4, 2, generator=generator) * 0.6 + 0.2
-    for a, b in zip(points, points[1:], strict=False):
+    for a, b in itertools.pairwise(points):
         for share in torch.linspace(0, 1, 40):
             row, column = ((1 - share) * a + share * b).tolist()
             near = (rows - row * height) ** 2 + (columns - column * width) ** 2

@@ -12,7 +12,6 @@ from cnnlab.models.network import Layer, Network, Task
 from cnnlab.playground import page, program
 from cnnlab.visualization.deconvnet import project
 from cnnlab.visualization.layer_access import each_layer, flatten_positions
-from cnnlab.visualization.patches import field_of
 from tests.playground.javascript import answer, needs_node
 from tests.playground.networks import NETWORKS, built, pictures
 
@@ -28,8 +27,8 @@ for (const [operations, size, weights, images, places] of given) {
   });
   const parts = places.map(([layer, unit, at]) => {
     const [, , width] = network.sizes[layer];
-    const { top, left, bottom, right } = network.trail(layer, unit, Math.floor(at / width), at % width)[0];
-    return [top, left, bottom, right];
+    const part = network.trail(layer, unit, Math.floor(at / width), at % width)[0];
+    return [part.top, part.left, part.bottom, part.right];
   });
   found.push({ scores, layers: network.values.map((values) => [...values]), projections, parts });
 }
@@ -105,8 +104,8 @@ def assert_the_way_back(
         seen = wanted[0].abs().amax(0).nonzero()
         if len(seen) and layer.role != "norm":  # whose neighbors the deconvnet leaves out
             (top, left), (bottom, right) = seen.amin(0).tolist(), seen.amax(0).tolist()
-            assert part[0] <= top and part[1] <= left
-            assert part[2] >= bottom and part[3] >= right
+            assert part[0] <= top <= bottom <= part[2]
+            assert part[1] <= left <= right <= part[3]
         field = network.receptive_fields[layer.name].size_pixels
         assert part[2] - part[0] < field
 
@@ -152,4 +151,4 @@ def test_a_network_too_large_for_a_page_is_refused_with_its_size_and_what_fits(
     monkeypatch.setattr(page, "MOST_NUMBERS", 20_000)
     with pytest.raises(UsageError, match=r"holds 20,000 weights.* has 61,706") as caught:
         page.check_size(written)
-    assert "model.width=0.54" in caught.value.hint
+    assert "one of 57% of its width would fit" in caught.value.hint

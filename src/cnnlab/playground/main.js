@@ -155,7 +155,9 @@ function showNearest() {
   const apart = near.labels.map((_, n) => Math.sqrt(units.reduce(
     (sum, value, i) => sum + (value - near.low - step * near.vectors[n * units.length + i]) ** 2, 0)));
   const order = apart.map((_, n) => n).sort((a, b) => apart[a] - apart[b]).slice(0, 5);
-  $("neighbors").replaceChildren(...order.map((n) => el("figure", { title: `distance ${number(apart[n])}` },
+  if ($("neighbors").dataset.shown === `${order}`) return;
+  $("neighbors").dataset.shown = order;
+  $("neighbors").replaceChildren(...order.map((n) => el("figure", {},
     thumbnail(near.images, n, near.size), el("figcaption", {}, classes[near.labels[n]]))));
 }
 
@@ -307,7 +309,7 @@ function listen() {
 
   $("seen").onpointerdown = (event) => { $("seen").setPointerCapture(event.pointerId), cover(event); };
   $("seen").onpointermove = (event) => { if (event.buttons) cover(event); };
-  $("seen").onpointerup = () => { state.cover = null, later(); };
+  $("seen").onpointerup = $("seen").onpointercancel = () => { state.cover = null, later(); };
   for (const button of $("move").querySelectorAll("button")) button.onclick = () => move(...button.dataset.move.split(",").map(Number));
   $("close").onclick = letGo;
   $("moments").oninput = loadMoment;

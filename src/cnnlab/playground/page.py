@@ -82,7 +82,7 @@ def check_size(program: Program) -> None:
         raise UsageError(
             f"the playground holds {MOST_NUMBERS:,} weights, and this network has "
             f"{program.num_weights:,}",
-            hint=f"a narrower network would fit: train with model.width={narrower * 0.95:.2g}",
+            hint=f"one of {narrower:.0%} of its width would fit: train with a smaller model.width",
         )
 
 

@@ -23,8 +23,8 @@ class VisualizeConfig:
     )
     which_weights: str | None = stored_weights()
     what: list[str] = setting(
-        "pictures to draw; lecture: its drawings, which need no checkpoint; playground: a page to draw "
-        "in; all: all others",
+        "pictures to draw; lecture: its drawings, which need no checkpoint; playground: a page "
+        "in which you draw and the network answers; all: all others",
         choices=(*CHOICES, "all"),
     )
     model: ModelConfig
