@@ -4,4 +4,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 prepare_environment
-exec .venv/bin/cnnlab train experiment=quickstart "$@"
+.venv/bin/cnnlab train experiment=quickstart "$@"
+echo "draw a digit yourself, and watch this network think:"
+echo "  .venv/bin/cnnlab visualize checkpoint=latest what=playground"

@@ -15,7 +15,7 @@ FLOORS = (
     {"config", "errors", "safe_output", ""},
     {"SINGLE FILES"},  # whatever is named on no other floor
     {"data", "models", "training", "evaluation", "visualization"},
-    {"reports"},
+    {"reports", "playground"},
     {"inference"},
     {"conversion"},
     {"trainer"},

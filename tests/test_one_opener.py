@@ -37,6 +37,7 @@ OPENERS = {
     "runtime.py": "facts of the processor in /proc",
     "distributed/error_file.py": "a new error.json, which no link can be",
     "starting.py": "the null device, where a standard stream is closed",
+    "playground/page.py": "the page's script and style in the installed package",
     "streams.py": "the null device, in the place of a lost stream",
     "system.py": "facts of a process in /proc",
     "trainer/processes.py": "the null device, in the place of a console",

@@ -61,8 +61,9 @@ def test_the_wheel_holds_the_package_and_every_config(wheel: Path) -> None:
 
     for path in (ROOT / "configs").rglob("*.yaml"):
         assert f"cnnlab/configs/{path.relative_to(ROOT / 'configs').as_posix()}" in names
-    for path in (ROOT / "src" / "cnnlab").rglob("*.py"):
-        assert path.relative_to(ROOT / "src").as_posix() in names
+    for ending in ("py", "js", "css", "html"):
+        for path in (ROOT / "src" / "cnnlab").rglob(f"*.{ending}"):
+            assert path.relative_to(ROOT / "src").as_posix() in names
     assert not any(name.startswith(("tests/", "outputs/")) for name in names)
 
 

@@ -109,6 +109,15 @@ def test_png_and_svg_go_where_they_are_sent(run, tmp_path):
     ]
 
 
+def test_the_page_to_draw_in_has_both_checkpoints_and_needs_no_picture(run, tmp_path, capsys):
+    assert draw(config_for(run, what=["playground"], output=str(tmp_path / "to"))) == 0
+    assert [path.name for path in (tmp_path / "to").iterdir()] == ["playground.html"]
+    page = (tmp_path / "to" / "playground.html").read_text()
+    assert '"moments": ["epoch 1", "epoch 2"], "moment": 1' in page
+    assert '"is_digits": true' in page
+    assert "MB, open it in a browser" in capsys.readouterr().out
+
+
 def test_what_a_network_cannot_give_is_passed_over_with_a_line(tmp_path, capsys):
     run = write_run(tmp_path / "linear", model="linear", steps=(10,))
     assert draw(config_for(run, what=["all"])) == 0

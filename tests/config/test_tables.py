@@ -9,6 +9,7 @@ from cnnlab.command.verbs import VERBS
 from cnnlab.config import PICTURES, ModelChoice, TrainConfig
 from cnnlab.config.claims import METRICS
 from cnnlab.config.models import MODELS, LinearConfig
+from cnnlab.config.pictures import PAGES
 from cnnlab.config.tables import Table, load_by_name, table_of
 from cnnlab.errors import UsageError
 
@@ -52,6 +53,12 @@ def test_the_other_things_that_a_model_names_exist(name: str) -> None:
     if row.curvature is not None:
         assert row.curvature.startswith("cnnlab.models.")
         assert_takes(load_by_name(row.curvature), 2)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_written_from_a_subject_into_a_folder(name: str) -> None:
+    assert PAGES[name].draw.startswith("cnnlab.playground.")
+    assert_takes(load_by_name(PAGES[name].draw), 2)
 
 
 @pytest.mark.parametrize("name", PICTURES)

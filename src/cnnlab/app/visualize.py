@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from cnnlab import run_folder, session, visualization
-from cnnlab.config import Launch, VisualizeConfig, pictures
-from cnnlab.config.pictures import DRAWINGS
+from cnnlab.config import DATASETS, Launch, VisualizeConfig, pictures
+from cnnlab.config.pictures import DRAWINGS, PAGES
+from cnnlab.config.tables import load_by_name
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.planning import plan_of, plan_of_model
-from cnnlab.inference.probing import pictures_folder, probe_of
+from cnnlab.inference.probing import checkpoint_label, pictures_folder, probe_of
+from cnnlab.playground.page import Subject
 from cnnlab.reports import page, sections
 from cnnlab.visualization.figures import Picture, save
 from cnnlab.visualization.probe import Probe
@@ -59,13 +61,20 @@ def _draw_untrained(config: VisualizeConfig) -> int:
 def draw(config: VisualizeConfig, stored: StoredNetwork, folder: Path) -> None:
     """Draw the pictures into `folder`, and a page of all of them."""
     console = Console()
-    asked, trained = pictures.asked_for(config.what), pictures.of_trained(config.what)
-    probe = probe_of(config, stored) if trained else None
+    probe = probe_of(config, stored) if pictures.of_trained(config.what) else None
     found = {}
-    for name in asked:
+    for name in pictures.drawn(config.what):
         if drawn := _drawn(name, stored, probe, config, console):
             found[name] = drawn
             _save_all(drawn, folder, config.formats, console)
+
+    for name in filter(PAGES.__contains__, config.what):
+        assert probe is not None
+        path = load_by_name(PAGES[name].draw)(_subject(stored, probe), folder)
+        console.line(f"{name}: {path} ({path.stat().st_size / 1e6:.1f} MB, open it in a browser)")
+    if not found:
+        console.close()
+        return
 
     title = probe.title("what it has learned") if probe else f"the lecture \u00b7 {stored.path}"
     _write_page(found, folder, title, console)
@@ -84,6 +93,13 @@ def _drawn(
         return visualization.draw_plan(name, plan)
     assert probe is not None
     return drawn_or_none(name, stored, probe, config, console)
+
+
+def _subject(stored: StoredNetwork, probe: Probe) -> Subject:
+    """Return what a page shows of a network; pictures are prepared as `cnnlab predict` does."""
+    row = DATASETS.get(stored.config["dataset"]["name"])
+    is_digits = row is not None and row.is_digits
+    return Subject(stored.network, stored.preprocessing, probe, checkpoint_label(stored), is_digits)
 
 
 def _save_all(drawn: list[Picture], folder: Path, formats: list[str], console: Console) -> None:

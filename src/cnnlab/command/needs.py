@@ -75,6 +75,12 @@ def of_visualize() -> tuple[Need, ...]:
             "with checkpoint=PATH a network is loaded",
         ),
         Need(
+            ("formats",),
+            lambda config: bool(pictures.drawn(config.what)),
+            "a page is always HTML",
+            "pictures take it: what=filters",
+        ),
+        Need(
             ("indices", "num_images"),
             lambda config: not config.images,
             "all pictures of images are shown",

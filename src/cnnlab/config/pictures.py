@@ -1,4 +1,4 @@
-"""The tables of what `cnnlab visualize` draws: pictures of trained networks, and the lecture's."""
+"""The tables of what `cnnlab visualize` makes: pictures of networks, the lecture's, and pages."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,8 @@ UNITS = ("layer", "units", "num_units", "signal", "search_images")
 class PictureChoice:
     """One picture. draw: "module:function", returns Pictures.
 
-    It is called with (network, Probe) for a row of PICTURES, with a Plan for one of DRAWINGS.
+    It is called with (network, Probe) for a row of PICTURES, with a Plan for one of DRAWINGS, and
+    with (Subject, folder) for one of PAGES, where it writes a file and returns its path.
     settings: those of `visualize` that this picture uses and another one does not.
     """
 
@@ -52,7 +53,12 @@ DRAWINGS: dict[str, PictureChoice] = {
 }
 """Name -> drawings of the plan of a network, which need neither weights nor images."""
 
-CHOICES = {**PICTURES, **DRAWINGS}
+PAGES: dict[str, PictureChoice] = {
+    "playground": PictureChoice("cnnlab.playground.page:write", (*IMAGES, "search_images")),
+}
+"""Name -> page of a trained network, with a program of its own; not in `all`."""
+
+CHOICES = {**PICTURES, **DRAWINGS, **PAGES}
 SETTINGS = tuple(dict.fromkeys(key for choice in CHOICES.values() for key in choice.settings))
 """Settings that only some pictures use."""
 
@@ -64,13 +70,18 @@ def pictures_with(setting: str) -> list[str]:
 
 def asked_for(what: list[str]) -> list[str]:
     """Return the names that `what` stands for: `all` for all pictures of a trained network."""
-    drawings = [name for name in what if name in DRAWINGS]
-    return [*PICTURES, *drawings] if "all" in what else what
+    others = [name for name in what if name not in PICTURES and name != "all"]
+    return [*PICTURES, *others] if "all" in what else what
 
 
 def of_trained(what: list[str]) -> list[str]:
-    """Return the pictures asked for that show a trained network."""
-    return [name for name in asked_for(what) if name in PICTURES]
+    """Return what is asked for that shows a trained network."""
+    return [name for name in asked_for(what) if name not in DRAWINGS]
+
+
+def drawn(what: list[str]) -> list[str]:
+    """Return the pictures and drawings asked for, whose files have a choice of formats."""
+    return [name for name in asked_for(what) if name not in PAGES]
 
 
 def uses(what: list[str], setting: str) -> bool:

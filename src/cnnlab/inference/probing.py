@@ -115,7 +115,7 @@ def image_set(
             images = read(indices)
             yield images, labels[chosen[indices]].to(images.device)
 
-    return ImageSet(f"{store.name} {store.split}", count, batches, read)
+    return ImageSet(f"{store.name} {store.split}", count, batches, read, labels[chosen])
 
 
 def balanced_indices(labels: Tensor, count: int) -> Tensor:

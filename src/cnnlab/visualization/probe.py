@@ -18,13 +18,15 @@ class ImageSet:
     """A labeled set that can be read more than once, in a fixed order.
 
     batches: returns an iterator of (images uint8 [n,C,S,S], labels [n]); S: input side in pixels.
-    read: the same images by index, int64 [n] -> uint8 [n,C,S,S].
+    read: the same images by index, int64 [n] -> uint8 [n,C,S,S]. labels: of all images, int64
+    [num_images], known without reading one; None: only `batches` has them.
     """
 
     title: str
     num_images: int
     batches: Callable[[], Batches]
     read: Callable[[Tensor], Tensor]
+    labels: Tensor | None = None
 
 
 @dataclass(frozen=True)

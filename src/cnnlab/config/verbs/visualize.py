@@ -8,7 +8,7 @@ from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.models import ModelConfig
-from cnnlab.config.pictures import DRAWINGS, PICTURES
+from cnnlab.config.pictures import CHOICES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
@@ -23,8 +23,9 @@ class VisualizeConfig:
     )
     which_weights: str | None = stored_weights()
     what: list[str] = setting(
-        "pictures to draw; lecture: its drawings, which need no checkpoint; all: all others",
-        choices=(*PICTURES, *DRAWINGS, "all"),
+        "pictures to draw; lecture: its drawings, which need no checkpoint; playground: a page "
+        "in which you draw and the network answers; all: all others",
+        choices=(*CHOICES, "all"),
     )
     model: ModelConfig
     dataset: DatasetConfig | StoredDatasetConfig
@@ -37,7 +38,7 @@ class VisualizeConfig:
     )
     num_images: int = setting("number of images if indices is null", at_least=1, at_most=256)
     search_images: int | None = setting(
-        "images searched by top9, neighbors and evolution; null: all",
+        "images searched by top9, neighbors, evolution and playground; null: all",
         at_least=1,
         at_most=MANY,
     )
