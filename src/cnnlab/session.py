@@ -46,6 +46,11 @@ class Session:
             use_threads(self.device, self.runtime.num_threads, multiply_adds)
 
     @property
+    def lrn_kernel(self) -> str:
+        """The kernel of response normalization, as `norm_kernels.use` takes it."""
+        return "plain" if self.runtime is None else self.runtime.lrn_kernel
+
+    @property
     def forward(self) -> Callable[[], AbstractContextManager[object]]:
         """Return what makes the context of a forward pass in this precision."""
         return forward_precision(self.precision, self.device)

@@ -102,7 +102,7 @@ if __name__ == "__main__":
                 "cases": {name: differences(*case) for name, case in cases().items()},
                 "gaps": with_gaps(),
                 "many programs": many_programs(),
-#                "trained": trained(),
+                "trained": trained(),
             }
         )
     )

@@ -122,7 +122,7 @@ VERBS: dict[str, Verb] = {
         settings.parse_visualize,
         "cnnlab.app.visualize:run",
         "cnnlab visualize checkpoint=latest what=filters,top9",
-        unused=("dataset.normalize", "dataset.residency"),
+        unused=("dataset.normalize", "dataset.residency", "runtime.lrn_kernel"),
         needs=of_visualize(),
     ),
     "predict": Verb(
