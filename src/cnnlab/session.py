@@ -108,6 +108,7 @@ OWN = (
     "dataset.root",
     "dataset.download",
     "dataset.num_decode_threads",
+    "dataset.num_readers",
     "dataset.residency",
     "runtime.device",
     "runtime.num_threads",

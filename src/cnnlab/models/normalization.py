@@ -168,8 +168,9 @@ def window_sum(maps: Tensor, size: int) -> Tensor:
     """
     total = maps.clone()
     for offset in range(1, size // 2 + 1):
-        total[..., offset:, :, :] += maps[..., :-offset, :, :]
-        total[..., :-offset, :, :] += maps[..., offset:, :, :]
+        # add_ and not +=, which copies each sum onto itself afterwards
+        total[..., offset:, :, :].add_(maps[..., :-offset, :, :])
+        total[..., :-offset, :, :].add_(maps[..., offset:, :, :])
     return total
 
 

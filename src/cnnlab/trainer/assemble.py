@@ -28,7 +28,7 @@ from cnnlab.evaluation.sharing import gather_tally
 from cnnlab.inference.members import EvaluableNetwork
 from cnnlab.models import Network, norm_kernels, transfer
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.trainer import starting_weights, thread_use
+from cnnlab.trainer import reading, starting_weights, thread_use
 from cnnlab.trainer.fast_evaluation import Evaluating, evaluating
 from cnnlab.trainer.starting_weights import StartingWeights
 from cnnlab.trainer.update import Update, build_update, graphs_for
@@ -257,7 +257,7 @@ def _stream(
         overfit_one_batch=config.trainer.overfit_one_batch,
     )
 
-    return Stream(
+    stream = Stream(
         train,
         sampler,
         device=device,
@@ -265,6 +265,8 @@ def _stream(
         prepare=preprocessing.prepare,
         share=share,
     )
+    reading.apply(stream, config.dataset, train, preprocessing.prepare, device)
+    return stream
 
 
 def _network(

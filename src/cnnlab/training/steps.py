@@ -84,12 +84,24 @@ class TrainStep:
             loss = self.processes.sum_gradients(trained, loss)
         norm = total_norm([p.grad for p in trained if p.grad is not None])
         if self.clip_gradient_norm is not None:
-            clip_grads_with_norm_(trained, self.clip_gradient_norm, norm)
+            clip(trained, self.clip_gradient_norm, norm)
         self.guard.look(loss, norm)
         return loss, norm
 
     def _parts(self, images: Tensor, labels: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
         return list(zip(images.chunk(self.num_parts), labels.chunk(self.num_parts), strict=True))
+
+
+def clip(parameters: list[Tensor], max_norm: float, norm: Tensor) -> None:
+    """Scale gradients whose norm over all of them exceeds `max_norm` to it, in place.
+
+    `clip_grads_with_norm_` bit for bit, as one operation where all are on one device.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if len({gradient.device for gradient in gradients}) > 1:
+        clip_grads_with_norm_(parameters, max_norm, norm)
+    else:
+        torch._foreach_mul_(gradients, torch.clamp(max_norm / (norm + 1e-6), max=1.0))
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:
