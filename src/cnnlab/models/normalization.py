@@ -61,7 +61,7 @@ class LocalResponseNorm(nn.Module):
             towers = _by_tower(wide, self.groups)
             normalized = across_maps(towers, self.size, self.alpha, self.beta, self.k).flatten(1, 2)
         else:
-            normalized = _AcrossMaps.apply(wide, self.constants, self.kernel)  # type: ignore[assignment]
+            normalized = _AcrossMaps.apply(wide, self.constants, self.kernel)
         return normalized.to(maps.dtype)
 
     def extra_repr(self) -> str:

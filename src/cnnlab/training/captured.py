@@ -149,7 +149,7 @@ class CapturedStep:
         groups = self._state.optimizer.param_groups
         trained = [p for group in groups for p in group["params"]]
         self._with_gradient = [p for p in trained if p.grad is not None]
-        return [loss, norm, *(p.grad for p in self._with_gradient)]
+        return [loss, norm, *(p.grad for p in trained if p.grad is not None)]
 
     def _make_update(self, state: TrainState, batch: Hashable) -> None:
         """Update the weights; batch: the graph that computed their gradients, None without one."""
