@@ -94,7 +94,7 @@ class Ring:
             images = slot.empty(tuple(prepared.shape)).copy_(prepared)
 
         if slot.stream is None:
-            return images.permute(0, 3, 1, 2)
+            return images.permute(0, 3, 1, 2).to(self._device)
         with torch.cuda.stream(slot.stream):
             on_device = images.to(self._device, non_blocking=True)
         slot.stream.synchronize()  # in a reader's thread
