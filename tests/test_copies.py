@@ -71,7 +71,7 @@ def test_an_update_on_the_cpu_waits_for_a_flag_from_a_gpu(rule: str) -> None:
     }[rule]()
     number = torch.zeros((), device=META)
     with Copies() as copies:
-        NonFiniteGuard(META).watch(number, number, optimizer)
+        NonFiniteGuard(META).note(number, number, optimizer)
         optimizer.step()
     assert copies.seen == [("cpu", False)]
 

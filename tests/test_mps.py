@@ -63,6 +63,9 @@ def test_there_is_one_alone(name: str) -> None:
         ({"precision": "bf16"}, "runtime.precision=bf16"),
         ({"deterministic": True}, "runtime.deterministic=true"),
         ({"compile": True}, "runtime.compile=true"),
+        ({"capture": True}, "runtime.capture=true"),
+        ({"lrn_kernel": "triton"}, "runtime.lrn_kernel=triton"),
+        ({"fused_update": True}, "runtime.fused_update=true"),
         ({"profile": True}, "runtime.profile=true"),
     ],
 )

@@ -13,16 +13,20 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def compiled(compute: Callable[Arguments, Tensor]) -> Callable[Arguments, Tensor]:
+def compiled(
+    compute: Callable[Arguments, Tensor], keeps_others: bool = False
+) -> Callable[Arguments, Tensor]:
     """Return the same computation, forward and backward, as one graph per size of its tensors.
 
     The mathematics is the same, summed in another order; dropout masks are those of eager mode. A
     batch of another size (the last of an epoch) is compiled when it first comes, so that every
-    graph has static shapes. Graphs of earlier computations in this process are dropped.
+    graph has static shapes. Graphs of earlier computations in this process are dropped, unless
+    `keeps_others`.
     It never falls back to eager mode: what fails raises torch's errors, here and in `backward`,
     which `explained` translates.
     """
-    torch.compiler.reset()
+    if not keeps_others:
+        torch.compiler.reset()
     options: dict[str, Any] = {"fallback_random": True}
     run: Callable[Arguments, Tensor] = torch.compile(
         compute, fullgraph=True, dynamic=False, options=options

@@ -17,6 +17,9 @@ _UNTRIED = (
     ("precision", "bf16", "fp32", "autocast is untried there"),
     ("deterministic", True, "false", "torch does not promise the same bits there"),
     ("compile", True, "false", "torch.compile is untried there"),
+    ("capture", True, "false", "it replays CUDA graphs"),
+    ("lrn_kernel", "triton", "plain", "Triton has no kernels for it"),
+    ("fused_update", True, "false", "it is untried there"),
     ("profile", True, "false", "torch's profiler sees no kernels there"),
 )
 """(setting of runtime, value that is refused, what to give instead, why)."""

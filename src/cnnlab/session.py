@@ -31,7 +31,8 @@ from cnnlab.safe_output import say
 class Session:
     """What a command computes with. peers: the processes that share its work.
 
-    runtime: the command's settings; None: torch's global switches are the caller's.
+    runtime: the command's settings; None: torch's global switches are the caller's. lrn_kernel: as
+    `norm_kernels.use` takes it.
     """
 
     device: torch.device
@@ -39,6 +40,7 @@ class Session:
     channels_last: bool
     peers: Peers = ALONE
     runtime: RuntimeConfig | None = None
+    lrn_kernel: str = "plain"
 
     def feed(self, multiply_adds: int) -> None:
         """Let as many threads compute as a forward pass of so many multiply-adds feeds."""
@@ -68,7 +70,13 @@ def begin(runtime: RuntimeConfig, warn: Callable[[str], object] = say) -> Sessio
 
     if warning := precision_warning(runtime.precision, device):
         warn(warning)
-    return Session(device, runtime.precision, runtime.channels_last, runtime=runtime)
+    return Session(
+        device,
+        runtime.precision,
+        runtime.channels_last,
+        runtime=runtime,
+        lrn_kernel=runtime.lrn_kernel,
+    )
 
 
 def begin_in_python(device: str) -> Session:
@@ -103,6 +111,7 @@ OWN = (
     "dataset.root",
     "dataset.download",
     "dataset.num_decode_threads",
+    "dataset.num_readers",
     "dataset.residency",
     "runtime.device",
     "runtime.num_threads",

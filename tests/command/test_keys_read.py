@@ -177,7 +177,8 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
 
     read: set[str] = set()
     plain = {"device": "cpu", "precision": "fp32", "num_threads": 1, "deterministic": False}
-    config = record(RuntimeConfig(**plain, channels_last=True, compile=False, profile=False), read)
+    plain |= {"lrn_kernel": "plain", "channels_last": True} | dict.fromkeys(TRAINING_ONLY, False)
+    config = record(RuntimeConfig(**plain), read)  # type: ignore[arg-type]
     assert to_plain(config) == to_plain(dataclasses.replace(config))
     assert read == set()
     assert dataclasses.replace(config, num_threads=2).num_threads == 2

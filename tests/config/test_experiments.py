@@ -29,6 +29,12 @@ YOUNGER: dict[str, Any] = {
     "model.which_weights": None,
     "loss.class_weights": None,
     "saving.keep_spread": 0,
+    "runtime.capture": False,
+    "runtime.lrn_kernel": "plain",
+    "runtime.fused_update": False,
+    "runtime.fast_evaluation": False,
+    "dataset.num_readers": 1,
+    "dataset.decode": "host",
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

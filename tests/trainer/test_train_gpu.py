@@ -46,6 +46,34 @@ def test_a_compiled_run_starts_like_the_plain_one(
     assert compiled == pytest.approx(plain, rel=0.03 if precision == "bf16" else 0.003)
 
 
+@pytest.mark.parametrize("rule", ["sgd", "sgd_2012", "adamw"])
+@pytest.mark.parametrize("model", ["lenet5", "alexnet"])
+@pytest.mark.parametrize("schedule", ["constant", "one_cycle"])
+def test_a_captured_run_is_the_eager_one_bit_for_bit(
+    tmp_path: Path, model: str, rule: str, schedule: str
+) -> None:
+    words = [f"model={model}", "dataset.image_size_pixels=64", "model.dropout=0.5"]
+    words += [f"optimizer={rule}", f"schedule={schedule}", "optimizer.learning_rate=0.001"]
+    words += ["runtime.deterministic=true", "trainer.epochs=2"]
+    for name in ("false", "true"):
+        train(tmp_path / name, *words, f"runtime.capture={name}")
+    plain, captured = (
+        checkpoint.read(tmp_path / n / "checkpoints/last.safetensors") for n in ("false", "true")
+    )
+    for name, tensor in plain.tensors.items():
+        assert torch.equal(tensor, captured.tensors[name]), name
+
+
+@pytest.mark.parametrize("switch", ["capture=true", "capture=false"])
+def test_a_lean_training_of_2012_starts_like_the_plain_one(tmp_path: Path, switch: str) -> None:
+    words = ["model=alexnet_two_tower", "dataset.image_size_pixels=64", "optimizer=sgd_2012"]
+    words += ["optimizer.learning_rate=0.001", "model.dropout=0.0"]
+    lean = ["lrn_kernel=triton", "fused_update=true", "fast_evaluation=true", switch]
+    plain = train(tmp_path / "plain", *words)
+    found = train(tmp_path / "lean", *words, *(f"runtime.{word}" for word in lean))
+    assert found == pytest.approx(plain, rel=0.003)
+
+
 @pytest.mark.parametrize("model", ["lenet5", "alexnet"])
 def test_deterministic_runs_agree_bit_for_bit(tmp_path: Path, model: str) -> None:
     words = [f"model={model}", "dataset.image_size_pixels=64", "runtime.deterministic=true"]

@@ -119,7 +119,9 @@ def test_an_infinite_gradient_alone_changes_nothing(config: OptimizerConfig) -> 
     for parameter in state.model.parameters():
         parameter.grad = torch.ones_like(parameter)
         parameter.grad.view(-1)[0] = float("inf")
-    guard.watch(torch.tensor(2.5), torch.tensor(float("inf")), state.optimizer)
+    loss, norm = torch.tensor(2.5), torch.tensor(float("inf"))
+    guard.look(loss, norm)
+    guard.note(loss, norm, state.optimizer)
     state.optimizer.step()
     for held, expected in zip(everything(state), before, strict=True):
         assert torch.equal(held, expected)

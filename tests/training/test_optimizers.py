@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cnnlab.config.training import AdamwConfig, OptimizerConfig, SgdConfig
-from cnnlab.errors import CheckpointError
+from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.training import optimizers
 from cnnlab.training.loop import set_rates
 from tests.reference.training import adamw, momentum_2012, torch_momentum
@@ -218,3 +218,48 @@ def test_state_of_another_shape_is_refused() -> None:
     tensors["optimizer.0.bias.momentum_buffer"] = torch.zeros(5)
     with pytest.raises(CheckpointError, match=r"shape \[5\], expected \[4\]"):
         optimizers.load_optimizer_tensors(optimizer, model, tensors)
+
+
+@pytest.mark.parametrize("rates", [(0.1, 0.1, 0.1), (0.1, 0.05, 0.05)])
+def test_one_pass_of_the_rule_of_2012_is_its_two_to_rounding(rates: tuple[float, ...]) -> None:
+    """Weights and biases of different rate and decay; the flag of a bad step is respected."""
+    trained = []
+    for in_one_pass in (False, True):
+        torch.manual_seed(0)
+        model = nn.Linear(5, 3)
+        config = sgd_config("sgd_2012", decay_biases=False, bias_rate_factor=2.0)
+        optimizer = optimizers.build(config, model, in_one_pass=in_one_pass)
+        for step, rate in enumerate((*rates, rates[-1])):
+            set_rates(optimizer, step, rate)
+            for weight in model.parameters():
+                weight.grad = torch.full_like(weight, step - 1.3)
+            optimizer.found_inf = torch.tensor(float(step == len(rates)))  # type: ignore[attr-defined]
+            optimizer.step()
+        trained.append(
+            [*model.parameters(), *optimizers.optimizer_tensors(optimizer, model).values()]
+        )
+    for two, one in zip(*trained, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-7)
+
+
+def test_one_pass_is_refused_for_a_rule_that_has_one_already() -> None:
+    with pytest.raises(UsageError, match="no effect on optimizer=sgd"):
+        optimizers.build(sgd_config(), nn.Linear(5, 3), in_one_pass=True)
+
+
+def test_groups_with_the_same_numbers_are_one_update(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+    fused = torch._fused_sgd_
+
+    def counted(weights: list[Tensor], *args: Any, **kwargs: Any) -> None:
+        sizes.append(len(weights))
+        fused(weights, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "_fused_sgd_", counted)
+    for decay_biases in (True, False):
+        model = nn.Linear(5, 3)
+        optimizer = optimizers.build(sgd_config(decay_biases=decay_biases), model)
+        for weight in model.parameters():
+            weight.grad = torch.ones_like(weight)
+        optimizer.step()
+    assert sizes == [2, 1, 1]

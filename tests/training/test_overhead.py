@@ -125,7 +125,8 @@ def test_no_step_waits_for_the_device(waiting: str) -> None:
 def test_a_check_waits_once_when_all_is_well() -> None:
     guard = NonFiniteGuard(CPU)
     state = TrainState(network(), torch.optim.SGD(network().parameters(), lr=0.1))
-    guard.watch(torch.tensor(1.0), torch.tensor(1.0), state.optimizer)
+    guard.look(torch.tensor(1.0), torch.tensor(1.0))
+    guard.note(torch.tensor(1.0), torch.tensor(1.0), state.optimizer)
     state.step = 1
     with Operators() as counted:
         guard.check(state)

@@ -13,7 +13,7 @@ from cnnlab.plain_json import json_text
 from cnnlab.runtime import describe_device
 from cnnlab.safe_output import write_out
 from cnnlab.trainer import starting_weights
-from cnnlab.trainer.assemble import EVALUATION_BATCH, assemble
+from cnnlab.trainer.assemble import assemble
 from cnnlab.trainer.throughput import Bench, Throughput, bottleneck
 
 
@@ -45,7 +45,7 @@ def document(config: BenchmarkConfig, bench: Bench, parts: list[Throughput]) -> 
         "torch": str(torch.__version__),
         "precision": config.runtime.precision,
         "batch_size": config.trainer.batch_size,
-        "evaluation_batch_size": EVALUATION_BATCH,
+        "evaluation_batch_size": bench.assembly.evaluating.batch_size,
         **asdict(bench.roofline),
         "parts": rows,
         "binds": bottleneck(parts),

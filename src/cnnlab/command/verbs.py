@@ -80,6 +80,10 @@ _BUILDING = tuple(
 """Settings of `prepare` that say how a Store is built."""
 
 
+_READING = ("dataset.decode", "dataset.num_readers")
+"""Settings of how training reads its batches."""
+
+
 VERBS: dict[str, Verb] = {
     "train": Verb(
         "train a network; by default LeNet-5 on 5,000 digits",
@@ -105,7 +109,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.evaluate:run",
         "cnnlab evaluate checkpoint=latest evaluation=five_crop",
         is_shared=True,
-        unused=("dataset.normalize",),
+        unused=("dataset.normalize", *_READING),
     ),
     "summary": Verb(
         "print sizes, parameters, multiply-adds, receptive fields of a network or of one layer",
@@ -113,7 +117,10 @@ VERBS: dict[str, Verb] = {
         settings.parse_summary,
         "cnnlab.app.summary:run",
         "cnnlab summary model=alexnet",
-        unused=("dataset.channels", "dataset.image_size_pixels", "dataset.residency"),
+        unused=(
+            *("dataset.channels", "dataset.image_size_pixels", "dataset.residency"),
+            *_READING,
+        ),
         needs=of_summary(),
     ),
     "visualize": Verb(
@@ -122,7 +129,7 @@ VERBS: dict[str, Verb] = {
         settings.parse_visualize,
         "cnnlab.app.visualize:run",
         "cnnlab visualize checkpoint=latest what=filters,top9",
-        unused=("dataset.normalize", "dataset.residency"),
+        unused=("dataset.normalize", "dataset.residency", "runtime.lrn_kernel", *_READING),
         needs=of_visualize(),
     ),
     "predict": Verb(
@@ -200,6 +207,7 @@ VERBS: dict[str, Verb] = {
             "dataset.residency",
             "dataset.split_seed",
             "dataset.train_subset",
+            *_READING,
         ),
     ),
     "benchmark": Verb(

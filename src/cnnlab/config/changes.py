@@ -20,6 +20,7 @@ SAFE = (
     "dataset.download",
     "dataset.residency",
     "dataset.num_decode_threads",
+    "dataset.num_readers",
     "runtime.device",
     "runtime.num_threads",
     "runtime.profile",

@@ -5,7 +5,9 @@ from typing import Any
 
 from cnnlab.config.augment import AlexnetAugmentConfig, AugmentConfig, CropConfig
 from cnnlab.config.data import DatasetConfig
+from cnnlab.config.loss import LossConfig
 from cnnlab.config.runtime import RuntimeConfig
+from cnnlab.config.training import TrainerConfig
 from cnnlab.errors import UsageError
 
 
@@ -91,6 +93,9 @@ def _check_mean(augment: AlexnetAugmentConfig, dataset: DatasetConfig) -> None:
 TRAINING_ONLY = {
     "profile": "traces steps of training",
     "compile": "compiles the step of training",
+    "capture": "captures the step of training",
+    "fused_update": "is about the updates of training",
+    "fast_evaluation": "is about the evaluations of a training",
 }
 """Settings of `runtime` without effect on commands that do not train."""
 
@@ -103,6 +108,26 @@ def check_runtime(runtime: RuntimeConfig, refused: Collection[str] = tuple(TRAIN
                 f"runtime.{name}=true {TRAINING_ONLY[name]}",
                 hint=f"cnnlab train runtime.{name}=true",
             )
+
+
+def check_kernels(runtime: RuntimeConfig, trainer: TrainerConfig, loss: LossConfig) -> None:
+    """Raise UsageError for ways to compute a step that exclude each other."""
+    for other, is_chosen, why in (
+        ("runtime.compile=true", runtime.compile, "a compiled step was not captured so far"),
+        ("trainer.accumulate above 1", trainer.accumulate > 1, "each part has its own dropout"),
+        ("loss.class_weights", loss.class_weights is not None, "each batch has its own divisor"),
+    ):
+        if runtime.capture and is_chosen:
+            raise UsageError(
+                f"runtime.capture=true does not go with {other}: {why}", hint="leave out one"
+            )
+
+    if runtime.compile and runtime.lrn_kernel != "plain":
+        raise UsageError(
+            f"runtime.lrn_kernel={runtime.lrn_kernel} has no effect with runtime.compile=true, "
+            "which makes a kernel of its own",
+            hint="leave out one",
+        )
 
 
 def refuse_empty(given: Sequence[object], key: str, hint: str) -> None:

@@ -77,6 +77,19 @@ class DecodedConfig(FilesConfig):
     num_decode_threads: int | None = setting(
         "decoding threads; null: one per core", at_least=1, at_most=MOST_THREADS
     )
+    num_readers: int = setting(
+        "threads that read the training batches of a prepared Store whose images stay on disk, "
+        "each into pinned memory of its own; above 1 not yet run on a GPU",
+        at_least=1,
+        at_most=MOST_THREADS,
+        earlier=1,
+    )
+    decode: str = setting(
+        "where the training images of a Store of JPEGs are decoded: host, or device (torchvision "
+        "on CUDA; some levels from the host's; not yet run on a GPU)",
+        choices=("host", "device"),
+        earlier="host",
+    )
 
 
 @dataclass(kw_only=True)

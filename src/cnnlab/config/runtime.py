@@ -22,6 +22,25 @@ class RuntimeConfig:
     compile: bool = setting(
         "torch.compile network and loss for training, one graph per batch size", earlier=False
     )
+    capture: bool = setting(
+        "replay the training step as CUDA graphs, one per batch size; not yet run on a GPU",
+        earlier=False,
+    )
+    lrn_kernel: str = setting(
+        "what computes local response normalization: operations of torch (plain), or one kernel of "
+        "Triton each way on a GPU (triton, not yet run on one)",
+        choices=("plain", "triton"),
+        earlier="plain",
+    )
+    fused_update: bool = setting(
+        "optimizer=sgd_2012 in one pass over the weights, equal to rounding; not yet run on a GPU",
+        earlier=False,
+    )
+    fast_evaluation: bool = setting(
+        "validation and test while training: in runtime.precision, compiled or captured where "
+        "training is, and in batches that fill a GPU; not yet run on one",
+        earlier=False,
+    )
     profile: bool = setting("write a profiler trace of 20 training steps into the run folder")
 
 

@@ -59,7 +59,8 @@ class PreparedStore(Store):
         self.image_shape = (height, width, channels)
         self.encoding = manifest.recipe["encoding"]
         self._entry = manifest.splits[split]
-        self.note, self.decodes = _note(self._entry), self.encoding == "jpeg"
+        self.note = _note(self._entry)
+        self.decodes = self.holds_jpegs = self.encoding == "jpeg"
 
         self.labels = _load(folder, manifest, f"{split}_labels.npy")
         check_labels(self.labels, self.class_names, str(folder))
@@ -72,40 +73,49 @@ class PreparedStore(Store):
             self.statistics = _read_statistics(manifest.statistics, mean_image)
 
     def read(self, indices: Tensor) -> Tensor:
-        if self.encoding == "uint8":
-            return self._read_uint8(indices)
         images = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
+        self.read_into(indices, images)
+        return images
+
+    def read_into(self, indices: Tensor, out: Tensor) -> None:
         where = indices.tolist()
+        if self.encoding == "uint8":
+            self._read_uint8(where, out.numpy())
+            return
 
         def decode_part(places: range) -> list[Any]:
             for place in places:
-                images[place] = self._read_jpeg(where[place])
+                out[place] = self._read_jpeg(where[place])
             return []
 
         self._workers.run(decode_part, len(where))
-        return images
 
-    def _read_uint8(self, indices: Tensor) -> Tensor:
+    def encoded(self, indices: Tensor) -> list[Tensor]:
+        # copied out of the mapped file, of which torch would make writable memory
+        return [torch.from_numpy(self._encoded(index)[0].copy()) for index in indices.tolist()]
+
+    def _read_uint8(self, indices: list[int], out: np.ndarray) -> None:
         """Copy image by image: each is a contiguous piece of the mapped file."""
-        images = self._memory.empty((len(indices), *self.image_shape), torch.uint8)
-        out = images.numpy()
-        for place, index in enumerate(indices.tolist()):
+        for place, index in enumerate(indices):
             shard = bisect.bisect_right(self._starts, index) - 1
             pixels, mapped = self._arrays[shard]
             self._check_still_whole(shard, mapped)
             out[place] = pixels[index - self._starts[shard]]
-        return images
 
-    def _read_jpeg(self, index: int) -> Tensor:
+    def _encoded(self, index: int) -> tuple[np.ndarray, str, int]:
+        """Return the bytes of a JPEG, the name of its shard, and its number there."""
         shard = bisect.bisect_right(self._starts, index) - 1
         content, ends, mapped = self._jpegs[shard]
         self._check_still_whole(shard, mapped)
         within = index - self._starts[shard]
-        encoded = content[ends[within] : ends[within + 1]]
+        name = self._entry.shards[shard].name
+        return content[ends[within] : ends[within + 1]], name, within
+
+    def _read_jpeg(self, index: int) -> Tensor:
+        content, name, within = self._encoded(index)
         try:
-            return decode_jpeg(encoded.data, self.image_shape[2]).permute(1, 2, 0)
+            return decode_jpeg(content.data, self.image_shape[2]).permute(1, 2, 0)
         except ValueError as error:
-            name = self._entry.shards[shard].name
             raise self._damaged(name, f"image {within}: {error}") from error
 
     @cached_property

@@ -42,7 +42,8 @@ class Store(ABC):
     labels: int64 [N] on the CPU. image_shape: (height, width, channels). mirror_allowed: whether a
     reflected image keeps its label. groups: int64 [N] or None; images of one group show the same
     object and are never divided between two splits. note: shown in the description. decodes:
-    whether `read` decodes files. statistics: of all images, where a prepared Store recorded them.
+    whether `read` decodes files. holds_jpegs: whether `encoded` has all that `read` shows.
+    statistics: of all images, where a prepared Store recorded them.
     left_out: name and reason of each bad file that was skipped.
     """
 
@@ -55,12 +56,24 @@ class Store(ABC):
     groups: Tensor | None = None
     note: str = ""
     decodes: bool = False
+    holds_jpegs: bool = False
     statistics: StoredStatistics | None = None
     left_out: tuple[tuple[str, str], ...] = ()
 
     @abstractmethod
     def read(self, indices: Tensor) -> Tensor:
         """Return uint8 [n,H,W,C] on the CPU for int64 indices [n], in their order."""
+
+    def read_into(self, indices: Tensor, out: Tensor) -> None:
+        """Write what `read` returns into uint8 [n,H,W,C], of which each image is contiguous.
+
+        Several threads may do so at the same time, unless `decodes` is true without `holds_jpegs`.
+        """
+        out.copy_(self.read(indices))
+
+    def encoded(self, indices: Tensor) -> list[Tensor]:
+        """Return the images as JPEGs, uint8 [bytes] each, of a Store that `holds_jpegs`."""
+        raise NotImplementedError(f"{self.name} holds no JPEGs")
 
     def read_good(self, indices: Tensor, out: Tensor | None = None) -> tuple[Tensor, list[Bad]]:
         """Return what `read` returns, and which images are bad; their pixels are undefined.
@@ -211,7 +224,14 @@ class SubsetStore(DerivedStore):
         self.groups = None if parent.groups is None else parent.groups[indices]
         self.note = parent.note if note is None else note
         self.left_out = parent.left_out if left_out is None else left_out
+        self.holds_jpegs = parent.holds_jpegs
         self._indices = indices
+
+    def read_into(self, indices: Tensor, out: Tensor) -> None:
+        self._parent.read_into(self._parent_indices(indices), out)
+
+    def encoded(self, indices: Tensor) -> list[Tensor]:
+        return self._parent.encoded(self._parent_indices(indices))
 
     def _with_parent(self, parent: Store) -> "SubsetStore":
         return SubsetStore(parent, self.split, self._indices, self.note, self.left_out)

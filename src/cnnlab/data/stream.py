@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cnnlab.data.prefetch import prefetch
-from cnnlab.data.residency import Prepare, place
+from cnnlab.data.readers import Ring, in_order
+from cnnlab.data.residency import Pixels, Prepare, place
 from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.store import Store, all_indices
 from cnnlab.data.upload import upload
@@ -26,6 +27,16 @@ class Batch(NamedTuple):
     step: int
     epoch: int
     rank_slice: RankSlice | None = None
+
+
+class _Job(NamedTuple):
+    """A batch that is to be made: its images, by where the pixels and where the labels are."""
+
+    of_pixels: Tensor
+    of_labels: Tensor
+    step: int
+    epoch: int
+    rank_slice: RankSlice
 
 
 _PREFETCHED = 3
@@ -61,9 +72,24 @@ class Stream:
         device = torch.device(device)
         self.steps_per_epoch = sampler.steps_per_epoch
         self._sampler, self._share, self._decodes = sampler, share, store.decodes
-        self._pixels = place(store, prepare, device, residency)
+        self._pixels: Pixels = place(store, prepare, device, residency)
         self._store_labels, self._labels = store.labels, store.labels.to(device)
         self.residency = self._pixels.residency
+        self._num_readers = 0  # a thread that prefetches, where images are mapped
+
+    def read_by(self, ring: Ring) -> None:
+        """Let the threads of `ring`, of the same Store, read the batches of mapped images.
+
+        Raises UsageError where images are kept in memory.
+        """
+        if self.residency != "mapped":
+            raise UsageError(
+                "dataset.num_readers and dataset.decode have no effect: the images are kept in "
+                "memory",
+                f"dataset.residency is {self.residency}",
+                "dataset.residency=mapped reads them batch by batch",
+            )
+        self._pixels, self._num_readers = ring, ring.num_readers
 
     def advice(self) -> str | None:
         """Return what would be faster, where images are decoded again in every epoch."""
@@ -90,22 +116,26 @@ class Stream:
     def batches(self, start_step: int = 0) -> Iterator[Batch]:
         """Yield the batches of step start_step, start_step + 1, ... without end.
 
-        Mapped images are prefetched by a thread.
+        Mapped images are prefetched by a thread, or read by several.
         """
-        made = self._make(start_step)
+        if self._num_readers:
+            return received(in_order(self._jobs(start_step), self._made, self._num_readers))
+        made = map(self._made, self._jobs(start_step))
         return made if self.residency != "mapped" else received(prefetch(made, _PREFETCHED))
 
-    def _make(self, step: int) -> Iterator[Batch]:
+    def _jobs(self, step: int) -> Iterator[_Job]:
         while True:
             epoch = step // self.steps_per_epoch
             for of_pixels, of_labels in self._epoch(epoch)[step % self.steps_per_epoch :]:
                 rank_slice = self._share.slice_of(len(of_labels))
                 if len(rank_slice) < rank_slice.total:
                     of_pixels, of_labels = of_pixels[rank_slice.rows], of_labels[rank_slice.rows]
-
-                labels = self._labels.index_select(0, of_labels)
-                yield Batch(self._pixels.take(of_pixels), labels, step, epoch, rank_slice)
+                yield _Job(of_pixels, of_labels, step, epoch, rank_slice)
                 step += 1
+
+    def _made(self, job: _Job) -> Batch:
+        labels = self._labels.index_select(0, job.of_labels)
+        return Batch(self._pixels.take(job.of_pixels), labels, job.step, job.epoch, job.rank_slice)
 
     def _epoch(self, epoch: int) -> list[tuple[Tensor, Tensor]]:
         """Return the indices of each batch twice: where the pixels are kept, and the labels.

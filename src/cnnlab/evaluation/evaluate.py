@@ -21,7 +21,8 @@ class Member:
 
     class_order: int64 [K]; entry k is this member's column for the ensemble's class k. None: the
     columns are the ensemble's classes already. crops_at_once: the most crops per forward pass;
-    None: as many as the batch has images, so that more views need no more memory.
+    None: as many as the batch has images, so that more views need no more memory. forward: how
+    `model` computes scores, in another precision for example; None: as it is.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Member:
     class_order: Tensor | None = None
     weight: float = 1.0
     crops_at_once: int | None = None
+    forward: Callable[[Tensor], Tensor] | None = None
 
 
 CPU_PASS_BYTES = 24 << 20
@@ -133,7 +135,8 @@ def _predict_member(member: Member, images: Tensor) -> Tensor:
 
 def _predict_chunk(member: Member, images: Tensor) -> Tensor:
     crops = member.views(images)
-    scores = member.model(member.preprocessing.normalize(as_batch(crops)))
+    forward = member.forward or member.model
+    scores = forward(member.preprocessing.normalize(as_batch(crops)))
     return numerics.probabilities(scores).unflatten(0, crops.shape[:2])
 
 

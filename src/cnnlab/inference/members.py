@@ -17,7 +17,7 @@ from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
 from cnnlab.evaluation.evaluate import Member, crops_per_cpu_pass
 from cnnlab.inference.network import StoredNetwork, open_network
-from cnnlab.models import Network
+from cnnlab.models import Network, norm_kernels
 from cnnlab.models.summary import largest_map, summarize
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.run_folder import RunFolder
@@ -95,13 +95,19 @@ def _run_of(where: str) -> Path | None:
 def open_networks(
     paths: Sequence[Path], here: Session, which_weights: str | None = None
 ) -> list[StoredNetwork]:
-    """Open every checkpoint. Raises CheckpointError when their class names differ."""
+    """Open every checkpoint, to be run as `here` says.
+
+    Raises CheckpointError when their class names differ.
+    """
     networks = [
         open_network(
             path, here.device, channels_last=here.channels_last, which_weights=which_weights
         )
         for path in paths
     ]
+    for stored in networks:
+        norm_kernels.use(stored.network, here.lrn_kernel)
+
     first, *others = networks
     for other in others:
         try:

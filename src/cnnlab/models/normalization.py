@@ -1,6 +1,7 @@
 """Local response normalization: across neighboring maps, and within one map."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -9,12 +10,35 @@ from torch import Tensor, nn
 from cnnlab.geometry import Window
 
 
+class Constants(NamedTuple):
+    """The constants of the normalization across maps; see LocalResponseNorm."""
+
+    size: int
+    alpha: float
+    beta: float
+    k: float
+    groups: int
+
+
+class Kernel(NamedTuple):
+    """A way to compute the normalization across maps [N,C,H,W].
+
+    normalize: (maps, constants) -> normalized maps. gradient: (maps, gradient for the normalized
+    maps, constants) -> gradient for the maps. takes_half: half-precision maps need no widening.
+    """
+
+    normalize: Callable[[Tensor, Constants], Tensor]
+    gradient: Callable[[Tensor, Tensor, Constants], Tensor]
+    takes_half: bool = False
+
+
 class LocalResponseNorm(nn.Module):
     """Divide each unit by (k + alpha * sum of squares over `size` neighboring maps) ** beta.
 
     [N, C, H, W] -> [N, C, H, W]. alpha is per unit, as the paper's formula has it; the 2012 source
     and torch.nn.LocalResponseNorm divide theirs by `size`, so they want size * this alpha.
-    groups: towers; a window never reaches over the border between two of them.
+    groups: towers; a window never reaches over the border between two of them. kernel: how it is
+    computed (`norm_kernels.use` chooses); torch.compile makes its own.
     Source: Krizhevsky et al. 2012, section 3.3.
     """
 
@@ -23,14 +47,22 @@ class LocalResponseNorm(nn.Module):
     ) -> None:
         super().__init__()
         self.size, self.alpha, self.beta, self.k, self.groups = size, alpha, beta, k, groups
+        self.kernel = PLAIN
+
+    @property
+    def constants(self) -> Constants:
+        """What the kernels compute with."""
+        return Constants(self.size, self.alpha, self.beta, self.k, self.groups)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the normalized maps; half-precision input is normalized in float32."""
-        wide = _widened(maps)
-        towers = wide.unflatten(1, (self.groups, -1))  # [N, towers, C / towers, H, W]
-        compute = across_maps if torch.compiler.is_compiling() else _AcrossMaps.apply
-        normalized = compute(towers, self.size, self.alpha, self.beta, self.k)
-        return normalized.flatten(1, 2).to(maps.dtype)
+        wide = maps if self.kernel.takes_half else _widened(maps)
+        if torch.compiler.is_compiling():
+            towers = _by_tower(wide, self.groups)
+            normalized = across_maps(towers, self.size, self.alpha, self.beta, self.k).flatten(1, 2)
+        else:
+            normalized = _AcrossMaps.apply(wide, self.constants, self.kernel)
+        return normalized.to(maps.dtype)
 
     def extra_repr(self) -> str:
         """Return the constants for printing."""
@@ -64,35 +96,57 @@ def alexnet_norm(normalization: str, groups: int = 1) -> LocalResponseNorm:
 
 
 class _AcrossMaps(torch.autograd.Function):
-    """The normalization of [N, towers, C, H, W]; saves only its input for the backward pass."""
+    """The normalization of [N,C,H,W]; saves only its input for the backward pass."""
 
     @staticmethod
-    def forward(maps: Tensor, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    def forward(maps: Tensor, constants: Constants, kernel: Kernel) -> Tensor:
         """Return x f with f = d^-beta, d = k + alpha W(x^2), W the sum over the window."""
-        output = torch.empty_like(maps)
-        for part in _parts(maps):
-            divisor = window_sum(maps[part].square(), size).mul_(alpha).add_(k)
-            torch.mul(_power(divisor, beta), maps[part], out=output[part])
-        return output
+        return kernel.normalize(maps, constants)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Save the input and the constants."""
         ctx.save_for_backward(inputs[0])
-        ctx.constants = inputs[1:]
+        ctx.constants, ctx.kernel = inputs[1:]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         """Return g f - 2 alpha beta x W(g f x / d): W is its own transpose."""
         (maps,) = ctx.saved_tensors
-        size, alpha, beta, k = ctx.constants
-        output = torch.empty_like(maps)
-        for part in _parts(maps):
-            divisor = window_sum(maps[part].square(), size).mul_(alpha).add_(k)
-            scaled = _power(divisor, beta).mul_(gradients[0][part])
-            shared = window_sum(divisor.reciprocal_().mul_(maps[part]).mul_(scaled), size)
-            torch.mul(shared, maps[part], out=output[part]).mul_(-2 * alpha * beta).add_(scaled)
-        return output, None, None, None, None
+        return ctx.kernel.gradient(maps, gradients[0], ctx.constants), None, None
+
+
+def _normalize(maps: Tensor, constants: Constants) -> Tensor:
+    """Return the normalized maps, as operations of torch, chunk by chunk on a CPU."""
+    size, alpha, beta, k, groups = constants
+    output = torch.empty_like(maps)
+    towers, target = _by_tower(maps, groups), _by_tower(output, groups)
+    for part in _parts(towers):
+        divisor = window_sum(towers[part].square(), size).mul_(alpha).add_(k)
+        torch.mul(_power(divisor, beta), towers[part], out=target[part])
+    return output
+
+
+def _gradient(maps: Tensor, pull: Tensor, constants: Constants) -> Tensor:
+    """Return the gradient for the maps in the same way; d and f are computed again."""
+    size, alpha, beta, k, groups = constants
+    output = torch.empty_like(maps)
+    towers, target, pulls = (_by_tower(each, groups) for each in (maps, output, pull))
+    for part in _parts(towers):
+        divisor = window_sum(towers[part].square(), size).mul_(alpha).add_(k)
+        scaled = _power(divisor, beta).mul_(pulls[part])
+        shared = window_sum(divisor.reciprocal_().mul_(towers[part]).mul_(scaled), size)
+        torch.mul(shared, towers[part], out=target[part]).mul_(-2 * alpha * beta).add_(scaled)
+    return output
+
+
+PLAIN = Kernel(_normalize, _gradient)
+"""Runs on every device; what other kernels are compared with."""
+
+
+def _by_tower(maps: Tensor, groups: int) -> Tensor:
+    """Return [N,C,H,W] as [N,towers,C/towers,H,W]."""
+    return maps.unflatten(1, (groups, -1))
 
 
 CACHE_BYTES = 2**20
@@ -114,8 +168,9 @@ def window_sum(maps: Tensor, size: int) -> Tensor:
     """
     total = maps.clone()
     for offset in range(1, size // 2 + 1):
-        total[..., offset:, :, :] += maps[..., :-offset, :, :]
-        total[..., :-offset, :, :] += maps[..., offset:, :, :]
+        # add_ and not +=, which copies each sum onto itself afterwards
+        total[..., offset:, :, :].add_(maps[..., :-offset, :, :])
+        total[..., :-offset, :, :].add_(maps[..., offset:, :, :])
     return total
 
 

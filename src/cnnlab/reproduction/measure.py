@@ -17,7 +17,7 @@ from cnnlab.files import regular
 from cnnlab.inference import evaluation, report
 from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.session import Session
-from cnnlab.trainer.assemble import EVALUATION_BATCH
+from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH
 from cnnlab.writers import MOST_METRICS_BYTES
 
 WINDOW = 10

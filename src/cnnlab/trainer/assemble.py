@@ -26,19 +26,18 @@ from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import gather_tally
 from cnnlab.inference.members import EvaluableNetwork
-from cnnlab.models import Network, transfer
+from cnnlab.models import Network, norm_kernels, transfer
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.trainer import starting_weights, thread_use
+from cnnlab.trainer import reading, starting_weights, thread_use
+from cnnlab.trainer.fast_evaluation import Evaluating, evaluating
 from cnnlab.trainer.starting_weights import StartingWeights
-from cnnlab.trainer.update import Update, build_update
+from cnnlab.trainer.update import Update, build_update, graphs_for
 from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.parameter_groups import parameter_groups
 from cnnlab.training.schedules import Schedule
 from cnnlab.training.weight_average import WeightAverage
-
-EVALUATION_BATCH = 256
 
 
 @dataclass
@@ -57,6 +56,7 @@ class Assembly:
     update: Update
     total_steps: int
     threads: Threads
+    evaluating: Evaluating
     peers: Peers = ALONE
     later_augmentation: tuple[int, Augmentation] | None = None
     """Epochs after which the augmentation is another one, and that; None: it stays."""
@@ -114,7 +114,7 @@ class Assembly:
         evaluable = self.evaluable
         if which_weights is not None:
             evaluable = replace(evaluable, network=self.network_with(which_weights))
-        return evaluable.member(self.config.model.name, evaluation)
+        return self.evaluating.member(evaluable.member(self.config.model.name, evaluation))
 
     @cached_property
     def evaluable(self) -> EvaluableNetwork:
@@ -132,7 +132,7 @@ class Assembly:
         """Return the batches of `store` for evaluation, this process's share of them."""
         return InOrder(
             store,
-            batch_size=EVALUATION_BATCH,
+            batch_size=self.evaluating.batch_size,
             device=self.device,
             prepare=self.preprocessing.prepare,
             share=self.peers.share,
@@ -206,11 +206,17 @@ def assemble(
         augmentation=augmentation,
         network=network,
         stream=stream,
-        optimizer=optimizers.build(config.optimizer, network, stream.steps_per_epoch),
+        optimizer=optimizers.build(
+            config.optimizer,
+            network,
+            stream.steps_per_epoch,
+            in_one_pass=config.runtime.fused_update,
+        ),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
         update=update,
         total_steps=total_steps,
         threads=threads,
+        evaluating=evaluating(config, network, preprocessing, lambda: graphs_for(network, peers)),
         peers=peers,
         later_augmentation=later and (later[0], _augmentation(later[1], train, preprocessing)),
         starting_weights=loaded,
@@ -251,7 +257,7 @@ def _stream(
         overfit_one_batch=config.trainer.overfit_one_batch,
     )
 
-    return Stream(
+    stream = Stream(
         train,
         sampler,
         device=device,
@@ -259,6 +265,8 @@ def _stream(
         prepare=preprocessing.prepare,
         share=share,
     )
+    reading.apply(stream, config.dataset, train, preprocessing.prepare, device)
+    return stream
 
 
 def _network(
@@ -282,6 +290,7 @@ def _network(
     if config.runtime.channels_last:
         network.to(memory_format=torch.channels_last)
     network.to(device)
+    norm_kernels.use(network, config.runtime.lrn_kernel)
 
     transfer.freeze(network, config.fine_tuning.train_layers)
     if config.runtime.compile:

@@ -23,7 +23,7 @@ from cnnlab.run_folder import RunFolder, provenance
 from cnnlab.session import Session
 from cnnlab.trainer import run as training_run
 from cnnlab.trainer import starting_weights
-from cnnlab.trainer.assemble import EVALUATION_BATCH
+from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH
 from cnnlab.trainer.member_processes import MemberProcesses
 
 

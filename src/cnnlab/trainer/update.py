@@ -12,11 +12,13 @@ from cnnlab.data.augment import Augmentation
 from cnnlab.data.store import Store
 from cnnlab.data.stream import Stream
 from cnnlab.distributed import GradientSum, Peers
+from cnnlab.errors import UsageError
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import filters
 from cnnlab.trainer.curvature import estimate_on
-from cnnlab.training import build_step, losses
+from cnnlab.training import build_step, captured, losses
+from cnnlab.training.captured import Capture, CapturedStep
 from cnnlab.training.class_weights import WeightedStep, class_weights
 from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
@@ -59,6 +61,8 @@ def build_update(
     device = preprocessing.mean.device
     train_step = _train_step(config, device, weights, data_parallel(config, network, stream, peers))
     step: Step = train_step
+    if config.runtime.capture:
+        step = CapturedStep(train_step, graphs_for(network, peers))
     if weights is not None:
         step = WeightedStep(train_step, weights, stream.epoch_labels, stream.steps_per_epoch)
     if isinstance(config.optimizer, LevenbergMarquardtConfig):
@@ -92,6 +96,24 @@ def _train_step(
         compiled=config.runtime.compile,
         processes=processes,
     )
+
+
+def graphs_for(network: Network, peers: Peers) -> Capture:
+    """Return what captures the step of `network`. Raises UsageError where nothing can."""
+    devices = sorted({str(weight.device) for weight in network.parameters()})
+    why = None
+    if peers.size > 1:
+        why = f"torchrun started {peers.size} processes, which wait for one another in each step"
+    elif len(devices) > 1:
+        why = f"the network is on {' and '.join(devices)}"
+    elif not devices[0].startswith("cuda"):
+        why = f"the network is on {devices[0]}"
+    if why is not None:
+        raise UsageError(
+            f"runtime.capture=true needs one process on one CUDA device; {why}",
+            hint="runtime.capture=false trains it",
+        )
+    return captured.cuda_graphs(torch.device(devices[0]))
 
 
 def data_parallel(

@@ -26,14 +26,16 @@ class NonFiniteGuard:
         self._is_on_gpu = device.type != "cpu"
         self._history: list[tuple[Tensor, Tensor, float]] = []
 
-    def watch(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
-        """Check one step's loss and norm, before its update. Nothing waits for the device.
-
-        Except where one of two towers is on the CPU, which has to wait for the other anyway.
-        """
+    def look(self, loss: Tensor, gradient_norm: Tensor) -> None:
+        """Raise the flag if one of a step's numbers is not finite. Nothing waits for the device."""
         self._zero_or_nan.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
         torch.ne(self._zero_or_nan, 0, out=self._found_inf)
 
+    def note(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
+        """Show the flag to the optimizer before its update, and keep what `check` would report.
+
+        Nothing waits, but where one of two towers is on the CPU, which waits for the other anyway.
+        """
         # where torch's fused optimizers look whether to skip the update
         flag = self._found_inf
         if self._is_on_gpu and _has_weights_on_cpu(optimizer):

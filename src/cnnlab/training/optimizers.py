@@ -1,7 +1,7 @@
 """Optimizers, and optimizer state by parameter name."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from cnnlab.config.training import (
     OptimizerConfig,
     SgdConfig,
 )
-from cnnlab.errors import CheckpointError
+from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.runtime import to_device
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
 from cnnlab.training.parameter_groups import parameter_groups
@@ -30,9 +30,13 @@ class Sgd(UpdateRule):
     v' = momentum * v + lr * (weight_decay * w + gradient), w' = w - v': the velocity keeps the
     rates at which it was accumulated, so a drop of the rate acts with a delay. v is the state
     `momentum_buffer`.
+    `in_one_pass`: the kernel multiplies the gradient with the rate, as a division by 1 / lr, which
+    rounds otherwise; without it a pass of its own writes a second gradient.
     Source of the second form: Krizhevsky et al. 2012, section 5, first two equations, -v for v. The
     gradient is the mean over the batch, as there.
     """
+
+    can_be_captured = True
 
     def __init__(
         self,
@@ -41,9 +45,11 @@ class Sgd(UpdateRule):
         momentum: float = 0.9,
         weight_decay: float = 0.0,
         rate_in_velocity: bool = False,
+        in_one_pass: bool = False,
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
-        self.rate_in_velocity = rate_in_velocity
+        self.rate_in_velocity, self.in_one_pass = rate_in_velocity, in_one_pass
+        self._divisors: dict[tuple[torch.device, float], Tensor] = {}
 
     def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
         return {"momentum_buffer": torch.zeros_like(parameter)} if group["momentum"] else {}
@@ -51,52 +57,83 @@ class Sgd(UpdateRule):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; those of a group are on one device."""
-        for group in self.param_groups:
-            if group["lr"] == 0:
-                continue  # with the rate in the velocity, momentum would still move the weights
-            weights: list[Tensor] = []
-            gradients: list[Tensor] = []
-            velocities: list[Tensor] = []
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    weights.append(weight)
-                    gradients.append(weight.grad)
-                    if group["momentum"]:
-                        velocities.append(self.state[weight]["momentum_buffer"])
-
-            if weights:
-                self._update(group, weights, gradients, velocities)
+        for settings, weights in self._alike().items():
+            gradients = [weight.grad for weight in weights]
+            velocities = []
+            if settings.momentum:
+                velocities = [self.state[weight]["momentum_buffer"] for weight in weights]
+            self._update(settings, weights, gradients, velocities)  # type: ignore[arg-type]
 
     step.hooked = True  # type: ignore[attr-defined]
     """Keeps torch.optim from wrapping `step` with profiler marks and a search for hooks."""
 
+    def _alike(self) -> "dict[_Settings, list[Tensor]]":
+        """Return the parameters that have a gradient and move, by what their updates depend on.
+
+        Groups with the same numbers are updated at once.
+        """
+        alike: dict[_Settings, list[Tensor]] = {}
+        for group in self.param_groups:
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights or group["lr"] == 0:
+                continue  # with the rate in the velocity, momentum would still move the weights
+            settings = _Settings(
+                weights[0].device, group["lr"], group["weight_decay"], group["momentum"]
+            )
+            alike.setdefault(settings, []).extend(weights)
+        return alike
+
     def _update(
         self,
-        group: dict[str, Any],
+        settings: "_Settings",
         weights: list[Tensor],
         gradients: list[Tensor],
         velocities: list[Tensor],
     ) -> None:
+        device, rate, decay, momentum = settings
         found_inf = self.found_inf
-        if found_inf is not None and found_inf.device != weights[0].device:
-            found_inf = to_device(found_inf, weights[0].device)
+        if found_inf is not None and found_inf.device != device:
+            found_inf = to_device(found_inf, device)
 
-        rate, decay = group["lr"], group["weight_decay"]
+        divisor = None
         if self.rate_in_velocity:
-            gradients = list(torch._foreach_mul(gradients, rate))
+            if self.in_one_pass:
+                divisor = self._divisor(device, rate)
+            else:
+                gradients = list(torch._foreach_mul(gradients, rate))
             rate, decay = 1.0, rate * decay
 
-        settings: dict[str, Any] = {
+        given: dict[str, Any] = {
             "lr": rate,
             "weight_decay": decay,
-            "momentum": group["momentum"],
+            "momentum": momentum,
             "dampening": 0.0,
             "nesterov": False,
             "maximize": False,
-            "grad_scale": None,
+            "grad_scale": divisor,
             "found_inf": found_inf,
         }
-        torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **settings)
+        torch._fused_sgd_(weights, gradients, velocities, is_first_step=False, **given)
+
+    def _divisor(self, device: torch.device, rate: float) -> Tensor:
+        """Return what the fused kernel divides the gradients by, to multiply them with the rate.
+
+        Kept while the rates stay, since a kernel fills it.
+        """
+        if len(self._divisors) > len(self.param_groups):
+            self._divisors.clear()
+        if (device, rate) not in self._divisors:
+            self._divisors[device, rate] = torch.full((), 1 / rate, device=device)
+        return self._divisors[device, rate]
+
+
+class _Settings(NamedTuple):
+    """What an update depends on besides the parameter, its gradient and its state."""
+
+    device: torch.device
+    rate: float
+    decay: float
+    momentum: float
 
 
 def build_sgd(config: SgdConfig, groups: list[dict[str, Any]]) -> Optimizer:
@@ -120,14 +157,28 @@ def build_levenberg_marquardt(
     return DiagonalLevenbergMarquardt(groups, lr=config.learning_rate, damping=config.damping)
 
 
-def build(config: OptimizerConfig, model: nn.Module, steps_per_epoch: int = 1) -> Optimizer:
+def build(
+    config: OptimizerConfig,
+    model: nn.Module,
+    steps_per_epoch: int = 1,
+    *,
+    in_one_pass: bool = False,
+) -> Optimizer:
     """Return the update rule for the parameters of `model`, which is on its device already.
 
     steps_per_epoch: what the epochs in `config.groups` are turned into steps by. The state exists
-    from the start, filled with zeros, also where the first update is skipped.
+    from the start, filled with zeros, also where the first update is skipped. in_one_pass: of
+    `Sgd`; raises UsageError for a rule that it does not change.
     """
     builder = OPTIMIZERS[config.name].load()
     optimizer: Optimizer = builder(config, parameter_groups(config, model, steps_per_epoch))
+    if in_one_pass:
+        if not isinstance(optimizer, Sgd) or not optimizer.rate_in_velocity:
+            raise UsageError(
+                f"runtime.fused_update=true has no effect on optimizer={config.name}",
+                hint="its update is one pass already; optimizer=sgd_2012 has two without it",
+            )
+        optimizer.in_one_pass = True
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))

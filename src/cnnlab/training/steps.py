@@ -49,17 +49,30 @@ class TrainStep:
 
     def __call__(self, state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
         """Update the network of `state` with images [N,C,H,W], ready for it, and labels [N]."""
+        num_images = len(labels)
+        if self.processes is not None:
+            num_images = self.processes.num_images_at(state.step)
+
+        loss, norm = self.gradients(state, images, labels, num_images)
+        self.guard.note(loss, norm, state.optimizer)
+        state.optimizer.step()
+        return StepReport(loss, norm, num_images)
+
+    def gradients(
+        self, state: TrainState, images: Tensor, labels: Tensor, num_images: int
+    ) -> tuple[Tensor, Tensor]:
+        """Give each trained parameter its gradient, clipped; return loss and norm before clipping.
+
+        All of it runs on the device, the guard's look at both numbers included.
+        num_images: of the global batch. Divided by it, the losses of parts and of processes add up.
+        """
         trained = [p for group in state.optimizer.param_groups for p in group["params"]]
         for parameter in trained:
             parameter.grad = None  # optimizer.zero_grad takes ten times as long
 
-        # divided by the count of the whole batch, the losses of parts and of processes add up
-        processes, num_images = self.processes, len(labels)
-        if processes is not None:
-            num_images = processes.num_images_at(state.step)
-
         losses = []
-        for index, (part, part_labels) in enumerate(self._parts(images, labels)):
+        parts = [(images, labels)] if self.num_parts == 1 else self._parts(images, labels)
+        for index, (part, part_labels) in enumerate(parts):
             self.seed_dropout(state.step * self.num_parts + index)
             with self.precision():
                 loss = self.compute_loss(state.model, part, part_labels) / num_images
@@ -67,20 +80,28 @@ class TrainStep:
             losses.append(loss.detach())
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
-        if processes is not None:
-            loss = processes.sum_gradients(trained, loss)
+        if self.processes is not None:
+            loss = self.processes.sum_gradients(trained, loss)
         norm = total_norm([p.grad for p in trained if p.grad is not None])
         if self.clip_gradient_norm is not None:
-            clip_grads_with_norm_(trained, self.clip_gradient_norm, norm)
-
-        self.guard.watch(loss, norm, state.optimizer)
-        state.optimizer.step()
-        return StepReport(loss, norm, num_images)
+            clip(trained, self.clip_gradient_norm, norm)
+        self.guard.look(loss, norm)
+        return loss, norm
 
     def _parts(self, images: Tensor, labels: Tensor) -> Sequence[tuple[Tensor, Tensor]]:
-        if self.num_parts == 1:
-            return [(images, labels)]
         return list(zip(images.chunk(self.num_parts), labels.chunk(self.num_parts), strict=True))
+
+
+def clip(parameters: list[Tensor], max_norm: float, norm: Tensor) -> None:
+    """Scale gradients whose norm over all of them exceeds `max_norm` to it, in place.
+
+    `clip_grads_with_norm_` bit for bit, as one operation where all are on one device.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if len({gradient.device for gradient in gradients}) > 1:
+        clip_grads_with_norm_(parameters, max_norm, norm)
+    else:
+        torch._foreach_mul_(gradients, torch.clamp(max_norm / (norm + 1e-6), max=1.0))
 
 
 def total_norm(gradients: list[Tensor]) -> Tensor:

@@ -15,6 +15,9 @@ class UpdateRule(Optimizer):
 
     found_inf: Tensor | None = None
 
+    can_be_captured: bool = False
+    """Whether a CUDA graph of `step` stays right for as long as the rates of all groups do."""
+
     def empty_state(self, group: dict[str, Any], parameter: Tensor) -> dict[str, Tensor]:
         """Return the state of a parameter before its first update, which checkpoints hold too."""
         return {}

@@ -5,7 +5,7 @@ from typing import Any
 
 from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.bounds import MOST_SEED
-from cnnlab.config.checks import check_augment, check_dataset, check_unicode
+from cnnlab.config.checks import check_augment, check_dataset, check_kernels, check_unicode
 from cnnlab.config.data import DatasetConfig
 from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
 from cnnlab.config.evaluation import EvaluationConfig
@@ -74,6 +74,7 @@ def check_training(config: TrainConfig) -> None:
     check_augment(config.augment, config.dataset)
     check_loss(config.loss, config.model)
     _check_trainer(config.trainer)
+    check_kernels(config.runtime, config.trainer, config.loss)
     check_ema(config.ema, config.which_weights)
     _check_schedule(config.schedule, config.trainer.epochs)
     _check_validation(config)

@@ -1,0 +1,89 @@
+"""Ways to compute a step that exclude each other, or cannot be had, are refused in two lines."""
+
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from torch import nn
+
+from cnnlab import config
+from cnnlab.config import choices
+from cnnlab.config.checks import check_kernels
+from cnnlab.config.loss import LossConfig
+from cnnlab.config.runtime import RuntimeConfig
+from cnnlab.config.schema import parse
+from cnnlab.errors import UsageError
+from cnnlab.preprocessing import Preprocessing
+from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH, evaluating
+from cnnlab.trainer.update import graphs_for
+
+PLAIN = LossConfig(class_weights=None, label_smoothing=0.0)
+WEIGHTED = LossConfig(class_weights="balanced", label_smoothing=0.0)
+
+
+def runtime(**changes: Any) -> RuntimeConfig:
+    return parse(RuntimeConfig, choices.alone("runtime", "cpu") | changes)
+
+
+@pytest.mark.parametrize(
+    ("given", "parts", "loss", "said"),
+    [
+        ({"capture": True, "compile": True}, 1, PLAIN, "runtime.compile=true"),
+        ({"capture": True}, 2, PLAIN, "trainer.accumulate above 1"),
+        ({"capture": True}, 1, WEIGHTED, "loss.class_weights"),
+        ({"compile": True, "lrn_kernel": "triton"}, 1, PLAIN, "lrn_kernel=triton has no effect"),
+    ],
+)
+def test_settings_that_exclude_each_other_are_refused(
+    given: dict[str, Any], parts: int, loss: LossConfig, said: str
+) -> None:
+    trainer = mock.Mock(accumulate=parts)
+    with pytest.raises(UsageError, match=said) as raised:
+        check_kernels(runtime(**given), trainer, loss)
+    assert len(str(raised.value).splitlines()) == 2
+    check_kernels(runtime(**given | {"capture": False, "compile": False}), trainer, loss)
+
+
+@pytest.mark.parametrize(
+    ("devices", "num_processes", "why"),
+    [
+        (["cpu"], 1, "the network is on cpu"),
+        (["cpu", "meta"], 1, "the network is on cpu and meta"),
+        (["cpu"], 2, "torchrun started 2 processes"),
+    ],
+)
+def test_a_step_that_no_graph_can_hold_is_refused(
+    devices: list[str], num_processes: int, why: str
+) -> None:
+    network: Any = nn.ModuleList(nn.Linear(1, 1, device=device) for device in devices)
+    peers: Any = mock.Mock(size=num_processes)
+    with pytest.raises(UsageError, match=f"one CUDA device; {why}"):
+        graphs_for(network, peers)
+
+
+def evaluation(**changes: Any) -> Any:
+    settings = mock.Mock(spec=config.TrainConfig, runtime=runtime(**changes))
+    preprocessing = Preprocessing(3, 8, 0, torch.zeros(3), torch.ones(3))
+    network: Any = nn.Sequential(nn.Flatten(), nn.Linear(192, 300))
+    return evaluating(settings, network, preprocessing, mock.Mock()), network
+
+
+def test_a_fast_evaluation_is_refused_where_it_changes_nothing() -> None:
+    with pytest.raises(UsageError, match="no effect on cpu in fp32"):
+        evaluation(fast_evaluation=True)
+
+
+def test_a_fast_evaluation_computes_in_the_precision_of_training() -> None:
+    plain, _ = evaluation(precision="bf16")
+    assert plain.forward_of is None
+    fast, network = evaluation(precision="bf16", fast_evaluation=True)
+    assert plain.batch_size == fast.batch_size == EVALUATION_BATCH
+
+    images = torch.randn(2, 3, 8, 8)
+    scores = fast.forward_of(network)(images)
+    assert scores.dtype is torch.bfloat16
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(scores, network(images))
+    member = mock.Mock(model=network)
+    assert plain.member(member) is member
