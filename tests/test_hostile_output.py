@@ -21,7 +21,7 @@ from cnnlab.command.verbs import VERBS
 from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
 from cnnlab.safe_output import FORMULA_MARKS, csv_cell, escape_control
-from cnnlab.writers import TensorboardWriter
+from cnnlab.tensorboard_writer import TensorboardWriter
 from tests.hostile_names import FOLDER_NAMES, NAMES, NOT_UTF_8
 
 RUN = "outputs/[run] :dog: =x"

@@ -10,8 +10,9 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cnnlab import writers as writers_module
-from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
+from cnnlab import tensorboard_writer
+from cnnlab.tensorboard_writer import TensorboardWriter
+from cnnlab.writers import CsvWriter, JsonlWriter, Writers
 
 
 def steps_in(path: Path) -> list[int]:
@@ -109,7 +110,7 @@ def test_a_full_disk_under_tensorboard_is_one_warning_and_no_traceback(
     warnings: list[str] = []
     full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - the writer closes it
     if full_from == 0:
-        monkeypatch.setattr(writers_module, "_new_file", lambda folder, name: full)
+        monkeypatch.setattr(tensorboard_writer, "_new_file", lambda folder, name: full)
     before = threading.active_count()
     writers = Writers([lambda: TensorboardWriter(tmp_path)], warnings.append)
     if full_from == 1:
