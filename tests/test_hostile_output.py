@@ -20,6 +20,7 @@ from cnnlab.command import sweeps
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
+from cnnlab.reports import tabs
 from cnnlab.safe_output import FORMULA_MARKS, csv_cell, escape_control
 from cnnlab.tensorboard_writer import TensorboardWriter
 from tests.hostile_names import FOLDER_NAMES, NAMES, NOT_UTF_8
@@ -104,7 +105,10 @@ def test_training_shows_and_writes_every_name(here: Path) -> None:
     assert f"run folder  {RUN}\n" in said
     assert f"  cnnlab evaluate 'checkpoint={RUN}'\n" in said
     assert [name for name in FOLDER_NAMES if escape_control(name) not in page] == []
-    assert (here / RUN / "tensorboard").is_dir()
+    (events,) = (here / RUN / "tensorboard").glob("events*")
+    shown = events.read_bytes()  # text, settings, curves of classes
+    assert b"test, each class/" in shown
+    assert not [mark for mark in ("\x1b[2J", "\u202e", "\x9b31") if mark.encode() in shown]
 
 
 def test_evaluation_in_every_format(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,7 +221,7 @@ def test_a_sweep_over_any_name_in_its_table_and_results(
 def test_settings_and_names_of_figures_in_tensorboard(tmp_path: Path) -> None:
     writer = TensorboardWriter(tmp_path)
     for name in NAMES:
-        writer.hparams({"dataset.root": name}, ["test/top1_error"])
+        writer.summaries(0, [tabs.settings({"dataset.root": name})])
     writer.close()
 
     (file,) = tmp_path.iterdir()

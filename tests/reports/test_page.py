@@ -44,7 +44,8 @@ def everything() -> list[report.Section]:
                 report.Text(f"a:\n  b: {NASTY}", preformatted=True),
                 report.Table([NASTY, "b"], [[NASTY, NASTY]]),
                 report.Figure(PNG, NASTY, NASTY),
-                report.Gallery([(PNG, NASTY)]),
+                report.Gallery([(PNG, [NASTY, NASTY])]),
+                report.Scale(NASTY, NASTY, NASTY),
             ],
         ),
         report.Section("folded", [report.Text("inside")], folded=True),
@@ -95,3 +96,24 @@ def test_the_page_replaces_the_one_before(tmp_path):
     report.write(path, "second", [])
     assert "<h1>second</h1>" in path.read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_words_are_on_the_left_numbers_on_the_right_and_long_words_wrap():
+    table = report.Table(["arm", "network", "mean"], [["one", "a" * 30, "12.3 %"], ["b", "x", "-"]])
+    shown = report.page("t", [report.Section("a", [table])])
+    assert f'<td class="words long">{"a" * 30}</td><td>12.3 %</td>' in shown
+    assert '<th scope="col" class="words">network</th><th scope="col">mean</th>' in shown
+
+
+def test_a_caption_that_says_nothing_is_no_line():
+    shown = report.page("t", [report.Section("a", [report.Figure(PNG, "", "loss", is_plot=True)])])
+    assert "figcaption" not in shown.partition("</style>")[2]
+    assert '<figure class="plot narrow">' in shown
+
+
+def test_a_page_is_dark_where_the_reader_is_and_has_two_columns_where_there_is_room():
+    halves = [report.Section(name, [report.Text(name)], half=True) for name in ("left", "right")]
+    shown = report.page("t", halves)
+    assert "prefers-color-scheme: dark" in shown
+    assert "@media (min-width: 1000px)" in shown
+    assert shown.count('<section class="half">') == 2

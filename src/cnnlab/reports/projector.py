@@ -40,8 +40,8 @@ class Embedding:
 def write(folder: Path, embedding: Embedding) -> None:
     """Write the embedding below TensorBoard's folder; an earlier one is replaced.
 
-    At most 128 numbers, a line of text and 32x32 pixels per image: 5 KB. Raises ResourceError where it
-    cannot be written.
+    At most 128 numbers, a line of text and 32x32 pixels per image: 5 KB. Raises ResourceError
+    where it cannot be written.
     """
     place = folder / FOLDER
     place.mkdir(parents=True, exist_ok=True)
