@@ -5,6 +5,7 @@ import csv
 import html
 import io
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -143,6 +144,27 @@ def test_prediction_in_every_format(here: Path, capsys: pytest.CaptureFixture[st
     assert all(float(row["probability"]) >= 0 for row in table)
     for image in told["images"]:
         assert {answer["class"] for answer in image["predictions"]} == set(FOLDER_NAMES)
+
+
+def test_a_page_of_predictions_shows_every_file_and_leads_nowhere(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "files").mkdir()
+    names = [name for name in FOLDER_NAMES if len(name) < 100][::4]
+    image = next((here / "set" / "test").rglob("*.png")).read_bytes()
+    for name in names:
+        (here / "files" / f"{name}.png").write_bytes(image)
+
+    words = ["predict", f"checkpoint={RUN}", "images=[files]", "output=album", "top=3"]
+    out = out_of([*words, "runtime.num_threads=1"], capsys)
+    assert "all pictures on one page: album/predictions.html" in out
+    page = read_page(here / "album" / "predictions.html")
+    assert [name for name in names if f"{escape_control(name)}.png" not in page] == []
+    assert "<img src=x" not in (here / "album" / "predictions.html").read_text()
+
+    pictures = [path.name for path in (here / "album" / "pictures").iterdir()]
+    assert len(pictures) == len(names)
+    assert all(re.fullmatch(r"\d{4}_[A-Za-z0-9._-]+\.png", name) for name in pictures)
 
 
 @pytest.fixture

@@ -51,7 +51,9 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["checkpoint=run", "what=[neighbors]", *FEW_PICTURES, *QUICK],
         ["checkpoint=run", "what=[filters]", *OWN, *QUICK],
     ],
-    "predict": [["checkpoint=run", "images=digit.png", "evaluation=five_crop", *QUICK]],
+    "predict": [
+        ["checkpoint=run", "images=digit.png", "evaluation=five_crop", "output=album", *QUICK]
+    ],
     "compare": [["runs=[run,other]"]],
     "convert": [
         ["source=run", "output=run.safetensors"],

@@ -105,6 +105,18 @@ def test_words_are_on_the_left_numbers_on_the_right_and_long_words_wrap():
     assert '<th scope="col" class="words">network</th><th scope="col">mean</th>' in shown
 
 
+@pytest.mark.parametrize(
+    ("cell", "is_number"),
+    [
+        *[("2.36 to 4.60 %", True), ("33 of 1,000", True), ("2.1x (1.7x to 2.6x), 5 seeds", True)],
+        *[("39.0 % without, 37.5 % with [paper]", False), ("holds", False), ("-0.5", True)],
+    ],
+)
+def test_figures_with_units_and_intervals_are_numbers_and_sentences_are_not(cell, is_number):
+    shown = report.page("t", [report.Section("a", [report.Table(["x", "y"], [["row", cell]])])])
+    assert (f"<td>{cell}</td>" in shown) == is_number
+
+
 def test_a_caption_that_says_nothing_is_no_line():
     shown = report.page("t", [report.Section("a", [report.Figure(PNG, "", "loss", is_plot=True)])])
     assert "figcaption" not in shown.partition("</style>")[2]

@@ -152,10 +152,15 @@ def _cell(tag: str, text: str, attribute: str, kind: str) -> str:
 
 
 def _is_words(column: Sequence[str]) -> bool:
-    """Return whether most cells of a column do not begin as a number does."""
+    """Return whether most cells of a column are no numbers; dashes and empty cells say nothing."""
     filled = [cell for cell in column if cell.strip("- ")]
-    numbers = sum(cell.lstrip("+-.")[:1].isdigit() for cell in filled)
-    return 2 * numbers < len(filled)
+    return 2 * sum(map(_is_number, filled)) < len(filled)
+
+
+def _is_number(cell: str) -> bool:
+    """Return whether a cell is a figure with its unit or interval: `2.9 % (2 to 4 %), 5 seeds`."""
+    starts = cell.lstrip("+-.")[:1].isdigit()
+    return starts and 10 * sum(letter.isalpha() for letter in cell) < 4 * len(cell)
 
 
 def _thumbnail(png: bytes, lines: Sequence[str]) -> str:

@@ -195,7 +195,7 @@ def rectified(model: Network, layer: str) -> bool:
     """Return whether a value of this layer counts where it is above zero, and only there."""
     layers = layers_of(model)
     at = next(i for i, one in enumerate(layers) if one.name == layer)
-    transparent = ("pool", "dropout", "flatten")
+    transparent = ("pool", "norm", "dropout", "flatten")
     after = next((one.role for one in layers[at + 1 :] if one.role not in transparent), "")
     before = next(
         (one.role for one in reversed(layers[: at + 1]) if one.role not in transparent), ""
