@@ -31,9 +31,10 @@ Named = list[tuple[Path, Top]]
 class Found:
     """What was found: an answer for each readable picture, and why the others have none.
 
-    page: of the pictures, where one was asked for.
+    given: the words that named the networks. page: of the pictures, where one was asked for.
     """
 
+    given: Sequence[str]
     networks: Sequence[StoredNetwork]
     named: Named
     bad: list[BadImage]
@@ -63,7 +64,7 @@ def run(config: PredictConfig, launch: Launch) -> int:
         say(str(problem))
     reasons = [(str(problem.path), problem.reason) for problem in bad]
     page = album.close(predictor.networks, reasons, launch.command) if album else None
-    WRITERS[config.format](Found(predictor.networks, named, bad, page))
+    WRITERS[config.format](Found(config.checkpoint, predictor.networks, named, bad, page))
     return DataError.exit_code if bad else 0
 
 
@@ -88,10 +89,9 @@ def predict_file(
 
 
 def _as_json(found: Found) -> None:
-    networks = [facts_of(network) for network in found.networks]
     document: dict[str, Any] = {
-        "checkpoints": [network["checkpoint"] for network in networks],
-        "networks": networks,
+        "checkpoints": list(found.given),
+        "networks": [facts_of(network) for network in found.networks],
         "images": [
             {
                 "path": str(path),

@@ -94,12 +94,14 @@ def _likeliest(probabilities: Tensor) -> tuple[Tensor, Tensor]:
 
     By repeated maxima, which are faster than sorting, and place equal ones as `score` does.
     """
-    left, found = probabilities.clone(), []
+    left = probabilities.clone()
+    classes: list[Tensor] = []
+    values: list[Tensor] = []
     for _ in range(min(NUM_LIKELIEST, probabilities.shape[1])):
-        values, classes = left.max(1)
-        left.scatter_(1, classes[:, None], -1)
-        found.append((classes, values))
-    classes, values = zip(*found, strict=True)
+        largest, places = left.max(1)
+        left.scatter_(1, places[:, None], -1)
+        classes.append(places)
+        values.append(largest)
     return torch.stack(classes, 1), torch.stack(values, 1)
 
 

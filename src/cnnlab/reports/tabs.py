@@ -155,7 +155,9 @@ def precision_recall(tag: str, curve: ClassCurve) -> Any:
     """Return the precision-recall curve of one class against all others."""
     from torch.utils.tensorboard import summary
 
-    return summary.pr_curve_raw(escape_control(tag), *curve.rows, num_thresholds=NUM_THRESHOLDS)
+    names = ("tp", "fp", "tn", "fn", "precision", "recall")
+    columns = dict(zip(names, curve.rows, strict=True))
+    return summary.pr_curve_raw(escape_control(tag), num_thresholds=NUM_THRESHOLDS, **columns)
 
 
 def _text(tag: str, markdown: str) -> Any:
