@@ -9,6 +9,7 @@ from torch import Tensor
 from cnnlab.files import regular
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.inference.source import title_of
+from cnnlab.percentages import percent
 from cnnlab.reports import page as report
 from cnnlab.reports import prediction_page, sections
 from cnnlab.reports.page import Figure
@@ -44,7 +45,8 @@ class Album:
 
         if len(self._figures) < MOST_ON_PAGE:
             shown = sections.figure(picture)
-            self._figures.append(Figure(shown.png, str(path), f"{path.name}: {top[0][0]}"))
+            answer = f"{path}: {top[0][0]} ({percent(top[0][1])})"
+            self._figures.append(Figure(shown.png, answer, path.name))
 
     def close(
         self, networks: Sequence[StoredNetwork], bad: Sequence[tuple[str, str]], command: str

@@ -133,7 +133,7 @@ def _table(table: Table) -> str:
     head = f"<thead><tr>{head}</tr></thead>" if any(table.columns) else ""
     lines = "\n".join(_row(row, kinds) for row in rows)
     widths = [max(map(len, column)) + 2 for column in columns]
-    narrow = " narrow" if sum(widths) <= _NARROW_LETTERS else ""
+    narrow = " narrow" if sum(widths) <= _COLUMN_LETTERS else ""
     return f'<div class="wide{narrow}"><table>{head}<tbody>\n{lines}\n</tbody></table></div>'
 
 
@@ -170,10 +170,10 @@ def _thumbnail(png: bytes, lines: Sequence[str]) -> str:
 
 def _figure(figure: Figure) -> str:
     image, kind = _image(figure.png, figure.alternative), "plot" if figure.is_plot else "drawing"
-    if _width_pixels(figure.png) > _NARROW_PIXELS:
-        # on a small screen it scrolls: shrunk text is unreadable
+    width = _width_pixels(figure.png)
+    if width > _PHONE_PIXELS:  # on a small screen it scrolls: shrunk text is unreadable
         image = f'<div class="wide">{image}</div>'
-    else:
+    if width <= _COLUMN_PIXELS:
         kind += " narrow"
     caption = f"<figcaption>{_escaped(figure.caption)}</figcaption>" if figure.caption else ""
     return f'<figure class="{kind}">{image}{caption}</figure>'
@@ -193,4 +193,8 @@ def _escaped(text: str) -> str:
     return html.escape(escape_control(str(text)))
 
 
-_NARROW_PIXELS, _NARROW_LETTERS, _LINE_LETTERS = 640, 60, 24
+_PHONE_PIXELS, _COLUMN_PIXELS = 520, 640
+"""Pixels of pictures that are shrunk to fit a phone, and of those that fit one of two columns."""
+
+_COLUMN_LETTERS, _LINE_LETTERS = 60, 24
+"""Letters of a table in one of two columns, and of a cell on one line."""

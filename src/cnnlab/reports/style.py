@@ -93,7 +93,7 @@ _WIDTHS = """
   table { font-size: .82rem; }
   th, td { padding-right: .6rem; }
   .long { min-width: 10rem; }
-  .drawing .wide img, .plot .wide img { max-width: none; width: 46rem; }
+  .drawing .wide img, .plot .wide img { max-width: 46rem; }
   .gallery { gap: .75rem; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); }
   .dense { gap: .4rem; grid-template-columns: repeat(auto-fill, minmax(3rem, 1fr)); }
 }
