@@ -5,6 +5,7 @@ import csv
 import html
 import io
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -20,8 +21,9 @@ from cnnlab.command import sweeps
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
+from cnnlab.reports import tabs
 from cnnlab.safe_output import FORMULA_MARKS, csv_cell, escape_control
-from cnnlab.writers import TensorboardWriter
+from cnnlab.tensorboard_writer import TensorboardWriter
 from tests.hostile_names import FOLDER_NAMES, NAMES, NOT_UTF_8
 
 RUN = "outputs/[run] :dog: =x"
@@ -104,7 +106,10 @@ def test_training_shows_and_writes_every_name(here: Path) -> None:
     assert f"run folder  {RUN}\n" in said
     assert f"  cnnlab evaluate 'checkpoint={RUN}'\n" in said
     assert [name for name in FOLDER_NAMES if escape_control(name) not in page] == []
-    assert (here / RUN / "tensorboard").is_dir()
+    (events,) = (here / RUN / "tensorboard").glob("events*")
+    shown = events.read_bytes()  # text, settings, curves of classes
+    assert b"test, each class/" in shown
+    assert not [mark for mark in ("\x1b[2J", "\u202e", "\x9b31") if mark.encode() in shown]
 
 
 def test_evaluation_in_every_format(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -139,6 +144,27 @@ def test_prediction_in_every_format(here: Path, capsys: pytest.CaptureFixture[st
     assert all(float(row["probability"]) >= 0 for row in table)
     for image in told["images"]:
         assert {answer["class"] for answer in image["predictions"]} == set(FOLDER_NAMES)
+
+
+def test_a_page_of_predictions_shows_every_file_and_leads_nowhere(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "files").mkdir()
+    names = [name for name in FOLDER_NAMES if len(name) < 100][::4]
+    image = next((here / "set" / "test").rglob("*.png")).read_bytes()
+    for name in names:
+        (here / "files" / f"{name}.png").write_bytes(image)
+
+    words = ["predict", f"checkpoint={RUN}", "images=[files]", "output=album", "top=3"]
+    out = out_of([*words, "runtime.num_threads=1"], capsys)
+    assert "all pictures on one page: album/predictions.html" in out
+    page = read_page(here / "album" / "predictions.html")
+    assert [name for name in names if f"{escape_control(name)}.png" not in page] == []
+    assert "<img src=x" not in (here / "album" / "predictions.html").read_text()
+
+    pictures = [path.name for path in (here / "album" / "pictures").iterdir()]
+    assert len(pictures) == len(names)
+    assert all(re.fullmatch(r"\d{4}_[A-Za-z0-9._-]+\.png", name) for name in pictures)
 
 
 @pytest.fixture
@@ -217,7 +243,7 @@ def test_a_sweep_over_any_name_in_its_table_and_results(
 def test_settings_and_names_of_figures_in_tensorboard(tmp_path: Path) -> None:
     writer = TensorboardWriter(tmp_path)
     for name in NAMES:
-        writer.hparams({"dataset.root": name}, ["test/top1_error"])
+        writer.summaries(0, [tabs.settings({"dataset.root": name})])
     writer.close()
 
     (file,) = tmp_path.iterdir()

@@ -10,8 +10,10 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cnnlab import writers as writers_module
-from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
+from cnnlab import tensorboard_writer
+from cnnlab.reports import tabs
+from cnnlab.tensorboard_writer import TensorboardWriter
+from cnnlab.writers import CsvWriter, JsonlWriter, Writers
 
 
 def steps_in(path: Path) -> list[int]:
@@ -64,7 +66,7 @@ def test_tensorboard_shows_scalars_pictures_and_hparams_of_one_run(tmp_path: Pat
     writer = TensorboardWriter(tmp_path)
     writer.scalars(1, {"train/loss": 0.5, "epoch": 1.0})
     writer.images(1, "input/batch", torch.zeros(1, 4, 4, dtype=torch.uint8))
-    writer.hparams({"seed": 0, "model.name": "lenet5", "augment": None}, ["train/loss"])
+    writer.summaries(1, [tabs.settings({"seed": 0, "model.name": "lenet5", "augment": None})])
     writer.close()
 
     events = EventAccumulator(str(tmp_path), size_guidance={"images": 0})
@@ -109,7 +111,7 @@ def test_a_full_disk_under_tensorboard_is_one_warning_and_no_traceback(
     warnings: list[str] = []
     full = open("/dev/full", "wb", buffering=0)  # noqa: SIM115 - the writer closes it
     if full_from == 0:
-        monkeypatch.setattr(writers_module, "_new_file", lambda folder, name: full)
+        monkeypatch.setattr(tensorboard_writer, "_new_file", lambda folder, name: full)
     before = threading.active_count()
     writers = Writers([lambda: TensorboardWriter(tmp_path)], warnings.append)
     if full_from == 1:
@@ -119,7 +121,8 @@ def test_a_full_disk_under_tensorboard_is_one_warning_and_no_traceback(
         inside._file = inside._records._writer = full
     for step in range(2, 5):
         writers.scalars(step, {"a/b": 1.0})
-    writers.hparams({"seed": 0}, ["a/b"])
+    writers.summaries(5, [tabs.settings({"seed": 0})])
+    assert not writers.take_summaries
     writers.close()
 
     assert len(warnings) == 1

@@ -1,4 +1,4 @@
-"""Writers of a run's metrics: metrics.jsonl, metrics.csv and TensorBoard, with one interface.
+"""Writers of a run's metrics: metrics.jsonl, metrics.csv, and several writers as one.
 
 metrics.jsonl is the record; the others are for reading. A writer that fails is dropped with one
 warning: logging never stops training.
@@ -9,12 +9,9 @@ import csv
 import io
 import json
 import math
-import os
-import socket
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -111,66 +108,6 @@ def read_epochs(path: Path) -> list[dict[str, float]]:
         ) from error
 
 
-class TensorboardWriter:
-    """One event file in the run's folder; on resume the steps after `from_step` are hidden.
-
-    Each call is on disk when it returns. TensorBoard's own writer leaves that to a thread, which
-    prints a traceback over the terminal when the disk is full.
-    """
-
-    def __init__(self, folder: Path, *, from_step: int = 0) -> None:
-        # imported late: it takes half a second
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
-        from torch.utils.tensorboard import summary
-
-        self._new_event, self._summaries = Event, summary
-        folder.mkdir(parents=True, exist_ok=True)
-        regular.check_folder(folder)
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}"
-        self._file = _new_file(folder, name)
-        self._records = RecordWriter(self._file)
-
-        try:
-            self._add([{"file_version": "brain.Event:2"}])
-            begins = SessionLog(status=SessionLog.START)
-            self._add([{"step": from_step + 1, "session_log": begins}])
-        except OSError:
-            self._file.close()
-            raise
-
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        figures = {name: value for name, value in values.items() if "/" in name}
-        self._add(
-            {"step": step, "summary": self._summaries.scalar(name, value)}
-            for name, value in figures.items()
-        )
-
-    def images(self, step: int, name: str, picture: Tensor) -> None:
-        drawn = self._summaries.image(name, picture, dataformats="CHW")
-        self._add([{"step": step, "summary": drawn}])
-
-    def hparams(self, settings: Mapping[str, Any], figures: Sequence[str]) -> None:
-        """Write the settings, to be shown beside the scalars named in `figures`.
-
-        SummaryWriter.add_hparams would write into a new sub-folder, which TensorBoard shows as
-        another run.
-        """
-        plain = {
-            key: value if isinstance(value, bool | int | float) else escape_control(str(value))
-            for key, value in settings.items()
-        }
-        found = self._summaries.hparams(plain, dict.fromkeys(figures, 0.0))
-        self._add({"summary": summary} for summary in found)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def _add(self, events: Iterable[dict[str, Any]]) -> None:
-        for event in events:
-            self._records.write(self._new_event(wall_time=time.time(), **event).SerializeToString())
-
-
 class Writers:
     """Write to several writers; one that cannot be opened or fails is dropped with a warning."""
 
@@ -189,9 +126,14 @@ class Writers:
     def images(self, step: int, name: str, picture: Tensor) -> None:
         self._each(lambda writer: writer.images(step, name, picture))
 
-    def hparams(self, settings: Mapping[str, Any], figures: Sequence[str]) -> None:
-        """Write the hyperparameters to the writers that take them."""
-        self._each(lambda w: w.hparams(settings, figures) if hasattr(w, "hparams") else None)
+    @property
+    def take_summaries(self) -> bool:
+        """Return whether a writer takes summaries: TensorBoard, unless it failed."""
+        return any(hasattr(writer, "summaries") for writer in self._writers)
+
+    def summaries(self, step: int, summaries: Sequence[Any]) -> None:
+        """Write what TensorBoard alone can show to the writers that take it."""
+        self._each(lambda w: w.summaries(step, summaries) if hasattr(w, "summaries") else None)
 
     def close(self) -> None:
         self._each(lambda writer: writer.close())
@@ -205,17 +147,6 @@ class Writers:
                 with contextlib.suppress(Exception):  # or it fails again when garbage-collected
                     writer.close()
                 self._warn(f"warning: {type(writer).__name__} stopped: {error}; training continues")
-
-
-def _new_file(folder: Path, name: str) -> IO[bytes]:
-    """Create and open a file that did not exist, `name` and a number."""
-    number = 0
-    while True:
-        try:
-            # unbuffered: what cannot be written is not tried again when the file is closed
-            return open(folder / f"{name}.{number}", "xb", buffering=0)
-        except FileExistsError:
-            number += 1
 
 
 def _keep_lines(path: Path, keep: Callable[[bytes], bool]) -> str:

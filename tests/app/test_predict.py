@@ -73,6 +73,7 @@ def config_for(checkpoint: Path, *images: object, **changes: object) -> PredictC
         "which_weights": None,
         "top": 3,
         "format": "json",
+        "output": None,
         "plugins": [],
     }
     return PredictConfig(**(values | changes))
@@ -267,3 +268,75 @@ def test_what_a_set_says_of_reflection_is_known_without_its_images():
     for name in ("mnist5k", "synthetic"):
         config = parse(DatasetConfig, choice("dataset", name), "dataset")
         assert data.build(config).test.mirror_allowed is DATASETS[name].mirror_allowed
+
+
+def test_the_answer_says_which_run_and_checkpoint_gave_it(checkpoint, tmp_path, capsys):
+    folder = tmp_path / "my run" / "checkpoints"
+    folder.mkdir(parents=True)
+    inside = folder / "best.safetensors"
+    inside.write_bytes(checkpoint.read_bytes())
+
+    run(config_for(tmp_path / "my run", PHOTOGRAPH))
+    told = json.loads(capsys.readouterr().out)
+    assert told["checkpoints"] == [str(tmp_path / "my run")]
+    (network,) = told["networks"]
+    assert network["checkpoint"] == str(inside)
+    assert network["run"] == str(tmp_path / "my run")
+    assert (network["model"], network["dataset"]) == ("linear", "mnist5k")
+    assert network["which_weights"] == "raw"
+
+    run(config_for(tmp_path / "my run", PHOTOGRAPH, format="text"))
+    assert f"linear trained on mnist5k: {inside}\n" in capsys.readouterr().out
+
+    run(config_for(checkpoint, PHOTOGRAPH))
+    assert json.loads(capsys.readouterr().out)["networks"][0]["run"] is None
+
+
+def test_a_folder_gets_a_picture_of_each_file_and_a_page_of_all(checkpoint, tmp_path, capsys):
+    given, output = tmp_path / "given", tmp_path / "out"
+    given.mkdir()
+    (given / "a.jpg").write_bytes(PHOTOGRAPH.read_bytes())
+    (given / "bad.png").write_text("this is no picture")
+    Image.fromarray(np.full((28, 28), 9, np.uint8)).save(given / "c d.png")
+
+    assert run(config_for(checkpoint, given, output=str(output), format="text")) == 3
+    page = output / "predictions.html"
+    assert f"all pictures on one page: {page}" in capsys.readouterr().out
+
+    pictures = sorted((output / "pictures").iterdir())
+    assert [path.name for path in pictures] == ["0001_a.png", "0002_c_d.png"]
+    with Image.open(pictures[0]) as picture:
+        assert picture.size == (630, 270)
+    text = page.read_text()
+    assert text.count('src="data:image/png;base64,') == 2
+    for word in ("2 pictures, classified by linear", "Could not be read", "bad.png", "c d.png"):
+        assert word in text
+
+    again = tmp_path / "again"
+    run(config_for(checkpoint, given, output=str(again)))
+    assert json.loads(capsys.readouterr().out)["page"] == str(again / "predictions.html")
+    for path in pictures:
+        assert (again / "pictures" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_what_the_network_saw_is_what_it_was_given_with_mean_and_scale_undone(checkpoint):
+    predictor = load(checkpoint, "cpu")
+    photograph = torch.from_numpy(np.array(Image.open(PHOTOGRAPH).convert("L")))[None]
+    inputs = []
+    handle = predictor.model.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
+    predictor.predict([photograph])
+    handle.remove()
+
+    member = predictor.members[0].preprocessing
+    undone = inputs[0] * member.std[:, None, None] + member.mean[:, None, None]
+    seen = predictor.seen(photograph)
+    assert seen.dtype == torch.uint8
+    assert torch.allclose(undone, seen.float(), atol=1e-3)
+    assert not torch.equal(seen, predictor.seen(photograph, as_is=True))
+
+
+def test_a_folder_that_cannot_be_made_is_said_before_any_work(checkpoint, tmp_path, capsys):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(NotADirectoryError):
+        run(config_for(checkpoint, PHOTOGRAPH, output=str(tmp_path / "out")))
+    assert capsys.readouterr().out == ""

@@ -51,7 +51,9 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["checkpoint=run", "what=[neighbors]", *FEW_PICTURES, *QUICK],
         ["checkpoint=run", "what=[filters]", *OWN, *QUICK],
     ],
-    "predict": [["checkpoint=run", "images=digit.png", "evaluation=five_crop", *QUICK]],
+    "predict": [
+        ["checkpoint=run", "images=digit.png", "evaluation=five_crop", "output=album", *QUICK]
+    ],
     "compare": [["runs=[run,other]"]],
     "convert": [
         ["source=run", "output=run.safetensors"],
@@ -74,6 +76,7 @@ ELSEWHERE: dict[str, dict[str, str]] = {
         "distributed.compression": "distributed/worker.py",
         "ensemble.at_once": "trainer/test_ensemble.py",
         "model.replace_head": "trainer/test_fine_tuning.py",
+        "logging.embedded_images": "trainer/test_tensorboard.py",
     },
     "visualize": {"model": "visualization/test_lecture_drawings.py"},
     "benchmark": {"model.replace_head": "trainer/test_fine_tuning.py"},
@@ -191,7 +194,11 @@ OF_A_NETWORK = (
 )
 
 IDLE: dict[str, list[str]] = {
-    "train": ["ensemble.at_once=2"],
+    "train": [
+        "ensemble.at_once=2",
+        "logging.histograms_every_steps=5 logging.tensorboard=false",
+        "logging.embedded_images=9 logging.tensorboard=false",
+    ],
     "summary": [
         *("dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"),
         *(f"{word} layer=conv size=9 kernel=3" for word in OF_A_NETWORK),

@@ -44,7 +44,8 @@ def everything() -> list[report.Section]:
                 report.Text(f"a:\n  b: {NASTY}", preformatted=True),
                 report.Table([NASTY, "b"], [[NASTY, NASTY]]),
                 report.Figure(PNG, NASTY, NASTY),
-                report.Gallery([(PNG, NASTY)]),
+                report.Gallery([(PNG, [NASTY, NASTY])]),
+                report.Scale(NASTY, NASTY, NASTY),
             ],
         ),
         report.Section("folded", [report.Text("inside")], folded=True),
@@ -95,3 +96,36 @@ def test_the_page_replaces_the_one_before(tmp_path):
     report.write(path, "second", [])
     assert "<h1>second</h1>" in path.read_text()
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_words_are_on_the_left_numbers_on_the_right_and_long_words_wrap():
+    table = report.Table(["arm", "network", "mean"], [["one", "a" * 30, "12.3 %"], ["b", "x", "-"]])
+    shown = report.page("t", [report.Section("a", [table])])
+    assert f'<td class="words long">{"a" * 30}</td><td>12.3 %</td>' in shown
+    assert '<th scope="col" class="words">network</th><th scope="col">mean</th>' in shown
+
+
+@pytest.mark.parametrize(
+    ("cell", "is_number"),
+    [
+        *[("2.36 to 4.60 %", True), ("33 of 1,000", True), ("2.1x (1.7x to 2.6x), 5 seeds", True)],
+        *[("39.0 % without, 37.5 % with [paper]", False), ("holds", False), ("-0.5", True)],
+    ],
+)
+def test_figures_with_units_and_intervals_are_numbers_and_sentences_are_not(cell, is_number):
+    shown = report.page("t", [report.Section("a", [report.Table(["x", "y"], [["row", cell]])])])
+    assert (f"<td>{cell}</td>" in shown) == is_number
+
+
+def test_a_caption_that_says_nothing_is_no_line():
+    shown = report.page("t", [report.Section("a", [report.Figure(PNG, "", "loss", is_plot=True)])])
+    assert "figcaption" not in shown.partition("</style>")[2]
+    assert '<figure class="plot narrow">' in shown
+
+
+def test_a_page_is_dark_where_the_reader_is_and_has_two_columns_where_there_is_room():
+    halves = [report.Section(name, [report.Text(name)], half=True) for name in ("left", "right")]
+    shown = report.page("t", halves)
+    assert "prefers-color-scheme: dark" in shown
+    assert "@media (min-width: 1000px)" in shown
+    assert shown.count('<section class="half">') == 2

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 
 from cnnlab.config.pictures import PICTURES
 from cnnlab.errors import UsageError
@@ -15,6 +16,7 @@ from cnnlab.visualization.figures import FORMATS, LARGEST_SIDE_PIXELS, render, s
 from cnnlab.visualization.hook import PictureHook
 from cnnlab.visualization.numbers import as_csv
 from cnnlab.visualization.probe import Probe
+from cnnlab.visualization.projections import BOX_COLORS
 from tests.reference.visualization import LIGHT_HEAD, network, probe_for
 
 LARGEST_FILE_BYTES = 4_000_000
@@ -222,3 +224,57 @@ def test_a_model_that_lists_no_layers_is_refused():
     lenet = network("lenet5", channels=1, size=32)
     with pytest.raises(UsageError, match="Linear does not list its layers"):
         draw("activations", net, probe_for(lenet))
+
+
+def labels_of(picture):
+    """Return every text in a picture with its color."""
+    from matplotlib.text import Text
+
+    found = picture.figure.findobj(Text)
+    return {text.get_text(): text.get_color() for text in found if text.get_text()}
+
+
+def test_boxes_are_matched_to_their_units_by_color_and_number(lenet):
+    (picture,) = draw("deconvnet", lenet, probe_for(lenet, num_images=2, num_units=4))
+    boxes = [
+        patch.get_edgecolor() for patch in picture.figure.axes[0].patches
+    ]  # of the first image
+    texts = labels_of(picture)
+    units = picture.facts["units"][0]
+
+    assert len(boxes) == 3
+    for number, (color, unit) in enumerate(zip(BOX_COLORS, units, strict=False), start=1):
+        (label,) = [text for text in texts if text.startswith(f"[{number}] unit {unit}: ")]
+        assert texts[label] == color
+        assert str(number) in texts
+        assert to_rgba(color) in boxes
+    assert len([text for text in texts if text.startswith(f"unit {units[3]}: ")]) == 1
+
+
+def test_without_boxes_no_unit_is_numbered(lenet):
+    (picture,) = draw("deconvnet", lenet, probe_for(lenet, num_images=2, layer="relu6"))
+    assert "Boxes" not in picture.caption
+    assert not [text for text in labels_of(picture) if text.startswith("[")]
+
+
+@pytest.mark.parametrize("layer", ["c3", "s4", "relu3"])
+def test_units_that_fire_on_no_image_are_marked(layer):
+    net = network("lenet5", channels=1, size=32).float()
+    with torch.no_grad():
+        net.c3.weight[[2, 9]] = 0
+        net.c3.bias[[2, 9]] = -1
+    (picture,) = draw("top9", net, probe_for(net, layer=layer, units=(1, 2)))
+    texts = labels_of(picture)
+    assert "unit 2: never fires" in texts
+    assert not [text for text in texts if text.startswith("unit 1: never")]
+    assert {2, 9} <= set(picture.facts["never_firing"])
+    number = len(picture.facts["never_firing"])
+    assert picture.caption.endswith(f" {number} of the 16 units fire on no image.")
+
+
+def test_a_unit_without_a_rectifier_is_never_called_silent():
+    net = network("lenet5", channels=1, size=32).float()
+    with torch.no_grad():
+        net.output.bias[:] = -1000  # scores are all below zero
+    (picture,) = draw("top9", net, probe_for(net, layer="output"))
+    assert picture.facts["never_firing"] == []

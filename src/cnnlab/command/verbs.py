@@ -100,6 +100,12 @@ VERBS: dict[str, Verb] = {
                 "one network is trained",
                 "ensemble.members=5 trains five",
             ),
+            Need(
+                ("logging.histograms_every_steps", "logging.embedded_images"),
+                lambda config: bool(config.logging.tensorboard),
+                "nothing is written for TensorBoard",
+                "logging.tensorboard=true writes it",
+            ),
         ),
     ),
     "evaluate": Verb(

@@ -16,6 +16,9 @@ MOST_THREADS = 1_024
 MOST_MEMBERS = 10_000
 """Members of an ensemble."""
 
+MOST_EMBEDDED = 1_000
+"""Images in TensorBoard's projector: at most 5 KB each."""
+
 MOST_SEED = 2**64 - 1
 """A seed of torch has 64 bits."""
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cnnlab.config.bounds import MANY, MOST_FLOAT32, MOST_MEMBERS, MOST_THREADS
+from cnnlab.config.bounds import MANY, MOST_EMBEDDED, MOST_FLOAT32, MOST_MEMBERS, MOST_THREADS
 from cnnlab.config.parameter_groups import ParameterGroupConfig, check_groups
 from cnnlab.config.schema import setting
 from cnnlab.config.tables import Choice, Table
@@ -237,6 +237,19 @@ class LoggingConfig:
         "epochs between logged images; null: none",
         at_least=1,
         at_most=MANY,
+    )
+    histograms_every_steps: int | None = setting(
+        "steps between TensorBoard's histograms of weights and gradients, 2 KB per layer and "
+        "step; null: none",
+        at_least=1,
+        at_most=MANY,
+        earlier=None,
+    )
+    embedded_images: int = setting(
+        "images in TensorBoard's projector at the end; 0: none",
+        at_least=0,
+        at_most=MOST_EMBEDDED,
+        earlier=0,
     )
 
 

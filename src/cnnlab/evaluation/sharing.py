@@ -5,6 +5,8 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 
+from torch import Tensor
+
 from cnnlab import interrupts
 from cnnlab.distributed import Peers
 from cnnlab.evaluation.ensemble import MemberCounts
@@ -57,3 +59,10 @@ def gather_counts(peers: Peers, counts: MemberCounts | None) -> MemberCounts | N
     """Return the members' counts of all processes, in the images' order; shares are contiguous."""
     gathered = [part for part in peers.gather(counts) if part is not None]
     return functools.reduce(operator.add, gathered) if gathered else None
+
+
+def gather_sum(peers: Peers, counts: Tensor | None) -> Tensor | None:
+    """Return the sum of the counts of all processes, on the CPU; None where none has any."""
+    gathered = peers.gather(None if counts is None else counts.cpu())
+    found: list[Tensor] = [one for one in gathered if one is not None]
+    return functools.reduce(operator.add, found) if found else None

@@ -25,6 +25,7 @@ from cnnlab.inference.members import (
     open_networks,
     training_admits_mirroring,
 )
+from cnnlab.inference.network import StoredNetwork
 from cnnlab.numerics import check_finite
 from cnnlab.session import Session
 
@@ -62,7 +63,7 @@ class Predictor:
     model: the first network. channels: of the pictures, 1 or 3. Pictures are prepared as the
     training images were; where those were MNIST's digits, photographs of other sizes than 28x28
     are brought to MNIST's form first (data/digits.py states the rule), unless `as_is`. forward:
-    makes the context of a forward pass.
+    makes the context of a forward pass. networks: with what their checkpoints say of them.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class Predictor:
         class_names: tuple[str, ...],
         is_digits: bool,
         forward: Callable[[], AbstractContextManager[object]] = nullcontext,
+        networks: Sequence[StoredNetwork] = (),
     ) -> None:
         self.members, self.class_names, self.is_digits = members, class_names, is_digits
-        self.forward = forward
+        self.forward, self.networks = forward, tuple(networks)
         self.model = members[0].model
         self.channels = max(member.preprocessing.channels for member in members)
 
@@ -95,6 +97,16 @@ class Predictor:
                 check_finite(found)
                 probabilities.append(found)
         return Predictions(self.class_names, torch.cat(probabilities))
+
+    def seen(self, image: Tensor, *, as_is: bool = False) -> Tensor:
+        """Return the views that the first network is given of uint8 [C,H,W]: uint8 [V,C,s,s].
+
+        Only the mean and the scale of the training images are still missing, which change no
+        picture: undoing them gives these pixels again.
+        """
+        member = self.members[0]
+        prepared = self._prepared(image[None], as_is).to(member.preprocessing.mean.device)
+        return member.views(member.preprocessing.prepare(prepared))[0].cpu()
 
     def _prepared(self, images: Tensor, as_is: bool) -> Tensor:
         """Bring photographs of digits, uint8 [n,c,h,w], to MNIST's form; leave other images."""
@@ -151,7 +163,7 @@ def open_predictor(
     here.feed(multiply_adds_per_pass(members, num_images=1))  # the command takes one at a time
     sets = [DATASETS.get(network.config["dataset"]["name"]) for network in networks]
     is_digits = all(row is not None and row.is_digits for row in sets)
-    return Predictor(members, names, is_digits, here.forward)
+    return Predictor(members, names, is_digits, here.forward, networks)
 
 
 def as_images(images: Any) -> list[Tensor]:

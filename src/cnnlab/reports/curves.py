@@ -33,7 +33,7 @@ def loss_and_error(epochs: Epochs) -> list[Picture]:
     for name, label, lines in (("loss", "loss", loss), ("error", "error", errors)):
         if measured := _measured(lines):
             title = f"{label} over the epochs"
-            drawn.append(charts.curves(name, title, measured, label, logarithmic=name == "loss"))
+            drawn.append(charts.curves(name, title, measured, label, is_error=name == "error"))
     return drawn
 
 
@@ -44,7 +44,7 @@ def overlaid(runs: Mapping[str, Epochs]) -> Iterator[Picture]:
     """
     for name, label, key in COMPARED:
         if measured := _measured({run: points(epochs, key) for run, epochs in runs.items()}):
-            yield charts.curves(name, label, measured, label, logarithmic=name == "loss")
+            yield charts.curves(name, label, measured, label, is_error=name == "error")
 
 
 def points(epochs: Epochs, key: str) -> list[tuple[float, float]]:

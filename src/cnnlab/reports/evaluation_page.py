@@ -31,13 +31,13 @@ def page(
     first: list[Part] = [Text(found.description), sections.errors(found.tally)]
 
     return [
-        Section("Figures", [*first, *(Text(line) for line in remarks)]),
+        Section("Figures", [*first, *(Text(line) for line in remarks)], half=True),
+        sections.kernels(first_layer),
         *members,
         sections.confusion(found),
         sections.misses(found),
         sections.classes(found),
         sections.calibration(found.tally),
-        sections.kernels(first_layer),
         sections.settings(config, "Settings of the first network's training"),
         sections.environment(facts, command),
     ]
@@ -49,6 +49,6 @@ def ensemble(members: Rows, by_size: Rows, disagreement: Rows) -> list[Section]:
     share = "Share of images that two members classify differently."
     return [
         Section("Members", [Table(*members)]),
-        Section("Ensembles by size", [Text(sizes), Table(*by_size)]),
-        Section("Disagreement", [Text(share), Table(*disagreement)]),
+        Section("Ensembles by size", [Text(sizes), Table(*by_size)], half=True),
+        Section("Disagreement", [Text(share), Table(*disagreement)], half=True),
     ]

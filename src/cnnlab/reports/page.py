@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnlab.files import atomic
+from cnnlab.reports.style import PAGE, STYLE
 from cnnlab.safe_output import escape_control
 
 
@@ -28,30 +29,51 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG, the caption below it, and its alt text."""
+    """A PNG, the caption below it, and its alt text.
+
+    is_plot: of lines on white, whose lightness is turned around on a dark page.
+    """
 
     png: bytes
     caption: str
     alternative: str
+    is_plot: bool = False
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Small PNGs side by side, (image, caption) each; enlarged without interpolation."""
+    """Small PNGs side by side, each with the lines below it; enlarged without interpolation.
 
-    pictures: Sequence[tuple[bytes, str]]
+    is_dense: many very small ones, each in a frame.
+    """
+
+    pictures: Sequence[tuple[bytes, Sequence[str]]]
+    is_dense: bool = False
 
 
-Part = Text | Table | Figure | Gallery
+@dataclass(frozen=True)
+class Scale:
+    """What the grays of the pictures beside it mean: black, middle gray, white."""
+
+    black: str
+    gray: str
+    white: str
+
+
+Part = Text | Table | Figure | Gallery | Scale
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and its content. folded: collapsed until it is clicked."""
+    """A heading and its content.
+
+    folded: collapsed until it is clicked. half: one of two columns is enough for it.
+    """
 
     heading: str
     parts: list[Part] = field(default_factory=list)
     folded: bool = False
+    half: bool = False
 
 
 def write(path: Path, title: str, sections: Sequence[Section]) -> Path:
@@ -63,15 +85,19 @@ def write(path: Path, title: str, sections: Sequence[Section]) -> Path:
 def page(title: str, sections: Sequence[Section]) -> str:
     """Return the page's HTML."""
     body = "\n".join(_section(section) for section in sections if section.parts)
-    return _PAGE.format(title=_escaped(title), style=_STYLE, body=body)
+    return PAGE.format(title=_escaped(title), style=STYLE, body=body)
 
 
 def _section(section: Section) -> str:
     parts = "\n".join(_part(part) for part in section.parts)
     heading = f"<h2>{_escaped(section.heading)}</h2>"
+    size = ' class="half"' if section.half else ""
     if section.folded:
-        return f"<details><summary>{heading}</summary>\n{parts}\n</details>"
-    return f"<section>\n{heading}\n{parts}\n</section>"
+        return (
+            f"<details{size}><summary>{heading}</summary>\n"
+            f'<div class="parts">\n{parts}\n</div>\n</details>'
+        )
+    return f'<section{size}>\n{heading}\n<div class="parts">\n{parts}\n</div>\n</section>'
 
 
 def _part(part: Part) -> str:
@@ -85,34 +111,77 @@ def _part(part: Part) -> str:
         return _table(part)
 
     if isinstance(part, Gallery):
-        items = "".join(_figure(png, caption, caption) for png, caption in part.pictures)
-        return f'<div class="gallery">{items}</div>'
+        items = "".join(_thumbnail(png, lines) for png, lines in part.pictures)
+        kind = "gallery dense" if part.is_dense else "gallery"
+        return f'<div class="{kind}">{items}</div>'
 
-    return _figure(part.png, part.caption, part.alternative)
+    if isinstance(part, Scale):
+        marks = "".join(f"<span>{_escaped(m)}</span>" for m in (part.black, part.gray, part.white))
+        return f'<div class="scale"><div></div><p>{marks}</p></div>'
+
+    return _figure(part)
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{_escaped(cell)}</th>' for cell in table.columns)
-    rows = "\n".join(_row(row) for row in table.rows)
-    return (
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>\n{rows}\n'
-        "</tbody></table></div>"
-    )
+    rows = [[str(cell) for cell in row] for row in table.rows]
+    columns = list(zip(*rows, strict=False))
+    kinds = ["words", *("words" if _is_words(column) else "" for column in columns[1:])]
+    kinds += [""] * (len(table.columns) - len(kinds))  # a table without rows
+
+    named = zip(table.columns, kinds, strict=False)
+    head = "".join(_cell("th", name, 'scope="col"', kind) for name, kind in named)
+    head = f"<thead><tr>{head}</tr></thead>" if any(table.columns) else ""
+    lines = "\n".join(_row(row, kinds) for row in rows)
+    widths = [max(map(len, column)) + 2 for column in columns]
+    narrow = " narrow" if sum(widths) <= _COLUMN_LETTERS else ""
+    return f'<div class="wide{narrow}"><table>{head}<tbody>\n{lines}\n</tbody></table></div>'
 
 
-def _row(row: Sequence[str]) -> str:
-    first = f'<th scope="row">{_escaped(row[0])}</th>'
-    return f"<tr>{first}{''.join(f'<td>{_escaped(cell)}</td>' for cell in row[1:])}</tr>"
+def _row(row: Sequence[str], kinds: Sequence[str]) -> str:
+    first = _cell("th", row[0], 'scope="row"', kinds[0])
+    others = zip(row[1:], kinds[1:], strict=False)
+    return f"<tr>{first}{''.join(_cell('td', cell, '', kind) for cell, kind in others)}</tr>"
 
 
-def _figure(png: bytes, caption: str, alternative: str) -> str:
-    data = base64.b64encode(png).decode("ascii")
-    image = f'<img src="data:image/png;base64,{data}" alt="{_escaped(alternative)}">'
-    if (
-        _width_pixels(png) > _NARROW_PIXELS
-    ):  # on a small screen it scrolls: shrunk text is unreadable
+def _cell(tag: str, text: str, attribute: str, kind: str) -> str:
+    """Return a cell: words are on the left, and go over several lines where there are many."""
+    is_long = kind and len(text) > _LINE_LETTERS
+    marks = " ".join(filter(None, (kind, "long" if is_long else "")))
+    inside = " ".join(filter(None, (tag, attribute, f'class="{marks}"' if marks else "")))
+    return f"<{inside}>{_escaped(text)}</{tag}>"
+
+
+def _is_words(column: Sequence[str]) -> bool:
+    """Return whether most cells of a column are no numbers; dashes and empty cells say nothing."""
+    filled = [cell for cell in column if cell.strip("- ")]
+    return 2 * sum(map(_is_number, filled)) < len(filled)
+
+
+def _is_number(cell: str) -> bool:
+    """Return whether a cell is a figure with its unit or interval: `2.9 % (2 to 4 %), 5 seeds`."""
+    starts = cell.lstrip("+-.")[:1].isdigit()
+    return starts and 10 * sum(letter.isalpha() for letter in cell) < 4 * len(cell)
+
+
+def _thumbnail(png: bytes, lines: Sequence[str]) -> str:
+    caption = "<br>".join(map(_escaped, lines))
+    return f"<figure>{_image(png, '; '.join(lines))}<figcaption>{caption}</figcaption></figure>"
+
+
+def _figure(figure: Figure) -> str:
+    image, kind = _image(figure.png, figure.alternative), "plot" if figure.is_plot else "drawing"
+    width = _width_pixels(figure.png)
+    if width > _PHONE_PIXELS:  # on a small screen it scrolls: shrunk text is unreadable
         image = f'<div class="wide">{image}</div>'
-    return f"<figure>{image}<figcaption>{_escaped(caption)}</figcaption></figure>"
+    if width <= _COLUMN_PIXELS:
+        kind += " narrow"
+    caption = f"<figcaption>{_escaped(figure.caption)}</figcaption>" if figure.caption else ""
+    return f'<figure class="{kind}">{image}{caption}</figure>'
+
+
+def _image(png: bytes, alternative: str) -> str:
+    data = base64.b64encode(png).decode("ascii")
+    return f'<img src="data:image/png;base64,{data}" alt="{_escaped(alternative)}">'
 
 
 def _width_pixels(png: bytes) -> int:
@@ -124,57 +193,8 @@ def _escaped(text: str) -> str:
     return html.escape(escape_control(str(text)))
 
 
-_NARROW_PIXELS = 640
+_PHONE_PIXELS, _COLUMN_PIXELS = 520, 640
+"""Pixels of pictures that are shrunk to fit a phone, and of those that fit one of two columns."""
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" \
-content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{body}
-</main>
-</body>
-</html>
-"""
-
-_STYLE = """
-:root { color-scheme: light; }
-* { box-sizing: border-box; }
-body { margin: 0; background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif; }
-main { max-width: 62rem; margin: 0 auto; padding: 1rem 1rem 4rem; }
-h1 { font-size: 1.5rem; line-height: 1.25; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 0; display: inline-block; }
-section, details { border-top: 1px solid #d0d0d0; padding: 1rem 0; }
-summary { cursor: pointer; }
-summary h2 { display: inline; }
-p { max-width: 45rem; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; margin: .75rem 0; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .95rem; }
-th, td { padding: .25rem .75rem .25rem 0; text-align: right; white-space: nowrap; }
-th:first-child { text-align: left; font-weight: normal; }
-thead th, thead th:first-child { font-weight: 600; border-bottom: 2px solid #1a1a1a; }
-tbody tr { border-bottom: 1px solid #e4e4e4; }
-figure { margin: 1rem 0; }
-img { max-width: 100%; height: auto; display: block; }
-figcaption { font-size: .9rem; color: #444; max-width: 45rem; overflow-wrap: anywhere; }
-.gallery { display: grid; gap: .75rem; margin-top: .75rem; }
-.gallery { grid-template-columns: repeat(auto-fill, minmax(7rem, 1fr)); }
-.gallery figure { margin: 0; }
-.gallery img { width: 100%; max-width: 9rem; image-rendering: pixelated; background: #eee; }
-pre { overflow-x: auto; background: #f5f5f5; padding: .75rem; font-size: .85rem; line-height: 1.4; }
-@media (max-width: 500px) {
-  main { padding: .5rem .6rem 3rem; }
-  table { font-size: .8rem; }
-  th, td { padding-right: .45rem; }
-  .wide img { max-width: none; width: 46rem; }
-}
-@media print { details { display: block; } }
-"""
+_COLUMN_LETTERS, _LINE_LETTERS = 60, 24
+"""Letters of a table in one of two columns, and of a cell on one line."""

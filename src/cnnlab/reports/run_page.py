@@ -22,14 +22,17 @@ def write(
     facts: Mapping[str, Any],
     config: dict[str, Any],
     epochs: Epochs,
+    kernels: Section,
     inside: Sequence[Section],
 ) -> Path:
     """Write report.html into the run folder; return its path.
 
-    facts: run.json. epochs: the rows of metrics.csv. inside: what the network has learned.
+    facts: run.json. epochs: the rows of metrics.csv. kernels: of the first layer. inside: what the
+    network has learned besides.
     """
     page = [
-        Section("Test figures", _test_figures(found, facts)),
+        Section("Test figures", _test_figures(found, facts), half=True),
+        kernels,
         Section("Curves", [sections.figure(picture) for picture in loss_and_error(epochs)]),
         sections.confusion(found),
         sections.misses(found),

@@ -16,8 +16,8 @@ from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import MOST_CONFUSED_CLASSES, Tally
 from cnnlab.evaluation.observers import Miss
 from cnnlab.percentages import interval, percent
-from cnnlab.reports.page import Figure, Gallery, Part, Section, Table, Text
-from cnnlab.visualization import charts
+from cnnlab.reports.page import Figure, Gallery, Part, Scale, Section, Table, Text
+from cnnlab.visualization import charts, confusions
 from cnnlab.visualization.figures import Picture, render
 from cnnlab.visualization.grid import signed_to_gray
 
@@ -69,7 +69,7 @@ def figure(picture: Picture) -> Figure:
     """Return a drawn picture as a figure of the page."""
     with missing_glyphs_as_boxes():
         caption = f"{picture.caption} {picture.missing}".strip()
-        return Figure(render(picture, "png"), caption, picture.title)
+        return Figure(render(picture, "png"), caption, picture.title, picture.is_plot)
 
 
 @contextlib.contextmanager
@@ -86,15 +86,14 @@ def pictures(name: str, drawn: Iterable[Picture]) -> Section:
 
 
 def confusion(found: Findings) -> Section:
-    """Return the confusion matrix if it is small enough to read, and the most confused pairs."""
+    """Return the confusion matrix, of many classes an overview, and the most confused pairs."""
     matrix, names = found.tally.confusion, found.class_names
     if matrix is None:
         return Section("Confusion", [Text(no_confusion_matrix(len(names)))])
 
-    parts: list[Part] = []
-    if len(names) <= charts.MOST_CLASSES:
-        parts.append(figure(charts.confusion(matrix, names, "confusion matrix")))
-    if pairs := charts.worst_pairs(matrix, names):
+    drawn = confusions.confusion(matrix, names, "confusion matrix")
+    parts: list[Part] = [figure(picture) for picture in drawn]
+    if pairs := confusions.worst_pairs(matrix, names):
         parts.append(Table(["true class", "predicted", "images", "of the class"], pairs))
     return Section("Confusion", parts)
 
@@ -120,7 +119,8 @@ def classes(found: Findings) -> Section:
     ]
 
     table = Table(["class", "accuracy", "images"], cells)
-    return Section("Classes, the worst first", [table], folded=len(names) > OPEN_CLASSES)
+    is_long = len(names) > OPEN_CLASSES
+    return Section("Classes, the worst first", [table], folded=is_long, half=True)
 
 
 def calibration(tally: Tally) -> Section:
@@ -129,7 +129,7 @@ def calibration(tally: Tally) -> Section:
         tally.bin_counts, tally.bin_hits, tally.bin_confidence_sums, "reliability"
     )
     error = f"expected calibration error {percent(tally.calibration_error)} over 15 bins"
-    return Section("Calibration", [Text(error), figure(picture)])
+    return Section("Calibration", [Text(error), figure(picture)], half=True)
 
 
 def misses(found: Findings) -> Section:
@@ -137,12 +137,11 @@ def misses(found: Findings) -> Section:
     if not found.misses:
         return Section("Worst misses", [Text("No image was misclassified.")])
     images = [
-        (png(image), f"{caption}; image {miss.index}")
-        for image, miss, caption in zip(
-            found.missed, found.misses, miss_captions(found), strict=True
-        )
+        (png(image), _lines_of(miss, found.class_names))
+        for image, miss in zip(found.missed, found.misses, strict=True)
     ]
-    return Section("Worst misses", [Gallery(images)])
+    note = "Below each image: its class, the answer, and the likeliest classes."
+    return Section("Worst misses", [Text(note), Gallery(images)])
 
 
 def miss_captions(found: Findings) -> list[str]:
@@ -154,13 +153,39 @@ def miss_captions(found: Findings) -> list[str]:
     ]
 
 
+def _lines_of(miss: Miss, names: Sequence[str]) -> list[str]:
+    """Return the lines below a miss, with the true class also where it is not among the likeliest.
+
+    Its place is what a miss is judged by: second, or nowhere.
+    """
+    shown = list(miss.likeliest)
+    if miss.label not in (label for label, _ in shown):
+        shown.append((miss.label, miss.label_probability))
+
+    head = f"{names[miss.label]}, taken for {names[miss.predicted]}"
+    return [
+        head,
+        *(f"{names[label]}: {percent(share)}" for label, share in shown),
+        f"image {miss.index}",
+    ]
+
+
 def kernels(weight: Tensor) -> Section:
     """Return first-layer kernels [N,C,h,w] as images, zero as gray; none where C is not 1 or 3."""
     if weight.dim() != 4 or weight.shape[1] not in (1, 3):
         return Section("First-layer kernels")
-    levels = (signed_to_gray(weight.detach().cpu()[:MOST_KERNELS]) * 255).round().to(torch.uint8)
-    images = [(png(kernel), f"kernel {i}") for i, kernel in enumerate(levels)]
-    return Section("First-layer kernels", [Gallery(images)])
+
+    shown = weight.detach().float().cpu()[:MOST_KERNELS]
+    levels = (signed_to_gray(shown) * 255).round().to(torch.uint8)
+    largest = shown.flatten(1).abs().amax(1).tolist()
+    images = [
+        (png(kernel), [f"{i}: {scale:.2g}"])
+        for i, (kernel, scale) in enumerate(zip(levels, largest, strict=True))
+    ]
+
+    note = "Below each kernel: its number, and its largest weight w, by which it is scaled."
+    parts: list[Part] = [Text(note), Scale("-w", "0", "+w"), Gallery(images, is_dense=True)]
+    return Section("First-layer kernels", parts, half=True)
 
 
 def settings(config: dict[str, Any], heading: str = "Settings") -> Section:

@@ -7,18 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.config import flat, to_plain
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.run_folder import RunFolder
+from cnnlab.tensorboard_writer import TensorboardWriter
 from cnnlab.trainer import display
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.pictures import draw_while_training
 from cnnlab.trainer.snapshot import Progress
+from cnnlab.trainer.tensorboard import Tabs
 from cnnlab.training.loop import StepReport, TrainState
 from cnnlab.visualization.grid import positive_to_gray, tile
-from cnnlab.writers import CsvWriter, JsonlWriter, TensorboardWriter, Writers
+from cnnlab.writers import CsvWriter, JsonlWriter, Writers
 
 NUM_PICTURES = 64
 SEEN_PIXELS = 48
@@ -41,6 +42,8 @@ class Reporter:
             writers.append(lambda: TensorboardWriter(folder.tensorboard, from_step=step))
         # the first process writes for all
         self.writers = Writers(writers if parts.peers.is_first else [], console.line)
+        self.tabs = Tabs(parts, folder, self.writers, console.line)
+        self.tabs.begin(step)
 
         self._started = self._training_since = time.monotonic()
         self._num_images = 0
@@ -96,10 +99,13 @@ class Reporter:
         self.writers.images(step, "input/augmented_batch", _sheet(pictures))
         draw_while_training(self.parts, self.writers.images, step)
 
-    def test(self, tally: Tally, store: Store, chosen: str, seconds: float) -> None:
-        """Show the last lines of a run, and write its test figures and hyperparameters.
+    def test(
+        self, tally: Tally, store: Store, chosen: str, seconds: float, counts: Tensor | None = None
+    ) -> None:
+        """Show the last lines of a run, and write its test figures.
 
-        chosen: a description of the network tested. seconds: duration of the test.
+        chosen: a description of the network tested. seconds: duration of the test. counts: of
+        PrecisionRecall, for TensorBoard.
         """
         views = self.parts.config.evaluation.name
         self.console.stop_bar()
@@ -114,10 +120,7 @@ class Reporter:
 
         figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}
         self.writers.scalars(self.progress.state.step, figures | {"test/loss": tally.cross_entropy})
-        shown = ["test/top1_error"]
-        if self.progress.best.error is not None:
-            shown.append("validation/top1_error")
-        self.writers.hparams(hyperparameters(to_plain(self.parts.config)), shown)
+        self.tabs.end(self.progress, tally, counts)
 
     def close(self) -> None:
         """Remove the bar and close the files."""
@@ -132,19 +135,6 @@ class Reporter:
         seconds = time.monotonic() - self._training_since
         speed = f" {self._num_images / seconds:,.0f} img/s" if seconds > 0 else ""
         return f"epoch {epoch:.1f}/{self.parts.config.trainer.epochs}{speed}"
-
-
-LEARNING = (
-    *("model", "dataset", "augment", "loss", "optimizer", "schedule", "trainer"),
-    *("ema", "which_weights", "seed"),
-)
-"""Sections that decide what is learned; the others, where it runs and what is shown of it."""
-
-
-def hyperparameters(plain: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that decide what is learned, by dotted key, without those left null."""
-    found = flat({section: plain[section] for section in LEARNING})
-    return {key: value for key, value in found.items() if value is not None}
 
 
 def _sheet(pictures: Tensor) -> Tensor:

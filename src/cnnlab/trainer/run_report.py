@@ -12,7 +12,7 @@ from cnnlab.run_folder import RunFolder
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.pictures import sections_of_run
 from cnnlab.trainer.reporter import Reporter
-from cnnlab.visualization import charts
+from cnnlab.visualization import charts, confusions
 from cnnlab.visualization.figures import to_pixels
 from cnnlab.writers import read_epochs
 
@@ -34,7 +34,8 @@ def write(
             folder.status(),
             folder.read_config(),
             read_epochs(folder.path / "metrics.csv"),
-            [*inside, sections.kernels(next(parts.judged.parameters()))],
+            sections.kernels(next(parts.judged.parameters())),
+            inside,
         )
         for tag, pixels in pictures:
             reporter.writers.images(step, tag, pixels)
@@ -47,9 +48,9 @@ def pictures_of_test(found: Findings) -> list[tuple[str, Tensor]]:
     pictures: list[tuple[str, Tensor]] = []
 
     matrix, names = found.tally.confusion, found.class_names
-    if matrix is not None and len(names) <= charts.MOST_CLASSES:
-        drawn = charts.confusion(matrix, names, "confusion matrix")
-        pictures.append(("test/confusion", to_pixels(drawn)))
+    if matrix is not None:
+        for drawn in confusions.confusion(matrix, names, "confusion matrix"):
+            pictures.append((f"test/{drawn.name}", to_pixels(drawn)))
 
     if found.misses:
         title = "worst misses: true class, prediction, confidence"

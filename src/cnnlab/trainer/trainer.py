@@ -12,6 +12,7 @@ from cnnlab.errors import Interrupted, NumericsError
 from cnnlab.evaluation import sharing
 from cnnlab.evaluation.evaluate import EvaluationStopped
 from cnnlab.evaluation.observers import NUM_MISSES, WorstMisses
+from cnnlab.evaluation.precision_recall import PrecisionRecall
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import display, run_report, snapshot, validation
 from cnnlab.trainer.assemble import Assembly
@@ -94,6 +95,8 @@ class Trainer:
         if saving.every_minutes:
             hooks.append(EveryMinutes(saving.every_minutes, self._save))
 
+        if (steps := self.parts.config.logging.histograms_every_steps) is not None:
+            hooks.append(Every(steps, self.reporter.tabs.histograms))
         if self.parts.config.runtime.profile and self.peers.is_first:
             place, say = self.folder.path / "profile", self.reporter.console.line
             hooks.append(Profile(place, self.parts.device, say, last))
@@ -215,10 +218,12 @@ class Trainer:
 
         started = time.monotonic()
         batches, misses = self.parts.in_order(store), WorstMisses(NUM_MISSES)
+        curves = PrecisionRecall(len(store.class_names))
         should_stop = sharing.asked_to_stop(self.peers)
-        tally = self.parts.evaluate(batches, views, should_stop, [misses])
+        tally = self.parts.evaluate(batches, views, should_stop, [misses, curves])
         seconds = time.monotonic() - started
         found = sharing.gather_misses(self.peers, misses.misses, len(store), NUM_MISSES)
+        counts = sharing.gather_sum(self.peers, curves.counts)
 
         self.folder.update_status(
             status="done",
@@ -229,7 +234,7 @@ class Trainer:
         )
         if self.parts.config.logging.report and self.peers.is_first:
             run_report.write(self.parts, self.folder, self.reporter, tally, found)
-        self.reporter.test(tally, store, chosen, seconds)
+        self.reporter.test(tally, store, chosen, seconds, counts)
 
     def _choose_network(self) -> str:
         """Load the weights that are best on validation images, and return which they are."""

@@ -1,4 +1,4 @@
-"""Charts from plain values: curves over epochs, confusion matrix, reliability diagram."""
+"""Charts from plain values: curves over epochs, reliability diagram, captioned images."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from cnnlab.safe_output import escape_control
-from cnnlab.visualization.figures import BLUE, HEAT_MAP, LINES, ORANGE, Picture, new_figure, show
-
-MOST_CLASSES = 43
-"""The most classes of a confusion matrix that can be read as a picture: those of GTSRB."""
+from cnnlab.visualization.axes import in_percent, logarithmic, plain_numbers
+from cnnlab.visualization.figures import BLUE, LINES, ORANGE, Picture, new_figure, show
 
 Curve = Sequence[tuple[float, float]]
 """(x, y), by ascending x."""
@@ -21,9 +19,12 @@ def curves(
     lines: Mapping[str, Curve],
     y_label: str,
     *,
-    logarithmic: bool = False,
+    is_error: bool = False,
 ) -> Picture:
-    """Draw one line per name over the epochs; lines differ in color, dash and marker."""
+    """Draw one line per name over the epochs; lines differ in color, dash and marker.
+
+    is_error: the values are fractions, shown in percent; others get a logarithmic axis.
+    """
     figure = new_figure(4.8, 3.2, title)
     axes = figure.add_subplot()
 
@@ -41,8 +42,11 @@ def curves(
             label=f" {escape_control(label)}",  # a legend omits labels that start with "_"
         )
 
-    if logarithmic and all(y > 0 for points in lines.values() for _, y in points):
-        axes.set_yscale("log")
+    heights = [y for points in lines.values() for _, y in points]
+    if is_error:
+        in_percent(axes.yaxis)
+    elif heights:
+        logarithmic(axes, min(heights), max(heights))
     if max((x for points in lines.values() for x, _ in points), default=0) >= 2:
         axes.locator_params(axis="x", integer=True)
 
@@ -50,53 +54,8 @@ def curves(
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    return Picture(name, title, f"{y_label} over the epochs.", figure, {"lines": dict(lines)})
-
-
-def confusion(counts: Tensor, class_names: Sequence[str], title: str) -> Picture:
-    """Draw a confusion matrix, counts int64 [K,K] of (true, predicted), as fractions of its rows.
-
-    With up to 12 classes each cell also shows its count.
-    """
-    num = len(class_names)
-    class_names = [escape_control(name) for name in class_names]
-    side = max(4.0, min(9.0, 0.38 * num + 1.2))
-    figure = new_figure(side, side, title)
-    axes = figure.add_subplot()
-
-    totals = counts.sum(1, keepdim=True).clamp_min(1)
-    shares = (counts.double() / totals).numpy()
-    axes.imshow(shares, cmap=HEAT_MAP, vmin=0, vmax=1)
-    axes.set_xticks(range(num), class_names, rotation=90, fontsize=8)
-    axes.set_yticks(range(num), class_names, fontsize=8)
-    axes.set_xlabel("answer")
-    axes.set_ylabel("truth")
-
-    if num <= 12:
-        for row in range(num):
-            for column in range(num):
-                shade = "black" if shares[row, column] > 0.5 else "white"
-                text = str(int(counts[row, column]))
-                axes.text(column, row, text, ha="center", va="center", color=shade, fontsize=8)
-
-    caption = "Rows: true classes; columns: predicted classes; color: fraction of the row."
-    return Picture("confusion", title, caption, figure, {"counts": counts.tolist()})
-
-
-def worst_pairs(counts: Tensor, class_names: Sequence[str], number: int = 20) -> list[list[str]]:
-    """Return the most frequent confusions: true class, predicted, count, percent of the class."""
-    labels, predicted = counts.nonzero(as_tuple=True)  # of K*K pairs few occur
-    wrong = labels != predicted
-    labels, predicted = labels[wrong], predicted[wrong]
-    most = counts[labels, predicted].sort(descending=True, stable=True).indices[:number]
-
-    totals = counts.sum(1).clamp_min(1)
-    rows = []
-    for label, other in zip(labels[most].tolist(), predicted[most].tolist(), strict=True):
-        count = int(counts[label, other])
-        share = f"{100 * count / int(totals[label]):.1f} %"
-        rows.append([class_names[label], class_names[other], str(count), share])
-    return rows
+    # the title says what it is: a caption would repeat it
+    return Picture(name, title, "", figure, {"lines": dict(lines)}, is_plot=True)
 
 
 def reliability(
@@ -123,12 +82,15 @@ def reliability(
 
     lower.bar(edges.numpy(), bin_counts.numpy(), width, align="edge", color=BLUE, edgecolor="white")
     lower.set_yscale("symlog", linthresh=1)
+    plain_numbers(lower.yaxis)
+    in_percent(upper.yaxis)
+    in_percent(lower.xaxis)
     lower.set_xlabel("confidence")
     lower.set_ylabel("images")
 
-    caption = "Calibrated: bars on the diagonal; of the images at confidence 0.8, 80 % are right."
+    caption = "Calibrated: bars on the diagonal; of the images at confidence 80 %, 80 % are right."
     facts = {"counts": bin_counts.tolist(), "hits": bin_hits.tolist()}
-    return Picture("reliability", title, caption, figure, facts)
+    return Picture("reliability", title, caption, figure, facts, is_plot=True)
 
 
 def captioned(name: str, title: str, images: Tensor, captions: Sequence[str]) -> Picture:

@@ -56,7 +56,7 @@ class Picture:
 
     name: of its files. title: model, layer, unit, set, checkpoint. caption: how to read it, shown
     below it on a page. facts: the numbers it shows, as plain data; None where there is no value.
-    missing: what was not there to be drawn, and how to get it.
+    missing: what was not there to be drawn, and how to get it. is_plot: of lines, without images.
     Raises NumericsError where one of them is not finite.
     """
 
@@ -66,6 +66,7 @@ class Picture:
     figure: "Figure"
     facts: dict[str, Any] = field(default_factory=dict)
     missing: str = ""
+    is_plot: bool = False
     _rendered: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -141,6 +142,21 @@ def outline(axes: "Axes", top: int, left: int, side: int, color: str, width_poin
 
     corner = (left - 0.5, top - 0.5)  # imshow puts the center of the first pixel at 0
     axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor=color, lw=width_points))
+
+
+def number_in_corner(axes: "Axes", top: float, left: float, number: int, color: str) -> None:
+    """Write a number on a patch of its color, its top left corner at this pixel."""
+    axes.text(
+        left - 0.5,
+        top - 0.5,
+        str(number),
+        ha="left",
+        va="top",
+        fontsize=6,
+        color="white",
+        bbox={"facecolor": color, "edgecolor": "none", "boxstyle": "square,pad=0.15"},
+        clip_on=False,
+    )
 
 
 def save(picture: Picture, folder: Path, formats: Iterable[str] = FORMATS) -> list[Path]:

@@ -209,7 +209,7 @@ def _equivariance_picture(
             f"{', '.join(ended)}."
         )
     facts = {name: [pair[0] for pair in pairs] for name, pairs in errors.items()}
-    return Picture("equivariance", title, caption, figure, facts)
+    return Picture("equivariance", title, caption, figure, facts, is_plot=True)
 
 
 def _invariance_picture(
@@ -246,7 +246,7 @@ def _invariance_picture(
         "relative distance of a layer's output from that for the image itself; lower is more "
         "invariant. Below: the probability of the class."
     )
-    return Picture("invariance", title, caption, figure, dict(measured))
+    return Picture("invariance", title, caption, figure, dict(measured), is_plot=True)
 
 
 def _curve(

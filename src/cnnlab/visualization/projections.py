@@ -11,9 +11,13 @@ from cnnlab.models.network import Network
 from cnnlab.visualization import grid
 from cnnlab.visualization.deconvnet import project
 from cnnlab.visualization.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
     ORANGE,
     Picture,
     new_figure,
+    number_in_corner,
     outline,
     show,
     show_labeled,
@@ -22,6 +26,7 @@ from cnnlab.visualization.layer_access import (
     check_layer,
     check_units,
     flatten_positions,
+    layers_of,
     map_width,
     maps_at,
 )
@@ -43,7 +48,9 @@ if TYPE_CHECKING:
 TILE_PIXELS = 72
 MOST_ROWS, MOST_COLUMNS = 8, 9
 MOST_UNITS = 32
-MOST_BOXES = 3
+SILENT_GRAY = 0.85
+BOX_COLORS = (ORANGE, BLUE, GREEN)
+"""Of the units whose fields are drawn into the image, the strongest first."""
 
 
 def draw_projections(model: Network, probe: Probe) -> list[Picture]:
@@ -71,16 +78,20 @@ def draw_projections(model: Network, probe: Probe) -> list[Picture]:
         top_left = corners(field, positions[n], map_width(maps))
         tiles = _tiles(grid.signed_to_gray(projected[n]), field, top_left)
         labels = [f"unit {unit}: {peaks[n, unit]:.2g}" for unit in units[n].tolist()]
-        show_labeled(right, tiles, labels, count)
-        if not covers_image(field, images.shape[-1]):
-            for u in range(min(MOST_BOXES, count)):
-                _box(left, field, top_left[u], u == 0)
+        boxes = 0 if covers_image(field, images.shape[-1]) else min(len(BOX_COLORS), count)
+        colors = [*BOX_COLORS[:boxes], *[BLACK] * (count - boxes)]
+        for u in reversed(range(boxes)):  # the strongest on top
+            _box(left, field, top_left[u], u)
+            labels[u] = f"[{u + 1}] {labels[u]}"
+        show_labeled(right, tiles, labels, count, colors)
 
     caption = (
         f"Left: the image. Right: {count} units of {layer}, each projected to the pixels "
         f"({probe.signal}) and cut to its receptive field of {field.size_pixels} pixels; gray is "
-        "zero, the number is the activation. Boxes: the fields of the first three, the first thick."
+        "zero, the number is the activation."
     )
+    if not covers_image(field, images.shape[-1]):
+        caption += " Boxes: the fields of the first three units, by their numbers and colors."
     facts = {
         "layer": layer,
         "units": units.tolist(),
@@ -102,7 +113,8 @@ def draw_top9(model: Network, probe: Probe) -> list[Picture]:
     projections, patches = project_top_activations(model, probe, layer, strongest, units)
 
     title = probe.title(f"layer {layer}", "strongest images", probe.signal)
-    figure = _pairs_page(title, units, projections, patches, strongest)
+    silent = never_firing(model, layer, strongest)
+    figure = _pairs_page(title, units, projections, patches, strongest, silent)
     field = field_of(model, layer)
     caption = (
         f"For each unit of {layer} the {strongest.values.shape[1]} images of "
@@ -110,12 +122,15 @@ def draw_top9(model: Network, probe: Probe) -> list[Picture]:
         f"({probe.signal}; gray is zero), right the patches, cut to the receptive field of "
         f"{min(field.size_pixels, probe.size_pixels)} pixels."
     )
+    if silent:
+        caption += f" {len(silent)} of the {len(strongest.values)} units fire on no image."
 
     facts = {
         "layer": layer,
         "units": units.tolist(),
         "indices": strongest.indices[units].tolist(),
         "activations": plain(strongest.values[units]),
+        "never_firing": sorted(silent),
     }
     return [Picture("top9", title, caption, figure, facts)]
 
@@ -165,8 +180,36 @@ def _tiles(pictures: Tensor, field: ReceptiveField, top_left: Tensor) -> Tensor:
     return grid.shrink(cut(pictures, field, top_left, grid.GRAY), TILE_PIXELS)
 
 
+def never_firing(model: Network, layer: str, strongest: TopActivations) -> set[int]:
+    """Return the units that a rectifier keeps at zero for every image; empty without one.
+
+    Asked of a layer whose values a rectifier reads, or has made, with nothing but pooling between.
+    """
+    largest = strongest.values[:, 0]
+    if not rectified(model, layer):
+        return set()
+    return set((largest <= 0).nonzero()[:, 0].tolist())
+
+
+def rectified(model: Network, layer: str) -> bool:
+    """Return whether a value of this layer counts where it is above zero, and only there."""
+    layers = layers_of(model)
+    at = next(i for i, one in enumerate(layers) if one.name == layer)
+    transparent = ("pool", "norm", "dropout", "flatten")
+    after = next((one.role for one in layers[at + 1 :] if one.role not in transparent), "")
+    before = next(
+        (one.role for one in reversed(layers[: at + 1]) if one.role not in transparent), ""
+    )
+    return "rectifier" in (after, before)
+
+
 def _pairs_page(
-    title: str, units: Tensor, projections: Tensor, patches: Tensor, strongest: TopActivations
+    title: str,
+    units: Tensor,
+    projections: Tensor,
+    patches: Tensor,
+    strongest: TopActivations,
+    silent: set[int],
 ) -> "Figure":
     columns = min(4, len(units))
     rows = -(-len(units) // columns)
@@ -177,9 +220,17 @@ def _pairs_page(
 
     side = grid.square_columns(projections.shape[1])
     for n, unit in enumerate(units.tolist()):
+        left, right = axes[2 * n : 2 * n + 2]
+        if unit in silent:
+            for one, shown in ((left, projections[n]), (right, patches[n])):
+                sheet = grid.tile(shown, side)
+                show(one, torch.full_like(sheet, SILENT_GRAY))
+                one.text(0.5, 0.5, "never fires", transform=one.transAxes, ha="center", fontsize=8)
+            left.set_title(f"unit {unit}: never fires", fontsize=8, pad=2)
+            continue
         peak = float(strongest.values[unit, 0])
-        show(axes[2 * n], grid.tile(projections[n], side), f"unit {unit}: {peak:.2g}")
-        show(axes[2 * n + 1], grid.tile(patches[n], side))
+        show(left, grid.tile(projections[n], side), f"unit {unit}: {peak:.2g}")
+        show(right, grid.tile(patches[n], side))
     return figure
 
 
@@ -203,6 +254,12 @@ def _image_title(probe: Probe, n: int) -> str:
     return "" if probe.labels is None else probe.class_name(int(probe.labels[n]))
 
 
-def _box(axes: "Axes", field: ReceptiveField, top_left: Tensor, first: bool) -> None:
+def _box(axes: "Axes", field: ReceptiveField, top_left: Tensor, place: int) -> None:
+    """Draw the field of the unit at this place of the order, with its color and number."""
     top, left = top_left.tolist()
-    outline(axes, top, left, field.size_pixels, ORANGE, 1.8 if first else 0.6)
+    color = BOX_COLORS[place]
+    outline(axes, top, left, field.size_pixels, color, 1.4)
+    # fields may begin beyond the border, and several at one pixel
+    number_in_corner(
+        axes, max(top, 0), max(left, 0) + place * field.size_pixels / 4, place + 1, color
+    )

@@ -26,6 +26,9 @@ class PredictConfig:
     )
     top: int = setting("classes to print per image", at_least=1, at_most=MANY)
     format: str = setting("output format", choices=("text", "csv", "json"))
+    output: str | None = setting(
+        "folder for a page of all pictures and what the network saw of them; null: none"
+    )
     plugins: list[str] = setting("Python modules to import, which register models of your own")
 
 
