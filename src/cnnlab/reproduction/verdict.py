@@ -25,8 +25,12 @@ def compare(
 ) -> Interval:
     """Return the interval of what is above zero where the claim holds.
 
-    With statistic=ratio of the logarithms: above zero is a ratio above one.
+    With statistic=ratio of the logarithms: above zero is a ratio above one. With statistic=level of
+    what lies between the arm and the level.
     """
+    if claim.statistic == "level":
+        assert claim.level is not None
+        figures = [[value - claim.level for value in arm] for arm in figures]
     if claim.statistic == "ratio":
         figures = [[math.log(max(value, 1e-12)) for value in arm] for arm in figures]
     return interval(contrast(factors, figures))
