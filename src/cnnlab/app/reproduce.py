@@ -162,7 +162,8 @@ def _document(
 
 
 def _with_earlier(number: int) -> str:
-    return f", with {number} rows of earlier calls in this folder" if number else ""
+    rows_are = "row" if number == 1 else "rows"
+    return f", with {number} {rows_are} of earlier calls in this folder" if number else ""
 
 
 def _write(document: dict[str, Any], folder: Path) -> Path:
