@@ -18,6 +18,7 @@ def card(name: str, tone: str, line: Line | None, **changes: str) -> Card:
         name=name,
         tone=tone,
         line=line,
+        short=[changes.get("sentence", "measured 1 %")],
         facts=[("published", changes.get("sentence", "1.4 points"))],
         more=[("metric", "error")],
         arms=[ArmRow(["with", "alexnet", "fashion", "1 %", "1"], "cnnlab train")],
@@ -77,7 +78,7 @@ def test_what_strangers_wrote_is_text() -> None:
     text = page(card("a", "fails", None, sentence=NASTY, verdict=NASTY, source=NASTY, again=NASTY))
     assert "<script" not in text
     assert "\x1b" not in text
-    assert text.count("&lt;script&gt;") >= 5
+    assert text.count("&lt;script&gt;") >= 6
     tags_of(text)
 
 

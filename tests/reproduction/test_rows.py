@@ -55,6 +55,12 @@ def test_a_damaged_table_is_named_before_anything_is_trained(tmp_path: Path, con
     assert "output=FOLDER" in str(caught.value)
 
 
+def test_the_page_is_ordered_by_the_year_of_the_source() -> None:
+    sources = ["the lecture", "Zeiler 2014", "LeCun 1998, section 2", "the run 150, source of 2012"]
+    found = table.by_year([{"name": "a", "source": source} for source in sources])
+    assert [one["source"] for one in found] == [sources[2], sources[3], sources[1], sources[0]]
+
+
 def compared(name: str, values: list[float], factor: float) -> dict[str, Any]:
     claim = claims.read(name)
     return {

@@ -37,7 +37,7 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Card:
-    """A claim. facts: (label, text), shown at once; more: those shown on demand."""
+    """A claim. short: lines of the overview; facts: (label, text); more: those shown on demand."""
 
     name: str
     sentence: str
@@ -45,6 +45,7 @@ class Card:
     verdict: str
     tone: str
     line: Line | None
+    short: Sequence[str]
     facts: Sequence[tuple[str, str]]
     more: Sequence[tuple[str, str]]
     arms: Sequence[ArmRow]
@@ -99,8 +100,10 @@ WORDS = {
 
 def _index_row(card: Card) -> str:
     """Return a line of the overview: sentence, interval, verdict."""
+    short = "".join(f"<small>{_escaped(line)}</small>" for line in card.short)
     return (
-        f'<li class="{card.tone}"><a href="#{_escaped(card.name)}">{_escaped(card.sentence)}</a>'
+        f'<li class="{card.tone}"><div><a href="#{_escaped(card.name)}">{_escaped(card.sentence)}'
+        f"</a>{short}</div>"
         f'{_line(card.line)}<span class="verdict">{_escaped(card.verdict)}</span></li>'
     )
 
@@ -216,6 +219,7 @@ ul.summary li { color: var(--tone); }
 ol.index { list-style: none; padding: 0; margin: 1rem 0 2rem; border-top: 1px solid var(--rule); }
 ol.index li { display: grid; grid-template-columns: minmax(0, 1fr) 11rem 13rem; gap: 0 1.25rem;
   align-items: center; padding: .3rem 0; border-bottom: 1px solid var(--rule); font-size: .95rem; }
+ol.index small { display: block; color: var(--faint); font-size: .85rem; }
 .line { display: block; width: 11rem; height: 1.32rem; }
 .line path { fill: none; stroke: var(--tone); stroke-width: 2; }
 .line path.none { stroke: var(--faint); stroke-width: 1; }
@@ -237,7 +241,7 @@ pre { overflow-x: auto; background: var(--well); padding: .75rem; font-size: .82
 @media (max-width: 720px) {
   main { padding: .5rem .9rem 3rem; }
   ol.index li { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); padding: .5rem 0; }
-  ol.index a { grid-column: 1 / -1; }
+  ol.index div { grid-column: 1 / -1; }
   .line { width: 100%; max-width: 11rem; }
   dl { grid-template-columns: minmax(0, 1fr); gap: 0; }
   dd { margin-bottom: .4rem; }

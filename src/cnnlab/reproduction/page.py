@@ -5,19 +5,20 @@ from typing import Any
 
 from cnnlab.reports.claims_page import ArmRow, Card, ClaimsPage, Line
 from cnnlab.reproduction.rows import NONE, UNMEASURED, cells, figure, note
+from cnnlab.reproduction.table import by_year
 from cnnlab.reproduction.verdict import FAILS, HOLDS
 
 TITLE = "The claims, measured here"
 HOW_TO_READ = (
     "Each line is an interval of 95 %, drawn at its own scale: the dot is the mean, the vertical "
     "line no effect or the published level, and to its right the claim holds. Differences of "
-    "percentages are in percentage points. The smallest visible effect is the half of the interval."
+    "percentages are in percentage points. The smallest visible effect is half the width."
 )
 
 
 def page_of(document: dict[str, Any]) -> ClaimsPage:
     """Return the page of a document."""
-    rows = document["claims"]
+    rows = by_year(document["claims"])
     scales = sorted({row["scale"] for row in rows}, reverse=True)
     return ClaimsPage(
         TITLE,
@@ -51,11 +52,17 @@ def _card(row: dict[str, Any]) -> Card:
         verdict,
         tone_of(verdict),
         line_of(row),
+        _short(published, measured),
         facts,
         more,
         [ArmRow(_arm_cells(row, arm), arm["command"]) for arm in row["arms"]],
         again,
     )
+
+
+def _short(published: str, measured: str) -> list[str]:
+    named = [("published", published), ("measured", measured)]
+    return [f"{name} {text}" for name, text in named if text != NONE]
 
 
 def with_what(row: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """reproduction.json of an output folder: the rows of this call among those of earlier ones."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,13 @@ def merged(earlier: Rows, fresh: Sequence[dict[str, Any]], facts: dict[str, Any]
     call = {key: facts.get(key) for key in FACTS}
     rows |= {(row["name"], row["scale"]): row | {"call": call} for row in fresh}
     return [rows[key] for key in sorted(rows)]
+
+
+def by_year(rows: Rows) -> Rows:
+    """Return the rows by the year of their source, then by name; those without a year last."""
+    return sorted(rows, key=lambda row: (_year(row["source"]), row["name"]))
+
+
+def _year(source: str) -> int:
+    found = re.search(r"\b(?:19|20)\d\d\b", source)
+    return int(found[0]) if found else 9999
