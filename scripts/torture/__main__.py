@@ -26,6 +26,7 @@ from cnnlab import __version__, checkpoint
 from cnnlab.run_folder import provenance
 from cnnlab.starting import ENDING
 from scripts.torture import (
+    claims,
     command,
     decoding,
     figures,
@@ -147,6 +148,12 @@ def damaged_stores(folder: Path, quick: bool) -> dict[str, Any]:
     return found | {"holds": not found["problems"]}
 
 
+def killed_claims(folder: Path, quick: bool) -> dict[str, Any]:
+    """Three claims of the papers, killed at random: the rows of a command that was left alone."""
+    found = claims.kill_and_compare(folder, 2 if quick else 8)
+    return found | {"holds": found["equal_rows"] == found["claims"] and found["kills"] > 0}
+
+
 def costs(folder: Path, quick: bool) -> dict[str, Any]:
     """The cost of a save, relative to writing the same bytes and to an epoch."""
     found = _script("figures.py", folder) | _interval_cost(folder / "run")
@@ -200,6 +207,7 @@ PARTS: dict[str, Part] = {
     "lost_streams": lost_streams,
     "requests": requests,
     "foreign_modules": foreign_modules,
+    "killed_claims": killed_claims,
     "costs": costs,
 }
 

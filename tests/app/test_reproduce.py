@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cnnlab.cli import main
+from scripts.torture.claims import kill_and_compare
 from scripts.torture.command import call
 
 CLAIM = """\
@@ -168,6 +169,14 @@ def test_a_stopped_command_is_continued_to_the_same_rows(
     # a command that was killed alone leaves trainings behind, which the next one waits for
     assert call(*words, "output=stopped").code == 0
     assert figures(own / "stopped") == figures(own / "whole")
+
+
+@pytest.mark.slow
+def test_three_claims_killed_at_random_give_the_same_rows(tmp_path: Path) -> None:
+    """Real claims with few seeds; scripts/torture.sh kills them more often."""
+    found = kill_and_compare(tmp_path, kills=2)
+    assert found["equal_rows"] == found["claims"] == 3
+    assert found["kills"] > 0
 
 
 def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
