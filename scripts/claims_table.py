@@ -85,6 +85,7 @@ def short_lines(document: dict[str, Any]) -> list[str]:
     tones = Counter(tone_of(row["verdict"]) for row in document["claims"])
     counts = ", ".join(f"{tones[tone]} {words}" for tone, words in WORDS.items() if tones[tone])
     total = len(document["claims"])
+
     table = [_row(SHORT_COLUMNS), "|---" * len(SHORT_COLUMNS) + "|"]
     return [
         f"{head(document)} Of {total} claims {counts}; [all of them]({PAGE}), and here those "

@@ -1,5 +1,6 @@
 """The metrics that look into networks, against slow and obvious versions of the same."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from cnnlab import data
+from cnnlab import data, interrupts
 from cnnlab.config import parse_dataset
-from cnnlab.errors import DataError
+from cnnlab.errors import DataError, Interrupted
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.probing import balanced_indices
-from cnnlab.reproduction import development, moving, neighborhood, occluding, readout
+from cnnlab.reproduction import development, looking, moving, neighborhood, occluding, readout
 from cnnlab.reproduction.measure import Arm
 from cnnlab.run_folder import RunFolder
 from cnnlab.session import Session
@@ -170,6 +171,17 @@ def test_what_was_measured_is_not_measured_again(run: Any, tmp_path: Path) -> No
     assert path.name == "run_equivariance.json"
     path.write_text("0.25")
     assert moving.equivariance_error(arm) == [0.25] != first
+
+
+def test_a_request_to_stop_ends_a_measurement_at_once(run: Any, tmp_path: Path) -> None:
+    def asked_to_stop(*_: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        pytest.fail("it went on")
+
+    with interrupts.watching(), pytest.raises(Interrupted) as caught:
+        looking.of_each_run(arm_of(tmp_path, run), "any", asked_to_stop)
+    assert caught.value.exit_code == 143
+    assert not (tmp_path / "evaluations").exists()
 
 
 def test_a_read_out_is_least_squares_with_the_penalty_of_least_validation_error() -> None:

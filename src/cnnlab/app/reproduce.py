@@ -47,6 +47,7 @@ def run(config: ReproduceConfig, launch: Launch) -> int:
         plans = [planner.plan(name, claim) for name, claim in config.found.items()]
 
         failed = _train(planner, plans, console, here, launch.command)
+        console.line("measuring the finished runs")
         found = _rows(planner, plans, failed, here, launch.command)
         document = _document(config, found, earlier, here, launch.command)
         page = _write(document, folder)

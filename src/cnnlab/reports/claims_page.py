@@ -79,6 +79,7 @@ def render(page: ClaimsPage) -> str:
     )
     index = "\n".join(_index_row(card) for card in page.cards)
     cards = "\n".join(_card(card) for card in page.cards)
+
     return _PAGE.format(
         title=_escaped(page.title),
         style=_STYLE,

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from cnnlab import data
+from cnnlab import data, interrupts
 from cnnlab.files import atomic, regular
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.probing import balanced_indices, central_view, image_set, network_labels
@@ -50,6 +50,7 @@ def of_each_run(arm: Arm, name: str, measure: Callable[[Arm, PlannedRun], Any]) 
     """Return for each run of an arm what `measure` finds, plain data, kept for the next call.
 
     The files stand beside the evaluations, `RUN_NAME.json`; what is there is not measured again.
+    Raises Interrupted at once after a request to stop.
     """
     return [_kept(arm, run, name, measure) for run in arm.runs]
 
@@ -59,7 +60,8 @@ def _kept(arm: Arm, run: PlannedRun, name: str, measure: Callable[[Arm, PlannedR
     if path.is_file():
         return regular.read_json(path)
 
-    found = measure(arm, run)
+    with interrupts.at_once():  # a request to stop loses no more than this one measurement
+        found = measure(arm, run)
     path.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_bytes(path, (json.dumps(found) + "\n").encode())
     return found

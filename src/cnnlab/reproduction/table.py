@@ -23,6 +23,7 @@ def earlier_rows(folder: Path) -> Rows:
     path = folder / NAME
     if not path.exists():
         return []
+
     try:
         document = regular.read_json(path)
         return [_complete(row, document) for row in document["claims"]]
