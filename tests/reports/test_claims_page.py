@@ -21,7 +21,7 @@ def card(name: str, tone: str, line: Line | None, **changes: str) -> Card:
         short=[changes.get("sentence", "measured 1 %")],
         facts=[("published", changes.get("sentence", "1.4 points"))],
         more=[("metric", "error")],
-        arms=[ArmRow(["with", "alexnet", "fashion", "1 %", "1"], "cnnlab train")],
+        arms=[ArmRow(["with", "alexnet", "fashion", "1 %", "1"], "cnnlab train", ["runs/a"])],
         **texts,
     )
 
@@ -72,6 +72,10 @@ def test_an_interval_is_drawn_from_its_low_end_to_its_high_one() -> None:
     assert dots == [100 + 92 * 0.25] * 2  # in the overview and on the card
     bars = [str(attributes["d"]) for tag, attributes in seen if attributes.get("class") == "reach"]
     assert all(bar.startswith("M54.0 12H192.0") for bar in bars)
+
+
+def test_a_card_names_the_command_and_the_settings_of_every_run() -> None:
+    assert "# with\ncnnlab train\n#   runs/a/config.yaml" in page(card("a", "holds", None))
 
 
 def test_what_strangers_wrote_is_text() -> None:

@@ -29,10 +29,11 @@ class Line:
 
 @dataclass(frozen=True)
 class ArmRow:
-    """What is shown of an arm: its name, network, images, mean and factor."""
+    """What is shown of an arm: its name, network, images, mean and factor; command and runs."""
 
     cells: Sequence[str]
     command: str
+    runs: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,16 @@ def _details(card: Card) -> str:
     rows = "".join(_arm(arm) for arm in card.arms)
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" if rows else ""
 
-    commands = [card.again, *(arm.command for arm in card.arms)]
+    commands = [card.again, *(line for arm in card.arms for line in _commands(arm))]
     return (
         f"<details><summary>arms, runs and commands</summary><dl>{more}</dl>"
         f'<div class="wide">{table}</div><pre>{_escaped_lines(commands)}</pre></details>'
     )
+
+
+def _commands(arm: ArmRow) -> list[str]:
+    """Return how an arm is trained with its first seed, and where its runs are."""
+    return ["", f"# {arm.cells[0]}", arm.command, *(f"#   {run}/config.yaml" for run in arm.runs)]
 
 
 ARM_COLUMNS = ("arm", "network", "images", "mean", "factor")

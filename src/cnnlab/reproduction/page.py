@@ -55,7 +55,7 @@ def _card(row: dict[str, Any]) -> Card:
         _short(published, measured),
         facts,
         more,
-        [ArmRow(_arm_cells(row, arm), arm["command"]) for arm in row["arms"]],
+        [ArmRow(_arm_cells(row, arm), arm["command"], arm.get("runs", ())) for arm in row["arms"]],
         again,
     )
 
