@@ -70,6 +70,12 @@ def compared(name: str, values: list[float], factor: float) -> dict[str, Any]:
     }
 
 
+def test_pairs_that_do_not_differ_show_no_smallest_effect() -> None:
+    assert compared("zfnet_first_layer", [0.0, 0.0], 1)["difference"]["smallest_visible"] is None
+    assert compared("relu_against_tanh", [0.0, 0.0], 1)["difference"]["smallest_visible"] is None
+    assert compared("relu_against_tanh", [0.0, 0.1], 1)["difference"]["smallest_visible"] > 1
+
+
 def test_a_level_is_printed_beside_the_figure() -> None:
     found = compared("lenet5_1998_error", [0.021, 0.022, 0.020], -1)
     assert rows.result(found) == "2.10 % (1.85 % to 2.35 %) against 0.95 %, 3 seeds"

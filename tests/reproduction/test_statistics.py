@@ -39,7 +39,7 @@ def of_seeds() -> ClaimConfig:
         ([0.010, 0.012, 0.011], "holds"),
         ([-0.010, -0.012, -0.011], "does not hold here"),
         ([0.010, -0.012, 0.011], "undecided (3 seeds)"),
-        ([0.0, 0.0, 0.0], "undecided (3 seeds)"),
+        ([0.0, 0.0, 0.0], "undecided (3 seeds, none differs)"),
         ([0.5], "undecided (1 seed)"),
     ],
 )

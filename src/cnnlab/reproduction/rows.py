@@ -131,9 +131,10 @@ def _validation_error(run: PlannedRun) -> Any:
 def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
     """Return the compared figure with its interval; of a ratio, the factor and its ends.
 
-    With statistic=level it is the arm's own figure, beside the level.
+    With statistic=level it is the arm's own figure, beside the level. An interval of no width does
+    not say what could have been seen.
     """
-    mean, low, high, width = found.mean, found.low, found.high, found.half_width
+    mean, low, high, width = found.mean, found.low, found.high, found.half_width or None
     if claim.statistic == "ratio":
         mean = math.exp(mean)
         low, high, width = (None if end is None else math.exp(end) for end in (low, high, width))

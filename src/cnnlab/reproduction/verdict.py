@@ -37,7 +37,10 @@ def compare(
 
 
 def verdict(claim: ClaimConfig, found: Interval) -> str:
-    """Return `holds` where the whole interval is above zero, `does not hold here` where below."""
+    """Return `holds` where the whole interval is above zero, `does not hold here` where below.
+
+    Where not one pair differs nothing was to be seen, and an interval of no width says nothing.
+    """
     unit = METRICS[claim.metric].per
     words = unit.removesuffix("s") if found.num_pairs == 1 else unit
     if found.low is not None and found.high is not None:
@@ -45,7 +48,8 @@ def verdict(claim: ClaimConfig, found: Interval) -> str:
             return HOLDS
         if found.high < 0:
             return FAILS
-    return f"{UNDECIDED} ({found.num_pairs:,} {words})"
+    is_flat = found.num_pairs > 1 and found.mean == found.half_width == 0
+    return f"{UNDECIDED} ({found.num_pairs:,} {words}{', none differs' if is_flat else ''})"
 
 
 def exact(expected: Sequence[float], found: Sequence[float]) -> str:
