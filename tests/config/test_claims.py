@@ -1,9 +1,11 @@
 """Every claim: what its file says, what its arms differ in, and what it costs."""
 
+import itertools
 from pathlib import Path
 
 import pytest
 
+from cnnlab import models
 from cnnlab.command import composing, line
 from cnnlab.config import TrainConfig, claims, flat, to_plain
 from cnnlab.config.claims import METRICS, SCALES, ClaimConfig
@@ -11,7 +13,7 @@ from cnnlab.config.verbs.reproduce import Words, arm_words
 from cnnlab.errors import UsageError
 
 NAMES = claims.names()
-SOME = ("half_kernels", "permuted_pixels")
+SOME = ("half_kernels", "middle_layers", "permuted_pixels")
 
 MOST_MINUTES, MOST_MINUTES_OF_ONE = 90, 10
 CORES = 2
@@ -51,10 +53,36 @@ def check_arms(claim: ClaimConfig, scale: str, composed: dict[Words, TrainConfig
     assert not [name for name in named if not any(within(key, name) for key in differing)]
 
 
-def test_arms_differ_in_the_named_keys_alone() -> None:
+def network_of(config: TrainConfig) -> tuple[list[str], list[float]]:
+    """What an arm trains: its layers without their names, and its first weights."""
+    dataset = config.dataset
+    network = models.build(
+        models.on_one_device(config.model),
+        in_channels=1,
+        input_size_pixels=dataset.image_size_pixels,
+        num_classes=10,
+        seed=0,
+    )
+    layers = [repr(layer.module) for layer in network.layers]
+    return layers, [float(one.double().sum()) for one in network.state_dict().values()]
+
+
+def check_that_arms_are_not_the_same(
+    claim: ClaimConfig, composed: dict[Words, TrainConfig]
+) -> None:
+    """Arms that differ within the model alone must be different networks."""
+    section = claim.laptop
+    configs = [composed[arm_words(section, arm.words)] for arm in section.arms]
+    for one, other in itertools.combinations(configs, 2):
+        if all(key.startswith("model.") for key in names_of_differences([one, other])):
+            assert network_of(one) != network_of(other), claim.sentence
+
+
+def test_arms_differ_in_the_named_keys_alone_and_are_different_networks() -> None:
     composed = trainings(*SOME)
     for name in SOME:
         check_arms(claims.read(name), "laptop", composed)
+        check_that_arms_are_not_the_same(claims.read(name), composed)
 
 
 @pytest.mark.slow
@@ -63,6 +91,8 @@ def test_all_arms_of_all_claims_compose_and_differ_in_the_named_keys_alone(scale
     composed = trainings("all", scale=scale)
     for name in NAMES:
         check_arms(claims.read(name), scale, composed)
+        if scale == "laptop":
+            check_that_arms_are_not_the_same(claims.read(name), composed)
 
 
 def images_of(config: TrainConfig) -> int:
