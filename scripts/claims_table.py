@@ -1,19 +1,25 @@
-"""Write the table of docs/reproduction.md from the document of a `cnnlab reproduce`.
+"""Write the table of docs/reproduction.md, and short ones of the README and the gallery.
 
     cnnlab reproduce claims=all scale=laptop
-    python scripts/claims_table.py outputs/reproduction/reproduction.json [--page FILE]
+    python scripts/claims_table.py outputs/reproduction/reproduction.json [--root FOLDER]
 
-The lines between the marks of the page are replaced; every row has the command that repeats it.
+The lines between the marks of the pages are replaced; every row has the command that repeats it.
+The document itself is kept beside the page, as docs/results/DATE-claims-SCALE.json.
 """
 
 import argparse
 import json
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cnnlab.reproduction.rows import cells
+from cnnlab.reproduction.page import tone_of, with_what
+from cnnlab.reproduction.rows import NONE, cells, note
+from cnnlab.reproduction.table import by_year
 
-PAGE = Path(__file__).parents[1] / "docs" / "reproduction.md"
+ROOT = Path(__file__).parents[1]
+PAGE, README, GALLERY = "docs/reproduction.md", "README.md", "docs/gallery.md"
 BEGIN, END = "<!-- claims: begin -->", "<!-- claims: end -->"
 COLUMNS = (
     "claim",
@@ -24,38 +30,96 @@ COLUMNS = (
     "smallest visible",
     "verdict",
 )
+SHORT_COLUMNS = ("claim", "published", "measured", "verdict")
+WORDS = {
+    "holds": "hold",
+    "fails": "do not hold here",
+    "undecided": "are undecided",
+    "unmeasured": "are unmeasured",
+}
 
 
 def main() -> None:
+    """Write the three pages; name those without marks, and then end with 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("document", type=Path, help="reproduction.json")
-    parser.add_argument("--page", type=Path, default=PAGE, help="page with the two marks")
+    parser.add_argument("--root", type=Path, default=ROOT, help="folder of README.md and docs/")
     given = parser.parse_args()
     document = json.loads(given.document.read_text(encoding="utf-8"))
-    page = given.page.read_text(encoding="utf-8")
-    given.page.write_text(put_between(page, lines(document)), encoding="utf-8")
+
+    whole, short = lines(document), short_lines(document)
+    unmarked = [
+        name
+        for name, rows in ((PAGE, whole), (README, short), (GALLERY, short))
+        if not _write(given.root / name, rows, name)
+    ]
+    name = f"{document['time'][:10]}-claims-{document['scale']}.json"
+    kept = given.root / "docs" / "results" / name
+    kept.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    if unmarked:
+        sys.exit(f"not written, for they lack the lines {BEGIN} and {END}: {', '.join(unmarked)}")
+
+
+def _write(path: Path, rows: list[str], name: str) -> bool:
+    """Write the rows between the marks of a page; return whether it has them."""
+    page = path.read_text(encoding="utf-8")
+    if BEGIN not in page or END not in page:
+        return False
+    below_docs = name.startswith("docs/")
+    own = [row.replace("](docs/", "](") for row in rows] if below_docs else rows
+    path.write_text(put_between(page, own), encoding="utf-8")
+    return True
 
 
 def lines(document: dict[str, Any]) -> list[str]:
     """Return the table as Markdown, with date, machine and scale before it."""
-    git = (document.get("git") or {}).get("revision") or "unknown"
-    head = (
-        f"Measured {document['time'][:10]} on {document['device']}, "
-        f"torch {document['versions']['torch']}, revision {git[:10]}; {document['note']}. "
-        f"Each row is repeated by `cnnlab reproduce scale={document['scale']} claims=NAME`."
-    )
+    rows = by_year(document["claims"])
     table = [_row(COLUMNS), "|---" * len(COLUMNS) + "|"]
-    return [head, "", *table, *(_row(row_cells(row)) for row in document["claims"])]
+    again = f"Each row is repeated by `cnnlab reproduce scale={document['scale']} claims=NAME`."
+    return [f"{head(document)} {again}", "", *table, *(_row(row_cells(row)) for row in rows)]
+
+
+def short_lines(document: dict[str, Any]) -> list[str]:
+    """Return how many claims hold, and a table of those that were published with a figure."""
+    rows = [row for row in document["claims"] if row["difference"] and row["published"] != NONE]
+    tones = Counter(tone_of(row["verdict"]) for row in document["claims"])
+    counts = ", ".join(f"{tones[tone]} {words}" for tone, words in WORDS.items() if tones[tone])
+    total = len(document["claims"])
+
+    table = [_row(SHORT_COLUMNS), "|---" * len(SHORT_COLUMNS) + "|"]
+    return [
+        f"{head(document)} Of {total} claims {counts}; [all of them]({PAGE}), and here those "
+        "that were published with a figure and are measured by training:",
+        "",
+        *table,
+        *(_row(_short_cells(row)) for row in by_year(rows)),
+    ]
+
+
+def head(document: dict[str, Any]) -> str:
+    """Return when, on what and at which scale the rows were measured."""
+    calls = [row["call"] for row in document["claims"]]
+    days = sorted({str(call["time"])[:10] for call in calls})
+    devices = sorted({str(call["device"]) for call in calls})
+    torches = sorted({str((call["versions"] or {}).get("torch", "unknown")) for call in calls})
+    revisions = sorted({str((call["git"] or {}).get("revision", "unknown"))[:10] for call in calls})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return (
+        f"Measured {when} on {' and '.join(devices)}, torch {' and '.join(torches)}, revision "
+        f"{' and '.join(revisions)}; {note(document['scale'])}."
+    )
+
+
+def _short_cells(row: dict[str, Any]) -> list[str]:
+    _, published, _, measured, _, verdict = cells(row)
+    return [row["sentence"], published, measured, verdict]
 
 
 def row_cells(row: dict[str, Any]) -> list[str]:
     """Return the cells of a claim: sentence with its name, source, figures and verdict."""
-    name, *figures = cells(row)
-    networks = ", ".join(dict.fromkeys(arm["network"] for arm in row["arms"]))
-    sets = ", ".join(dict.fromkeys(arm["set"] for arm in row["arms"] if "set" in arm))
-    with_what = "; ".join(filter(None, [networks, sets]))
-    published, log, measured, *rest = figures
-    measured += f" ({with_what})" if with_what else ""
+    name, published, log, measured, *rest = cells(row)
+    measured += f" ({with_what(row)})" if row["arms"] else ""
+    measured += f"; {note_of}" if (note_of := row.get("note")) and row["arms"] else ""
     return [f"{row['sentence']} (`{name}`)", row["source"], published, log, measured, *rest]
 
 

@@ -25,6 +25,7 @@ from cnnlab import __version__
 from cnnlab.run_folder import provenance
 from cnnlab.starting import ENDING
 from scripts.torture import (
+    claims,
     command,
     decoding,
     disagreement,
@@ -174,6 +175,12 @@ def hostile_names(folder: Path, quick: bool) -> dict[str, Any]:
     return {"names": len(NAMES), "tests": summary, "holds": done.returncode == 0}
 
 
+def killed_claims(folder: Path, quick: bool) -> dict[str, Any]:
+    """Three claims of the papers, killed at random: the rows of a command that was left alone."""
+    found = claims.kill_and_compare(folder, 2 if quick else 8)
+    return found | {"holds": found["equal_rows"] == found["claims"] and found["kills"] > 0}
+
+
 def costs(folder: Path, quick: bool) -> dict[str, Any]:
     """The cost of a save, relative to writing the same bytes and to an epoch."""
     found = _script("figures.py", folder) | shares.save_share(folder / "run")
@@ -205,6 +212,7 @@ PARTS: dict[str, Part] = {
     "failed_calls": failed_calls,
     "disagreeing": disagreeing,
     "hostile_names": hostile_names,
+    "killed_claims": killed_claims,
     "costs": costs,
 }
 

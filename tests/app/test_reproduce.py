@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from cnnlab.cli import main
+from scripts.torture.claims import kill_and_compare
 from scripts.torture.command import call
 
 CLAIM = """\
@@ -97,6 +98,23 @@ def test_a_second_command_in_the_same_folder_is_refused(
     assert main(words) == 0
 
 
+def test_one_claim_is_repeated_without_losing_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"output={tmp_path}", "runtime.device=cpu"]
+    assert main(["reproduce", "claims=parameters_in_fc,parameters_2014", *words]) == 0
+    before = document(tmp_path)
+    assert main(["reproduce", "claims=parameters_2014", *words]) == 0
+    after = document(tmp_path)
+    assert without_call(after) == without_call(before)
+    assert [row["call"]["time"] == before["time"] for row in after["claims"]] == [False, True]
+    assert "with 1 row of earlier calls" in capsys.readouterr().out
+
+    (tmp_path / "reproduction.json").write_text("{")
+    assert main(["reproduce", "claims=parameters_2014", *words]) == 3
+    assert "table of earlier calls is damaged" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_finished_runs_are_not_repeated_and_the_row_says_what_was_compared(own: Path) -> None:
     words = ("reproduce", "claims_folder=claims", "output=made", *QUICK)
@@ -117,7 +135,7 @@ def test_finished_runs_are_not_repeated_and_the_row_says_what_was_compared(own: 
 
     assert call(*words).code == 0
     assert times_of(own / "made") == times
-    assert document(own / "made")["claims"] == first["claims"]
+    assert without_call(document(own / "made")) == without_call(first)
 
 
 @pytest.mark.slow
@@ -153,10 +171,23 @@ def test_a_stopped_command_is_continued_to_the_same_rows(
     assert figures(own / "stopped") == figures(own / "whole")
 
 
+@pytest.mark.slow
+def test_three_claims_killed_at_random_give_the_same_rows(tmp_path: Path) -> None:
+    """Real claims with few seeds; scripts/torture.sh kills them more often."""
+    found = kill_and_compare(tmp_path, kills=2)
+    assert found["equal_rows"] == found["claims"] == 3
+    assert found["kills"] > 0
+
+
 def wait_for_a_checkpoint(folder: Path, process: subprocess.Popen[str]) -> None:
     while not list(folder.glob("runs/*/checkpoints/step_*.safetensors")):
         assert process.poll() is None, "it ended before it could be stopped"
         time.sleep(0.02)
+
+
+def without_call(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows, without when and with what they were measured."""
+    return [{key: row[key] for key in row if key != "call"} for row in found["claims"]]
 
 
 def figures(folder: Path) -> list[Any]:

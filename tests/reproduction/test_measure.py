@@ -52,6 +52,15 @@ def test_updates_are_counted_until_the_mean_of_the_last_batches_is_below(tmp_pat
     assert never == [100.0]  # its whole length
 
 
+def test_updates_are_counted_to_the_first_minimum_of_the_validation_loss(tmp_path: Path) -> None:
+    run = run_in(tmp_path / "a")
+    losses = [(100, 0.9), (200, 0.4), (300, 0.6), (400, 0.4)]
+    rows = [{"step": 50, "train/batch_loss": 0.1}]
+    rows += [{"step": step, "validation/loss": loss} for step, loss in losses]
+    run.folder.metrics_file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert measure.updates_to_minimum(arm_of(tmp_path, run)) == [200.0]
+
+
 def test_overfitting_is_test_error_minus_training_error(tmp_path: Path) -> None:
     run = run_in(tmp_path / "a")
     run.folder.update_status(test_error=0.25)

@@ -39,7 +39,7 @@ def of_seeds() -> ClaimConfig:
         ([0.010, 0.012, 0.011], "holds"),
         ([-0.010, -0.012, -0.011], "does not hold here"),
         ([0.010, -0.012, 0.011], "undecided (3 seeds)"),
-        ([0.0, 0.0, 0.0], "undecided (3 seeds)"),
+        ([0.0, 0.0, 0.0], "undecided (3 seeds, none differs)"),
         ([0.5], "undecided (1 seed)"),
     ],
 )
@@ -67,6 +67,22 @@ def test_ratios_are_compared_by_their_logarithms() -> None:
     found = compare(claim, [1, -1], [[200, 400, 300], [100, 200, 150]])
     assert found.mean == pytest.approx(0.6931471805599453)
     assert found.half_width == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"),
+    [
+        ([0.007, 0.0072, 0.0071], "holds"),
+        ([0.021, 0.022, 0.020], "does not hold here"),
+        ([0.0090, 0.0100, 0.0096], "undecided (3 seeds)"),
+    ],
+)
+def test_a_level_is_compared_with_the_whole_interval_of_the_arm(
+    errors: list[float], said: str
+) -> None:
+    claim = claims.read("lenet5_1998_error")
+    assert claim.level == 0.0095
+    assert verdict(claim, compare(claim, [-1], [errors])) == said
 
 
 def test_a_computed_figure_must_have_the_printed_digits() -> None:

@@ -12,9 +12,9 @@ from cnnlab.cpu.processors import budget
 from cnnlab.errors import BusyError, Interrupted, MemberError, NumericsError
 from cnnlab.files import atomic
 from cnnlab.plain_json import json_text
-from cnnlab.reports import page as report
-from cnnlab.reproduction import measure, rows
-from cnnlab.reproduction.page import sections
+from cnnlab.reports import claims_page
+from cnnlab.reproduction import measure, rows, table
+from cnnlab.reproduction.page import page_of
 from cnnlab.reproduction.plan import ClaimPlan, Planner, measured_runs, searches
 from cnnlab.reproduction.run import RunProcesses, stopped
 from cnnlab.run_folder import provenance
@@ -22,7 +22,7 @@ from cnnlab.run_folder.lock import RunLock
 from cnnlab.safe_output import write_out
 from cnnlab.session import Session
 
-NAME = "reproduction"
+PAGE = "reproduction.html"
 LOG = "reproduction.log"
 EVALUATIONS = "evaluations"
 
@@ -42,18 +42,20 @@ def run(config: ReproduceConfig, launch: Launch) -> int:
     ):
         console.log_to(folder / LOG)
         console.line(f"{len(config.names)} of the claims; {rows.note(config.scale)}")
+        earlier = table.earlier_rows(folder)
         planner = Planner(config, launch.trainings, 1 if here.device.type == "cpu" else None)
         plans = [planner.plan(name, claim) for name, claim in config.found.items()]
 
         failed = _train(planner, plans, console, here, launch.command)
+        console.line("measuring the finished runs")
         found = _rows(planner, plans, failed, here, launch.command)
-        document = _document(config, found, here, launch.command)
+        document = _document(config, found, earlier, here, launch.command)
         page = _write(document, folder)
 
     if is_text:
         shown = Console(progress=False)
         rows.show(shown, found, config.scale)
-        shown.line(f"page: {page}")
+        shown.line(f"page: {page}{_with_earlier(len(document['claims']) - len(found))}")
     else:
         write_out(json_text(document))
     return next((error.exit_code for error in failed.values()), 0)
@@ -142,21 +144,30 @@ def _row(
 
 
 def _document(
-    config: ReproduceConfig, found: list[dict[str, Any]], here: Session, command: str
+    config: ReproduceConfig,
+    found: list[dict[str, Any]],
+    earlier: list[dict[str, Any]],
+    here: Session,
+    command: str,
 ) -> dict[str, Any]:
-    """Return reproduction.json: the claims, and with what they were measured."""
-    return {
+    """Return reproduction.json: the claims of this call and of earlier ones in this folder."""
+    facts = {
         "command": command,
         "scale": config.scale,
         "note": rows.note(config.scale),
         "time": run_folder.now(),
         "device": runtime.describe_device(here.device),
         **provenance.describe(),
-        "claims": found,
     }
+    return {**facts, "claims": table.merged(earlier, found, facts)}
+
+
+def _with_earlier(number: int) -> str:
+    rows_are = "row" if number == 1 else "rows"
+    return f", with {number} {rows_are} of earlier calls in this folder" if number else ""
 
 
 def _write(document: dict[str, Any], folder: Path) -> Path:
     """Write the document and its page; return the page's path."""
-    atomic.write_bytes(folder / f"{NAME}.json", (json_text(document) + "\n").encode())
-    return report.write(folder / f"{NAME}.html", "The claims, measured here", sections(document))
+    atomic.write_bytes(folder / table.NAME, (json_text(document) + "\n").encode())
+    return claims_page.write(folder / PAGE, page_of(document))

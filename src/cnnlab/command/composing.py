@@ -22,9 +22,12 @@ from cnnlab.config import choices, of_earlier_run, recipes
 from cnnlab.config.earlier import completed
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
+from cnnlab.safe_output import say
 
 MOST_COMBINATIONS = 100
 """A sweep with more jobs has every value checked, but not every combination."""
+
+QUIETLY_CHECKED = 10  # of more trainings that a command may start it says that it checks them
 
 FOR_FOLDERS = ("hydra.job.", "hydra.output_subdir=")
 """Hydra's settings that `folders` reads."""
@@ -82,8 +85,12 @@ def _trainings(request: Request, config: Any) -> dict[tuple[str, ...], Any]:
     For use where Hydra is initialized.
     """
     trains = VERBS[request.verb].trains
+    wanted = {} if trains is None else trains(config)
+    if len(wanted) > QUIETLY_CHECKED:
+        say(f"checking the settings of {len(wanted)} trainings")
+
     found: dict[tuple[str, ...], Any] = {}
-    for words, wanted_by in {} if trains is None else trains(config).items():
+    for words, wanted_by in wanted.items():
         try:
             composed = compose("train", [*_search_path(request), *words])
             found[words] = parse(VERBS["train"], composed, list(words))

@@ -12,105 +12,17 @@ from typing import Any
 
 from cnnlab.config import choices
 from cnnlab.config.bounds import MANY, MOST_FLOAT32
+from cnnlab.config.claim_metrics import METRICS
 from cnnlab.config.hints import is_list, is_optional
 from cnnlab.config.schema import parse, setting
-from cnnlab.config.tables import load_by_name
 from cnnlab.errors import UsageError
 
 SCALES = ("laptop", "full")
 MOST_SEEDS = 100
 
-
-@dataclass(frozen=True)
-class Metric:
-    """What is measured of each arm.
-
-    unit: percent (a fraction, shown in percent), count, or number. per: what the figures are paired
-    over: seeds, images, or network where nothing is trained. builder: "package.module:function",
-    (`reproduction.measure.Arm`) -> a float for each seed or image; for network TrainConfig ->
-    floats. needs_target: whether the claim gives it a number.
-    """
-
-    about: str
-    unit: str
-    per: str
-    builder: str
-    needs_target: bool = False
-
-    def load(self) -> Any:
-        """Return the function that measures, imported now."""
-        return load_by_name(f"cnnlab.reproduction.{self.builder}")
-
-
-METRICS = {
-    "test_error": Metric("test error", "percent", "seeds", "measure:test_errors"),
-    "overfitting": Metric(
-        "test error minus training error", "percent", "seeds", "measure:overfitting"
-    ),
-    "updates_to_loss": Metric(
-        "updates until the training loss is below the target",
-        "count",
-        "seeds",
-        "measure:updates_to_loss",
-        needs_target=True,
-    ),
-    "gain_of_views": Metric(
-        "error of the center view minus error of ten views, same networks",
-        "percent",
-        "images",
-        "measure:gain_of_views",
-    ),
-    "gain_of_ensemble": Metric(
-        "mean error of the members minus error of their ensemble",
-        "percent",
-        "images",
-        "measure:gain_of_ensemble",
-    ),
-    "gain_of_rejection": Metric(
-        "error of all images minus error of the rest when the least certain are rejected",
-        "percent",
-        "seeds",
-        "measure:gain_of_rejection",
-        needs_target=True,
-    ),
-    "dead_kernels": Metric(
-        "share of the first layer's kernels that hardly answer to any test image",
-        "percent",
-        "seeds",
-        "kernels:dead_kernels",
-        needs_target=True,
-    ),
-    "tower_color": Metric(
-        "how much more the towers' first kernels differ in color than random halves of them",
-        "percent",
-        "seeds",
-        "kernels:tower_color",
-    ),
-    "num_parameters": Metric(
-        "trainable parameters", "number", "network", "computed:num_parameters"
-    ),
-    "fc_share": Metric(
-        "share of the parameters in fully connected layers",
-        "percent",
-        "network",
-        "computed:fc_share",
-    ),
-    "receptive_fields": Metric(
-        "receptive fields of convolutions and poolings, in pixels",
-        "number",
-        "network",
-        "computed:receptive_fields",
-    ),
-    "lecture_total": Metric(
-        "parameters with 100 classes, one hidden bias vector left out",
-        "number",
-        "network",
-        "computed:lecture_total",
-    ),
-}
-"""The metrics of claims."""
-
-STATISTICS = ("difference", "ratio", "exact")
+STATISTICS = ("difference", "ratio", "level", "exact")
+"""How arms are compared: by a sum with factors, by a quotient, one arm with a level that was
+published, or a computed figure with the printed one."""
 
 
 @dataclass(kw_only=True)
@@ -142,6 +54,7 @@ class ScaleConfig:
     """
 
     needs: str | None = setting("image sets without which the claim is unmeasured")
+    note: str | None = setting("what this scale changes, to be read beside the figures")
     words: list[str] = setting("words of cnnlab train for all arms")
     arms: list[ArmConfig] = setting("the trainings that are compared")
     search: SearchConfig | None = setting("a setting that each arm chooses for itself")
@@ -168,6 +81,11 @@ class ClaimConfig:
         "figures of a claim that is computed", at_least=0, at_most=MOST_FLOAT32
     )
     statistic: str = setting("how the arms are compared", choices=STATISTICS)
+    level: float | None = setting(
+        "level that the arm is compared with: factor -1 is below it where the claim holds",
+        at_least=0,
+        at_most=MOST_FLOAT32,
+    )
     seeds: int = setting("seeds 0, 1, ... of each arm", at_least=1, at_most=MOST_SEEDS)
     differs_in: list[str] = setting("the keys in which the arms differ, and no others")
     refuted_by: str = setting("what would refute the claim")
@@ -240,9 +158,14 @@ def _check(claim: ClaimConfig) -> None:
             hint="statistic=exact and expected are for what is computed from a network alone",
         )
 
+    if (claim.statistic == "level") == (claim.level is None):
+        raise UsageError("statistic=level, and no other, needs a level")
+
     for scale in SCALES:
         section = claim.at(scale)
         if not section.arms and section.needs is None:
             raise UsageError(f"{scale} has no arms, and does not say what it needs")
         if section.arms and all(arm.factor == 0 for arm in section.arms):
             raise UsageError(f"no arm of {scale} has a factor")
+        if claim.statistic == "level" and len(section.arms) > 1:
+            raise UsageError(f"statistic=level compares one arm, and {scale} has more")

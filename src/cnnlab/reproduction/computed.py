@@ -1,12 +1,14 @@
 """Figures of a network that need no training: parameters and receptive fields."""
 
+from dataclasses import replace
 from functools import partial
 
 from cnnlab import models
-from cnnlab.config import MODELS, TrainConfig
+from cnnlab.config import MODELS, TrainConfig, choices, parse_model
 from cnnlab.models.summary import Summary, summarize_unbuilt
 
 LECTURE_CLASSES = 100
+TOWERS = "alexnet_two_tower"
 
 
 def fc_share(config: TrainConfig) -> list[float]:
@@ -17,6 +19,12 @@ def fc_share(config: TrainConfig) -> list[float]:
 def num_parameters(config: TrainConfig) -> list[float]:
     """Return the number of trainable parameters."""
     return [float(_summary(config).num_parameters)]
+
+
+def parameter_excess(config: TrainConfig) -> list[float]:
+    """Return how many more parameters the network has than the two towers of 2012, as a share."""
+    (before,) = num_parameters(replace(config, model=parse_model(choices.alone("model", TOWERS))))
+    return [_summary(config).num_parameters / before - 1]
 
 
 def receptive_fields(config: TrainConfig) -> list[float]:

@@ -55,7 +55,20 @@ def updates_to_loss(arm: Arm) -> list[float]:
     A run that does not get there counts with its whole length, which is too few.
     """
     assert arm.target is not None
-    return [_updates_to(arm.target, run.folder.metrics_file) for run in arm.runs]
+    return [_updates_to(arm.target, _logged(run, "train/batch_loss")) for run in arm.runs]
+
+
+def updates_to_minimum(arm: Arm) -> list[float]:
+    """Return after how many updates the validation loss of each run is at its minimum.
+
+    The first of equal ones. A run whose loss still falls at its end counts with its whole length,
+    which is too few.
+    """
+    found = []
+    for run in arm.runs:
+        losses = _logged(run, "validation/loss")
+        found.append(float(min(losses, key=lambda at: at[1])[0]))
+    return found
 
 
 def gain_of_views(arm: Arm) -> list[float]:
@@ -116,9 +129,17 @@ def _test_error(run: PlannedRun) -> float:
     return float(error)
 
 
-def _updates_to(target: float, metrics: Path) -> float:
-    rows = [json.loads(line) for line in regular.lines(metrics, MOST_METRICS_BYTES)]
-    losses = [(row["step"], row["train/batch_loss"]) for row in rows if "train/batch_loss" in row]
+def _logged(run: PlannedRun, key: str) -> list[tuple[int, float]]:
+    """Return (step, value) wherever a run has logged the key. Raises DataError where it has not."""
+    lines = regular.lines(run.folder.metrics_file, MOST_METRICS_BYTES)
+    rows = [json.loads(line) for line in lines]
+    found = [(row["step"], row[key]) for row in rows if key in row]
+    if not found:
+        raise DataError(f"the run has logged no {key}", str(run.path))
+    return found
+
+
+def _updates_to(target: float, losses: Sequence[tuple[int, float]]) -> float:
     for end in range(min(WINDOW, len(losses)), len(losses) + 1):
         window = losses[max(0, end - WINDOW) : end]
         if sum(loss for _, loss in window) / len(window) < target:

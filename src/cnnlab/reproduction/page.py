@@ -1,44 +1,106 @@
-"""reproduction.html: the table of the claims, and each claim with its arms and commands."""
+"""reproduction.html: each claim with what was published and measured, as the page shows it."""
 
+import math
 from typing import Any
 
-from cnnlab.reports.page import Section, Table, Text
-from cnnlab.reproduction.rows import COLUMNS, NONE, cells, figure, note, result
+from cnnlab.reports.claims_page import ArmRow, Card, ClaimsPage, Line
+from cnnlab.reproduction.rows import NONE, UNMEASURED, cells, figure, note
+from cnnlab.reproduction.table import by_year
+from cnnlab.reproduction.verdict import FAILS, HOLDS
+
+TITLE = "The claims, measured here"
+HOW_TO_READ = (
+    "Each line is an interval of 95 %, drawn at its own scale: the dot is the mean, the vertical "
+    "line no effect or the published level, and to its right the claim holds. Differences of "
+    "percentages are in percentage points. The smallest visible effect is half the width."
+)
 
 
-def sections(document: dict[str, Any]) -> list[Section]:
-    """Return the sections of the page."""
-    rows, scale = document["claims"], document["scale"]
-    return [
-        Section("Claims", [Text(note(scale)), Table(COLUMNS, [cells(row) for row in rows])]),
-        *(Section(row["sentence"], _parts(row)) for row in rows),
-        Section("Made by", [Text(document["command"], preformatted=True)]),
+def page_of(document: dict[str, Any]) -> ClaimsPage:
+    """Return the page of a document."""
+    rows = by_year(document["claims"])
+    scales = sorted({row["scale"] for row in rows}, reverse=True)
+    return ClaimsPage(
+        TITLE,
+        [*(f"{note(scale)}." for scale in scales), HOW_TO_READ],
+        [_card(row) for row in rows],
+        f"{document['command']}\n{document['time']}, {document['device']}",
+    )
+
+
+def _card(row: dict[str, Any]) -> Card:
+    _, published, log, measured, smallest, verdict = cells(row)
+    note_of_scale = row.get("note")
+    facts = [("published", published), ("author's log", log), ("measured", measured)]
+    facts += [("with", with_what(row))] if row["arms"] else []
+    facts += [("smallest visible", smallest)] if smallest != NONE else []
+    facts += [("at this scale", note_of_scale)] if note_of_scale else []
+
+    target = f", target {row['target']:g}" if row["target"] else ""
+    call = row["call"]
+    more = [
+        ("metric", row["metric"] + target),
+        ("arms differ in", ", ".join(row["differs_in"]) or NONE),
+        ("refuted by", row["refuted_by"]),
+        ("measured on", f"{call['time']}, {call['device']}"),
     ]
+    again = f"cnnlab reproduce scale={row['scale']} claims={row['name']}"
+    return Card(
+        row["name"],
+        row["sentence"],
+        row["source"],
+        verdict,
+        tone_of(verdict),
+        line_of(row),
+        _short(published, measured),
+        facts,
+        more,
+        [ArmRow(_arm_cells(row, arm), arm["command"], arm.get("runs", ())) for arm in row["arms"]],
+        again,
+    )
 
 
-def _parts(row: dict[str, Any]) -> list[Any]:
-    facts = [
-        ["verdict", row["verdict"]],
-        ["source", row["source"]],
-        ["published", f"{row['published']} ({row['published_mark']})"],
-        ["author's log", row["author_log"]],
-        ["metric", row["metric"] + (f", target {row['target']:g}" if row["target"] else "")],
-        ["measured", result(row)],
-        ["arms differ in", ", ".join(row["differs_in"]) or NONE],
-        ["refuted by", row["refuted_by"]],
-    ]
-
-    parts: list[Any] = [Table(["", ""], facts)]
-    if row["arms"] and row["difference"] is not None:
-        parts.append(Table(["arm", "network", "images", "mean", "factor"], _arms(row)))
-    commands = [arm["command"] for arm in row["arms"]]
-    commands.append(f"cnnlab reproduce claims={row['name']}")
-    return [*parts, Text("\n".join(commands), preformatted=True)]
+def _short(published: str, measured: str) -> list[str]:
+    named = [("published", published), ("measured", measured)]
+    return [f"{name} {text}" for name, text in named if text != NONE]
 
 
-def _arms(row: dict[str, Any]) -> list[list[str]]:
-    unit = "count" if row["difference"]["unit"] == "factor" else row["difference"]["unit"]
-    return [
-        [arm["name"], arm["network"], arm["set"], figure(arm["mean"], unit), f"{arm['factor']:g}"]
-        for arm in row["arms"]
-    ]
+def with_what(row: dict[str, Any]) -> str:
+    """Return networks and image sets of all arms, each once."""
+    networks = dict.fromkeys(arm["network"] for arm in row["arms"])
+    sets = dict.fromkeys(arm["set"] for arm in row["arms"] if "set" in arm)
+    return "; ".join(filter(None, [", ".join(networks), ", ".join(sets)]))
+
+
+def tone_of(verdict: str) -> str:
+    """Return which kind of verdict it is."""
+    if verdict.startswith(UNMEASURED):
+        return "unmeasured"
+    return {HOLDS: "holds", FAILS: "fails"}.get(verdict, "undecided")
+
+
+def line_of(row: dict[str, Any]) -> Line | None:
+    """Return the interval, positive where the claim holds, in units of its farther end."""
+    compared = row["difference"]
+    if compared is None or compared["low"] is None:
+        return None
+
+    ends = [float(compared[key]) for key in ("low", "mean", "high")]
+    if compared["statistic"] == "ratio":
+        ends = [math.log(end) for end in ends]
+    if compared["statistic"] == "level":
+        (arm,) = row["arms"]
+        ends = sorted(arm["factor"] * (end - compared["level"]) for end in ends)
+    farther = max(abs(end) for end in ends)
+    return Line(*(end / farther for end in ends)) if farther else Line(0, 0, 0)
+
+
+def _arm_cells(row: dict[str, Any], arm: dict[str, Any]) -> list[str]:
+    if row["difference"] is None:
+        figures = ", ".join(figure(value, row["unit"]) for value in arm["figures"])
+        return [arm["name"], arm["network"], NONE, figures, NONE]
+
+    mean = figure(arm["mean"], row["unit"])
+    if arm["half_width"] is not None:
+        mean += f" \u00b1 {figure(arm['half_width'], row['unit'])}"
+    return [arm["name"], arm["network"], arm["set"], mean, f"{arm['factor']:g}"]

@@ -60,6 +60,12 @@ class ArmPlan:
     config: TrainConfig
     candidates: tuple[Candidate, ...] = ()
 
+    @property
+    def settings(self) -> list[Any]:
+        """All that its figures depend on, as plain data."""
+        tried = [candidate.value for candidate in self.candidates]
+        return [self.factor, to_plain(self.config), tried]
+
 
 @dataclass(frozen=True)
 class ClaimPlan:
@@ -76,6 +82,18 @@ class ClaimPlan:
     def needs_runs(self) -> bool:
         """Whether anything is trained for it."""
         return not self.missing and not self.claim.is_computed
+
+    @property
+    def scale(self) -> str:
+        """The scale that its arms are of."""
+        return "laptop" if self.section is self.claim.laptop else "full"
+
+    @property
+    def settings(self) -> str:
+        """A digest of all that its figures depend on, runs and what is measured of them."""
+        claim, arms = self.claim, [arm.settings for arm in self.arms]
+        compared = [claim.metric, claim.target, claim.statistic, claim.level, claim.expected]
+        return digest([self.name, self.scale, self.num_seeds, compared, arms])
 
 
 class Planner:
@@ -133,9 +151,7 @@ class Planner:
     def run(self, config: TrainConfig, seed: int, images: float) -> PlannedRun:
         """Return a run whose folder is named after its settings, so that equal ones are shared."""
         config = dataclasses.replace(config, seed=seed)
-        text = json.dumps(to_plain(config), sort_keys=True, allow_nan=False)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
-        name = f"{config.model.name}_{config.dataset.name}_seed{seed}_{digest}"
+        name = f"{config.model.name}_{config.dataset.name}_seed{seed}_{digest(to_plain(config))}"
         return PlannedRun(self.base / name, config, images)
 
     def _own(self, config: TrainConfig) -> TrainConfig:
@@ -161,6 +177,12 @@ class Planner:
             first = str(facts.get("missing", "")).partition("\n")[0]
             self._missing[key] = "" if facts["present"] else f"needs {config.dataset.name}: {first}"
         return self._missing[key]
+
+
+def digest(plain: Any) -> str:
+    """Return the first digits of a digest of plain data."""
+    text = json.dumps(plain, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_DIGITS]
 
 
 def images_per_run(claim: ClaimConfig, section: ScaleConfig) -> float:

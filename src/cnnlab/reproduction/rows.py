@@ -30,6 +30,10 @@ def described(plan: ClaimPlan) -> dict[str, Any]:
         "metric": METRICS[claim.metric].about,
         "unit": METRICS[claim.metric].unit,
         "target": claim.target,
+        "level": claim.level,
+        "scale": plan.scale,
+        "note": plan.section.note,
+        "settings": plan.settings,
         "refuted_by": claim.refuted_by,
         "differs_in": claim.differs_in,
         "num_seeds": 0 if claim.is_computed else plan.num_seeds,
@@ -67,6 +71,7 @@ def measured(plan: ClaimPlan, arms: list[measure.Arm]) -> dict[str, Any]:
     claim = plan.claim
     function = METRICS[claim.metric].load()
     figures = [function(arm) for arm in arms]
+    own = [interval(values) for values in figures]
     found = compare(claim, [arm.factor for arm in plan.arms], figures)
 
     shown = [
@@ -76,7 +81,7 @@ def measured(plan: ClaimPlan, arms: list[measure.Arm]) -> dict[str, Any]:
     return described(plan) | {
         "verdict": verdict(claim, found),
         "arms": shown,
-        "difference": difference(claim, found),
+        "difference": difference(claim, own[0] if claim.statistic == "level" else found),
     }
 
 
@@ -124,8 +129,12 @@ def _validation_error(run: PlannedRun) -> Any:
 
 
 def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
-    """Return the compared figure with its interval; of a ratio, the factor and its ends."""
-    mean, low, high, width = found.mean, found.low, found.high, found.half_width
+    """Return the compared figure with its interval; of a ratio, the factor and its ends.
+
+    With statistic=level it is the arm's own figure, beside the level. An interval of no width does
+    not say what could have been seen.
+    """
+    mean, low, high, width = found.mean, found.low, found.high, found.half_width or None
     if claim.statistic == "ratio":
         mean = math.exp(mean)
         low, high, width = (None if end is None else math.exp(end) for end in (low, high, width))
@@ -133,6 +142,7 @@ def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
     return {
         "statistic": claim.statistic,
         "unit": "factor" if claim.statistic == "ratio" else METRICS[claim.metric].unit,
+        "level": claim.level,
         "mean": mean,
         "low": low,
         "high": high,
@@ -196,7 +206,8 @@ def result(row: dict[str, Any]) -> str:
     text = figure(compared["mean"], unit)
     if compared["low"] is not None:
         text += f" ({figure(compared['low'], unit)} to {figure(compared['high'], unit)})"
-    return f"{text}, {pairs:,} {compared['paired_over']}"
+    against = "" if compared.get("level") is None else f" against {figure(compared['level'], unit)}"
+    return f"{text}{against}, {pairs:,} {compared['paired_over']}"
 
 
 def figure(value: float, unit: str) -> str:
@@ -205,4 +216,6 @@ def figure(value: float, unit: str) -> str:
         return percent(value)
     if unit == "factor":
         return f"{value:.2f}x"
+    if 0 < abs(value) < 1:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

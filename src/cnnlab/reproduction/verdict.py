@@ -25,15 +25,22 @@ def compare(
 ) -> Interval:
     """Return the interval of what is above zero where the claim holds.
 
-    With statistic=ratio of the logarithms: above zero is a ratio above one.
+    With statistic=ratio of the logarithms: above zero is a ratio above one. With statistic=level of
+    what lies between the arm and the level.
     """
+    if claim.statistic == "level":
+        assert claim.level is not None
+        figures = [[value - claim.level for value in arm] for arm in figures]
     if claim.statistic == "ratio":
         figures = [[math.log(max(value, 1e-12)) for value in arm] for arm in figures]
     return interval(contrast(factors, figures))
 
 
 def verdict(claim: ClaimConfig, found: Interval) -> str:
-    """Return `holds` where the whole interval is above zero, `does not hold here` where below."""
+    """Return `holds` where the whole interval is above zero, `does not hold here` where below.
+
+    Where not one pair differs nothing was to be seen, and an interval of no width says nothing.
+    """
     unit = METRICS[claim.metric].per
     words = unit.removesuffix("s") if found.num_pairs == 1 else unit
     if found.low is not None and found.high is not None:
@@ -41,7 +48,8 @@ def verdict(claim: ClaimConfig, found: Interval) -> str:
             return HOLDS
         if found.high < 0:
             return FAILS
-    return f"{UNDECIDED} ({found.num_pairs:,} {words})"
+    is_flat = found.num_pairs > 1 and found.mean == found.half_width == 0
+    return f"{UNDECIDED} ({found.num_pairs:,} {words}{', none differs' if is_flat else ''})"
 
 
 def exact(expected: Sequence[float], found: Sequence[float]) -> str:

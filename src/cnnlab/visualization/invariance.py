@@ -67,9 +67,9 @@ def draw_equivariance(model: Network, probe: Probe) -> list[Picture]:
     largest = _largest_shift(model, names, images.shape[-1])
 
     errors: dict[str, Errors] = {name: [] for name in names}
-    still = _maps(model, probe, images, names)
+    still = maps_of(model, probe, images, names)
     for pixels in range(largest + 1):
-        moved = _maps(model, probe, shift(images, pixels), names)
+        moved = maps_of(model, probe, shift(images, pixels), names)
         for name in names:
             field = field_of(model, name)
             errors[name].append(
@@ -85,7 +85,7 @@ def draw_invariance(model: Network, probe: Probe) -> list[Picture]:
     """
     images = probe.images[:MOST_IMAGES]
     names = _invariance_layers(model)
-    still = _maps(model, probe, images, names)
+    still = maps_of(model, probe, images, names)
     ways = transformations(images.shape[-1])
     measured = {way.name: _measure(model, probe, images, still, way) for way in ways}
     return [_invariance_picture(probe, ways, measured, len(images))]
@@ -99,8 +99,8 @@ def _measure(
     probabilities: list[float] = []
     for amount in way.amounts:
         moved = images if amount == way.still else way.apply(images, amount)
-        for name, maps in _maps(model, probe, moved, list(still)).items():
-            changes[name].append(_change(still[name], maps))
+        for name, maps in maps_of(model, probe, moved, list(still)).items():
+            changes[name].append(relative_change(still[name], maps))
         probabilities.append(_mean_probability(model, probe, moved, len(images)))
     return {way.unit: list(way.amounts), "changes": changes, "probability": probabilities}
 
@@ -118,7 +118,7 @@ def _relative(expected: Tensor, found: Tensor, where: Tensor) -> float | None:
     return 0.0 if norm == 0 else float((expected - found).norm() / norm)
 
 
-def _change(still: Tensor, moved: Tensor) -> float:
+def relative_change(still: Tensor, moved: Tensor) -> float:
     """Return the mean over images of the relative distance between moved and still features."""
     wide = widest_float(moved.device)
     still, moved = still.flatten(1).to(wide), moved.flatten(1).to(wide)
@@ -126,7 +126,7 @@ def _change(still: Tensor, moved: Tensor) -> float:
 
 
 @torch.no_grad()
-def _maps(model: Network, probe: Probe, images: Tensor, names: list[str]) -> dict[str, Tensor]:
+def maps_of(model: Network, probe: Probe, images: Tensor, names: list[str]) -> dict[str, Tensor]:
     with eval_mode(model):
         pixels = probe.normalize(images)
         return {

@@ -98,14 +98,14 @@ def _at_layer(model: Network, pixels: Tensor, layer: str) -> tuple[Tensor, Tenso
     return activity, scores
 
 
-def cover(image: Tensor, centers: Tensor, size: int) -> Tensor:
+def cover(image: Tensor, centers: Tensor, size: int, level: int = GRAY_LEVEL) -> Tensor:
     """Return copies of the image [C,S,S] with a gray square around each center: [P,C,S,S]."""
     span = torch.arange(image.shape[-1], device=image.device)
     low = centers - size // 2
     rows = (span >= low[:, :1]) & (span < low[:, :1] + size)  # [P,S]
     columns = (span >= low[:, 1:]) & (span < low[:, 1:] + size)
     square = (rows[:, :, None] & columns[:, None, :])[:, None]
-    return torch.where(square, torch.full_like(image, GRAY_LEVEL), image)
+    return torch.where(square, torch.full_like(image, level), image)
 
 
 def draw_occlusion(model: Network, probe: Probe) -> list[Picture]:
