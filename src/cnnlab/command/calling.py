@@ -53,7 +53,8 @@ def composed(verb: str, words: Sequence[str]) -> tuple[Request, Job]:
             request = line.read(verb, words)
             job = None if request.needs_hydra else composing.check(request)[0]
     except (CnnlabError, *composing.USER_ERRORS) as error:
-        raise (error if isinstance(error, CnnlabError) else composing.explain(error)) from None
+        cause = error if isinstance(error, CnnlabError) else composing.explain(error)
+        raise cause.with_traceback(None) from None  # where in our checks says nothing to a user
     except OSError as error:
         if (message := failures.unusable_path(error)) is None:
             raise

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnlab.command.literals import literal
+from cnnlab.command.literals import literal, unquoted
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
@@ -108,7 +108,7 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
         overrides=[known.override(word) for word, _, key, _ in taken if key not in FOLDER_KEYS],
         flags=flags,
         config_folders=config_folders,
-        folders={key: value.strip("'\"") for _, _, key, value in taken if key in FOLDER_KEYS},
+        folders={key: unquoted(value) for _, _, key, value in taken if key in FOLDER_KEYS},
     )
 
 

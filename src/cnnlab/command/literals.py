@@ -21,6 +21,11 @@ def literal(text: str) -> str:
     return f"'{escaped}{chr(92) * trailing}'"
 
 
+def unquoted(text: str) -> str:
+    """Return a text without the pair of quotes around it, if there is one."""
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] in ("'", '"') else text
+
+
 def words_of(words: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
     """Return key=value words and settings by key as the words of one command line.
 
@@ -32,7 +37,13 @@ def words_of(words: Sequence[str], settings: Mapping[str, Any]) -> list[str]:
                 f"a word must be a text such as 'model=lenet5', got {word!r}",
                 hint="settings by name: seed=1, or **{'trainer.epochs': 3}",
             )
-    return [*words, *(f"{key}={value_of(value, key)}" for key, value in settings.items())]
+    return [*words, *(_word(key, value) for key, value in settings.items())]
+
+
+def _word(key: str, value: Any) -> str:
+    if key.startswith("hydra.") and isinstance(value, str | os.PathLike):
+        return f"{key}='{os.fsdecode(value)}'"  # a folder, which is no value of the grammar
+    return f"{key}={value_of(value, key)}"
 
 
 def value_of(value: Any, key: str) -> str:
