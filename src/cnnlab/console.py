@@ -39,7 +39,12 @@ class Console:
     ) -> None:
         self._stream = stream or (sys.stderr if on_stderr else sys.stdout)
         self._rich = RichConsole(
-            file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=True
+            file=self._stream,
+            force_jupyter=False,  # plain lines: rich would make an HTML block of each
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
         )
         self._progress_wanted = (
             progress and self._rich.is_terminal and not self._rich.is_dumb_terminal

@@ -158,7 +158,7 @@ REFUSED: list[tuple[type[cnnlab.CnnlabError], str, Callable[[], object]]] = [
     (cnnlab.UsageError, "one job", lambda: train("seed=1,2", "-m")),
     (cnnlab.UsageError, "several values", lambda: train("seed=1,2")),
     (cnnlab.UsageError, "too long", lambda: train(resume="x" * 5000)),
-    (cnnlab.DataError, "does not exist", lambda: cnnlab.datasets("folder", root="nowhere")),
+    (cnnlab.DataError, "is not a folder", lambda: cnnlab.datasets("folder", root="nowhere")),
     (cnnlab.UsageError, "no effect", lambda: cnnlab.datasets("mnist5k", "trainer.epochs=1")),
     (cnnlab.UsageError, "no effect", lambda: cnnlab.evaluate(checkpoint="x", format="json")),
     (cnnlab.UsageError, "no effect", lambda: cnnlab.predict("x", "top=1", checkpoint="x")),
@@ -180,10 +180,21 @@ def test_an_error_is_an_exception_of_its_class(
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
-def test_a_lack_that_the_command_explains_is_explained(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(cnnlab.ResourceError, match=r"hydra\.run\.dir=X"):
-        train(**{"hydra.run.dir": tmp_path / "file" / "run"})
+@pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder that nobody may write to")
+def test_a_lack_is_explained_as_by_the_command_and_keeps_its_cause() -> None:
+    with pytest.raises(cnnlab.ResourceError, match=r"hydra\.run\.dir=X") as caught:
+        train(**{"hydra.run.dir": "/sys/cnnlab/run"})
+    assert caught.value.__cause__ is not None
+
+
+def test_a_bug_is_raised_as_it_is_and_the_log_of_the_run_has_it(tmp_path: Path) -> None:
+    def break_down() -> None:
+        raise ZeroDivisionError("in the middle")
+
+    with redirect_stdout(Listening("epoch   1/", break_down)), pytest.raises(ZeroDivisionError):
+        cnnlab.train(*FEW, **{"hydra.run.dir": tmp_path / "run"})
+    assert "ZeroDivisionError: in the middle" in (tmp_path / "run" / "train.log").read_text()
+    assert cnnlab.Run(tmp_path / "run").status == "failed"
 
 
 def test_ctrl_c_saves_and_raises_and_the_run_goes_on(tmp_path: Path) -> None:
@@ -298,11 +309,11 @@ def test_a_loss_that_is_not_finite_ends_a_fit() -> None:
 
 def test_a_model_is_built_as_it_was_published_or_as_asked() -> None:
     published = cnnlab.build_model("lenet5_1998")
-    small = cnnlab.build_model("lenet5", num_classes=3, in_channels=3, width=0.5, seed=1)
+    small = cnnlab.build_model("four_layer", num_classes=3, in_channels=1, width=0.5, seed=1)
 
     assert sum(p.numel() for p in published.parameters()) == 60_000
-    assert small(torch.zeros(2, 3, 32, 32)).shape == (2, 3)
-    other = cnnlab.build_model("lenet5", num_classes=3, in_channels=3, width=0.5, seed=2)
+    assert small(torch.zeros(2, 1, 32, 32)).shape == (2, 3)
+    other = cnnlab.build_model("four_layer", num_classes=3, in_channels=1, width=0.5, seed=2)
     assert not torch.equal(next(small.parameters()), next(other.parameters()))
 
 

@@ -63,6 +63,8 @@ def test_every_block_runs_in_a_jupyter_kernel(tmp_path: Path) -> None:
     client(notebook, timeout=1200, resources={"metadata": {"path": str(tmp_path)}}).execute()
 
     outputs = [output for cell in notebook.cells for output in cell.outputs]
+    assert {output.output_type for output in notebook.cells[0].outputs} == {"stream"}
+    assert "epoch   3/3" in "".join(map(_text_of, notebook.cells[0].outputs))
     shown = [_html_of(cell) for cell in notebook.cells[len(BLOCKS) : -1]]
     assert all("<table>" in html for html in shown), shown
     assert not [text for text in map(_text_of, outputs) if re.search(r"[\x00-\x08\x0b-\x1f]", text)]

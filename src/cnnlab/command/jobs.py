@@ -65,22 +65,22 @@ def perform(request: Request, job: Job, task: Callable[[Any, Launch], Result]) -
         return task(job.config, launch)
     except RunError as failure:
         run, error = failure.run, failure.error
-    except (Exception, KeyboardInterrupt) as raised:
-        error = raised
+    except (Exception, KeyboardInterrupt) as caught:
+        error = caught
 
     if (interruption := _interruption_of(error)) is not None:
         raise interruption
     assert isinstance(error, Exception)
     if run is not None:
         failures.report(error, None, failures.BUG, str(RunFolder(run).log_file))
-    raise _for_a_program(error, _Failed(VERBS[request.verb], job.config, launch)) from None
+    raised = _for_a_program(error, _Failed(VERBS[request.verb], job.config, launch))
+    if raised is error:
+        raise error
+    raise raised from error
 
 
 def _for_a_program(error: Exception, failed: "_Failed") -> Exception:
-    """Return the exception that a program gets: the error itself, or one of ours that explains it.
-
-    Its cause stays with it.
-    """
+    """Return the exception that a program gets: the error, or one of ours that explains it."""
     if isinstance(error, ShownError):
         return error.error
     if isinstance(error, CnnlabError) and not isinstance(error, UnwritableError):
@@ -91,9 +91,7 @@ def _for_a_program(error: Exception, failed: "_Failed") -> Exception:
 
     code, message = verdict
     kind = UsageError if code == UsageError.exit_code else ResourceError
-    explained = kind(*message.split("\n  "))
-    explained.__cause__ = error
-    return explained
+    return kind(*message.split("\n  "))
 
 
 def run_composed(request: Request, places: Places, composed: DictConfig) -> int:
