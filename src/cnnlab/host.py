@@ -52,21 +52,27 @@ def _search_for_modules() -> Iterator[None]:
 
 @contextlib.contextmanager
 def torch_unchanged() -> Iterator[None]:
-    """Put torch's global switches and random numbers back after the block.
-
-    In the block tensors are made on the CPU, with gradients and without autocast, whatever the
-    program has switched on around its call.
-    """
+    """Put torch's global switches and random numbers back after the block, which is plain torch."""
     before = [(switch, switch.read()) for switch in _switches()]
     try:
-        with contextlib.ExitStack() as stack:
-            for context in _plain_contexts():
-                stack.enter_context(context)
+        with plain_torch():
             yield
     finally:
         for switch, value in before:
             if value != switch.read():
                 switch.write(value)
+
+
+@contextlib.contextmanager
+def plain_torch() -> Iterator[None]:
+    """Make tensors on the CPU in the block, with gradients and without autocast.
+
+    Whatever contexts the program has entered around its call. They are those of a thread.
+    """
+    with contextlib.ExitStack() as stack:
+        for context in _plain_contexts():
+            stack.enter_context(context)
+        yield
 
 
 def _plain_contexts() -> Iterator[contextlib.AbstractContextManager[object]]:

@@ -88,7 +88,8 @@ def test_the_network_of_a_run_is_a_module_that_knows_its_preprocessing(run: cnnl
     assert isinstance(network, nn.Module)
     assert not network.training
     torch.testing.assert_close(scores.softmax(1), found.probabilities)
-    assert network.to("cpu").predict(images).names == found.names
+    moved = cnnlab.load(run, device="cpu").to("meta")
+    assert moved.members[0].preprocessing.mean.device.type == "meta"
     assert found.names[0] in found._repr_html_()
 
 

@@ -99,10 +99,14 @@ def test_switches_around_a_call_change_no_result(tmp_path: Path) -> None:
             return cnnlab.train(*FEW, **words).history[-1]["train/loss"]
 
     plain = loss("plain")
+    weights = cnnlab.load(tmp_path / "plain", "cpu").model.state_dict()
     with torch.inference_mode():
         assert loss("inference") == plain
     with torch.device("meta"):
         assert loss("device") == plain
+        again = cnnlab.load(tmp_path / "plain", "cpu").model.state_dict()
+        assert cnnlab.build_model("linear").state_dict()["output.weight"].device.type == "cpu"
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert loss("autocast") == plain
 

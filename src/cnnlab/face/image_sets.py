@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from cnnlab import data, notebook
+from cnnlab import data, host, notebook
 from cnnlab.command import calling
 from cnnlab.config import TrainConfig
 from cnnlab.data.augment import Augmentation
@@ -187,4 +187,6 @@ def datasets(name: str, *words: str, **settings: Any) -> ImageSets:
     """
     calling.refuse_others(words, {}, TAKEN)
     own = {f"dataset.{key}": value for key, value in settings.items()}
-    return ImageSets(calling.checked("train", words, {"dataset": name, **own}))
+    config = calling.checked("train", words, {"dataset": name, **own})
+    with host.plain_torch():
+        return ImageSets(config)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from cnnlab import models
+from cnnlab import host, models
 from cnnlab.command import calling
 from cnnlab.config import MODELS
 from cnnlab.models import Network
@@ -43,10 +43,11 @@ def build_model(
     channels, side, classes = (
         asked or published for asked, published in zip(chosen, usual, strict=True)
     )
-    return models.build(
-        config.model,
-        in_channels=channels,
-        input_size_pixels=side,
-        num_classes=classes,
-        seed=config.seed,
-    )
+    with host.plain_torch():
+        return models.build(
+            config.model,
+            in_channels=channels,
+            input_size_pixels=side,
+            num_classes=classes,
+            seed=config.seed,
+        )

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cnnlab import host, notebook, session
 from cnnlab import images as pixels
-from cnnlab import notebook, session
 from cnnlab.config import DATASETS
 from cnnlab.config.ema import KINDS
 from cnnlab.config.evaluation import EvaluationConfig
@@ -150,10 +150,9 @@ class Predictor(nn.Module):
         are not finite.
         """
         batches = [self._prepared(image, as_is) for image in as_images(images)]
-        device = self.members[0].preprocessing.mean.device
-        probabilities = []
+        members, probabilities = self.members, []
+        device = members[0].preprocessing.mean.device
 
-        members = self.members
         with evaluating(members), self.context():
             for batch in batches:
                 found = combine(predict_views(members, batch.to(device)), members).cpu()
@@ -197,7 +196,8 @@ def load(
     given = [path] if isinstance(path, str | os.PathLike) else list(path)
     here = session.begin_in_python(device)
     center = EvaluationConfig(name="center")
-    return open_predictor([os.fspath(item) for item in given], center, here, which_weights)
+    with host.plain_torch():
+        return open_predictor([os.fspath(item) for item in given], center, here, which_weights)
 
 
 def open_predictor(
