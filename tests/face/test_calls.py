@@ -226,6 +226,7 @@ def test_a_second_ctrl_c_raises_at_once_and_ends_no_program(tmp_path: Path) -> N
     assert cnnlab.Run(tmp_path / "run").status == "interrupted"
 
 
+@pytest.mark.slow
 def test_trainings_of_two_threads_are_those_of_one(tmp_path: Path) -> None:
     found: dict[int, float] = {}
 
@@ -259,7 +260,7 @@ def test_a_split_is_a_torch_data_set() -> None:
     assert "40 images" in data._repr_html_()
 
 
-@pytest.mark.parametrize("augment", ["affine", "crop"])
+@pytest.mark.parametrize("augment", ["affine", pytest.param("crop", marks=pytest.mark.slow)])
 def test_batches_are_those_of_a_training(augment: str) -> None:
     words = ("dataset=synthetic", "dataset.num_train=96", "dataset.num_validation=32")
     words = (*words, f"augment={augment}", "trainer.batch_size=16", "model=linear", "seed=5")

@@ -92,6 +92,7 @@ def test_a_training_leaves_the_program_as_it_was(
     del sys.modules["of_the_program"]
 
 
+@pytest.mark.slow
 def test_switches_around_a_call_change_no_result(tmp_path: Path) -> None:
     def loss(name: str) -> float:
         with redirect_stdout(io.StringIO()):
@@ -111,6 +112,7 @@ def test_switches_around_a_call_change_no_result(tmp_path: Path) -> None:
         assert loss("autocast") == plain
 
 
+@pytest.mark.slow
 def test_a_handler_of_the_program_stays_and_a_default_one_saves(tmp_path: Path) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
