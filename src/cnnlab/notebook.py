@@ -4,9 +4,11 @@ Colors are those of the page around it, so that light and dark notebooks read we
 """
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from cnnlab.safe_output import escape_control
+
+Show = Callable[[float], str]
 
 WIDTH, HEIGHT, MARGIN = 360, 120, 8
 """Of a curve, in units that the page scales."""
@@ -22,10 +24,10 @@ def table(
     return f"<div><strong>{escaped(title)}</strong><table>{body}</table>{below}</div>"
 
 
-def curve(label: str, points: Sequence[tuple[float, float]]) -> str:
-    """Return a line through (x, y), x ascending, as SVG with its first and last value.
+def curve(label: str, points: Sequence[tuple[float, float]], show: Show) -> str:
+    """Return a line through (epoch, value), in order, as SVG with its first and last value.
 
-    Nothing for fewer than two points.
+    show: a value as people read it. Nothing is drawn of fewer than two points.
     """
     if len(points) < 2:
         return ""
@@ -42,7 +44,7 @@ def curve(label: str, points: Sequence[tuple[float, float]]) -> str:
     )
 
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    said = f"{label}: {points[0][1]:.4g} to {points[-1][1]:.4g}, epochs {first:g} to {last:g}"
+    said = f"{label}: {show(points[0][1])} to {show(points[-1][1])}, epochs {first:g} to {last:g}"
     return (
         f'<figure style="margin: .5em 0"><svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
         f'role="img" aria-label="{escaped(said)}"><polyline points="{line}" fill="none" '
@@ -51,9 +53,12 @@ def curve(label: str, points: Sequence[tuple[float, float]]) -> str:
     )
 
 
-def curve_of(rows: Sequence[Mapping[str, float]], label: str, key: str) -> str:
+def curve_of(
+    rows: Sequence[Mapping[str, float]], label: str, key: str, show: Show = "{:.4g}".format
+) -> str:
     """Return the curve of one figure over the epochs; rows without it are left out."""
-    return curve(label, [(row["epoch"], row[key]) for row in rows if key in row and "epoch" in row])
+    points = [(row["epoch"], row[key]) for row in rows if key in row and "epoch" in row]
+    return curve(label, points, show)
 
 
 def escaped(text: object) -> str:

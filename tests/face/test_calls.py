@@ -69,6 +69,7 @@ def test_a_run_shows_itself_and_its_text_is_escaped(run: cnnlab.Run) -> None:
     assert "linear on synthetic, done" in shown
     assert "&#x27;quotes&#x27;" in shown
     assert "<polyline" in shown
+    assert "%, epochs 1 to 2" in shown
     assert "test error" in repr(run)
 
 

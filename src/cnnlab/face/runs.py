@@ -115,7 +115,8 @@ class Run:
         """Return what a notebook shows: the figures, and the curve of the validation error."""
         errors = {"test error": self.test_error, "validation error": self.validation_error}
         rows = [[name, percent(error)] for name, error in errors.items() if error is not None]
-        below = notebook.curve_of(self.history, "validation error", "validation/top1_error")
+        key = "validation/top1_error"
+        below = notebook.curve_of(self.history, "validation error", key, percent)
         return notebook.table(self._title, [*rows, ["folder", str(self.folder)]], below=below)
 
 
