@@ -17,6 +17,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import cnnlab
+from cnnlab.command import calling
 from cnnlab.command.literals import value_of
 from cnnlab.trainer import assemble
 
@@ -265,7 +266,7 @@ def test_a_split_is_a_torch_data_set() -> None:
 def test_batches_are_those_of_a_training(augment: str) -> None:
     words = ("dataset=synthetic", "dataset.num_train=96", "dataset.num_validation=32")
     words = (*words, f"augment={augment}", "trainer.batch_size=16", "model=linear", "seed=5")
-    config = cnnlab.face.runs.calling.checked("train", words, {})
+    config = calling.checked("train", words, {})
     expected = assemble.assemble(config, torch.device("cpu")).batches()
 
     data = cnnlab.datasets(
