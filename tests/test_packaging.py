@@ -125,7 +125,7 @@ from cnnlab.extras import install_hint
 
 assert cnnlab.__file__.startswith(sys.prefix), cnnlab.__file__
 assert str(choices.configs_folder()).startswith(sys.prefix)
-assert install_hint("export").endswith("pip install onnx onnxscript onnxruntime")
+assert install_hint("export").endswith("pip install onnx onnxruntime onnxscript")
 run = cnnlab.Run("run")
 assert run.evaluate().top1_error == run.test_error
 """
@@ -149,7 +149,7 @@ def test_the_installed_wheel_trains_without_its_sources(wheel: Path, tmp_path: P
 
 def test_the_hint_for_an_extra_works_where_cnnlab_came_from(installed: Path) -> None:
     assert install_hint("export").endswith('pip install -e ".[export]"')
-    assert packages_of("export") == ["onnx", "onnxscript", "onnxruntime"]
+    assert packages_of("export") == ["onnx", "onnxruntime", "onnxscript"]
 
     ask = "from cnnlab.extras import install_hint; print(install_hint('export'))"
     done = subprocess.run(
@@ -159,7 +159,7 @@ def test_the_hint_for_an_extra_works_where_cnnlab_came_from(installed: Path) -> 
         text=True,
         check=True,
     )
-    assert done.stdout == "install them: python -m pip install onnx onnxscript onnxruntime\n"
+    assert done.stdout == "install them: python -m pip install onnx onnxruntime onnxscript\n"
 
 
 def test_no_message_and_no_page_promises_a_package_of_our_name() -> None:

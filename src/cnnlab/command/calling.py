@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.version import VersionBase
 
@@ -83,10 +84,12 @@ def refuse_others(words: Sequence[str], settings: Mapping[str, Any], taken: Sequ
 
 @contextlib.contextmanager
 def _hydra_unchanged() -> Iterator[None]:
-    """Give a program that uses Hydra itself its own config and version back."""
-    config, base = HydraConfig.instance(), VersionBase.instance()
-    before = config.cfg, base.version_base
+    """Give a program that uses Hydra itself its config, its version and its search path back."""
+    config, base, search = HydraConfig.instance(), VersionBase.instance(), GlobalHydra.instance()
+    before = config.cfg, base.version_base, search.hydra
+    search.clear()  # Hydra refuses to be initialized twice
     try:
         yield
     finally:
-        config.cfg, base.version_base = before
+        config.cfg, base.version_base, search.hydra = before
+        GlobalHydra.set_instance(search)  # what composed has put a copy in its place
