@@ -91,9 +91,9 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
         if home is None:
             raise AttributeError(f"module 'cnnlab' has no attribute '{name}'")
 
-        from importlib import import_module
+        from cnnlab.config.tables import load_by_name
 
-        value = globals()[name] = getattr(import_module(home), name)
+        value = globals()[name] = load_by_name(f"{home}:{name}")
         return value
 
 
