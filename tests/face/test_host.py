@@ -264,7 +264,7 @@ for name in ("matplotlib", "IPython", "pandas", "tensorboard"):
 import cnnlab
 run = cnnlab.train(*sys.argv[1:], **{"hydra.run.dir": "run"})
 assert run.status == "done" and "<svg" in run._repr_html_()
-run.predict(cnnlab.datasets("synthetic", num_test=8, num_train=20, num_validation=4).test.images)
+run.predict(cnnlab.datasets("synthetic", num_test=20, num_train=40, num_validation=10).test.images)
 """
 
 
