@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 
 import cnnlab
 from cnnlab import host
-from tests.face.test_calls import FEW, Listening
+from tests.face.small import FEW, Listening
 
 ROOT = Path(__file__).parents[2]
 
