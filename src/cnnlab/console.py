@@ -39,7 +39,13 @@ class Console:
     ) -> None:
         self._stream = stream or (sys.stderr if on_stderr else sys.stdout)
         self._rich = RichConsole(
-            file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=True
+            file=self._stream,
+            force_terminal=False if _is_notebook(self._stream) else None,
+            force_jupyter=False,  # rich would make an HTML block of each line
+            highlight=False,
+            markup=False,
+            emoji=False,
+            soft_wrap=True,
         )
         self._progress_wanted = (
             progress and self._rich.is_terminal and not self._rich.is_dumb_terminal
@@ -158,6 +164,14 @@ class Console:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+
+def _is_notebook(stream: IO[str]) -> bool:
+    """Return whether a text goes to a Jupyter kernel, whose variables ask for colors in vain.
+
+    rich takes them (FORCE_COLOR) for a terminal, and a page cannot move the cursor.
+    """
+    return "ipykernel" in sys.modules and not stream.isatty()
 
 
 def _aligned(rows: Sequence[Sequence[str]], num_names: int, width: int | None) -> list[str]:

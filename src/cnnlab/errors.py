@@ -109,6 +109,10 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(message)
         self.exit_code = exit_code
 
+    def __reduce__(self) -> tuple[type, tuple[int, str]]:
+        """Return how it is made again: it leaves a worker process with its message."""
+        return type(self), (self.exit_code, str(self))
+
 
 class OutputLost(SystemExit):
     """Standard output takes no more text, and the command ends as `cat` would.

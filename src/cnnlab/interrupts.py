@@ -17,7 +17,10 @@ from cnnlab.starting import ENDING, KEYBOARD
 
 SHOW_CURSOR = b"\x1b[?25h\x1b[0m\r\n"
 _requested: int | None = None
-_is_watching = _raises = False
+_is_watching = _raises = _is_in_a_host = False
+
+OF_A_HOST = frozenset(int(getattr(signal, n)) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n))
+"""Signals beside Ctrl-C that a call from Python hears, where the program has no handler."""
 
 
 def requested() -> int | None:
@@ -36,7 +39,8 @@ def watching() -> Iterator[None]:
 
     Inside another block, or outside the main thread, nothing changes. A signal that is ignored
     stays ignored (nohup, a job in the background). Ctrl-C or Ctrl-\\ while a request is pending
-    ends the process at once, after it has restored the terminal.
+    ends the process at once, after it has restored the terminal; in a host program Ctrl-C then
+    raises KeyboardInterrupt at once.
     """
     global _requested, _is_watching
     if _is_watching or threading.current_thread() is not threading.main_thread():
@@ -44,14 +48,33 @@ def watching() -> Iterator[None]:
         return
 
     _requested, _is_watching = None, True
-    heard = [number for number in ENDING if signal.getsignal(number) != signal.SIG_IGN]
-    previous = {number: signal.signal(number, _note) for number in heard}
+    previous = {number: signal.signal(number, _note) for number in ENDING if _is_heard(number)}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
         _requested, _is_watching = None, False
+
+
+@contextlib.contextmanager
+def in_a_host() -> Iterator[None]:
+    """Let `watching` in the block respect a program that is not ours, its handlers and its life."""
+    global _is_in_a_host
+    before, _is_in_a_host = _is_in_a_host, True
+    try:
+        yield
+    finally:
+        _is_in_a_host = before
+
+
+def _is_heard(number: int) -> bool:
+    handler = signal.getsignal(number)
+    if not _is_in_a_host:
+        return handler != signal.SIG_IGN
+    if number == signal.SIGINT:  # asyncio's handler waits for a loop that the call holds up
+        return handler not in (signal.SIG_IGN, None)  # None: not Python's, and so not restorable
+    return number in OF_A_HOST and handler == signal.SIG_DFL
 
 
 @contextlib.contextmanager
@@ -79,6 +102,8 @@ def _note(signal_number: int, _frame: FrameType | None) -> None:
         _requested = signal_number
         if _raises:
             raise Interrupted(exit_code(signal_number))
+    elif _is_in_a_host:
+        raise KeyboardInterrupt
     elif signal_number in KEYBOARD:
         leave_at_once(exit_code(signal_number))
 

@@ -1,4 +1,7 @@
-"""Device, precision, threads, random numbers; the only module that sets torch-global state."""
+"""Device, precision, threads, random numbers; the only module that sets torch-global state.
+
+A call from Python has it put back (host.py).
+"""
 
 import ctypes
 import hashlib

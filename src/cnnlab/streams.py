@@ -20,19 +20,27 @@ class GuardedStream:
     """A text stream that writes to another one until that fails, and nowhere from then on.
 
     stream: None where the descriptor was closed before Python started. ends: whether a text that
-    is lost raises OutputLost. lost: the system's first error; None as long as there is none.
-    Characters that the stream cannot encode are replaced.
+    is lost raises OutputLost. is_ours: whether the process is a command of ours, and not a program
+    that called cnnlab. lost: the system's first error; None as long as there is none.
+    Characters that the stream cannot encode are replaced, until `leave`.
     """
 
-    def __init__(self, stream: TextIO | None, *, ends: bool) -> None:
-        self.ends = ends
+    def __init__(self, stream: TextIO | None, *, ends: bool, is_ours: bool = True) -> None:
+        self.ends, self._is_ours = ends, is_ours
         self.lost: OSError | None = None
         if stream is None:
             self.lost = _closed()
             stream = io.TextIOWrapper(io.BytesIO(), "utf-8")  # nothing is ever written to it
-        elif isinstance(stream, io.TextIOWrapper):
+        self._stream, self._errors = stream, getattr(stream, "errors", None)
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=DEGRADING)
-        self._stream = stream
+
+    def leave(self) -> None:
+        """Pass on what was written, and leave the stream as it was found."""
+        self.ends = False  # a logger may keep this object
+        self.flush()
+        if isinstance(self._stream, io.TextIOWrapper) and not self._stream.closed:
+            self._stream.reconfigure(errors=self._errors)
 
     def write(self, text: str) -> int:
         """Write a text, or lose it."""
@@ -62,6 +70,8 @@ class GuardedStream:
 
     def _give_up(self, error: OSError) -> None:
         self.lost = error
+        if not self._is_ours:
+            return
         # what is still in Python's buffer would fail again when Python exits
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -77,10 +87,11 @@ def _closed() -> OSError:
 
 
 @contextlib.contextmanager
-def guarded(*, ends: bool = True) -> Iterator[None]:
+def guarded(*, ends: bool = True, is_ours: bool = True) -> Iterator[None]:
     """Guard standard output and standard error inside the block.
 
     ends: whether losing standard output raises OutputLost; a block in a block decides for itself.
+    is_ours: whether this process is a command, and not a program that called cnnlab.
     """
     outer = sys.stdout
     if isinstance(outer, GuardedStream):
@@ -92,15 +103,20 @@ def guarded(*, ends: bool = True) -> Iterator[None]:
         return
 
     replaced = sys.stdout, sys.stderr
-    guards = GuardedStream(sys.stdout, ends=ends), GuardedStream(sys.stderr, ends=False)
+    guards = (
+        GuardedStream(sys.stdout, ends=ends, is_ours=is_ours),
+        GuardedStream(sys.stderr, ends=False, is_ours=is_ours),
+    )
     sys.stdout, sys.stderr = cast(tuple[TextIO, TextIO], guards)
     try:
         yield
     finally:
-        sys.stdout, sys.stderr = replaced
-        guards[0].ends = False  # a logger may keep it
+        if sys.stdout is guards[0]:  # a program's other threads may have put theirs there
+            sys.stdout = replaced[0]
+        if sys.stderr is guards[1]:
+            sys.stderr = replaced[1]
         for guard in guards:
-            guard.flush()
+            guard.leave()
 
 
 def loss_of(stream: object) -> OSError | None:

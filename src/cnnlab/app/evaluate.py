@@ -22,6 +22,14 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
 
     Several processes score a share of the images each; the first one prints and writes.
     """
+    result, folder, is_first = measured(config, launch)
+    if is_first:
+        print_and_save(result, folder, launch)
+    return 0
+
+
+def measured(config: EvaluateConfig, launch: Launch) -> tuple[EvaluationResult, Path | None, bool]:
+    """Return the result, the folder of its report, and whether this process is the first one."""
     folder = output_folder(config.checkpoint, config.output)
     if config.save_probabilities and folder is None:
         raise UsageError(
@@ -34,10 +42,7 @@ def run(config: EvaluateConfig, launch: Launch) -> int:
         session.skip_hint(launch),
     ):
         result = measure(config, here, folder)
-
-    if here.peers.is_first:
-        print_and_save(result, folder, launch)
-    return 0
+    return result, folder, here.peers.is_first
 
 
 def print_and_save(result: EvaluationResult, folder: Path | None, launch: Launch) -> None:

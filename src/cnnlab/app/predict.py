@@ -63,8 +63,8 @@ def run(config: PredictConfig, launch: Launch) -> int:
     for problem in bad:
         say(str(problem))
     reasons = [(str(problem.path), problem.reason) for problem in bad]
-    page = album.close(predictor.networks, reasons, launch.command) if album else None
-    WRITERS[config.format](Found(config.checkpoint, predictor.networks, named, bad, page))
+    page = album.close(predictor.stored, reasons, launch.command) if album else None
+    WRITERS[config.format](Found(config.checkpoint, predictor.stored, named, bad, page))
     return DataError.exit_code if bad else 0
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
@@ -32,20 +32,66 @@ from cnnlab.errors import (
 )
 from cnnlab.run_folder import RunFolder
 
+Result = TypeVar("Result")
+
 
 def run_checked(request: Request, job: Job) -> int:
     """Run the task of a single job, and report its error in one to three lines.
 
     Raises KeyboardInterrupt.
     """
-    overrides = list(job.composed.hydra.overrides.task)
-    launch = Launch(
+    return _run(VERBS[request.verb], _launch_of(request, job), lambda: job.config)
+
+
+def _launch_of(request: Request, job: Job) -> Launch:
+    return Launch(
         command=request.command,
-        overrides=_as_typed(overrides),
+        overrides=_as_typed(list(job.composed.hydra.overrides.task)),
         folder=job.places.run,
         trainings=job.trainings,
     )
-    return _run(VERBS[request.verb], launch, lambda: job.config)
+
+
+def perform(request: Request, job: Job, task: Callable[[Any, Launch], Result]) -> Result:
+    """Run a task of a single job for a program that called it; return what the task returns.
+
+    task: imported already. What ends it is raised: a KeyboardInterrupt with the state saved, a
+    CnnlabError for all that a command reports in three lines, and a bug of ours as it is. The log
+    of a run gets the traceback, as in a command.
+    """
+    launch = _launch_of(request, job)
+    run: str | None = None
+    try:
+        return task(job.config, launch)
+    except RunError as failure:
+        run, error = failure.run, failure.error
+    except (Exception, KeyboardInterrupt) as caught:
+        error = caught
+
+    if (interruption := _interruption_of(error)) is not None:
+        raise interruption
+    assert isinstance(error, Exception)
+    if run is not None:
+        failures.report(error, None, failures.BUG, str(RunFolder(run).log_file))
+    raised = _for_a_program(error, _Failed(VERBS[request.verb], job.config, launch))
+    if raised is error:
+        raise error
+    raise raised from error
+
+
+def _for_a_program(error: Exception, failed: "_Failed") -> Exception:
+    """Return the exception that a program gets: the error, or one of ours that explains it."""
+    if isinstance(error, ShownError):
+        return error.error
+    if isinstance(error, CnnlabError) and not isinstance(error, UnwritableError):
+        return error
+    verdict = _verdict(error, failed)
+    if verdict is None:
+        return error
+
+    code, message = verdict
+    kind = UsageError if code == UsageError.exit_code else ResourceError
+    return kind(*message.split("\n  "))
 
 
 def run_composed(request: Request, places: Places, composed: DictConfig) -> int:

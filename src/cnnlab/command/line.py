@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnnlab.command.literals import literal, unquoted
 from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
@@ -107,7 +108,7 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
         overrides=[known.override(word) for word, _, key, _ in taken if key not in FOLDER_KEYS],
         flags=flags,
         config_folders=config_folders,
-        folders={key: value.strip("'\"") for _, _, key, value in taken if key in FOLDER_KEYS},
+        folders={key: unquoted(value) for _, _, key, value in taken if key in FOLDER_KEYS},
     )
 
 
@@ -275,12 +276,13 @@ def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
     """Quote a path, or a comma list of paths, so that Hydra takes every character literally.
 
     A comma list is one path if a file of that name exists; in a sweep a comma separates jobs.
-    Interpolations, null and quoted values are left alone.
+    Interpolations, null and quotes are left alone; a list gets its brackets.
     """
-    bracketed = value.startswith("[") and value.endswith("]")
-    if value in ("null", "") or value.startswith("${") or value[:1] in ("'", '"'):
+    if value in ("null", "") or value.startswith(("${", "['", '["')):
         return value
-    if bracketed and not os.path.exists(value):
+    if value[:1] in ("'", '"'):
+        return f"[{value}]" if is_list and not is_sweep else value
+    if value[:1] + value[-1:] == "[]" and not os.path.exists(value):
         return "[" + ",".join(quote(part) for part in value[1:-1].split(",") if part) + "]"
     if os.path.exists(value) or "," not in value or not (is_list or is_sweep):
         return f"[{quote(value)}]" if is_list else quote(value)
@@ -291,10 +293,8 @@ def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
 
 
 def quote(text: str) -> str:
-    """Quote a string for Hydra's override grammar, where backslashes escape quotes alone."""
+    """Quote a string that was typed, unless it has quotes already."""
     text = text.strip()
     if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1:
         return text
-    escaped = re.sub(r"(\\*)'", lambda match: match[1] * 2 + "\\'", text)
-    trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return f"'{escaped}{chr(92) * trailing}'"
+    return literal(text)

@@ -17,6 +17,7 @@ from cnnlab.conversion.partial_file import renamed_when_checked
 from cnnlab.conversion.plain_weights import metadata, whole_metadata
 from cnnlab.errors import CnnlabError, NumericsError, UsageError
 from cnnlab.evaluation.views import Views
+from cnnlab.extras import install_hint
 from cnnlab.files import atomic
 from cnnlab.images import center_crop
 from cnnlab.inference.datasets import dataset_config, split_of
@@ -140,9 +141,7 @@ def compare(stored: StoredNetwork, images: Tensor, scores: Tensor) -> float:
 def _write_onnx(stored: StoredNetwork, path: Path, images: Tensor) -> Tensor:
     missing = [name for name in ONNX_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise UsageError(
-            f"ONNX needs {', '.join(missing)}", hint='install them: pip install "cnnlab[export]"'
-        )
+        raise UsageError(f"ONNX needs {', '.join(missing)}", hint=install_hint("export"))
     import onnx
     import onnxruntime
 

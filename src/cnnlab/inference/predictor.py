@@ -1,23 +1,24 @@
 """Classify pictures with one network or an ensemble: `cnnlab predict` and `cnnlab.load`."""
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from cnnlab import host, notebook, session
 from cnnlab import images as pixels
-from cnnlab import session
 from cnnlab.config import DATASETS
 from cnnlab.config.ema import KINDS
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.data import digits
 from cnnlab.errors import DataError, UsageError
-from cnnlab.evaluation.evaluate import Member, combine, evaluating, predict_views
+from cnnlab.evaluation.evaluate import Member, as_batch, combine, evaluating, predict_views
 from cnnlab.inference.members import (
     as_member,
     checkpoint_files,
@@ -27,6 +28,7 @@ from cnnlab.inference.members import (
 )
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.numerics import check_finite
+from cnnlab.percentages import percent
 from cnnlab.session import Session
 
 
@@ -34,11 +36,14 @@ from cnnlab.session import Session
 class Predictions:
     """Probabilities of every class, and the classes' names.
 
-    probabilities: float32 [N,K] on the CPU. class_names: of the columns.
+    probabilities: float32 [N,K] on the CPU. class_names: of the columns. files: of the rows, where
+    files were classified. failed: files that could not be read, and why.
     """
 
     class_names: tuple[str, ...]
     probabilities: Tensor
+    files: tuple[Path, ...] = ()
+    failed: tuple[tuple[Path, str], ...] = ()
 
     def top(self, number: int = 5) -> list[list[tuple[str, float]]]:
         """Return for each image its `number` most probable classes as (name, probability)."""
@@ -56,14 +61,32 @@ class Predictions:
         """The most probable class of each image."""
         return [best[0][0] for best in self.top(1)]
 
+    def __len__(self) -> int:
+        return len(self.probabilities)
 
-class Predictor:
-    """One network or an ensemble that classifies pictures of any size.
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the three likeliest classes of each image."""
+        names = [str(file) for file in self.files] or [str(n) for n in range(len(self))]
+        shown = replace(self, probabilities=self.probabilities[:MOST_SHOWN])
+        rows = [
+            [name, *(f"{found} {percent(p)}" for found, p in best)]
+            for name, best in zip(names, shown.top(3), strict=False)
+        ]
+        return notebook.table(f"{len(self)} images classified", rows)
 
-    model: the first network. channels: of the pictures, 1 or 3. Pictures are prepared as the
-    training images were; where those were MNIST's digits, photographs of other sizes than 28x28
-    are brought to MNIST's form first (data/digits.py states the rule), unless `as_is`. forward:
-    makes the context of a forward pass. networks: with what their checkpoints say of them.
+
+MOST_SHOWN = 50
+"""Images that a notebook lists."""
+
+
+class Predictor(nn.Module):
+    """One network or an ensemble that classifies pictures of any size; a module in eval mode.
+
+    networks: those of the checkpoints; model: the first. channels: of the pictures, 1 or 3.
+    Pictures are prepared as the training images were; where those were MNIST's digits, photographs
+    of other sizes than 28x28 are brought to MNIST's form first (data/digits.py states the rule),
+    unless `as_is`. context: makes the context of a forward pass of `predict`. stored: the networks
+    with what their checkpoints say of them.
     """
 
     def __init__(
@@ -71,13 +94,56 @@ class Predictor:
         members: list[Member],
         class_names: tuple[str, ...],
         is_digits: bool,
-        forward: Callable[[], AbstractContextManager[object]] = nullcontext,
-        networks: Sequence[StoredNetwork] = (),
+        context: Callable[[], AbstractContextManager[object]] = nullcontext,
+        stored: Sequence[StoredNetwork] = (),
     ) -> None:
-        self.members, self.class_names, self.is_digits = members, class_names, is_digits
-        self.forward, self.networks = forward, tuple(networks)
-        self.model = members[0].model
+        super().__init__()
+        self.networks = nn.ModuleList(member.model for member in members)
+        self.class_names, self.is_digits, self.context = class_names, is_digits, context
+        self.stored = tuple(stored)
         self.channels = max(member.preprocessing.channels for member in members)
+        self._members = members
+        self.eval()
+
+    @property
+    def model(self) -> nn.Module:
+        """Return the first network."""
+        return self.networks[0]
+
+    @property
+    def members(self) -> list[Member]:
+        """Return the networks with what surrounds each, on the device where they are now."""
+        device = next(self.networks.parameters()).device
+        if self._members[0].preprocessing.mean.device != device:
+            self._members = [moved(member, device) for member in self._members]
+        return self._members
+
+    def preprocess(self, images: Any, *, as_is: bool = False) -> Tensor:
+        """Return what `forward` takes, float32 [N,C,S,S], of images in the forms of `predict`.
+
+        The middle of each image, resized and normalized as the training images were.
+        Raises UsageError for an ensemble, whose networks may take different inputs.
+        """
+        member = self._only_member()
+        device = member.preprocessing.mean.device
+        prepared = []
+        for image in as_images(images):
+            batch = member.preprocessing.prepare(self._prepared(image, as_is).to(device))
+            prepared.append(member.preprocessing.normalize(as_batch(member.views(batch))))
+        return torch.cat(prepared)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the scores [N,K] of preprocessed images. Raises UsageError for an ensemble."""
+        scores: Tensor = self._only_member().model(images)
+        return scores
+
+    def _only_member(self) -> Member:
+        if len(self.networks) > 1:
+            raise UsageError(
+                f"an ensemble of {len(self.networks)} networks has no scores of its own",
+                hint="predict(images) averages probabilities; networks[0] is a network",
+            )
+        return self.members[0]
 
     def predict(self, images: Any, *, as_is: bool = False) -> Predictions:
         """Classify uint8 images: [H,W], [N,H,W], [N,H,W,C] or [N,C,H,W], or PIL images.
@@ -88,12 +154,12 @@ class Predictor:
         are not finite.
         """
         batches = [self._prepared(image, as_is) for image in as_images(images)]
-        device = self.members[0].preprocessing.mean.device
-        probabilities = []
+        members, probabilities = self.members, []
+        device = members[0].preprocessing.mean.device
 
-        with evaluating(self.members), self.forward():
+        with evaluating(members), self.context():
             for batch in batches:
-                found = combine(predict_views(self.members, batch.to(device)), self.members).cpu()
+                found = combine(predict_views(members, batch.to(device)), members).cpu()
                 check_finite(found)
                 probabilities.append(found)
         return Predictions(self.class_names, torch.cat(probabilities))
@@ -116,23 +182,36 @@ class Predictor:
         return images
 
 
+def moved(member: Member, device: torch.device) -> Member:
+    """Return a member whose preprocessing and order of classes are on `device`."""
+    order = member.class_order
+    return replace(
+        member,
+        preprocessing=member.preprocessing.to(device),
+        class_order=None if order is None else order.to(device),
+    )
+
+
 def load(
-    path: str | Path | Sequence[str | Path],
+    path: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     device: str = "auto",
     which_weights: str | None = None,
 ) -> Predictor:
     """Open a checkpoint, a run folder, `latest`, or a list of them as an ensemble.
 
-    which_weights: raw or ema; None: those that the training judged.
+    Returns a module in eval mode that knows its preprocessing and its classes. device: auto, cpu,
+    cuda, cuda:N or mps. which_weights: raw or ema; None: those that the training judged.
+    Raises CheckpointError for a file that is missing, damaged or not ours.
     """
     if which_weights not in (None, *KINDS):
         raise UsageError(
             f"which_weights must be one of {', '.join(KINDS)}, or None, got {which_weights!r}"
         )
-    given = [path] if isinstance(path, str | Path) else list(path)
+    given = [path] if isinstance(path, str | os.PathLike) else list(path)
     here = session.begin_in_python(device)
     center = EvaluationConfig(name="center")
-    return open_predictor([str(item) for item in given], center, here, which_weights)
+    with host.plain_torch():
+        return open_predictor([os.fspath(item) for item in given], center, here, which_weights)
 
 
 def open_predictor(

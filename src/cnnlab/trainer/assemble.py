@@ -182,7 +182,7 @@ def assemble(
     splits = data.build(config.dataset)
     train = splits.train
     preprocessing = starting_weights.preprocessing_of(config.dataset, train, checkpoint)
-    augmentation = _augmentation(config.augment, train, preprocessing)
+    augmentation = augmentation_for(config.augment, train, preprocessing)
     later = config.augment.later
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
@@ -218,7 +218,7 @@ def assemble(
         threads=threads,
         evaluating=evaluating(config, network, preprocessing, lambda: graphs_for(network, peers)),
         peers=peers,
-        later_augmentation=later and (later[0], _augmentation(later[1], train, preprocessing)),
+        later_augmentation=later and (later[0], augmentation_for(later[1], train, preprocessing)),
         starting_weights=loaded,
     )
 
@@ -231,9 +231,10 @@ def _check_layers(config: TrainConfig) -> None:
         parameter_groups(config.optimizer, network)
 
 
-def _augmentation(
+def augmentation_for(
     config: AugmentConfig, train: Store, preprocessing: Preprocessing
 ) -> Augmentation:
+    """Return the augmentation of a training set, with its statistics where it needs them."""
     return build_augment(
         config,
         mirror_allowed=train.mirror_allowed,
