@@ -69,6 +69,19 @@ class Assembly:
         return self.update.step
 
     @property
+    def trained(self) -> Network:
+        """The network whose parameters the optimizer has; it shares its storage with `network`."""
+        return self.update.trained
+
+    def gather_weights(self) -> None:
+        """Bring the network, and its average, up to date with what other processes trained.
+
+        Until then they hold what this process trains; every process calls it.
+        """
+        for network in (self.network, *([self.average.network] if self.average else [])):
+            self.update.scheme.gather(network)
+
+    @property
     def guard(self) -> NonFiniteGuard:
         """What notices a loss or gradient that is not finite."""
         return self.update.guard
@@ -206,7 +219,7 @@ def assemble(
         augmentation=augmentation,
         network=network,
         stream=stream,
-        optimizer=optimizers.build(config.optimizer, network, stream.steps_per_epoch),
+        optimizer=optimizers.build(config.optimizer, update.trained, stream.steps_per_epoch),
         schedule=schedules.build(config.schedule, stream.steps_per_epoch, total_steps),
         update=update,
         total_steps=total_steps,

@@ -31,6 +31,11 @@ class NonFiniteGuard:
 
         Except where one of two towers is on the CPU, which has to wait for the other anyway.
         """
+        self.flag(loss, gradient_norm, optimizer)
+        self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
+
+    def flag(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
+        """Do the same for one of several updates within a step, whose loss holds all of theirs."""
         self._zero_or_nan.add_(loss + gradient_norm, alpha=0)  # 0 times nan or infinity is nan
         torch.ne(self._zero_or_nan, 0, out=self._found_inf)
 
@@ -40,8 +45,6 @@ class NonFiniteGuard:
             # torch's optimizers would copy it there without waiting for it
             flag = to_device(flag, torch.device("cpu"))
         optimizer.grad_scale, optimizer.found_inf = None, flag  # type: ignore[attr-defined]
-
-        self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
 
     def check(self, state: TrainState) -> None:
         """Wait for the device; raise NumericsError with the first bad step, its loss and rate."""
