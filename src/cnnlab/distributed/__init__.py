@@ -2,9 +2,9 @@
 
 share: each rank's rows. peers: collective operations. gradients: their sums, while the backward
 pass is still running. data_parallel, hybrid: the schemes by which processes share an update.
-byte_account: what they exchange, by formula. joining: start and tear down the process group, of processes that were
-started alike (meeting). failure_detector: heartbeats in the launcher's store (job_store,
-heartbeats) and the report of a failure (error_file).
+byte_account: what they exchange, by formula. joining: start and tear down the process group, of
+processes that were started alike (meeting). failure_detector: heartbeats in the launcher's store
+(job_store, heartbeats) and the report of a failure (error_file).
 """
 
 from cnnlab.distributed.data_parallel import DataParallel

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cnnlab.errors import UsageError
+
 FLOAT, LABEL = 4, 8
 """Bytes of a number, and of a label."""
 
@@ -40,6 +42,33 @@ class Split:
     def split(self) -> int:
         """Return the parameters of the layers that are split, biases included."""
         return sum((inputs + 1) * units for inputs, units in self.layers)
+
+
+def split_of(layers: Sequence[tuple[str, int, int]]) -> Split:
+    """Return how hybrid parallelism splits a network.
+
+    layers: role, outputs per image and parameters of each, in order. Raises UsageError for a
+    network without hidden fully connected layers, or with layers in groups.
+    """
+    roles = [role for role, _, _ in layers]
+    place = roles.index("flatten") if "flatten" in roles else len(layers)
+    last = max((i for i, layer in enumerate(layers) if layer[2]), default=-1)
+    replicated, whole = sum(layer[2] for layer in layers[:place]), 0
+
+    found: list[tuple[int, int]] = []
+    has_groups = False
+    for number in range(place + 1, len(layers)):
+        role, units, parameters = layers[number]
+        inputs = layers[number - 1][1]
+        if role != "fc" or number == last:
+            whole += parameters
+        else:
+            is_dense = parameters == (inputs + 1) * units
+            found += [(inputs, units)] if is_dense else []
+            has_groups = has_groups or not is_dense
+    if has_groups or not found:
+        raise UsageError("the network has no hidden fully connected layers to split by units")
+    return Split(replicated, layers[place][1], found, whole)
 
 
 @dataclass(frozen=True)
@@ -79,7 +108,9 @@ def data_parallel(network: Split, num_workers: int, images_per_worker: int) -> A
     return Account("data", gradients, 0.0, 0.0, loss, 0, 0.0, images_per_worker)
 
 
-def hybrid(network: Split, num_workers: int, images_per_worker: int, fc_batches: int = 1) -> Account:
+def hybrid(
+    network: Split, num_workers: int, images_per_worker: int, fc_batches: int = 1
+) -> Account:
     """Return the account of scheme (a), as it runs: all batches assembled in every worker.
 
     fc_batches: how often the fully connected layers are updated, which adds one norm each.

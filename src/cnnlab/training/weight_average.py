@@ -28,7 +28,10 @@ class WeightAverage(Generic[Trained]):
     """
 
     def __init__(
-        self, trained: Trained, decay: float, view: Callable[[Trained], Trained] = lambda whole: whole
+        self,
+        trained: Trained,
+        decay: float,
+        view: Callable[[Trained], Trained] = lambda whole: whole,
     ) -> None:
         self.network = copy.deepcopy(trained).requires_grad_(False).eval()
         self.num_updates = 0
