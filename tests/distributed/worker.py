@@ -170,7 +170,7 @@ def exchanged(name: str, peers: Peers) -> dict[str, float]:
         (row.role, math.prod(row.output_size), row.num_parameters) for row in summarize(model).rows
     ]
     scheme = scheme_of(settings, model, peers)
-    step: Any = train_step(settings, peers, scheme, lambda step: 16)
+    step: Any = train_step(settings, peers, scheme, lambda step: 8 * peers.size)
     view = scheme.view(model)
     if scheme.assembles:
         step = AssembledStep(step, step, view, assemble=scheme.assemble)

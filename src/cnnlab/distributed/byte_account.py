@@ -13,6 +13,9 @@ from cnnlab.errors import UsageError
 FLOAT, LABEL = 4, 8
 """Bytes of a number, and of a label."""
 
+SCORING = ("fc", "rbf")
+"""Roles of layers of which the last one gives the scores, and is not split."""
+
 
 def summed(num_bytes: float, num_processes: int) -> float:
     """Return what each process sends to sum a tensor of `num_bytes` over all of them."""
@@ -52,7 +55,7 @@ def split_of(layers: Sequence[tuple[str, int, int]]) -> Split:
     """
     roles = [role for role, _, _ in layers]
     place = roles.index("flatten") if "flatten" in roles else len(layers)
-    last = max((i for i, layer in enumerate(layers) if layer[2]), default=-1)
+    last = max((i for i, role in enumerate(roles) if role in SCORING), default=-1)
     replicated, whole = sum(layer[2] for layer in layers[:place]), 0
 
     found: list[tuple[int, int]] = []

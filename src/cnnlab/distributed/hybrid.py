@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab.distributed.byte_account import SCORING
 from cnnlab.distributed.data_parallel import DataParallel, Module, Norm
 from cnnlab.distributed.peers import ALONE, Peers
 from cnnlab.errors import UsageError
@@ -166,7 +167,7 @@ class Hybrid(DataParallel):
 
 
 def split_layers(network: Any) -> dict[str, nn.Linear]:
-    """Return the fully connected layers that are split: all but the last layer with weights.
+    """Return the fully connected layers that are split: all but the one that gives the scores.
 
     network: has `layers` with roles. Raises UsageError where there are none, and for layers that
     the scheme cannot compute as one process does.
@@ -174,19 +175,16 @@ def split_layers(network: Any) -> dict[str, nn.Linear]:
     layers = list(network.layers)
     roles = [layer.role for layer in layers]
     if "flatten" not in roles:
-        raise _refusal("the network has no place where features become fully connected")
+        raise _refusal("its features become fully connected nowhere")
 
     place = roles.index("flatten")
     if "dropout" in roles[:place]:
         raise _refusal("dropout before the fully connected layers would differ between processes")
 
-    found = {
-        layer.name: layer.module
-        for layer in layers[place:]
-        if layer.role == "fc" and layer.name != network.weighted[-1]
-    }
+    after = [layer for layer in layers[place:] if layer.role in SCORING]
+    found = {layer.name: layer.module for layer in after[:-1] if layer.role == "fc"}
     if not found:
-        raise _refusal("the network has no fully connected layer besides that of the scores")
+        raise _refusal("it has no fully connected layer besides that of the scores")
     for name, module in found.items():
         if not isinstance(module, nn.Linear):
             raise _refusal(f"{name} is divided into groups and cannot be split by units")
