@@ -1,6 +1,6 @@
 """One of the processes that tests start with torchrun: trains alone and with the others.
 
-    worker.py FILE [commands] CASE ...
+    worker.py FILE [commands|hybrid commands] CASE ...
 
 Process 0 writes what it found to 0_FILE, and so on.
 """
@@ -164,7 +164,7 @@ def exchanged(name: str, peers: Peers) -> dict[str, float]:
 
     on_sockets: what the system has sent, heartbeats and headers included.
     """
-    settings = {"model": "alexnet_2014", "side": 64, "width": 0.125, "scheme": name}
+    settings = {"model": "alexnet_2014", "side": 64, "width": 0.25, "scheme": name}
     model = network(settings)
     layers = [
         (row.role, math.prod(row.output_size), row.num_parameters) for row in summarize(model).rows
@@ -264,6 +264,8 @@ def main() -> None:
         found["broadcast"] = peers.broadcast(f"of {peers.share.rank}")
     if "commands" in asked:
         found["commands"] = commands.run()
+    if "hybrid commands" in asked:
+        found["commands"] = commands.run_hybrid()
     Path(f"{peers.share.rank}_{file}").write_text(json.dumps(found))
 
 
