@@ -29,6 +29,9 @@ YOUNGER: dict[str, Any] = {
     "model.which_weights": None,
     "loss.class_weights": None,
     "saving.keep_spread": 0,
+    "distributed.scheme": "data",
+    "distributed.fc_batch": None,
+    "distributed.simulate": None,
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

@@ -65,6 +65,9 @@ class SplitLinear(nn.Module):
     Its parameters are rows of the whole layer's, in the same storage.
     """
 
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
     def __init__(self, whole: nn.Linear, peers: Peers) -> None:
         super().__init__()
         self.num_units, self._peers = whole.out_features, peers
