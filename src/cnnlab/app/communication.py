@@ -45,6 +45,7 @@ class Communication:
             title=f"megabytes that each of {self._num_workers} workers sends for one update of "
             f"{self._images} images each",
         )
+
         console.line()
         console.line("at once: of features, by one worker in one round; together: images in memory")
         for line in self._formulas():
@@ -60,6 +61,7 @@ class Communication:
         share = f"{workers - 1}/{workers}"
         inputs = " + ".join(f"{each:,}" for each, _ in network.layers)
         units = " + ".join(f"{each:,}" for _, each in network.layers)
+
         parameters = network.replicated + network.split + network.whole
         return [
             f"data: gradients 2·{share}·4·{parameters:,}",

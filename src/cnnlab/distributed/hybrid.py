@@ -88,7 +88,8 @@ class Hybrid(DataParallel):
     """The scheme of 2014. The loss is that of the whole batch, and the same, in every process.
 
     A process keeps whole weights, for validation and saving, but gradients and state of its share
-    alone. Raises UsageError for a network that cannot be split.
+    alone. overlaps: always; a batch in parts would be assembled in parts, with other masks. Raises
+    UsageError for a network that cannot be split.
     """
 
     assembles = True
@@ -102,7 +103,7 @@ class Hybrid(DataParallel):
     ) -> None:
         self._units = {name: layer.out_features for name, layer in split_layers(network).items()}
         self._split: set[Tensor] = set()
-        super().__init__(network, peers, compression, overlaps)
+        super().__init__(network, peers, compression)
 
     def _summed(self, network: nn.Module) -> nn.Module:
         features: nn.Module = network.parted()[0]  # type: ignore[operator]

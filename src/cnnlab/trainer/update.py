@@ -68,6 +68,7 @@ def build_update(
     scheme = _scheme(config, network, peers)
     trained = scheme.view(network)
     shared = _shared(scheme, stream) if peers.size > 1 else None
+
     train_step = _train_step(config, device, weights, shared)
     step: Step = train_step
     if weights is not None:

@@ -111,16 +111,18 @@ class AssembledStep:
         Its gradient reaches the features alone.
         """
         losses, gradients = [], []
-        for part, part_labels in zip(
-            features.detach().split(fc_batch), labels.split(fc_batch), strict=True
-        ):
+        parts = zip(features.detach().split(fc_batch), labels.split(fc_batch), strict=True)
+        for part, part_labels in parts:
             part.requires_grad_()
             loss = self._compute_loss(self._classifier, part, part_labels)
             with torch.autocast(part.device.type, enabled=False):  # backward passes run outside
                 (loss / len(part)).backward()
             assert part.grad is not None
             gradients.append(part.grad * len(part))
-            losses.append(loss.detach() + 0 * self._update(loss.detach(), state))
+
+            # a norm that is not finite shows in the loss, which the guard keeps for each step
+            norm = self._update(loss.detach(), state)
+            losses.append(loss.detach() + 0 * norm)
         return _WithGradient.apply(features, torch.cat(gradients), torch.stack(losses).sum())
 
     def _update(self, loss: Tensor, state: TrainState) -> Tensor:
