@@ -74,12 +74,8 @@ class Assembly:
         return self.update.trained
 
     def gather_weights(self) -> None:
-        """Bring the network, and its average, up to date with what other processes trained.
-
-        Until then they hold what this process trains; every process calls it.
-        """
-        for network in (self.network, *([self.average.network] if self.average else [])):
-            self.update.scheme.gather(network)
+        """Bring the network, and its average, up to date with what other processes trained."""
+        self.update.gather(self.network)
 
     @property
     def guard(self) -> NonFiniteGuard:

@@ -46,6 +46,14 @@ class Update:
     class_weights: Tensor | None = None
     average: WeightAverage[Network] | None = None
 
+    def gather(self, network: Network) -> None:
+        """Fill in what other processes train of `network` and of its average; all call it.
+
+        Until then both hold what this process trains, and the rest as it was.
+        """
+        for each in (network, *([self.average.network] if self.average else [])):
+            self.scheme.gather(each)
+
 
 def build_update(
     config: TrainConfig,
