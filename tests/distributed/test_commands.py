@@ -13,7 +13,7 @@ from cnnlab.checkpoint import Checkpoint
 from cnnlab.distributed import Peers, Share
 from cnnlab.errors import UsageError
 from cnnlab.inference.evaluation import check_evaluation
-from tests.distributed.launching import WORKER, finished, torchrun
+from tests.distributed.launching import PLUGIN, SETTINGS, WORKER, finished, torchrun
 
 
 def last_of(folder: Path) -> Checkpoint:
@@ -82,6 +82,27 @@ def test_a_hybrid_stops_resumes_and_opens_elsewhere(tmp_path: Path) -> None:
         }
     one, two = (json.loads(commands[name][1]) for name in ("evaluated_alone", "evaluated"))
     assert one["top1_error"] == two["top1_error"]
+
+
+@pytest.mark.slow
+def test_a_simulated_run_resumes_bit_for_bit_and_says_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["distributed.scheme=hybrid", "distributed.simulate=4", "distributed.fc_batch=5"]
+    words = [*SETTINGS, *asked, "model.dropout=0.5"]
+    assert cli.main([*words, "hydra.run.dir=whole"]) == 0
+    said = capsys.readouterr().out
+    monkeypatch.setenv("FAULT", "term 0 4")
+    assert cli.main([*words, "hydra.run.dir=parted"]) == 143
+    monkeypatch.setenv("FAULT", "none 0 0")
+    assert cli.main(["train", "resume=parted", *PLUGIN]) == 0
+
+    assert "simulated   4 processes, which share every batch; the units of hidden" in said
+    assert "are updated after each 5 images" in said
+    whole, parted = (last_of(tmp_path / name).tensors for name in ("whole", "parted"))
+    assert whole.keys() == parted.keys()
+    assert all(torch.equal(parted[name], tensor) for name, tensor in whole.items())
 
 
 def check_same_tensors(found: Checkpoint, wanted: Checkpoint, prefixes: tuple[str, ...]) -> None:
