@@ -1,9 +1,9 @@
-"""Two processes of one thread against one process of two threads, at one global batch size.
+"""Two processes of one thread, by both schemes, against one process of two threads.
 
     python scripts/benchmarks/processes.py [--model alexnet] [--rounds 3] [--num-steps 3]
 
-Each round starts new processes, warms up for one update and times the following ones by the wall
-clock.
+All have one global batch size. Each round starts new processes, warms up for one update and times
+the following ones by the wall clock.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from head import in_words, options, ratios, spread, turns
-from torch import Tensor
 from work import configure
 
 from cnnlab import distributed, runtime
@@ -34,8 +33,12 @@ SETTINGS = (
     "distributed.timeout_seconds=300",
 )
 TORCHRUN = (sys.executable, "-P", "-m", "torch.distributed.run", "--standalone")
-WAYS = {"one process, 2 threads": (1, 2), "two processes, 1 thread each": (2, 1)}
-"""Number of processes, and threads per process."""
+WAYS = {
+    "one process, 2 threads": (1, 2, "data"),
+    "two processes, 1 thread each": (2, 1, "data"),
+    "the same, hybrid": (2, 1, "hybrid"),
+}
+"""Number of processes, threads per process, and scheme."""
 
 
 def train(given: argparse.Namespace, peers: Peers) -> dict[str, Any]:
@@ -46,11 +49,11 @@ def train(given: argparse.Namespace, peers: Peers) -> dict[str, Any]:
         f"dataset.image_size_pixels={given.side}",
         f"dataset.num_train={given.batch_size * (given.num_steps + 1)}",
         f"trainer.batch_size={given.batch_size}",
+        f"distributed.scheme={given.scheme}",
     )
 
-    sent = count_sums(peers)
     parts = assemble(config, torch.device("cpu"), peers)
-    state, losses = TrainState(parts.network, parts.optimizer), []
+    state, losses = TrainState(parts.trained, parts.optimizer), []
 
     def advance(num_steps: int) -> float:
         started = time.perf_counter()
@@ -66,26 +69,14 @@ def train(given: argparse.Namespace, peers: Peers) -> dict[str, Any]:
         return (time.perf_counter() - started) / num_steps
 
     advance(1)  # warms up, and is the one update whose bytes are counted
-    num_bytes = sum(sent)
+    num_bytes = peers.num_bytes
     return {
         "seconds": advance(given.num_steps),
         "bytes_an_update": num_bytes,
         "num_parameters": sum(p.numel() for p in parts.network.parameters()),
+        "kept": sum(p.numel() for p in parts.trained.parameters()),
         "losses": losses,
     }
-
-
-def count_sums(peers: Peers) -> list[int]:
-    """Record the bytes of every sum that this process takes part in: gradients and the loss."""
-    sent: list[int] = []
-    start = peers.start_sum
-
-    def recorded(tensor: Tensor) -> Any:
-        sent.append(tensor.numel() * tensor.element_size())
-        return start(tensor)
-
-    peers.start_sum = recorded  # type: ignore[method-assign]
-    return sent
 
 
 def worker(given: argparse.Namespace) -> None:
@@ -100,11 +91,11 @@ def worker(given: argparse.Namespace) -> None:
 
 def started(way: str, arguments: list[str]) -> dict[str, Any]:
     """Train in one of WAYS and return the figures it printed."""
-    num_processes, num_threads = WAYS[way]
+    num_processes, num_threads, scheme = WAYS[way]
     launcher = (*TORCHRUN, f"--nproc-per-node={num_processes}")
     command = [*(launcher if num_processes > 1 else (sys.executable,)), __file__, *arguments]
     done = subprocess.run(
-        [*command, f"--worker={num_threads}"],
+        [*command, f"--worker={num_threads}", f"--scheme={scheme}"],
         env={**os.environ, "OMP_NUM_THREADS": str(num_threads)},
         capture_output=True,
         text=True,
@@ -124,6 +115,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--num-steps", type=int, default=3)
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--scheme", default="data", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.worker:
         worker(given)
@@ -132,23 +124,23 @@ def main() -> None:
 
 
 def compare(given: argparse.Namespace) -> None:
-    """Time both ways in turns and print the figures."""
+    """Time all ways in turns and print the figures."""
     rounds = []
     for ways in turns(WAYS, given.rounds):
         rounds.append({way: started(way, sys.argv[1:]) for way in ways})
         print({way: f"{found['seconds']:.2f} s" for way, found in rounds[-1].items()}, flush=True)
 
-    one, two = WAYS
+    one, *others = WAYS
     seconds = {way: [found[way]["seconds"] for found in rounds] for way in WAYS}
-    found = spread(ratios(seconds[two], seconds[one]))
-    print(f"two processes / one, time per update: {in_words(found, digits=3)}")
+    for way in others:
+        found = spread(ratios(seconds[way], seconds[one]))
+        print(f"{way} / one process, time per update: {in_words(found, digits=3)}")
     for way, times in seconds.items():
-        best = min(times)
+        best, facts = min(times), rounds[0][way]
         print(f"{way}: best {best:.2f} s per update, {given.batch_size / best:.1f} images/s")
-
-    facts = rounds[0][two]
-    print(f"sent: {facts['bytes_an_update']:,} bytes, {facts['num_parameters']:,} parameters")
-    print("losses", rounds[0][one]["losses"][:3], facts["losses"][:3])
+        print(f"  sent: {facts['bytes_an_update']:,.0f} bytes an update", end="; ")
+        print(f"trained here: {facts['kept']:,} of {facts['num_parameters']:,} parameters")
+        print("  losses", facts["losses"][:3])
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ COMMANDS: dict[str, list[list[str]]] = {
         ["checkpoint=run", *OWN, *QUICK],
     ],
     "summary": [
-        ["init_report=true", "num_images=4"],
+        ["init_report=true", "num_images=4", "communication=8"],
         ["init_report=true", *OWN, "num_images=2"],
         ["layer=conv", "size=9", "kernel=3", "in_channels=1", "out_channels=2"],
         ["layer=fc", "in_features=3", "out_features=2"],
@@ -190,7 +190,7 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
 
 OF_A_NETWORK = (
     *("model=alexnet", "model.width=2", "input_size_pixels=40", "num_classes=3"),
-    "init_report=true",
+    *("init_report=true", "communication=8"),
 )
 
 IDLE: dict[str, list[str]] = {
@@ -205,6 +205,7 @@ IDLE: dict[str, list[str]] = {
         *("size=9", "kernel=3", "stride=2", "padding=1", "dilation=2", "ceil=true"),
         *("out_channels=2 layer=pool size=9 kernel=3", "in_features=2", "out_features=2"),
         "in_channels=2 layer=fc in_features=3 out_features=4",
+        "images_per_worker=64",
     ],
     "visualize": [
         *("images=digit.png what=filters", "indices=[1] what=top9", "num_images=2 what=evolution"),

@@ -13,7 +13,7 @@ from cnnlab.config.verbs.reproduce import Words, arm_words
 from cnnlab.errors import UsageError
 
 NAMES = claims.names()
-SOME = ("half_kernels", "middle_layers", "permuted_pixels")
+SOME = ("half_kernels", "middle_layers", "permuted_pixels", "fc_batches_of_workers")
 
 MOST_MINUTES, MOST_MINUTES_OF_ONE = 90, 10
 CORES = 2

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from cnnlab import config
+from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.earlier import completed
 from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
 from cnnlab.config.runtime import RuntimeConfig
@@ -32,6 +33,7 @@ def test_a_run_older_than_any_setting_of_its_model_can_be_continued(model: str) 
     sections = {
         "model": of_model,
         "runtime": younger(RuntimeConfig),
+        "distributed": younger(DistributedConfig),
         "optimizer": younger(OptimizerConfig),
         "trainer": younger(TrainerConfig),
     }

@@ -35,6 +35,9 @@ YOUNGER: dict[str, Any] = {
     "runtime.fast_evaluation": False,
     "dataset.num_readers": 1,
     "dataset.decode": "host",
+    "distributed.scheme": "data",
+    "distributed.fc_batch": None,
+    "distributed.simulate": None,
 }
 """Settings that came after the file was written, at the value that changes nothing."""
 

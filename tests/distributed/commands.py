@@ -20,23 +20,53 @@ EVALUATE = [
 """An ensemble in two run folders: its report has no place, so none is drawn."""
 
 
-def run() -> dict[str, Any]:
+HYBRID = (
+    *("distributed.scheme=hybrid", "model.dropout=0.5", "ema.decay=0.5", "optimizer=adamw"),
+    *("optimizer.learning_rate=0.01", "optimizer.epsilon=0.1", "trainer.max_filter_rms=0.1"),
+    "optimizer.groups=[{layers:[f6,output],rate_factor:0.5}]",
+)
+"""Words of a hybrid, whose masks are those of one process; with what has parts of its own state."""
+
+
+def run(*words: str) -> dict[str, Any]:
     """Train with a signal to process 1 in step 4, resume, evaluate; the same in one process.
 
-    Return exit codes and what was printed by this process, by command.
+    words: for all trainings. Return exit codes and what was printed by this process, by command.
     """
     found: dict[str, Any] = {}
+    settings = [*SETTINGS, *words]
     with setting(FAULT="term 1 4"):
-        found["stopped"] = command([*SETTINGS, "hydra.run.dir=run"])
+        found["stopped"] = command([*settings, "hydra.run.dir=run"])
     found["resumed"] = command(["train", "resume=run", *PLUGIN])
     with alone() as is_first:
         if is_first:
-            found["alone"] = command([*SETTINGS, "hydra.run.dir=alone"])
+            found["alone"] = command([*settings, "hydra.run.dir=alone"])
             found["evaluated_alone"] = command(EVALUATE)
             with setting(FAULT="term 0 4"):
-                found["stopped_alone"] = command([*SETTINGS, "hydra.run.dir=grown"])
+                found["stopped_alone"] = command([*settings, "hydra.run.dir=grown"])
     found["evaluated"] = command(EVALUATE)
     found["grown"] = command(["train", "resume=grown", *PLUGIN])
+    return found
+
+
+def run_hybrid() -> dict[str, Any]:
+    """Do the same as a hybrid, then open its checkpoints elsewhere.
+
+    One process goes on with a run of two, a run of scheme data goes on as a hybrid, and a hybrid as
+    scheme data.
+    """
+    found = run(*HYBRID)
+    data = [word for word in HYBRID if "scheme" not in word]
+    other = ["train", *PLUGIN, "allow_changes=[distributed.scheme]"]
+    starts = {"shrunk": HYBRID, "to_data": HYBRID, "to_hybrid": data}
+    for name, words in starts.items():
+        with setting(FAULT="term 1 4"):
+            found[f"{name} stopped"] = command([*SETTINGS, *words, f"hydra.run.dir={name}"])
+    with alone() as is_first:
+        if is_first:
+            found["shrunk"] = command(["train", "resume=shrunk", *PLUGIN])
+    found["to_data"] = command([*other, "resume=to_data", "distributed.scheme=data"])
+    found["to_hybrid"] = command([*other, "resume=to_hybrid", "distributed.scheme=hybrid"])
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.distributed.launching import WORKER, finished, torchrun
+from tests.distributed.launching import CASES, WORKER, finished, torchrun
 
 
 @pytest.fixture(scope="session")
@@ -21,8 +21,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "0_found.json").exists():
             folder.mkdir()
-            cases = ("lenet5", "lenet5 in parts", "lenet5 weighted")
-            words = (WORKER, "found.json", "commands", *cases)
+            words = (WORKER, "found.json", "commands", *CASES)
             process = torchrun(*words, folder=folder)
             _, errors = finished(process)
             assert process.returncode == 0, errors

@@ -8,6 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 WORKER = str(ROOT / "tests" / "distributed" / "worker.py")
+CASES = ("lenet5", "lenet5 in parts", "lenet5 weighted", "lenet5 hybrid", "lenet5 (8, 3)")
+"""Of the worker: those that the tests without `slow` share."""
+
 PLUGIN = [
     "--config-dir",
     str(ROOT / "tests" / "distributed" / "configs"),

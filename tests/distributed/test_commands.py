@@ -13,6 +13,7 @@ from cnnlab.checkpoint import Checkpoint
 from cnnlab.distributed import Peers, Share
 from cnnlab.errors import UsageError
 from cnnlab.inference.evaluation import check_evaluation
+from tests.distributed.launching import PLUGIN, SETTINGS, WORKER, finished, torchrun
 
 
 def last_of(folder: Path) -> Checkpoint:
@@ -49,6 +50,66 @@ def test_a_run_started_by_one_process_continues_with_two(
     assert code == 0
     assert "num_processes 1 -> 2: continuing, but not bit-identically" in output
     check_same_weights(last_of(started / "grown"), last_of(started / "alone"))
+
+
+@pytest.mark.slow
+def test_a_hybrid_stops_resumes_and_opens_elsewhere(tmp_path: Path) -> None:
+    """With AdamW, an average of the weights, a group and the clip of filters, as one process.
+
+    Dropout of two data-parallel processes has masks of its own, so a run that was one for a while
+    ends elsewhere; whole states and codes are compared there, not weights.
+    """
+    process = torchrun(WORKER, "found.json", "hybrid commands", folder=tmp_path)
+    _, errors = finished(process)
+    assert process.returncode == 0, errors
+    commands = json.loads((tmp_path / "0_found.json").read_text())["commands"]
+    codes = {name: code for name, (code, _, _) in commands.items()}
+    assert {name for name, code in codes.items() if code == 143} == {
+        *("stopped", "stopped_alone", "shrunk stopped", "to_data stopped", "to_hybrid stopped")
+    }
+    assert {code for code in codes.values() if code != 143} == {0}, commands
+
+    wanted = last_of(tmp_path / "alone")
+    for name in ("run", "grown", "shrunk"):
+        found = last_of(tmp_path / name)
+        check_same_weights(found, wanted)
+        check_same_tensors(found, wanted, ("averaging.", "ema.", "optimizer."))
+    for name in ("to_data", "to_hybrid"):
+        found = last_of(tmp_path / name)
+        assert found.document["step"] == 6
+        assert {k: v.shape for k, v in found.tensors.items()} == {
+            k: v.shape for k, v in wanted.tensors.items()
+        }
+    one, two = (json.loads(commands[name][1]) for name in ("evaluated_alone", "evaluated"))
+    assert one["top1_error"] == two["top1_error"]
+
+
+@pytest.mark.slow
+def test_a_simulated_run_resumes_bit_for_bit_and_says_what_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["distributed.scheme=hybrid", "distributed.simulate=4", "distributed.fc_batch=5"]
+    words = [*SETTINGS, *asked, "model.dropout=0.5"]
+    assert cli.main([*words, "hydra.run.dir=whole"]) == 0
+    said = capsys.readouterr().out
+    monkeypatch.setenv("FAULT", "term 0 4")
+    assert cli.main([*words, "hydra.run.dir=parted"]) == 143
+    monkeypatch.setenv("FAULT", "none 0 0")
+    assert cli.main(["train", "resume=parted", *PLUGIN]) == 0
+
+    assert "simulated   4 processes, which share every batch; the units of hidden" in said
+    assert "are updated after each 5 images" in said
+    whole, parted = (last_of(tmp_path / name).tensors for name in ("whole", "parted"))
+    assert whole.keys() == parted.keys()
+    assert all(torch.equal(parted[name], tensor) for name, tensor in whole.items())
+
+
+def check_same_tensors(found: Checkpoint, wanted: Checkpoint, prefixes: tuple[str, ...]) -> None:
+    assert found.tensors.keys() == wanted.tensors.keys()
+    for name, tensor in wanted.tensors.items():
+        if name.startswith(prefixes):
+            torch.testing.assert_close(found.tensors[name], tensor, rtol=1e-3, atol=1e-5)
 
 
 def check_same_weights(found: Checkpoint, wanted: Checkpoint) -> None:

@@ -12,6 +12,7 @@ from cnnlab.cli import main
 from cnnlab.distributed import joined
 from tests.distributed.commands import setting
 from tests.distributed.launching import SETTINGS, finished, torchrun
+from tests.distributed.test_commands import check_same_weights, last_of
 
 pytestmark = pytest.mark.gpu
 
@@ -25,6 +26,17 @@ def test_a_job_of_one_process_trains_over_nccl(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (facts["status"], facts["num_processes"]) == ("done", 1)
     assert facts["device"].startswith("cuda:0")
+
+
+@pytest.mark.two_gpu
+def test_a_hybrid_of_two_processes_over_nccl_is_one_process(tmp_path: Path) -> None:
+    words = [*SETTINGS, "runtime.device=cuda", "distributed.scheme=hybrid", "model.dropout=0.5"]
+    for num_processes, name in ((1, "one"), (2, "two")):
+        command = ["-m", "cnnlab", *words, f"hydra.run.dir={name}"]
+        process = torchrun(*command, folder=tmp_path, num_processes=num_processes)
+        _, errors = finished(process)
+        assert process.returncode == 0, errors
+    check_same_weights(last_of(tmp_path / "two"), last_of(tmp_path / "one"))
 
 
 def test_sums_go_through_nccl_and_decisions_through_the_host() -> None:

@@ -9,6 +9,7 @@ import torch
 
 from cnnlab import checkpoint
 from tests.distributed.launching import (
+    CASES,
     LOOPBACK_FLAGS,
     WORKER,
     finished,
@@ -21,22 +22,44 @@ LOOPBACK = LOOPBACK_V4 | {"00000000000000000000000001000000"}
 """127.0.0.1 and ::1 as /proc writes them."""
 
 
-@pytest.mark.parametrize("case", ["lenet5", "lenet5 in parts", "lenet5 weighted"])
+@pytest.mark.parametrize("case", CASES)
 def test_two_processes_reach_the_weights_of_one(case: str, found: dict[str, Any]) -> None:
-    """In float64, 20 steps, a short last batch of which one process may have nothing."""
+    """In float64, 20 steps, a short last batch of which one process may have nothing.
+
+    And its average of the weights, its momenta and losses; a hybrid also with its dropout masks.
+    """
     assert found[case] < 1e-10
     assert found[f"{case} moved"] > 1e-4
 
 
 @pytest.mark.slow
-def test_two_processes_reach_the_weights_of_one_alexnet(tmp_path: Path) -> None:
-    process = torchrun(WORKER, "found.json", "alexnet", folder=tmp_path)
+@pytest.mark.parametrize("num_processes", [2, 4])
+def test_processes_reach_the_weights_of_one_alexnet(num_processes: int, tmp_path: Path) -> None:
+    """Also four of them, of which three may have no row; 410 units are split unevenly."""
+    cases = ["alexnet"] if num_processes == 2 else ["lenet5 hybrid", "lenet5 (8, 3)"]
+    cases += ["alexnet hybrid", "alexnet_2014 hybrid", "alexnet_2014 (8, 3)"]
+    cases += ["lenet5 hybrid weighted"]
+    words = (WORKER, "found.json", *cases)
+    process = torchrun(*words, folder=tmp_path, num_processes=num_processes)
     _, errors = finished(process)
 
     assert process.returncode == 0, errors
     found = json.loads((tmp_path / "0_found.json").read_text())
-    assert found["alexnet"] < 1e-10
-    assert found["alexnet moved"] > 1e-4
+    for case in cases:
+        assert found[case] < 1e-10, case
+        assert found[f"{case} moved"] > 1e-4, case
+    check_bytes(found)
+
+
+def test_counted_bytes_are_those_of_the_formulas(found: dict[str, Any]) -> None:
+    check_bytes(found)
+
+
+def check_bytes(found: dict[str, Any]) -> None:
+    """What the system sends besides: headers, heartbeats, and the counts of gloo's messages."""
+    for facts in found["exchanged"].values():
+        assert facts["counted"] == pytest.approx(facts["formula"], rel=1e-12)
+        assert facts["on_sockets"] == pytest.approx(facts["formula"], rel=0.05)
 
 
 def test_each_gradient_travels_once(found: dict[str, Any]) -> None:

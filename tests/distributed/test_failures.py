@@ -32,6 +32,7 @@ def trained(
     return process.returncode, output + errors
 
 
+@pytest.mark.parametrize("scheme", ["data", "hybrid"])
 @pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize(
     ("how", "cause"),
@@ -44,11 +45,12 @@ def trained(
     ],
 )
 def test_a_lost_process_ends_the_job_and_is_named(
-    how: str, cause: str, rank: int, tmp_path: Path, started: Path
+    how: str, cause: str, rank: int, scheme: str, tmp_path: Path, started: Path
 ) -> None:
     """By its cause: none is noticed by torch's own limit, which is an hour."""
-    limit = ["distributed.timeout_seconds=20"] if how in ("hang", "freeze") else []
-    code, errors = trained(tmp_path, f"{how} {rank} 4", ("--standalone",), *limit)
+    words = ["distributed.timeout_seconds=20"] if how in ("hang", "freeze") else []
+    words.append(f"distributed.scheme={scheme}")
+    code, errors = trained(tmp_path, f"{how} {rank} 4", ("--standalone",), *words)
 
     facts = json.loads((tmp_path / "run" / "error.json").read_text())
     status = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -62,9 +64,13 @@ def test_a_lost_process_ends_the_job_and_is_named(
     check_same_weights(last_of(tmp_path / "run"), last_of(started / "alone"))
 
 
+@pytest.mark.parametrize("scheme", ["data", "hybrid"])
 @pytest.mark.parametrize("rank", [0, 1])
-def test_a_restart_by_torchrun_continues_the_run(rank: int, tmp_path: Path, started: Path) -> None:
-    code, said = trained(tmp_path, f"kill {rank} 4", RESTART_FLAGS)
+def test_a_restart_by_torchrun_continues_the_run(
+    rank: int, scheme: str, tmp_path: Path, started: Path
+) -> None:
+    words = f"distributed.scheme={scheme}"
+    code, said = trained(tmp_path, f"kill {rank} 4", RESTART_FLAGS, words)
 
     assert code == 0, said
     status = json.loads((tmp_path / "run" / "run.json").read_text())

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import data, models, session
+from cnnlab.app.communication import Communication
 from cnnlab.config import MODELS, Launch, SummaryConfig
 from cnnlab.console import Console
 from cnnlab.data.stats import preprocessing_for
@@ -38,14 +39,22 @@ def show(config: SummaryConfig, launch: Launch) -> int:
     else:
         summary = summarize_unbuilt(partial(_build, config), name)
 
+    exchange = None
+    if config.communication is not None:
+        exchange = Communication(summary, config.communication, config.images_per_worker)
+
     if config.format == "json":
         document = summary.as_document()
-        write_out(json_text(document | ({"start": start.as_document()} if start else {})))
+        document |= {"start": start.as_document()} if start else {}
+        document |= {"communication": exchange.as_document()} if exchange else {}
+        write_out(json_text(document))
         return 0
 
     _print(summary)
     if start:
         _print_start(start)
+    if exchange:
+        exchange.print()
     return 0
 
 

@@ -29,7 +29,7 @@ def of_summary() -> tuple[Need, ...]:
     """Return the needs of `summary`, which prints a network's table or one layer's figures."""
     return (
         Need(
-            ("model", "input_size_pixels", "num_classes", "init_report"),
+            ("model", "input_size_pixels", "num_classes", "init_report", "communication"),
             lambda config: config.layer is None,
             "the figures are of one layer, not of a network",
             "without layer=... the table of the network is printed",
@@ -39,6 +39,12 @@ def of_summary() -> tuple[Need, ...]:
             lambda config: bool(config.init_report),
             "the table needs no images and no weights",
             "init_report=true also runs the network on images",
+        ),
+        Need(
+            ("images_per_worker",),
+            lambda config: config.communication is not None,
+            "no exchange between workers is shown",
+            "communication=8 shows that of eight",
         ),
         _for_some_layers("size", "kernel", "stride", "padding", "dilation", "ceil"),
         _for_some_layers("out_channels", layers=("conv",)),

@@ -1,8 +1,8 @@
-"""Settings of the machine: device, precision, threads, and several processes."""
+"""Settings of the machine: device, precision and threads."""
 
 from dataclasses import dataclass
 
-from cnnlab.config.bounds import MANY, MOST_THREADS
+from cnnlab.config.bounds import MOST_THREADS
 from cnnlab.config.schema import setting
 
 
@@ -42,18 +42,3 @@ class RuntimeConfig:
         earlier=False,
     )
     profile: bool = setting("write a profiler trace of 20 training steps into the run folder")
-
-
-@dataclass(kw_only=True)
-class DistributedConfig:
-    """Settings of several processes under torchrun; without effect on one."""
-
-    timeout_seconds: float = setting(
-        "end the job after this long without progress; must exceed the time to save",
-        above=0,
-        at_most=MANY,
-    )
-    compression: str = setting(
-        "gradient compression; bf16 halves the traffic and rounds the gradients",
-        choices=("none", "bf16"),
-    )

@@ -47,14 +47,17 @@ class GradientSum:
                 self._start(parameter)
         total = loss.clone()
         work = self._peers.start_sum(total)
+        self.finish()
+        self._peers.finish(work)
+        return total
 
+    def finish(self) -> None:
+        """Complete the sums that have been started, in place of each gradient."""
         for gradient, sent, gradient_work in self._pending:
             self._peers.finish(gradient_work)
             if sent is not gradient:
                 gradient.copy_(sent)
         self._pending.clear()
-        self._peers.finish(work)
-        return total
 
     def _start(self, parameter: Tensor) -> None:
         if parameter.grad is None or self._peers.size == 1:

@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
+from cnnlab.distributed.byte_account import gathered, summed
 from cnnlab.distributed.failure_detector import FailureDetector
 from cnnlab.distributed.meeting import Facts, check_alike
 from cnnlab.distributed.share import WHOLE, Share
@@ -18,6 +20,8 @@ class Peers:
     """The processes of this job. Every process calls every method, in the same order.
 
     control: a process group on the CPU for decisions of the host; gradients take the default one.
+    num_bytes: that this process has sent in sums and gatherings of tensors, as a ring of processes
+    sends them (`byte_account`).
     """
 
     def __init__(
@@ -25,6 +29,7 @@ class Peers:
     ) -> None:
         self.share = share
         self._control, self._detector = control, detector
+        self.num_bytes = 0.0
 
     @property
     def size(self) -> int:
@@ -88,6 +93,7 @@ class Peers:
 
     def start_sum(self, tensor: Tensor) -> Any:
         """Start an all-reduce sum of a tensor, in place; `finish` waits for the result."""
+        self.num_bytes += summed(tensor.nbytes, self.size)
         with self.collective():
             return dist.all_reduce(tensor, async_op=True)
 
@@ -95,6 +101,40 @@ class Peers:
         """Wait for a sum; on CUDA only the stream waits, not the host."""
         with self.collective():
             work.wait()
+
+    def sum(self, tensor: Tensor) -> None:
+        """Sum a contiguous tensor over the processes, in place."""
+        self.finish(self.start_sum(tensor))
+
+    def gather_shares(self, own: Tensor, total: int, dim: int = 0) -> Tensor:
+        """Return the tensor, `total` along `dim`, of which each process has its share; contiguous.
+
+        The shares are those of `Share`, which may differ by one and may be empty.
+        """
+        if self.size == 1:
+            return own
+        lengths = [len(Share(rank, self.size).slice_of(total)) for rank in range(self.size)]
+        longest = max(lengths)
+        missing = longest - own.shape[dim]
+        if missing:  # a collective takes equal parts
+            own = F.pad(own, [0, 0] * (own.dim() - 1 - dim) + [0, missing])
+
+        received = own.new_empty(self.size * len(own), *own.shape[1:])
+        self.num_bytes += gathered(received.nbytes, self.size)
+        with self.collective():
+            dist.all_gather_into_tensor(received, own.contiguous())
+        parts = zip(received.view(self.size, *own.shape), lengths, strict=True)
+        return torch.cat([part.narrow(dim, 0, length) for part, length in parts], dim)
+
+    def complete(self, whole: Tensor) -> None:
+        """Fill in the rows of a contiguous tensor that are other processes' share, in place."""
+        if self.size == 1:
+            return
+        self.num_bytes += gathered(whole.nbytes, self.size)
+        for rank in range(self.size):
+            rows = whole[Share(rank, self.size).slice_of(len(whole)).rows]
+            with self.collective():
+                dist.broadcast(rows, src=rank)
 
     def note_progress(self) -> None:
         """Report that this process works: needed where it enters no collective for long."""

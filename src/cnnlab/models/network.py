@@ -1,5 +1,7 @@
 """A network as a sequence of named layers, each with its role."""
 
+import copy
+from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -131,6 +133,24 @@ class Network(nn.Module):
         for name in self._roles:
             maps = self._modules[name](maps)  # type: ignore[misc]
         return self._leave(maps)
+
+    def parted(self) -> tuple["Network", "Network"]:
+        """Return the layers that make an image's features, flattening included, and the rest.
+
+        Both are networks of the same modules; one after the other they compute the same.
+        """
+        names = list(self._roles)
+        place = list(self._roles.values()).index("flatten") + 1
+        features, rest = self._part(names[:place]), self._part(names[place:])
+        features._forward_hooks, rest._forward_pre_hooks = OrderedDict(), OrderedDict()
+        return features, rest
+
+    def _part(self, names: Sequence[str]) -> "Network":
+        part = copy.copy(self)
+        part._roles = {name: self._roles[name] for name in names}
+        part._modules = {name: self._modules[name] for name in names}
+        part._fused_groups = tuple(g for g in self._fused_groups if g.names[0] in part._roles)
+        return part
 
     @property
     def plan(self) -> "Network":

@@ -69,6 +69,15 @@ class Assembly:
         return self.update.step
 
     @property
+    def trained(self) -> Network:
+        """The network whose parameters the optimizer has; it shares its storage with `network`."""
+        return self.update.trained
+
+    def gather_weights(self) -> None:
+        """Bring the network, and its average, up to date with what other processes trained."""
+        self.update.gather(self.network)
+
+    @property
     def guard(self) -> NonFiniteGuard:
         """What notices a loss or gradient that is not finite."""
         return self.update.guard
@@ -208,7 +217,7 @@ def assemble(
         stream=stream,
         optimizer=optimizers.build(
             config.optimizer,
-            network,
+            update.trained,
             stream.steps_per_epoch,
             in_one_pass=config.runtime.fused_update,
         ),

@@ -9,6 +9,7 @@ import torch
 
 from cnnlab import __version__
 from cnnlab.config import DATASETS, Launch, TrainConfig, to_plain
+from cnnlab.config.distributed import HYBRID
 from cnnlab.config.ema import KINDS
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
@@ -54,8 +55,22 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     model_table(console, parts)
     if parts.network.frozen:
         console.line(f"trained     {trained_layers(parts.network)}")
-    if parts.peers.size > 1:
-        console.line(f"processes   {parts.peers.size}, which share every batch")
+    for line in workers(parts):
+        console.line(line)
+
+
+def workers(parts: Assembly) -> list[str]:
+    """Return a line for the processes that share the batches, real or simulated, if any."""
+    asked, size = parts.config.distributed, parts.peers.size
+    words = [f"processes   {size}, which share every batch"] if size > 1 else []
+    if asked.simulate is not None:
+        words = [f"simulated   {asked.simulate} processes, which share every batch"]
+    if asked.scheme == HYBRID and (words or asked.fc_batch):
+        words = words or ["processes   1"]
+        words.append("the units of hidden fully connected layers are shared out")
+    if asked.fc_batch is not None:
+        words.append(f"fully connected layers are updated after each {asked.fc_batch} images")
+    return ["; ".join(words)] if words else []
 
 
 def recipe(config: TrainConfig) -> list[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cnnlab.config import MODELS, ModelConfig, TrainConfig
+from cnnlab.config.distributed import HYBRID
 from cnnlab.console import Console
 from cnnlab.distributed import Peers
 from cnnlab.errors import CnnlabError, UsageError
@@ -109,6 +110,22 @@ def check_statistics(peers: Peers, model: ModelConfig) -> None:
             "other running statistics",
             f"torchrun started {peers.size}",
             "cnnlab train without torchrun, or another model.normalization",
+        )
+
+
+def check_scheme(peers: Peers, config: TrainConfig) -> None:
+    """Raise UsageError for settings under which the processes of a job would not act as one."""
+    if peers.size > 1 and config.distributed.simulate is not None:
+        raise UsageError(
+            "distributed.simulate computes in one process what several would",
+            f"torchrun started {peers.size}",
+            "cnnlab train without torchrun, or distributed.simulate=null",
+        )
+    if peers.size > 1 and config.distributed.scheme == HYBRID and config.saving.every_minutes:
+        raise UsageError(
+            "saving.every_minutes does not work with distributed.scheme=hybrid: all processes take "
+            "part in a save, and their clocks differ",
+            hint="saving.every_steps=N",
         )
 
 

@@ -63,6 +63,7 @@ def opened(
     """
     processes.check_alone(peers, config.model)
     processes.check_statistics(peers, config.model)
+    processes.check_scheme(peers, config)
     with contextlib.ExitStack() as stack:
         resumption, weights = None, None
         if config.resume is None:

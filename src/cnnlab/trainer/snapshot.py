@@ -40,20 +40,25 @@ class Progress:
     @classmethod
     def at_start(cls, parts: Assembly) -> "Progress":
         """Return the progress of a run that made no update yet."""
-        state = TrainState(parts.network, parts.optimizer)
+        state = TrainState(parts.trained, parts.optimizer)
         return cls(state, RunningLoss(parts.device), Best(), {})
 
 
 def take(parts: Assembly, progress: Progress) -> Checkpoint:
-    """Return the run as it is now; its tensors are live, not copied."""
+    """Return the run as it is now, as one process has it; its tensors are live, not copied.
+
+    Every process calls it: what they have shared out among them is gathered.
+    """
+    parts.gather_weights()
     weights = _named(parts.network, PREFIXES[RAW])
     if parts.average is not None:
         weights |= _named(parts.average.network, PREFIXES[EMA])
         weights[NUM_AVERAGED] = torch.tensor(parts.average.num_updates)
     input_tensors, _ = parts.preprocessing.state()
+    own_state = optimizer_tensors(progress.state.optimizer, parts.trained)
     tensors = (
         weights
-        | optimizer_tensors(progress.state.optimizer, parts.network)
+        | parts.update.scheme.whole_state(own_state)
         | input_tensors
         | progress.running_loss.tensors()
     )
@@ -110,7 +115,8 @@ def restore(found: Checkpoint, path: Path, parts: Assembly) -> Progress:
     """
     restore_weights(found, path, parts.network)
     _restore_average(found, path, parts)
-    load_optimizer_tensors(parts.optimizer, parts.network, found.tensors)
+    own_state = parts.update.scheme.own_state(found.tensors)
+    load_optimizer_tensors(parts.optimizer, parts.trained, own_state)
 
     document, running_loss, best = found.document, RunningLoss(parts.device), Best()
     try:
@@ -118,7 +124,7 @@ def restore(found: Checkpoint, path: Path, parts: Assembly) -> Progress:
         best.load_state_dict(document["best"])
         parts.schedule.load_state_dict(document["schedule"])
         step, reason = int(document["step"]), document.get("stop_reason")
-        state = TrainState(parts.network, parts.optimizer, step, reason)
+        state = TrainState(parts.trained, parts.optimizer, step, reason)
         due = bool(document.get("validation_due"))
         return Progress(state, running_loss, best, dict(document["metrics"]), due)
     except (KeyError, TypeError, ValueError) as error:

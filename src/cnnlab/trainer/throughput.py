@@ -178,7 +178,7 @@ class Bench:
         self.assembly, self.device = assembly, assembly.device
         self.roofline = Roofline.measured(assembly.device, assembly.config.runtime.precision)
         self._stopwatch, self._seconds = Stopwatch(assembly.device), seconds
-        self._state = TrainState(assembly.network, assembly.optimizer)
+        self._state = TrainState(assembly.trained, assembly.optimizer)
         self._model_name = assembly.config.model.name
         self._inputs = assembly.inputs()
         self._batch_size = assembly.stream.num_images_at(0)  # all images, where they are fewer

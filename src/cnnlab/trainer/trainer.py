@@ -107,9 +107,11 @@ class Trainer:
         """Write the checkpoint of this step unless this process just did, and prune the oldest."""
         self.parts.guard.check(state)
 
-        if self.peers.is_first and self._saved_step != state.step:
+        if self._saved_step != state.step:
             taken = snapshot.take(self.parts, self.progress)
-            checkpoint.write(self.folder.checkpoint_file(state.step), taken.tensors, taken.document)
+            file = self.folder.checkpoint_file(state.step)
+            if self.peers.is_first:
+                checkpoint.write(file, taken.tensors, taken.document)
             self._saved_step = state.step
 
         self.folder.mark(state.step, "last")
@@ -117,7 +119,12 @@ class Trainer:
         self.folder.prune(saving.keep, saving.keep_spread, self.parts.total_steps)
 
     def _train(self) -> None:
-        state, parts, validate = self.state, self.parts, self._validate()
+        state, parts, judge = self.state, self.parts, self._validate()
+
+        def validate(state: TrainState) -> None:
+            parts.gather_weights()
+            judge(state)
+
         try:
             if self.progress.validation_due:
                 validate(state)

@@ -12,7 +12,7 @@ from cnnlab.runtime import dropout_seeder, forward_precision
 from cnnlab.training import losses
 from cnnlab.training.losses import Loss
 from cnnlab.training.non_finite_guard import NonFiniteGuard
-from cnnlab.training.steps import DataParallel, TrainStep
+from cnnlab.training.steps import SharedUpdate, TrainStep
 
 
 def build_step(
@@ -23,20 +23,20 @@ def build_step(
     seed: int,
     loss: Loss = losses.cross_entropy,
     compiled: bool = False,
-    processes: DataParallel | None = None,
+    processes: SharedUpdate | None = None,
 ) -> TrainStep:
     """Return the training step that `config` describes.
 
     compiled: compute the loss, forward and backward, as one graph for each batch size. processes:
-    those that share the update; each draws dropout masks of its own. The caller must run
+    those that share the update, and whose dropout masks this one draws. The caller must run
     `step.guard.check(state)` now and then, which raises NumericsError.
     """
     compute_loss = losses.of_network(loss)
-    share = WHOLE if processes is None else processes.share
+    masks = WHOLE if processes is None else processes.masks
     return TrainStep(
         compute_loss=compiling.compiled(compute_loss) if compiled else compute_loss,
         guard=NonFiniteGuard(device),
-        seed_dropout=dropout_seeder(seed, device, share.rank, share.size),
+        seed_dropout=dropout_seeder(seed, device, masks.rank, masks.size),
         precision=forward_precision(precision, device),
         num_parts=config.accumulate,
         clip_gradient_norm=config.clip_gradient_norm,

@@ -32,7 +32,12 @@ class NonFiniteGuard:
         torch.ne(self._zero_or_nan, 0, out=self._found_inf)
 
     def note(self, loss: Tensor, gradient_norm: Tensor, optimizer: Optimizer) -> None:
-        """Show the flag to the optimizer before its update, and keep what `check` would report.
+        """Show the flag to the optimizer before its update, and keep what `check` would report."""
+        self.show(optimizer)
+        self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
+
+    def show(self, optimizer: Optimizer) -> None:
+        """Show the flag to the optimizer before an update.
 
         Nothing waits, but where one of two towers is on the CPU, which waits for the other anyway.
         """
@@ -42,8 +47,6 @@ class NonFiniteGuard:
             # torch's optimizers would copy it there without waiting for it
             flag = to_device(flag, torch.device("cpu"))
         optimizer.grad_scale, optimizer.found_inf = None, flag  # type: ignore[attr-defined]
-
-        self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
 
     def check(self, state: TrainState) -> None:
         """Wait for the device; raise NumericsError with the first bad step, its loss and rate."""

@@ -14,17 +14,27 @@ from cnnlab.training.losses import NetworkLoss
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 
 
+def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
+    """Return the norm over all gradients; `get_total_norm` takes twice as long for small ones."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if len({gradient.device for gradient in gradients}) > 1:
+        return get_total_norm(gradients)
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+
+
 @dataclass(frozen=True)
-class DataParallel:
+class SharedUpdate:
     """How several processes make one update, each from its rows of the global batch.
 
-    sum_gradients: (parameters, loss) -> loss of all processes; sums gradients in place.
-    num_images_at: step -> images of the global batch.
+    masks: whose dropout masks this process draws. sum_gradients: (parameters, loss) -> loss of all
+    processes; sums gradients in place. num_images_at: step -> images of the global batch. norm:
+    parameters -> norm over their gradients, the same in all processes.
     """
 
-    share: Share
+    masks: Share
     sum_gradients: Callable[[Sequence[Tensor], Tensor], Tensor]
     num_images_at: Callable[[int], int]
+    norm: Callable[[Sequence[Tensor]], Tensor] = gradient_norm
 
 
 @dataclass
@@ -45,7 +55,7 @@ class TrainStep:
     precision: Callable[[], AbstractContextManager[object]] = nullcontext
     num_parts: int = 1
     clip_gradient_norm: float | None = None
-    processes: DataParallel | None = None
+    processes: SharedUpdate | None = None
 
     def __call__(self, state: TrainState, images: Tensor, labels: Tensor) -> StepReport:
         """Update the network of `state` with images [N,C,H,W], ready for it, and labels [N]."""
@@ -82,7 +92,8 @@ class TrainStep:
 
         if self.processes is not None:
             loss = self.processes.sum_gradients(trained, loss)
-        norm = total_norm([p.grad for p in trained if p.grad is not None])
+        norm_of = gradient_norm if self.processes is None else self.processes.norm
+        norm = norm_of(trained)
         if self.clip_gradient_norm is not None:
             clip(trained, self.clip_gradient_norm, norm)
         self.guard.look(loss, norm)
@@ -92,7 +103,7 @@ class TrainStep:
         return list(zip(images.chunk(self.num_parts), labels.chunk(self.num_parts), strict=True))
 
 
-def clip(parameters: list[Tensor], max_norm: float, norm: Tensor) -> None:
+def clip(parameters: Sequence[Tensor], max_norm: float, norm: Tensor) -> None:
     """Scale gradients whose norm over all of them exceeds `max_norm` to it, in place.
 
     `clip_grads_with_norm_` bit for bit, as one operation where all are on one device.
@@ -102,10 +113,3 @@ def clip(parameters: list[Tensor], max_norm: float, norm: Tensor) -> None:
         clip_grads_with_norm_(parameters, max_norm, norm)
     else:
         torch._foreach_mul_(gradients, torch.clamp(max_norm / (norm + 1e-6), max=1.0))
-
-
-def total_norm(gradients: list[Tensor]) -> Tensor:
-    """Return the norm over all gradients; `get_total_norm` takes twice as long for small ones."""
-    if len({gradient.device for gradient in gradients}) > 1:
-        return get_total_norm(gradients)
-    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))

@@ -2,6 +2,7 @@
 
 import copy
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -22,10 +23,16 @@ class WeightAverage(Generic[Trained]):
     torch.optim.swa_utils.AveragedModel computes with get_ema_multi_avg_fn, bit for bit; its
     `update_parameters` is not used, since it waits for a GPU at every call and cannot skip.
 
-    network: in eval mode, on the devices of the trained one. num_updates: so far.
+    network: in eval mode, on the devices of the trained one. num_updates: so far. view: network ->
+    the part of it that this process trains, in the same storage; the rest is not followed.
     """
 
-    def __init__(self, trained: Trained, decay: float) -> None:
+    def __init__(
+        self,
+        trained: Trained,
+        decay: float,
+        view: Callable[[Trained], Trained] = lambda whole: whole,
+    ) -> None:
         self.network = copy.deepcopy(trained).requires_grad_(False).eval()
         self.num_updates = 0
         self._trained, self._decay = trained, decay
@@ -33,7 +40,8 @@ class WeightAverage(Generic[Trained]):
         # those of one device and type are updated at once
         self._followed: dict[tuple[torch.device, torch.dtype], tuple[list[Tensor], list[Tensor]]]
         self._followed = defaultdict(lambda: ([], []))
-        for average, weight in zip(self.network.parameters(), trained.parameters(), strict=True):
+        views = (view(self.network).parameters(), view(trained).parameters())
+        for average, weight in zip(*views, strict=True):
             averages, weights = self._followed[average.device, average.dtype]
             averages.append(average)
             weights.append(weight)

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from cnnlab.config.bounds import MOST_PIXELS, MOST_SEED
+from cnnlab.config.bounds import MANY, MOST_PIXELS, MOST_SEED
 from cnnlab.config.data import DatasetConfig
+from cnnlab.config.distributed import MOST_WORKERS
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
@@ -76,6 +77,15 @@ class SummaryConfig:
         "number of classes; null: as published", at_least=2, at_most=1_000_000
     )
     init_report: bool = setting("also show activation statistics on real images before training")
+    communication: int | None = setting(
+        "also show what so many workers send for one update: data parallel, and the hybrid schemes "
+        "of 2014",
+        at_least=2,
+        at_most=MOST_WORKERS,
+    )
+    images_per_worker: int = setting(
+        "images of each worker in an update, 128 in the paper", at_least=1, at_most=MANY
+    )
     dataset: DatasetConfig
     num_images: int = setting("training images for init_report", at_least=2, at_most=1_000_000)
     seed: int = setting(

@@ -7,11 +7,12 @@ from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.bounds import MOST_SEED
 from cnnlab.config.checks import check_augment, check_dataset, check_kernels, check_unicode
 from cnnlab.config.data import DatasetConfig
+from cnnlab.config.distributed import DistributedConfig, check_distributed
 from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.loss import LossConfig, check_loss
 from cnnlab.config.models import FineTuningConfig, ModelConfig
-from cnnlab.config.runtime import DistributedConfig, RuntimeConfig
+from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting, settings_within, to_plain
 from cnnlab.config.training import (
     EnsembleConfig,
@@ -76,6 +77,13 @@ def check_training(config: TrainConfig) -> None:
     _check_trainer(config.trainer)
     check_kernels(config.runtime, config.trainer, config.loss)
     check_ema(config.ema, config.which_weights)
+    check_distributed(
+        config.distributed,
+        config.trainer,
+        config.optimizer,
+        compiles=config.runtime.compile,
+        weighs_classes=config.loss.class_weights is not None,
+    )
     _check_schedule(config.schedule, config.trainer.epochs)
     _check_validation(config)
 
