@@ -19,7 +19,8 @@ from cnnlab.data.stream import InOrder, Stream
 from cnnlab.errors import UsageError
 from cnnlab.evaluation import views
 from cnnlab.evaluation.evaluate import Member, evaluate
-from cnnlab.trainer.assemble import EVALUATION_BATCH, augmentation_for
+from cnnlab.trainer.assemble import augmentation_for
+from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH
 from cnnlab.trainer.starting_weights import preprocessing_of
 
 TAKEN = ("augment", "augment.", "dataset.", "model", "experiment", "plugins")
