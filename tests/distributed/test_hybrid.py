@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from cnnlab import models
-from cnnlab.config import choices
+from cnnlab.config import choices, parse_train
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.schema import parse
-from cnnlab.distributed import Peers, Share
+from cnnlab.distributed import ALONE, Peers, Share
 from cnnlab.distributed.hybrid import Hybrid, split_layers
 from cnnlab.errors import UsageError
 from cnnlab.models.network import Layer, Network
+from cnnlab.trainer import processes
+from tests.test_config import composed
 
 
 def network(name: str, side: int = 32, **changes: Any) -> models.Network:
@@ -93,3 +95,18 @@ def test_a_process_takes_its_rows_of_a_whole_state() -> None:
     assert torch.equal(own["optimizer.f6.bias.exp_avg"], rows[28:56])
     for name in list(state)[1:]:
         assert own[name] is state[name], name
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ("distributed.simulate=2", "computes in one process what several would"),
+        ("distributed.scheme=hybrid saving.every_minutes=1", "their clocks differ"),
+    ],
+)
+def test_settings_by_which_processes_would_not_act_as_one_are_refused(words: str, why: str) -> None:
+    config = parse_train(composed("train", *words.split()))
+
+    processes.check_scheme(ALONE, config)
+    with pytest.raises(UsageError, match=why):
+        processes.check_scheme(Peers(Share(0, 2)), config)
