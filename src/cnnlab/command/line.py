@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cnnlab.command.plugins import load_plugins
+from cnnlab import plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices, renamed
@@ -18,7 +18,7 @@ from cnnlab.errors import UsageError
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
 """Last parts of the keys whose values are paths, which may contain any character; also X_root."""
 
-PATH_KEYS = {"model.weights", "claims_folder"}
+PATH_KEYS = {"model.weights", "claims_folder", "plugins"}
 """Whole keys whose values are paths; `weights` alone are the numbers of an ensemble."""
 
 RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR = "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"
@@ -98,7 +98,8 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     for position, word in enumerate(words):
         _refuse_spaces(word, words[position + 1 :], position)
 
-    _load_plugins(words)
+    plugins.load_installed()
+    plugins.load(plugins.named_in(words))
     known = _Known(verb, is_sweep="--multirun" in flags)
     taken = [(word, *_take_apart(word)) for word in words]
     return Request(
@@ -121,13 +122,6 @@ def _refuse_several_processes(verb: str, *, is_sweep: bool) -> None:
         f"{what} in one process, but torchrun started {num_processes}",
         hint=f"cnnlab {verb} ... without torchrun",
     )
-
-
-def _load_plugins(words: list[str]) -> None:
-    """Import the plugins that the command line names: their models may have keys."""
-    for word in words:
-        if word.startswith("plugins="):
-            load_plugins(re.findall(r"[\w.]+", word.removeprefix("plugins=")))
 
 
 def _separate(verb: str, arguments: list[str]) -> tuple[list[str], dict[str, str], list[str]]:

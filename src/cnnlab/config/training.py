@@ -79,6 +79,7 @@ OPTIMIZERS = Table(
             LevenbergMarquardtConfig, "cnnlab.training.optimizers:build_levenberg_marquardt"
         ),
     },
+    usual="adamw",
 )
 """Builders: (settings, parameter groups) -> torch Optimizer.
 

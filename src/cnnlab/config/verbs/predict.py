@@ -7,6 +7,7 @@ from cnnlab.config.bounds import MANY
 from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 
@@ -26,7 +27,7 @@ class PredictConfig:
     )
     top: int = setting("classes to print per image", at_least=1, at_most=MANY)
     format: str = setting("output format", choices=("text", "csv", "json"))
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_predict(plain: dict[str, Any]) -> PredictConfig:

@@ -11,6 +11,7 @@ from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.loss import LossConfig, check_loss
 from cnnlab.config.models import FineTuningConfig, ModelConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.runtime import DistributedConfig, RuntimeConfig
 from cnnlab.config.schema import parse, setting, settings_within, to_plain
 from cnnlab.config.training import (
@@ -53,7 +54,7 @@ class TrainConfig:
     logging: LoggingConfig
     resume: str | None = setting("run folder or checkpoint to resume, or latest")
     allow_changes: list[str] = setting("settings that may differ from those of the resumed run")
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_train(plain: dict[str, Any]) -> TrainConfig:

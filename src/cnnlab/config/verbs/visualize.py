@@ -8,7 +8,8 @@ from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.models import ModelConfig
-from cnnlab.config.pictures import DRAWINGS, PICTURES
+from cnnlab.config.own_parts import OWN_MODULES
+from cnnlab.config.pictures import Names
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
@@ -24,7 +25,7 @@ class VisualizeConfig:
     which_weights: str | None = stored_weights()
     what: list[str] = setting(
         "pictures to draw; lecture: its drawings, which need no checkpoint; all: all others",
-        choices=(*PICTURES, *DRAWINGS, "all"),
+        choices=Names(),
     )
     model: ModelConfig
     dataset: DatasetConfig | StoredDatasetConfig
@@ -66,7 +67,7 @@ class VisualizeConfig:
     )
     runtime: RuntimeConfig
     batch_size: int = setting("images per batch", at_least=1, at_most=MANY)
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
