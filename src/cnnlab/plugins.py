@@ -96,9 +96,10 @@ def load_installed() -> None:
     _installed.append(GROUP)
 
 
-def describe() -> list[dict[str, Any]]:
-    """Return what run.json records of the plugins."""
-    return [plugin.describe() for plugin in loaded()]
+def describe(named: Sequence[str]) -> list[dict[str, Any]]:
+    """Return what run.json records of the plugins named, and of those that are installed."""
+    used = [one for one in loaded() if one.package is not None or one.name in named]
+    return [plugin.describe() for plugin in used]
 
 
 def changes_since(recorded: object) -> list[str]:

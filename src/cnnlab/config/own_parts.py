@@ -12,6 +12,7 @@ import yaml
 from cnnlab.config import choices
 from cnnlab.config.tables import Table, tables
 from cnnlab.errors import UsageError
+from cnnlab.safe_output import escape_control
 
 OWN_MODULES = "modules with parts of your own, by file or by name: [./my_parts.py,my_package.parts]"
 """The description of `plugins`, which most commands have."""
@@ -74,7 +75,7 @@ def missing_parts(stored: Any) -> list[str]:
         section = stored.get(group)
         name = section.get("name") if isinstance(section, dict) else None
         if isinstance(name, str) and name not in table and name != "checkpoint":
-            found.append(f"{group} '{name}'")
+            found.append(f"{group} '{escape_control(name)}'")
     return found
 
 
@@ -90,7 +91,7 @@ def refuse_missing(stored: Any, where: str, group: str | None = None) -> Any:
 
     sections = stored if group is None else {group: stored.get(group)}
     if missing := missing_parts(sections):
-        names = ",".join(str(name) for name in plugins)
+        names = escape_control(",".join(str(name) for name in plugins))
         raise UsageError(
             f"{' and '.join(missing)} is a part of your own, and its module is not imported",
             where,

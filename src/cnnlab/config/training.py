@@ -83,7 +83,8 @@ OPTIMIZERS = Table(
 )
 """Builders: (settings, parameter groups) -> torch Optimizer.
 
-Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state.
+Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state. For an own one
+`training/torch_rule.py` does.
 """
 
 

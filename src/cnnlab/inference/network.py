@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from cnnlab import checkpoint, models, stored_weights
 from cnnlab.config import parse_model
 from cnnlab.config.ema import RAW
+from cnnlab.config.own_parts import refuse_missing
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.safe_output import escape_control
@@ -56,6 +57,7 @@ def open_network(
     file that is missing, damaged, without such weights, or whose parts do not match.
     """
     loaded = checkpoint.read(path)
+    refuse_missing(loaded.document.get("config"), escape_control(str(path)), "model")
     kind, weights = stored_weights.chosen(loaded, which_weights, path)
     try:
         with _NothingLargerThan(sum(weight.numel() for weight in weights.values())):

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnlab import own_writers
 from cnnlab.config import flat, to_plain
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import Tally
+from cnnlab.own_writers import RunInfo
 from cnnlab.run_folder import RunFolder
 from cnnlab.trainer import display
 from cnnlab.trainer.assemble import Assembly
@@ -39,6 +41,8 @@ class Reporter:
         ]
         if parts.config.logging.tensorboard:
             writers.append(lambda: TensorboardWriter(folder.tensorboard, from_step=step))
+        run = RunInfo(folder.path, hyperparameters(to_plain(parts.config)), step)
+        writers += own_writers.to_open(parts.config.writer, run)
         # the first process writes for all
         self.writers = Writers(writers if parts.peers.is_first else [], console.line)
 

@@ -24,6 +24,7 @@ from cnnlab.config.training import (
     ScheduleConfig,
     TrainerConfig,
 )
+from cnnlab.config.writers import WriterConfig
 from cnnlab.errors import UsageError
 
 
@@ -52,6 +53,7 @@ class TrainConfig:
     distributed: DistributedConfig
     saving: SavingConfig
     logging: LoggingConfig
+    writer: WriterConfig
     resume: str | None = setting("run folder or checkpoint to resume, or latest")
     allow_changes: list[str] = setting("settings that may differ from those of the resumed run")
     plugins: list[str] = setting(OWN_MODULES)

@@ -1,0 +1,28 @@
+"""Modules of a user's own in tests: written into a folder, and forgotten afterwards."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+from cnnlab import plugins
+from cnnlab.config import PICTURES
+from cnnlab.config.tables import tables
+from cnnlab.plugin_errors import OWN_CODE
+
+
+@contextlib.contextmanager
+def forgotten() -> Iterator[None]:
+    """Remove afterwards what modules of `plugins` have added to this process."""
+    known, path = set(sys.modules), list(sys.path)
+    try:
+        yield
+    finally:
+        for table in (*tables().values(), PICTURES):
+            for name in list(table.own):
+                table.remove(name)
+        for name in {plugin.module.__name__ for plugin in plugins.loaded()} - known:
+            sys.modules.pop(name, None)
+        plugins._loaded.clear()
+        plugins._installed.clear()
+        OWN_CODE.clear()
+        sys.path[:] = path
