@@ -13,16 +13,21 @@ from cnnlab.plugin_errors import OWN_CODE
 @contextlib.contextmanager
 def forgotten() -> Iterator[None]:
     """Remove afterwards what modules of `plugins` have added to this process."""
-    known, path = set(sys.modules), list(sys.path)
+    path = list(sys.path)
     try:
         yield
     finally:
-        for table in (*tables().values(), PICTURES):
-            for name in list(table.own):
-                table.remove(name)
-        for name in {plugin.module.__name__ for plugin in plugins.loaded()} - known:
-            sys.modules.pop(name, None)
-        plugins._loaded.clear()
-        plugins._installed.clear()
-        OWN_CODE.clear()
+        forget()
         sys.path[:] = path
+
+
+def forget() -> None:
+    """Leave this process as if no command had named a module."""
+    for table in (*tables().values(), PICTURES):
+        for name in list(table.own):
+            table.remove(name)
+    for plugin in plugins.loaded():
+        sys.modules.pop(plugin.module.__name__, None)
+    plugins._loaded.clear()
+    plugins._installed.clear()
+    OWN_CODE.clear()

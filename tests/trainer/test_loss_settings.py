@@ -81,6 +81,7 @@ def test_at_the_defaults_the_step_is_the_plain_one() -> None:
     assert (parts.average, parts.update.class_weights) == (None, None)
 
 
+PLAIN = {"name": "default", "label_smoothing": 0.0}
 TEN = "[1,2,3,4,5,6,7,8,9,10]"
 
 

@@ -167,6 +167,11 @@ class WrappedNetwork(Network):
         """Return the receptive field of a unit of each layer, by layer name."""
         return dict(self._fields)
 
+    def get_submodule(self, target: str) -> nn.Module:
+        """Return a part of the module by its name, which may be that of a property of networks."""
+        part: nn.Module = self._whole.get_submodule(target)
+        return part if target else self
+
     def layer_of(self, parameter: str) -> str:
         """Return the layer of a parameter, by its name."""
         return next(name for name in self._roles if parameter.startswith(f"{name}."))
