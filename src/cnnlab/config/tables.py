@@ -129,7 +129,7 @@ class Table(Register[Row]):
 
     def register(self, name: str, row: Row, **defaults: Any) -> None:
         """Add a choice of your own; its settings are a dataclass derived from the group's."""
-        shape = row.config_class
+        shape: Any = row.config_class
         if not (dataclasses.is_dataclass(shape) and issubclass(shape, self.base)):
             raise UsageError(
                 f"the settings of {self.group} '{name}' are not a dataclass of the group",

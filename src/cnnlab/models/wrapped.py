@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab import plugin_errors
-from cnnlab.cpu.fusion import FusedGroup
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.geometry import ReceptiveField, whole_image
 from cnnlab.models.field_tracing import FieldTracer, field_of
@@ -142,6 +141,8 @@ class WrappedNetwork(Network):
     forward computes between them (an addition, F.relu) is no layer.
     """
 
+    _whole: nn.Module
+
     def __init__(self, module: nn.Module, task: Task, found: _Trace) -> None:
         nn.Module.__init__(self)
         places = {name: name for name in found.layers}  # where the pass found each
@@ -149,7 +150,7 @@ class WrappedNetwork(Network):
             module, places = nn.Sequential(OrderedDict(network=module)), {"network": ""}
         self.task = task
         self._frozen = frozenset()
-        self._fused_groups: list[FusedGroup] = []
+        self._fused_groups = ()
         self._roles = {name: role_of(module.get_submodule(name)) for name in places}
         self._fields = {name: found.fields[place] for name, place in places.items()}
         self._inputs = {name: found.inputs[place] for name, place in places.items()}
