@@ -63,10 +63,10 @@ def walked(home: Path) -> Path:
 
         own = ["dataset=folder", "dataset.root=photos", "dataset.num_test=12", *QUICK]
         own += ["dataset.num_validation=12", "augment=crop_mirror", "trainer.batch_size=16"]
-        tuned = ["model.weights=first", "model.replace_head=true", "hydra.run.dir=tuned"]
-        rate = ["optimizer.learning_rate=0.05", "trainer.epochs=6"]
-        assert main(["train", *NARROW, *own, *tuned, *rate]) == 3  # the cut photo is named
-        assert main(["train", *NARROW, *own, *tuned, *rate, "dataset.on_bad=skip"]) == 0
+        tuned = [*NARROW, *own, "model.weights=first", "model.replace_head=true"]
+        tuned += ["optimizer.learning_rate=0.05", "trainer.epochs=6"]
+        assert main(["train", *tuned, "hydra.run.dir=stopped"]) == 3  # the cut photo is named
+        assert main(["train", *tuned, "dataset.on_bad=skip", "hydra.run.dir=tuned"]) == 0
     return home
 
 

@@ -201,7 +201,6 @@ class _Known:
         if is_hydras(key):
             return word
         self._refuse_unknown(mark, key, word)
-        _refuse_unused(key, self.verb)
         if key in self.groups:
             return f"{key}={value}"
 
@@ -214,7 +213,7 @@ class _Known:
         return f"++{key}={value}"
 
     def _refuse_unknown(self, mark: str, key: str, word: str) -> None:
-        """Raise UsageError for an unknown key, for `+` and `~`, and for the name of a group."""
+        """Raise UsageError for an unknown or unused key, `+` and `~`, and the name of a group."""
         keys, groups = self.keys, self.groups
         if mark.startswith("~"):
             raise UsageError(
@@ -231,6 +230,7 @@ class _Known:
         if mark:
             raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
 
+        _refuse_unused(key, self.verb)
         group, _, last = key.rpartition(".")
         if last == "name" and group in groups:
             chosen = word.partition("=")[2]

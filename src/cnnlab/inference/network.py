@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from cnnlab import checkpoint, models, stored_weights
+from cnnlab import checkpoint, models, plugin_errors, stored_weights
 from cnnlab.config import parse_model
 from cnnlab.config.ema import RAW
 from cnnlab.config.own_parts import refuse_missing
@@ -67,6 +67,8 @@ def open_network(
         config = dict(loaded.document["config"])
         config["augment"].get("padding_pixels")  # must be a mapping
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        if plugin_errors.place_of(error) is not None:
+            raise  # the builder of an own model fails, not the file
         raise CheckpointError(
             f"the checkpoint's description is incomplete ({error!r})", escape_control(str(path))
         ) from error

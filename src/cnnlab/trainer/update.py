@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cnnlab import compiling
 from cnnlab.config import TrainConfig
-from cnnlab.config.loss import DefaultLossConfig
+from cnnlab.config.loss import LOSSES, DefaultLossConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation
 from cnnlab.data.store import Store
@@ -85,7 +85,8 @@ def _train_step(
 ) -> TrainStep:
     on_device = None if weights is None else weights.to(device, torch.float32)
     if isinstance(config.loss, DefaultLossConfig):
-        loss = losses.build_default(config.loss, config.model.training_loss, on_device)
+        build = LOSSES[config.loss.name].load()
+        loss = build(config.loss, config.model.training_loss, on_device)
     else:
         loss = losses.sum_of(config.loss)
     return build_step(
