@@ -77,7 +77,8 @@ def test_a_service_gets_the_figures_of_a_run(file: str, here: Path) -> None:
         (here / "recorders").mkdir()
         (here / "recorders" / f"{name}.py").write_text(RECORDER)
     found = [str(here / "recorders"), *sys.path, os.environ.get("PYTHONPATH", "")]
-    kept = {"WANDB_MODE": "offline", "MLFLOW_ALLOW_FILE_STORE": "true"}
+    kept = {"WANDB_MODE": "offline"}
+    kept |= {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_TRACKING_URI": f"file:{here}/mlruns"}
     environment = os.environ | kept | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
 
     (line,) = EXAMPLES[file][1]
@@ -92,7 +93,7 @@ def test_a_service_gets_the_figures_of_a_run(file: str, here: Path) -> None:
             name
         ] <= set(told)
     elif name == "mlflow":
-        assert list(here.glob("run/mlruns/*/*/metrics/validation/top1_error"))
+        assert list(here.glob("mlruns/*/*/metrics/validation/top1_error"))
     else:
         assert list(here.glob("run/wandb/offline-run-*/*.wandb"))
 
@@ -200,6 +201,11 @@ def test_own_parts_are_listed_suggested_and_checked_like_all_others(
         (
             "from cnnlab.config import AUGMENTS, MODELS\nAUGMENTS.register('a', MODELS['mlp'])",
             "the settings of augment 'a' are not a dataclass of the group",
+        ),
+        (
+            "from cnnlab.config import AUGMENTS, AugmentConfig, Choice\n"
+            "class Own(AugmentConfig): side: int = 3\nAUGMENTS.register('a', Choice(Own, print))",
+            "derive it: @dataclass(kw_only=True) class ...(AugmentConfig)",
         ),
         (
             "from cnnlab.config import OPTIMIZERS as O\nO.register('a', O['sgd'], moment=1)",

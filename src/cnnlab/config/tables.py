@@ -129,8 +129,8 @@ class Table(Register[Row]):
 
     def register(self, name: str, row: Row, **defaults: Any) -> None:
         """Add a choice of your own; its settings are a dataclass derived from the group's."""
-        shape: Any = row.config_class
-        if not (dataclasses.is_dataclass(shape) and issubclass(shape, self.base)):
+        shape = row.config_class
+        if not (issubclass(shape, self.base) and "__dataclass_fields__" in vars(shape)):
             raise UsageError(
                 f"the settings of {self.group} '{name}' are not a dataclass of the group",
                 hint=f"derive it: @dataclass(kw_only=True) class ...({self.base.__name__})",
