@@ -11,8 +11,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import cnnlab
 from cnnlab import plugins
 from cnnlab.cli import main
 from cnnlab.config import MODELS, ModelChoice
@@ -153,6 +155,7 @@ def test_own_parts_of_every_kind_work_together(
     assert "model 'my_net' is a part of your own, and its module is not imported" in said
     assert main(["evaluate", "checkpoint=run", ALL, "format=json"]) == 0
     assert json.loads(capsys.readouterr().out)["dataset"] == "squares"
+    assert cnnlab.load("run", "cpu").predict(np.zeros((1, 32, 32), np.uint8)).names
 
 
 def test_a_resumed_run_says_that_the_code_is_another(
@@ -359,6 +362,17 @@ def test_where_a_module_is_looked_for_is_said(
     (here / "json.py").write_text("")
     assert main(["train", "plugins=[./json.py]"]) == 2
     assert "another module is called 'json'" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_sweeps_and_ensembles_take_own_parts(here: Path) -> None:
+    own = ["plugins=[./my_model.py]", *LEAN]
+    assert main(["train", "-m", "model=my_net,linear", *own, "hydra.sweep.dir=sweep"]) == 0
+    statuses = [json.loads(file.read_text())["status"] for file in here.glob("sweep/*/run.json")]
+    assert statuses == ["done", "done"]
+    words = ["model=my_net", "ensemble.members=2", "hydra.run.dir=two"]
+    assert main(["train", *words, *own]) == 0
+    assert json.loads((here / "two" / "run.json").read_text())["status"] == "done"
 
 
 @pytest.mark.slow

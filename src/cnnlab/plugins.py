@@ -112,7 +112,7 @@ def changes_since(recorded: object) -> list[str]:
             before, after = str(entry.get("sha256"))[:12], str(plugin.digest)[:12]
             found.append(
                 f"warning: {plugin.module.__name__} is not the code that the run began with "
-                f"(sha256 {before} -> {after}): continuing, but not bit-identically"
+                f"(sha256 {before} -> {after}): continuing with the new code"
             )
     return found
 
