@@ -132,7 +132,8 @@ def test_own_parts_of_every_kind_work_together(
     forget()
     assert main(["train", "resume=run", "trainer.epochs=2"]) == 2
     said = capsys.readouterr().err
-    assert "model 'my_net' and dataset 'squares'" in said
+    assert "not imported here: " in said
+    assert all(part in said for part in ("model 'my_net'", "loss 'focal'", "writer 'notes'"))
     assert f"add plugins=[{here}/my_model.py," in said
     assert main(["train", "resume=run", "trainer.epochs=2", ALL]) == 0
     forget()
@@ -152,7 +153,7 @@ def test_own_parts_of_every_kind_work_together(
     capsys.readouterr()
     assert main(["evaluate", "checkpoint=run"]) == 2
     said = capsys.readouterr().err
-    assert "model 'my_net' is a part of your own, and its module is not imported" in said
+    assert "made with parts of your own that are not imported here: model 'my_net'\n" in said
     assert main(["evaluate", "checkpoint=run", ALL, "format=json"]) == 0
     assert json.loads(capsys.readouterr().out)["dataset"] == "squares"
     assert cnnlab.load("run", "cpu").predict(np.zeros((1, 32, 32), np.uint8)).names

@@ -93,7 +93,7 @@ def refuse_missing(stored: Any, where: str, group: str | None = None) -> Any:
     if missing := missing_parts(sections):
         names = escape_control(",".join(str(name) for name in plugins))
         raise UsageError(
-            f"{' and '.join(missing)} is a part of your own, and its module is not imported",
+            f"made with parts of your own that are not imported here: {', '.join(missing)}",
             where,
             f"add plugins=[{names}]: no code runs because a file names it",
         )
