@@ -365,6 +365,19 @@ def test_where_a_module_is_looked_for_is_said(
     assert "another module is called 'json'" in capsys.readouterr().err
 
 
+def test_a_setting_without_a_default_is_named_when_its_choice_is_asked_for(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = EXAMPLES["my_model.py"][0].replace(", depth=2)", ")")
+    (here / "mine.py").write_text(code)
+    assert main(["summary", "model=linear", "plugins=./mine.py"]) == 0
+    capsys.readouterr()
+    assert main(["summary", "model=my_net", "plugins=./mine.py"]) == 2
+    said = capsys.readouterr().err
+    assert "model 'my_net': the setting 'depth' has no default" in said
+    assert "register(..., depth=VALUE)" in said
+
+
 @pytest.mark.slow
 def test_sweeps_and_ensembles_take_own_parts(here: Path) -> None:
     own = ["plugins=[./my_model.py]", *LEAN]

@@ -59,7 +59,7 @@ class Job:
 def check(request: Request) -> list[Job]:
     """Compose and check every job of a request. Raises UsageError for the first bad one."""
     folders.check_words(request)
-    own_choices.offer(request)
+    own_choices.offer()
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         return [_check(request, *numbered) for numbered in enumerate(jobs(request))]
 
@@ -175,7 +175,7 @@ def jobs(request: Request) -> list[list[str]]:
 
 def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Return the values that the first job of a request would use, and the choice of each group."""
-    own_choices.offer(request)
+    own_choices.offer()
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         overrides = jobs(request)[0]
         words = [*_search_path(request), *overrides]
@@ -296,5 +296,6 @@ def _missing_choice(file: str, options: list[str]) -> UsageError:
     group, _, name = file.rpartition("/")
     if not group:
         return UsageError(f"no config '{name}'")
-    hint = did_you_mean(name, options)
-    return UsageError(f"no {group} '{name}'", f"available: {', '.join(options)}", hint)
+    known = f"available: {', '.join(options)}"
+    unknown = UsageError(f"no {group} '{name}'", known, did_you_mean(name, options))
+    return own_choices.lack_of_defaults(group, name) or unknown
