@@ -59,7 +59,7 @@ class Job:
 def check(request: Request) -> list[Job]:
     """Compose and check every job of a request. Raises UsageError for the first bad one."""
     folders.check_words(request)
-    own_choices.offer()
+    own_choices.offer(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         return [_check(request, *numbered) for numbered in enumerate(jobs(request))]
 
@@ -101,8 +101,7 @@ def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     plain = in_use(composed, overrides)
     if "plugins" in plain:  # of a file the whole path, which a run can name anywhere
         plain["plugins"] = plugins.load(plain["plugins"] or [])
-    # a user's own YAML file may be older than a setting of what it describes
-    config = verb.parse(completed(verb.config_class, plain))
+    config = verb.parse(completed(verb.config_class, plain))  # a user's YAML file may be older
     _refuse_without_effect(verb, config, overrides)
     return config
 
@@ -175,7 +174,7 @@ def jobs(request: Request) -> list[list[str]]:
 
 def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Return the values that the first job of a request would use, and the choice of each group."""
-    own_choices.offer()
+    own_choices.offer(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         overrides = jobs(request)[0]
         words = [*_search_path(request), *overrides]
@@ -296,6 +295,6 @@ def _missing_choice(file: str, options: list[str]) -> UsageError:
     group, _, name = file.rpartition("/")
     if not group:
         return UsageError(f"no config '{name}'")
-    known = f"available: {', '.join(options)}"
-    unknown = UsageError(f"no {group} '{name}'", known, did_you_mean(name, options))
+    hint = did_you_mean(name, options)
+    unknown = UsageError(f"no {group} '{name}'", f"available: {', '.join(options)}", hint)
     return own_choices.lack_of_defaults(group, name) or unknown
