@@ -109,6 +109,20 @@ def test_a_plugin_of_the_current_folder_is_imported_and_nothing_else(
     assert imported(folder) == []
 
 
+@pytest.mark.slow
+def test_an_entry_point_that_lies_in_the_current_folder_is_not_read(folder: Path) -> None:
+    (folder / "evil-1.dist-info").mkdir()
+    (folder / "evil-1.dist-info" / "METADATA").write_text("Name: evil\nVersion: 1\n")
+    (folder / "evil-1.dist-info" / "entry_points.txt").write_text("[cnnlab.plugins]\ne = evil\n")
+    (folder / "evil.py").write_text("open('found.txt', 'w').close()\n")
+    (folder / "mine.py").touch()
+
+    done = run(folder, *BY_COMMAND, "list", "models", "plugins=[./mine.py]")
+
+    assert done.returncode == 0, done.stderr
+    assert not (folder / "found.txt").exists()
+
+
 IN_CODE = re.compile(r"""sys\.executable,\s*["']-m["']""")
 IN_A_SHELL = re.compile(r"(?:python\S*|PYTHON\"?|torchrun.*) -m cnnlab")
 

@@ -33,7 +33,7 @@ ALLOWED = {
         "config/tables.py",
         "importlib.import_module",
     ): "names in our own tables of choices and commands, so that help needs no torch",
-    ("command/plugins.py", "importlib.import_module"): "plugins=[module] of the command line",
+    ("plugins.py", "importlib.import_module"): "plugins=[module] of the command line, entry points",
 }
 
 

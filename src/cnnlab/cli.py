@@ -69,6 +69,7 @@ def _interrupted(interruption: KeyboardInterrupt) -> int:
 
 def _unforeseen(error: Exception) -> int:
     """Report an error outside the task; a Ctrl-C may arrive wrapped in another exception."""
+    from cnnlab import plugin_errors
     from cnnlab.command import failures
 
     if failures.is_interrupt(error):
@@ -79,13 +80,15 @@ def _unforeseen(error: Exception) -> int:
     if (message := failures.shortage(error, places="")) is not None:
         failures.print_error_once(message)
         return ResourceError.exit_code
+    if (own := plugin_errors.as_usage(error)) is not None:
+        return failures.report(error, str(own), own.exit_code, log=None)
     return failures.report(error, failures.describe_bug(error, log=None), failures.BUG, log=None)
 
 
 def _main(arguments: list[str]) -> int:
     from cnnlab import __version__
     from cnnlab.command import help as command_help
-    from cnnlab.command.failures import print_error, print_error_once
+    from cnnlab.command.failures import print_error, print_error_once, show_trace
     from cnnlab.command.suggestions import did_you_mean
     from cnnlab.command.verbs import VERBS
     from cnnlab.errors import CnnlabError
@@ -106,6 +109,7 @@ def _main(arguments: list[str]) -> int:
     try:
         return _run(verb, rest) if words == rest else _help(verb, words)
     except CnnlabError as error:
+        show_trace(error)
         print_error_once(str(error))
         return error.exit_code
 

@@ -1,15 +1,15 @@
 """A data set, augmentation, optimizer and schedule of your own: one line registers each."""
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cnnlab.cli import main
-from cnnlab.config import AUGMENTS, DATASETS, OPTIMIZERS, SCHEDULES
+from cnnlab.config import AUGMENTS, DATASETS, OPTIMIZERS
 from cnnlab.errors import UsageError
+from tests.own_modules import forgotten
 
 MODULE = """
 import torch
@@ -74,15 +74,8 @@ def own_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[lis
         (tmp_path / name).parent.mkdir()
         (tmp_path / f"{name}.yaml").write_text(text)
     chosen = [name.replace("/", "=") for name in FILES]
-    yield ["--config-dir", str(tmp_path), "plugins=[my_choices]", *chosen]
-    for table, name in (
-        (DATASETS, "shades"),
-        (AUGMENTS, "nothing"),
-        (OPTIMIZERS, "signs"),
-        (SCHEDULES, "halves"),
-    ):
-        table.pop(name, None)
-    sys.modules.pop("my_choices", None)
+    with forgotten():
+        yield ["--config-dir", str(tmp_path), "plugins=[my_choices]", *chosen]
 
 
 def test_own_choices_are_trained_with_resumed_and_evaluated(own_choices, tmp_path, capsys) -> None:

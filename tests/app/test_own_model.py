@@ -1,22 +1,24 @@
-"""A model of your own, start to end: a module, a YAML file beside it, and two words on the line."""
+"""A model of your own, start to end: a module, a YAML file beside it, and two words on the line.
+
+Without a YAML file: tests/test_extending.py.
+"""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from cnnlab.cli import main
-from cnnlab.config.models import MODELS
+from tests.own_modules import forgotten
 
 MODULE = """
 from dataclasses import dataclass
 
 from torch import nn
 
-from cnnlab.config.models import ModelConfig
+from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
 from cnnlab.config.schema import setting
-from cnnlab.models import Layer, Network, register
+from cnnlab.models import Layer, Network
 
 
 @dataclass(kw_only=True)
@@ -36,7 +38,7 @@ def tiny(config, task, generator):
     return Network(layers, task)
 
 
-register("tiny", tiny, TinyConfig, usual_input=(1, 32, 10))
+MODELS.register("tiny", ModelChoice(TinyConfig, tiny, usual_input=(1, 32, 10)))
 """
 
 
@@ -47,9 +49,8 @@ def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "my_tiny_models.py").write_text(MODULE)
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "tiny.yaml").write_text("name: tiny\nwidth: 3\n")
-    yield ["--config-dir", str(tmp_path), "model=tiny", "plugins=[my_tiny_models]"]
-    MODELS.pop("tiny", None)
-    sys.modules.pop("my_tiny_models", None)
+    with forgotten():
+        yield ["--config-dir", str(tmp_path), "model=tiny", "plugins=[my_tiny_models]"]
 
 
 def test_an_own_model_is_summed_up_trained_and_evaluated(own_model, tmp_path, capsys):

@@ -28,6 +28,8 @@ YOUNGER: dict[str, Any] = {
     "which_weights": "raw",
     "model.which_weights": None,
     "loss.class_weights": None,
+    "loss.name": "default",
+    "writer.name": "none",
     "saving.keep_spread": 0,
     "runtime.capture": False,
     "runtime.lrn_kernel": "plain",

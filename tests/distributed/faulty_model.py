@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnlab import models
-from cnnlab.config.models import Lenet5Config
+from cnnlab.config.models import MODELS, Lenet5Config, ModelChoice
 from cnnlab.models.lenet5 import lenet5
 
 
@@ -42,4 +42,4 @@ def build(config, task, generator) -> models.Network:  # type: ignore[no-untyped
     return network
 
 
-models.register("faulty", build, Lenet5Config, (1, 32, 10))
+MODELS.register("faulty", ModelChoice(Lenet5Config, build, (1, 32, 10)))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cnnlab import models
-from cnnlab.config.models import MODELS, ModelConfig
+from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
 from cnnlab.errors import UsageError
 from cnnlab.models import Layer, Network
 
@@ -96,7 +96,7 @@ def test_a_model_of_your_own_is_built_by_name_and_seeded():
         ]
         return Network(layers, task)
 
-    models.register("wide", wide, WideConfig, usual_input=(1, 28, 10))
+    MODELS.register("wide", ModelChoice(WideConfig, wide, usual_input=(1, 28, 10)))
     try:
         config = WideConfig(name="wide", width=7)
         shape = {"in_channels": 1, "input_size_pixels": 28, "num_classes": 10}
@@ -104,6 +104,6 @@ def test_a_model_of_your_own_is_built_by_name_and_seeded():
         assert torch.equal(one.fc1.weight, two.fc1.weight)
         assert one(torch.zeros(1, 1, 28, 28)).shape == (1, 10)
         with pytest.raises(UsageError, match="is built in"):
-            models.register("lenet5", wide, WideConfig)
+            MODELS.register("lenet5", ModelChoice(WideConfig, wide))
     finally:
-        del MODELS["wide"]
+        MODELS.remove("wide")

@@ -81,6 +81,7 @@ def test_at_the_defaults_the_step_is_the_plain_one() -> None:
     assert (parts.average, parts.update.class_weights) == (None, None)
 
 
+PLAIN = {"name": "default", "label_smoothing": 0.0}
 TEN = "[1,2,3,4,5,6,7,8,9,10]"
 
 
@@ -146,12 +147,16 @@ def test_weights_that_do_not_fit_the_classes_are_refused(setting: Any, said: str
 @pytest.mark.parametrize("value", ["balance", 3.0, [1, 0], [1, "x"], ["balanced", 1]])
 def test_other_values_than_balanced_and_positive_numbers_are_refused(value: Any) -> None:
     with pytest.raises(UsageError, match=r"loss.class_weights"):
-        parse(LossConfig, {"label_smoothing": 0.0, "class_weights": value}, "loss")
+        parse(
+            LossConfig, {"name": "default", "label_smoothing": 0.0, "class_weights": value}, "loss"
+        )
 
 
 def test_the_word_balanced_arrives_as_a_word() -> None:
     for value in ("balanced", ["balanced"]):
-        loss = parse(LossConfig, {"label_smoothing": 0.0, "class_weights": value}, "loss")
+        loss = parse(
+            LossConfig, {"name": "default", "label_smoothing": 0.0, "class_weights": value}, "loss"
+        )
         assert loss.class_weights == "balanced"
 
 

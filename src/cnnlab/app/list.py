@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from cnnlab.config import DATASETS, Launch, ListConfig, choices, parse_dataset
+from cnnlab.config import DATASETS, Launch, ListConfig, choices, own_parts, parse_dataset
 from cnnlab.config import claims as config_claims
 from cnnlab.config.ema import EMA
 from cnnlab.console import Console
@@ -47,7 +47,7 @@ def datasets() -> Rows:
     from cnnlab.data.inventory import inspect  # here: `list models` needs no torch
 
     def facts(name: str) -> dict[str, Any]:
-        return inspect(parse_dataset(choices.alone("dataset", name)))
+        return inspect(parse_dataset(own_parts.alone("dataset", name)))
 
     return [{**row, **facts(row["name"])} for row in _group("dataset") if row["name"] in DATASETS]
 
@@ -109,11 +109,8 @@ TABLES: dict[str, Callable[[], Rows]] = {
 
 
 def _group(group: str) -> Rows:
-    folder = choices.configs_folder() / group
-    return [
-        {"name": name, "about": " ".join(choices.header(folder / f"{name}.yaml")[:1])}
-        for name in choices.choices(group)
-    ]
+    names = choices.choices(group)
+    return [{"name": name, "about": own_parts.about(group, name)} for name in names]
 
 
 def _lines(rows: Rows) -> list[str]:

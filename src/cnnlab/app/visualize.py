@@ -5,7 +5,6 @@ from pathlib import Path
 from cnnlab import run_folder, session, visualization
 from cnnlab.config import DATASETS, Launch, VisualizeConfig, pictures
 from cnnlab.config.pictures import DRAWINGS, PAGES
-from cnnlab.config.tables import load_by_name
 from cnnlab.console import Console
 from cnnlab.errors import UsageError
 from cnnlab.inference.network import StoredNetwork, open_network
@@ -70,7 +69,7 @@ def draw(config: VisualizeConfig, stored: StoredNetwork, folder: Path) -> None:
 
     for name in filter(PAGES.__contains__, config.what):
         assert probe is not None
-        path = load_by_name(PAGES[name].draw)(_subject(stored, probe), folder)
+        path = PAGES[name].load()(_subject(stored, probe), folder)
         console.line(f"{name}: {path} ({path.stat().st_size / 1e6:.1f} MB, open it in a browser)")
     if not found:
         console.close()

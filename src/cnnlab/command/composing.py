@@ -13,13 +13,14 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cnnlab.command import folders
+from cnnlab import plugin_errors, plugins
+from cnnlab.command import folders, own_choices
 from cnnlab.command.line import Request, is_hydras
-from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
 from cnnlab.config import choices, of_earlier_run, recipes
 from cnnlab.config.earlier import completed
+from cnnlab.config.own_parts import refuse_missing
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.run_folder import find_run
 from cnnlab.safe_output import say
@@ -61,6 +62,7 @@ class Job:
 def check(request: Request) -> list[Job]:
     """Compose and check every job of a request. Raises UsageError for the first bad one."""
     folders.check_words(request)
+    own_choices.offer(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         return [_check(request, *numbered) for numbered in enumerate(jobs(request))]
 
@@ -104,9 +106,9 @@ def _trainings(request: Request, config: Any) -> dict[tuple[str, ...], Any]:
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
     plain = in_use(composed, overrides)
-    load_plugins(plain.get("plugins") or [])
-    # a user's own YAML file may be older than a setting of what it describes
-    config = verb.parse(completed(verb.config_class, plain))
+    if "plugins" in plain:  # of a file the whole path, which a run can name anywhere
+        plain["plugins"] = plugins.load(plain["plugins"] or [])
+    config = verb.parse(completed(verb.config_class, plain))  # a user's YAML file may be older
     _refuse_without_effect(verb, config, overrides)
     return config
 
@@ -179,6 +181,7 @@ def jobs(request: Request) -> list[list[str]]:
 
 def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Return the values that the first job of a request would use, and the choice of each group."""
+    own_choices.offer(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         overrides = jobs(request)[0]
         words = [*_search_path(request), *overrides]
@@ -243,8 +246,9 @@ def resumed(where: str, asked: dict[str, Any], overrides: list[str]) -> dict[str
     Raises UsageError for a group choice: another model or data set is another run.
     """
     run = find_run(where)
-    load_plugins(asked.get("plugins") or [])  # whose models may have settings newer than the run
-    config = of_earlier_run(run.read_config())
+    plugins.load(asked.get("plugins") or [])  # whose parts may have settings newer than the run
+    stored = refuse_missing(run.read_config(), f"the run is {run.path}")
+    config = of_earlier_run(stored)
 
     for override in OverridesParser.create().parse_overrides(overrides=overrides):
         key = override.key_or_group
@@ -281,6 +285,8 @@ def _put(plain: dict[str, Any], key: str, value: Any) -> None:
 
 def explain(error: Exception) -> CnnlabError:
     """Turn an exception of Hydra, OmegaConf or the YAML reader into a UsageError."""
+    if (own := plugin_errors.as_usage(error)) is not None:
+        return own
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _missing_choice(str(error.missing_cfg_file), list(error.options or []))
     if isinstance(error, OverrideParseException):
@@ -297,4 +303,5 @@ def _missing_choice(file: str, options: list[str]) -> UsageError:
     if not group:
         return UsageError(f"no config '{name}'")
     hint = did_you_mean(name, options)
-    return UsageError(f"no {group} '{name}'", f"available: {', '.join(options)}", hint)
+    unknown = UsageError(f"no {group} '{name}'", f"available: {', '.join(options)}", hint)
+    return own_choices.lack_of_defaults(group, name) or unknown

@@ -28,17 +28,25 @@ def report(error: BaseException, message: str | None, code: int, log: str | None
     message: None where another process of the job has shown it. With CNNLAB_TRACEBACK set the
     traceback is shown too.
     """
-    trace = escape_lines("".join(traceback.format_exception(error)))
     if log is not None:
         # a full disk may be what is being reported
         with contextlib.suppress(OSError, CnnlabError), regular.append(Path(log)) as file:
-            file.write(trace)
+            file.write(_trace(error))
 
-    if os.environ.get(SHOW_VARIABLE):
-        say(trace)
+    show_trace(error)
     if message is not None:
         print_error(message)
     return code
+
+
+def show_trace(error: BaseException) -> None:
+    """Write the traceback on stderr where CNNLAB_TRACEBACK asks for it."""
+    if os.environ.get(SHOW_VARIABLE):
+        say(_trace(error))
+
+
+def _trace(error: BaseException) -> str:
+    return escape_lines("".join(traceback.format_exception(error)))
 
 
 def print_error(message: str) -> None:

@@ -54,7 +54,8 @@ def describe(name: str, line: InUse) -> str:
     verb = VERBS[name]
     lines = [f"cnnlab {name}: {verb.help}", f"usage: cnnlab {name} [key=value ...]"]
     lines += [f"example: {verb.example}", ""]
-    if usual := choices.groups(name):
+    usual = {group: choice for group, choice in choices.groups(name).items() if verb.uses(group)}
+    if usual:
         lines += [
             "groups (GROUP=CHOICE; the selected choice comes first):",
             *_groups(usual, line),

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from cnnlab import starting, streams
+from cnnlab import plugin_errors, starting, streams
 from cnnlab.command import failures, folders, sweeps
 from cnnlab.command.composing import Job, parse
 from cnnlab.command.folders import Places
@@ -186,7 +186,8 @@ def _report(error: Exception, run: str | None, failed: _Failed) -> int:
     log = None if run is None else str(RunFolder(run).log_file)
     if isinstance(error, ShownError):
         return failures.report(error.error, None, error.error.exit_code, log)
-    code, message = _verdict(error, failed) or (failures.BUG, failures.describe_bug(error, log))
+    verdict = _verdict(error, failed) or _of_own_part(error, log)
+    code, message = verdict or (failures.BUG, failures.describe_bug(error, log))
     return failures.report(error, message, code, log)
 
 
@@ -205,6 +206,12 @@ def _verdict(error: Exception, failed: _Failed) -> tuple[int, str] | None:
     if (missing := failures.shortage(error, failed.places)) is not None:
         return ResourceError.exit_code, missing
     return None
+
+
+def _of_own_part(error: Exception, log: str | None) -> tuple[int, str] | None:
+    """Return exit code and message of an error in the user's own module; None: it is in ours."""
+    own = plugin_errors.as_usage(error, log)
+    return None if own is None else (own.exit_code, str(own))
 
 
 def _import_task(verb: Verb) -> Task:

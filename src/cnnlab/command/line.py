@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cnnlab import plugins
 from cnnlab.command.literals import literal, unquoted
-from cnnlab.command.plugins import load_plugins
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices, renamed
@@ -19,7 +19,7 @@ from cnnlab.errors import UsageError
 PATH_NAMES = {"checkpoint", "images", "resume", "root", "output", "source", "runs", "class_names"}
 """Last parts of the keys whose values are paths, which may contain any character; also X_root."""
 
-PATH_KEYS = {"model.weights", "claims_folder"}
+PATH_KEYS = {"model.weights", "claims_folder", "plugins"}
 """Whole keys whose values are paths; `weights` alone are the numbers of an ensemble."""
 
 RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR = "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir"
@@ -99,7 +99,8 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     for position, word in enumerate(words):
         _refuse_spaces(word, words[position + 1 :], position)
 
-    _load_plugins(words)
+    plugins.load_installed()
+    plugins.load(plugins.named_in(words))
     known = _Known(verb, is_sweep="--multirun" in flags)
     taken = [(word, *_take_apart(word)) for word in words]
     return Request(
@@ -122,13 +123,6 @@ def _refuse_several_processes(verb: str, *, is_sweep: bool) -> None:
         f"{what} in one process, but torchrun started {num_processes}",
         hint=f"cnnlab {verb} ... without torchrun",
     )
-
-
-def _load_plugins(words: list[str]) -> None:
-    """Import the plugins that the command line names: their models may have keys."""
-    for word in words:
-        if word.startswith("plugins="):
-            load_plugins(re.findall(r"[\w.]+", word.removeprefix("plugins=")))
 
 
 def _separate(verb: str, arguments: list[str]) -> tuple[list[str], dict[str, str], list[str]]:
@@ -208,7 +202,6 @@ class _Known:
         if is_hydras(key):
             return word
         self._refuse_unknown(mark, key, word)
-        _refuse_unused(key, self.verb)
         if key in self.groups:
             return f"{key}={value}"
 
@@ -221,7 +214,7 @@ class _Known:
         return f"++{key}={value}"
 
     def _refuse_unknown(self, mark: str, key: str, word: str) -> None:
-        """Raise UsageError for an unknown key, for `+` and `~`, and for the name of a group."""
+        """Raise UsageError for an unknown or unused key, `+` and `~`, and the name of a group."""
         keys, groups = self.keys, self.groups
         if mark.startswith("~"):
             raise UsageError(
@@ -238,6 +231,7 @@ class _Known:
         if mark:
             raise UsageError(f"'{word}': '{mark}' is not needed", hint=f"write {word[len(mark) :]}")
 
+        _refuse_unused(key, self.verb)
         group, _, last = key.rpartition(".")
         if last == "name" and group in groups:
             chosen = word.partition("=")[2]

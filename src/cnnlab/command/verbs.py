@@ -223,7 +223,7 @@ VERBS: dict[str, Verb] = {
         "cnnlab.app.benchmark:run",
         "cnnlab benchmark dataset=fashion_mnist trainer.batch_size=128",
         unused=(
-            *("allow_changes", "distributed", "ensemble", "logging", "resume", "saving"),
+            *("allow_changes", "distributed", "ensemble", "logging", "resume", "saving", "writer"),
             "trainer.early_stop_epochs",
             "trainer.log_every_steps",
             "trainer.validate_every_epochs",

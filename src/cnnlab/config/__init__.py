@@ -1,8 +1,8 @@
 """Every setting of cnnlab: one dataclass per choice of a config group, and one per command.
 
 Values live in configs/; types, units, ranges and what fits with what live here. A group with
-several choices (model, dataset, augment, optimizer, schedule, evaluation) has a table with a row
-per name, so a key that has no effect in a choice does not exist there.
+several choices (model, dataset, augment, loss, optimizer, schedule, evaluation, writer) has a table
+with a row per name, so a key that has no effect in a choice does not exist there.
 """
 
 from dataclasses import fields
@@ -13,9 +13,10 @@ from cnnlab.config.data import DATASETS, DatasetChoice, DatasetConfig, StoredDat
 from cnnlab.config.earlier import completed
 from cnnlab.config.evaluation import EVALUATIONS, EvaluationConfig, ViewsChoice
 from cnnlab.config.launch import Launch, Outcome
+from cnnlab.config.loss import LOSSES, LossConfig
 from cnnlab.config.models import MODELS, FineTuningConfig, ModelChoice, ModelConfig
-from cnnlab.config.pictures import PICTURES
-from cnnlab.config.schema import flat, parse, to_plain
+from cnnlab.config.pictures import PICTURES, PictureChoice
+from cnnlab.config.schema import flat, parse, setting, to_plain
 from cnnlab.config.tables import Choice
 from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
 from cnnlab.config.verbs.benchmark import BenchmarkConfig, parse_benchmark
@@ -29,15 +30,18 @@ from cnnlab.config.verbs.reproduce import ReproduceConfig, parse_reproduce
 from cnnlab.config.verbs.summary import SummaryConfig, parse_summary
 from cnnlab.config.verbs.train import TrainConfig, check_training, parse_train
 from cnnlab.config.verbs.visualize import VisualizeConfig, parse_visualize
+from cnnlab.config.writers import WRITERS, WriterConfig
 
 __all__ = [
     "AUGMENTS",
     "DATASETS",
     "EVALUATIONS",
+    "LOSSES",
     "MODELS",
     "OPTIMIZERS",
     "PICTURES",
     "SCHEDULES",
+    "WRITERS",
     "AugmentConfig",
     "BenchmarkConfig",
     "Choice",
@@ -49,10 +53,12 @@ __all__ = [
     "EvaluationConfig",
     "Launch",
     "ListConfig",
+    "LossConfig",
     "ModelChoice",
     "ModelConfig",
     "OptimizerConfig",
     "Outcome",
+    "PictureChoice",
     "PredictConfig",
     "PrepareConfig",
     "ReproduceConfig",
@@ -62,6 +68,7 @@ __all__ = [
     "TrainConfig",
     "ViewsChoice",
     "VisualizeConfig",
+    "WriterConfig",
     "check_training",
     "flat",
     "of_earlier_run",
@@ -78,6 +85,7 @@ __all__ = [
     "parse_summary",
     "parse_train",
     "parse_visualize",
+    "setting",
     "to_plain",
 ]
 

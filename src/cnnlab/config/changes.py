@@ -14,6 +14,7 @@ from cnnlab.safe_output import escape_control
 SAFE = (
     "saving",
     "logging",
+    "writer",
     "evaluation",
     "plugins",
     "dataset.root",

@@ -115,7 +115,7 @@ def check_kernels(runtime: RuntimeConfig, trainer: TrainerConfig, loss: LossConf
     for other, is_chosen, why in (
         ("runtime.compile=true", runtime.compile, "a compiled step was not captured so far"),
         ("trainer.accumulate above 1", trainer.accumulate > 1, "each part has its own dropout"),
-        ("loss.class_weights", loss.class_weights is not None, "each batch has its own divisor"),
+        ("loss.class_weights", loss.weighs_classes, "each batch has its own divisor"),
     ):
         if runtime.capture and is_chosen:
             raise UsageError(

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 import cnnlab
+from cnnlab.config.tables import tables
 
 
 def configs_folder() -> Path:
@@ -34,9 +35,14 @@ def groups(verb: str) -> dict[str, str | None]:
 
 
 def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
-    """Return the names of a group's choices; folders: the user's own, besides ours."""
+    """Return the names of a group's choices, those that were registered included.
+
+    folders: of the user's own YAML files, besides ours.
+    """
     places = [configs_folder(), *(Path(folder) for folder in folders)]
-    return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
+    in_files = {path.stem for place in places for path in (place / group).glob("*.yaml")}
+    table = tables().get(group)
+    return sorted(in_files | (set(table.own) if table is not None else set()))
 
 
 def alone(group: str, name: str) -> dict[str, Any]:
@@ -44,7 +50,11 @@ def alone(group: str, name: str) -> dict[str, Any]:
 
     `${recipe:KEY,VALUE}` is VALUE, `${at_least:32,0}` is 32, and a recipe is left out.
     """
-    text = (configs_folder() / group / f"{name}.yaml").read_text(encoding="utf-8")
+    return without_recipe((configs_folder() / group / f"{name}.yaml").read_text(encoding="utf-8"))
+
+
+def without_recipe(text: str) -> dict[str, Any]:
+    """Return the settings of a YAML file of a choice, as `alone` does."""
     text = re.sub(r"\$\{recipe:\w+,(.*?)\}", r"\1", text)
     plain: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{at_least:(.*?),0\}", r"\1", text))
     return {key: value for key, value in plain.items() if key != "recipe"}

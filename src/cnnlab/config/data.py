@@ -223,5 +223,6 @@ DATASETS = Table(
             SyntheticConfig, "cnnlab.data.synthetic:load", mirror_allowed=True
         ),
     },
+    usual="folder",
 )
 """Builders: (settings) -> Splits, as the publishers split the set."""

@@ -142,7 +142,7 @@ class ModelChoice(Choice):
     parameter name, for optimizer=levenberg_marquardt.
     """
 
-    usual_input: tuple[int, int, int]
+    usual_input: tuple[int, int, int] = (3, 224, 1000)
     one_device: str | None = None
     curvature: str | None = None
 
@@ -188,4 +188,4 @@ MODELS = Table(
         "four_layer": ModelChoice(FourLayerConfig, "cnnlab.models.cifar:four_layer", (3, 32, 10)),
     },
 )
-"""Builders: (settings, Task, generator for the weights) -> Network."""
+"""Builders: (settings, Task, generator for the weights) -> Network, or any other nn.Module."""

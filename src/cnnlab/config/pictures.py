@@ -1,6 +1,11 @@
 """The tables of what `cnnlab visualize` makes: pictures of networks, the lecture's, and pages."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, overload
+
+from cnnlab.config.tables import Register, loaded
+from cnnlab.errors import UsageError
 
 IMAGES = ("images", "indices", "num_images")
 UNITS = ("layer", "units", "num_units", "signal", "search_images")
@@ -8,44 +13,71 @@ UNITS = ("layer", "units", "num_units", "signal", "search_images")
 
 @dataclass(frozen=True)
 class PictureChoice:
-    """One picture. draw: "module:function", returns Pictures.
+    """One picture. draw: "module:function", or an own function; returns Pictures.
 
     It is called with (network, Probe) for a row of PICTURES, with a Plan for one of DRAWINGS, and
     with (Subject, folder) for one of PAGES, where it writes a file and returns its path.
     settings: those of `visualize` that this picture uses and another one does not.
     """
 
-    draw: str
-    settings: tuple[str, ...]
+    draw: str | Callable[..., Any]
+    settings: tuple[str, ...] = ()
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function that draws, imported now if a string names it."""
+        return loaded(self.draw)
+
+    @property
+    def source(self) -> str | Callable[..., Any]:
+        """Return what the row is made of, as it was given."""
+        return self.draw
 
 
-PICTURES: dict[str, PictureChoice] = {
-    "filters": PictureChoice("cnnlab.visualization.filters:draw_filters", ("layer", "units")),
-    "activations": PictureChoice(
-        "cnnlab.visualization.activations:draw_activations", (*IMAGES, "layer", "units")
-    ),
-    "deconvnet": PictureChoice(
-        "cnnlab.visualization.projections:draw_projections",
-        (*IMAGES, "layer", "units", "num_units", "signal"),
-    ),
-    "top9": PictureChoice("cnnlab.visualization.projections:draw_top9", UNITS),
-    "occlusion": PictureChoice(
-        "cnnlab.visualization.occlusion:draw_occlusion",
-        (*IMAGES, "layer", "square_pixels", "square_stride"),
-    ),
-    "equivariance": PictureChoice(
-        "cnnlab.visualization.invariance:draw_equivariance", (*IMAGES, "layer")
-    ),
-    "invariance": PictureChoice("cnnlab.visualization.invariance:draw_invariance", IMAGES),
-    "neighbors": PictureChoice(
-        "cnnlab.visualization.neighbors:draw_neighbors", (*IMAGES, "layer", "search_images")
-    ),
-    "predictions": PictureChoice("cnnlab.visualization.neighbors:draw_predictions", IMAGES),
-    "evolution": PictureChoice("cnnlab.visualization.evolution:draw_evolution", UNITS),
-    "filter_evolution": PictureChoice(
-        "cnnlab.visualization.filters:draw_filter_evolution", ("layer",)
-    ),
-}
+class Pictures(Register[PictureChoice]):
+    """Pictures by name; an own one uses settings that `visualize` has."""
+
+    def register(self, name: str, row: PictureChoice, **defaults: Any) -> None:
+        """Add a picture of your own. Raises UsageError for a setting that no picture has."""
+        if name in RESERVED:
+            raise UsageError(f"what={name} is built in", hint="give your picture another name")
+        if unknown := [key for key in row.settings if key not in SETTINGS]:
+            raise UsageError(
+                f"picture '{name}' asks for the setting '{unknown[0]}', which visualize lacks",
+                hint=f"pictures use: {', '.join(SETTINGS)}",
+            )
+        super().register(name, row, **defaults)
+
+
+PICTURES = Pictures(
+    "picture",
+    {
+        "filters": PictureChoice("cnnlab.visualization.filters:draw_filters", ("layer", "units")),
+        "activations": PictureChoice(
+            "cnnlab.visualization.activations:draw_activations", (*IMAGES, "layer", "units")
+        ),
+        "deconvnet": PictureChoice(
+            "cnnlab.visualization.projections:draw_projections",
+            (*IMAGES, "layer", "units", "num_units", "signal"),
+        ),
+        "top9": PictureChoice("cnnlab.visualization.projections:draw_top9", UNITS),
+        "occlusion": PictureChoice(
+            "cnnlab.visualization.occlusion:draw_occlusion",
+            (*IMAGES, "layer", "square_pixels", "square_stride"),
+        ),
+        "equivariance": PictureChoice(
+            "cnnlab.visualization.invariance:draw_equivariance", (*IMAGES, "layer")
+        ),
+        "invariance": PictureChoice("cnnlab.visualization.invariance:draw_invariance", IMAGES),
+        "neighbors": PictureChoice(
+            "cnnlab.visualization.neighbors:draw_neighbors", (*IMAGES, "layer", "search_images")
+        ),
+        "predictions": PictureChoice("cnnlab.visualization.neighbors:draw_predictions", IMAGES),
+        "evolution": PictureChoice("cnnlab.visualization.evolution:draw_evolution", UNITS),
+        "filter_evolution": PictureChoice(
+            "cnnlab.visualization.filters:draw_filter_evolution", ("layer",)
+        ),
+    },
+)
 """Name -> picture of a trained network; a name is a value of `what`, and `all` is all of these."""
 
 DRAWINGS: dict[str, PictureChoice] = {
@@ -58,14 +90,36 @@ PAGES: dict[str, PictureChoice] = {
 }
 """Name -> page of a trained network, with a program of its own; not in `all`."""
 
-CHOICES = {**PICTURES, **DRAWINGS, **PAGES}
-SETTINGS = tuple(dict.fromkeys(key for choice in CHOICES.values() for key in choice.settings))
+RESERVED = (*DRAWINGS, *PAGES, "all")
+
+SETTINGS = tuple(
+    dict.fromkeys(
+        key
+        for row in (*PICTURES.values(), *DRAWINGS.values(), *PAGES.values())
+        for key in row.settings
+    )
+)
 """Settings that only some pictures use."""
+
+
+class Names(Sequence[str]):
+    """The values of `what`: the names in the tables at this moment, own pictures included."""
+
+    @overload
+    def __getitem__(self, place: int) -> str: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[str]: ...
+    def __getitem__(self, place: int | slice) -> str | Sequence[str]:
+        return (*PICTURES, *RESERVED)[place]
+
+    def __len__(self) -> int:
+        return len(PICTURES) + len(RESERVED)
 
 
 def pictures_with(setting: str) -> list[str]:
     """Return the names of the pictures that use a setting."""
-    return [name for name, choice in CHOICES.items() if setting in choice.settings]
+    rows = {**PICTURES, **DRAWINGS, **PAGES}
+    return [name for name, choice in rows.items() if setting in choice.settings]
 
 
 def asked_for(what: list[str]) -> list[str]:

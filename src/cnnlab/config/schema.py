@@ -8,6 +8,7 @@ import dataclasses
 import math
 import types
 import typing
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 from cnnlab.config import renamed
@@ -24,7 +25,7 @@ MISSING = dataclasses.MISSING
 def setting(
     description: str,
     *,
-    choices: tuple[str, ...] | None = None,
+    choices: Collection[str] | None = None,
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,

@@ -79,10 +79,12 @@ OPTIMIZERS = Table(
             LevenbergMarquardtConfig, "cnnlab.training.optimizers:build_levenberg_marquardt"
         ),
     },
+    usual="adamw",
 )
 """Builders: (settings, parameter groups) -> torch Optimizer.
 
-Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state.
+Each respects `found_inf`: with 1 in it, `step` changes neither weights nor state. For an own one
+`training/torch_rule.py` does.
 """
 
 

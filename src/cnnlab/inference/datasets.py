@@ -2,6 +2,7 @@
 
 from cnnlab import data
 from cnnlab.config import DatasetConfig, StoredDatasetConfig, parse_dataset
+from cnnlab.config.own_parts import refuse_missing
 from cnnlab.data.recorded import as_recorded
 from cnnlab.data.store import Splits, Store
 from cnnlab.errors import CheckpointError, DataError, UsageError
@@ -15,6 +16,7 @@ def dataset_config(
     if isinstance(asked, DatasetConfig):
         return asked
 
+    refuse_missing(network.config, str(network.path), "dataset")
     try:
         stored = parse_dataset(network.config["dataset"])
     except (KeyError, TypeError, UsageError) as error:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from cnnlab import checkpoint, models, stored_weights
+from cnnlab import checkpoint, models, plugin_errors, stored_weights
 from cnnlab.config import parse_model
 from cnnlab.config.ema import RAW
+from cnnlab.config.own_parts import refuse_missing
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.safe_output import escape_control
@@ -56,6 +57,7 @@ def open_network(
     file that is missing, damaged, without such weights, or whose parts do not match.
     """
     loaded = checkpoint.read(path)
+    refuse_missing(loaded.document.get("config"), escape_control(str(path)), "model")
     kind, weights = stored_weights.chosen(loaded, which_weights, path)
     try:
         with _NothingLargerThan(sum(weight.numel() for weight in weights.values())):
@@ -65,6 +67,8 @@ def open_network(
         config = dict(loaded.document["config"])
         config["augment"].get("padding_pixels")  # must be a mapping
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
+        if plugin_errors.place_of(error) is not None:
+            raise  # the builder of an own model fails, not the file
         raise CheckpointError(
             f"the checkpoint's description is incomplete ({error!r})", escape_control(str(path))
         ) from error

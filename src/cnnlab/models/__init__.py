@@ -1,15 +1,16 @@
 """Build a network by the name of its model, registered models of your own included."""
 
-from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import nn
 
-from cnnlab.config.models import MODELS, ModelChoice, ModelConfig
+from cnnlab.config.models import MODELS, ModelConfig
 from cnnlab.errors import UsageError
 from cnnlab.models.network import Layer, Network, Task
 from cnnlab.models.towers import SplitNetwork
+from cnnlab.models.wrapped import wrap
 from cnnlab.runtime import derive_seed, make_generator
 
 __all__ = [
@@ -19,11 +20,7 @@ __all__ = [
     "build",
     "home_device",
     "on_one_device",
-    "register",
 ]
-
-Builder = Callable[[Any, Task, torch.Generator], Network]
-"""(settings, task, generator for the weights) -> network."""
 
 
 def build(
@@ -42,8 +39,18 @@ def build(
 
     with torch.random.fork_rng(devices=[]):  # own models may draw from the global state
         torch.default_generator.manual_seed(derive_seed(seed, "init"))
-        network: Network = builder(config, task, make_generator(seed, "init"))
-    return network
+        network = builder(config, task, make_generator(seed, "init"))
+        return network if isinstance(network, Network) else _wrapped(network, task, config.name)
+
+
+def _wrapped(module: Any, task: Task, name: str) -> Network:
+    """Return what the builder of an own model made as a network. Raises UsageError."""
+    if not isinstance(module, nn.Module):
+        raise UsageError(
+            f"the builder of model '{name}' returns a {type(module).__name__}",
+            hint="it returns a torch.nn.Module",
+        )
+    return wrap(module, task, name)
 
 
 def on_one_device(config: ModelConfig) -> ModelConfig:
@@ -62,17 +69,10 @@ def home_device(network: Network, device: torch.device) -> torch.device:
     return network.devices[0] if isinstance(network, SplitNetwork) else device
 
 
-def register(
-    name: str,
-    builder: Builder,
-    config_class: type[ModelConfig],
-    usual_input: tuple[int, int, int] = (3, 224, 1000),
-) -> None:
-    """Add a model of your own under `name`, for modules listed in `plugins`.
-
-    builder: (config, task, generator) -> Network; it may draw its weights from the generator or
-    from torch's global state, both follow `seed`. usual_input: channels, size in pixels and classes
-    of `cnnlab summary`. Registering a name again replaces an own model; raises UsageError for a
-    built-in name.
-    """
-    MODELS.register(name, ModelChoice(config_class, builder, usual_input))
+def __getattr__(name: str) -> Any:
+    """Tell modules that were written for an earlier version where own models are registered."""
+    if name == "register":
+        raise ImportError(
+            "models.register is now MODELS.register(name, ModelChoice(...)): docs/extending.md"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -129,23 +129,26 @@ def average_pool(window: Window) -> nn.AvgPool2d:
 def window_of(module: nn.Module) -> Window | None:
     """Return the window of a convolution or pooling layer; None for other layers.
 
-    Reads the `window` of cnnlab's own layers and the arguments of torch's square ones.
+    Reads the `window` of cnnlab's own layers and the arguments of torch's square ones; a window
+    that is not square, or whose padding is a word, has none.
     """
     if isinstance(window := getattr(module, "window", None), Window):
         return window
     if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
         return None
-    kernel, stride, padding = (
-        _side(value) for value in (module.kernel_size, module.stride, module.padding)
-    )
-    dilation = _side(getattr(module, "dilation", 1))
+    given = (module.kernel_size, module.stride, module.padding, getattr(module, "dilation", 1))
+    sides = [side for value in given if (side := _side(value)) is not None]
+    if len(sides) < len(given):
+        return None
+    kernel, stride, padding, dilation = sides
     return Window(kernel, stride, padding, dilation, getattr(module, "ceil_mode", False))
 
 
-def _side(value: object) -> int:
-    side = value[0] if isinstance(value, tuple) else value
-    assert isinstance(side, int), "windows must be square and their padding a number"
-    return side
+def _side(value: object) -> int | None:
+    """Return the number that both sides have; None: they differ, or it is a word."""
+    if isinstance(value, tuple) and len(set(value)) == 1:
+        value = value[0]
+    return value if isinstance(value, int) else None
 
 
 class ScaledDropout(nn.Module):

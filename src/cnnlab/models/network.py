@@ -2,7 +2,7 @@
 
 import copy
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -42,12 +42,19 @@ class Layer:
     module: nn.Module
 
 
+Compute = Callable[[Layer, Any], Tensor]
+"""(layer, its input) -> its output, computed in another way than the layer would."""
+
+
 class Network(nn.Module):
     """A sequence of named layers.
 
     [N, C, S, S] float images -> [N, K] scores, larger = better. Parameters are called
     `<layer name>.<parameter>`. Summary, pictures and the deconvnet depend on `layers` alone.
     """
+
+    rectifies_by_function = False
+    """Whether some rectifier is no layer: a backward rule of one's own cannot reach it."""
 
     def __init__(self, layers: Sequence[Layer], task: Task) -> None:
         super().__init__()
@@ -173,12 +180,7 @@ class Network(nn.Module):
 
         The forward pass ends with the last of them.
         """
-        wanted = set(self._roles if names is None else names)
-        if unknown := sorted(wanted - self._roles.keys()):
-            raise UsageError(
-                f"the network has no layer '{unknown[0]}'", hint=f"it has: {', '.join(self._roles)}"
-            )
-
+        wanted = self._wanted(names)
         maps = self._enter(images)
         found: dict[str, Tensor] = {}
         for name in self._roles:
@@ -188,3 +190,33 @@ class Network(nn.Module):
             if name in wanted:
                 found[name] = self._leave(maps)
         return found
+
+    def _wanted(self, names: Collection[str] | None) -> set[str]:
+        """Return the names of the layers asked for; raise UsageError for one that there is not."""
+        wanted = set(self._roles if names is None else names)
+        if unknown := sorted(wanted - self._roles.keys()):
+            raise UsageError(
+                f"the network has no layer '{unknown[0]}'", hint=f"it has: {', '.join(self._roles)}"
+            )
+        return wanted
+
+    def outputs(
+        self, images: Tensor, compute: Compute | None = None
+    ) -> Iterator[tuple[Layer, Tensor]]:
+        """Yield each layer with its output, as it is computed.
+
+        compute: what computes an output in place of the layer itself.
+        """
+        maps = images
+        for layer in self.layers:
+            maps = layer.module(maps) if compute is None else compute(layer, maps)
+            yield layer, maps
+
+    def layer_of(self, parameter: str) -> str:
+        """Return the layer of a parameter: conv1 of conv1.weight, and of conv1.a.weight."""
+        return parameter.partition(".")[0]
+
+    def sizes_before(self, outputs: dict[str, list[int]]) -> dict[str, list[int]]:
+        """Return the size of each layer's input, by layer name, from those of the outputs."""
+        first = [self.in_channels, self.input_size_pixels, self.input_size_pixels]
+        return dict(zip(outputs, [first, *outputs.values()], strict=False))

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cnnlab import geometry
 from cnnlab.errors import CnnlabError
 from cnnlab.models.layers import window_of
 from cnnlab.models.meta import MetaWeights, without_weights
@@ -133,8 +132,7 @@ def _shapes(network: Network) -> tuple[dict[str, list[int]], dict[str, list[int]
         outputs = network.activations(_black_image(network, network.in_channels, size))
     network.train(was_training)
     after = {name: list(maps.shape[1:]) for name, maps in outputs.items()}
-    before = dict(zip(after, [[network.in_channels, size, size], *after.values()], strict=False))
-    return before, after
+    return network.sizes_before(after), after
 
 
 def _black_image(network: Network, channels: int, size: int) -> Tensor:
@@ -147,7 +145,7 @@ def _multiply_adds(module: nn.Module, output: list[int]) -> int:
     if isinstance(module, nn.Conv2d):
         return module.weight.numel() * output[1] * output[2]
     if isinstance(module, nn.Linear):
-        return module.weight.numel()
+        return module.weight.numel() * math.prod(output[:-1])  # of each token, where there are some
     count = getattr(module, "num_multiply_adds", None)
     return int(count(output)) if callable(count) else 0
 
@@ -162,13 +160,17 @@ def _size_formula(layer: Layer, before: list[int]) -> str:
 
 def _parameter_formula(module: nn.Module) -> str:
     if isinstance(module, nn.Conv2d):
-        seen, kernel = module.in_channels // module.groups, module.kernel_size[0]
-        total = geometry.conv_parameters(
-            module.in_channels, module.out_channels, kernel, module.groups
-        )
-        return f"{module.out_channels}·{seen}·{kernel}² + {module.out_channels} = {total:,}"
+        seen, (height, width) = module.in_channels // module.groups, module.kernel_size
+        kernel = f"{height}²" if height == width else f"{height}·{width}"
+        return _formula(module, f"{module.out_channels}·{seen}·{kernel}", module.out_channels)
     if isinstance(module, nn.Linear):
-        total = geometry.fc_parameters(module.in_features, module.out_features)
-        return f"{module.in_features}·{module.out_features} + {module.out_features} = {total:,}"
+        product = f"{module.in_features}·{module.out_features}"
+        return _formula(module, product, module.out_features)
     formula = getattr(module, "parameter_formula", None)
     return str(formula()) if callable(formula) else ""
+
+
+def _formula(module: nn.Conv2d | nn.Linear, weights: str, num_biases: int) -> str:
+    """Return 'WEIGHTS + BIASES = sum', without the biases where the layer has none."""
+    biases = f" + {num_biases}" if module.bias is not None else ""
+    return f"{weights}{biases} = {num_trainable(module):,}"

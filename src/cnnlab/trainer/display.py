@@ -11,6 +11,7 @@ from cnnlab import __version__
 from cnnlab.config import DATASETS, Launch, TrainConfig, to_plain
 from cnnlab.config.distributed import HYBRID
 from cnnlab.config.ema import KINDS
+from cnnlab.config.loss import DefaultLossConfig
 from cnnlab.config.recipes import READ_BY
 from cnnlab.console import Console
 from cnnlab.evaluation.metrics import Tally
@@ -87,7 +88,11 @@ def recipe(config: TrainConfig) -> list[str]:
 
 def loss_lines(parts: Assembly) -> list[str]:
     """Return a line for what the training loss has that the validation loss has not, if any."""
-    smoothing, weights = parts.config.loss.label_smoothing, parts.update.class_weights
+    loss = parts.config.loss
+    if not isinstance(loss, DefaultLossConfig):
+        settings = [f" {key}={value}" for key, value in vars(loss).items() if key != "name"]
+        return [f"{loss.name}{''.join(settings)}; in training alone"]
+    smoothing, weights = loss.label_smoothing, parts.update.class_weights
     words = [f"labels smoothed by {smoothing:g}"] if smoothing else []
     if weights is not None:
         names = parts.splits.train.class_names

@@ -7,16 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cnnlab import own_writers
+from cnnlab.config import to_plain
 from cnnlab.console import Console
 from cnnlab.data.store import Store
 from cnnlab.evaluation.metrics import Tally
+from cnnlab.own_writers import RunInfo
 from cnnlab.run_folder import RunFolder
 from cnnlab.tensorboard_writer import TensorboardWriter
 from cnnlab.trainer import display
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.pictures import draw_while_training
 from cnnlab.trainer.snapshot import Progress
-from cnnlab.trainer.tensorboard import Tabs
+from cnnlab.trainer.tensorboard import Tabs, hyperparameters
 from cnnlab.training.loop import StepReport, TrainState
 from cnnlab.visualization.grid import positive_to_gray, tile
 from cnnlab.writers import CsvWriter, JsonlWriter, Writers
@@ -40,6 +43,8 @@ class Reporter:
         ]
         if parts.config.logging.tensorboard:
             writers.append(lambda: TensorboardWriter(folder.tensorboard, from_step=step))
+        run = RunInfo(folder.path, hyperparameters(to_plain(parts.config)), step)
+        writers += own_writers.to_open(parts.config.writer, run)
         # the first process writes for all
         self.writers = Writers(writers if parts.peers.is_first else [], console.line)
         self.tabs = Tabs(parts, folder, self.writers, console.line)

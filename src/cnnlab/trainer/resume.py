@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from cnnlab import checkpoint, run_folder, stored_weights
+from cnnlab import checkpoint, plugins, run_folder, stored_weights
 from cnnlab.checkpoint import Checkpoint
 from cnnlab.config import TrainConfig, of_earlier_run, to_plain
 from cnnlab.config.changes import SAFE, Change, changes_between, check_changes
@@ -115,6 +115,8 @@ def restore(resumption: Resumption, parts: Assembly, say: Callable[[str], None])
     Raises UsageError for other images, CheckpointError where the checkpoint does not fit.
     """
     found, path = resumption.checkpoint, resumption.path
+    for line in plugins.changes_since(resumption.folder.status().get("plugins")):
+        say(line)
     if found is None or path is None:
         progress = Progress.at_start(parts)
     else:

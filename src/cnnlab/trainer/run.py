@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from cnnlab import interrupts, run_folder
+from cnnlab import interrupts, plugins, run_folder
 from cnnlab.config import Launch, TrainConfig, flat, to_plain
 from cnnlab.config.checks import check_unicode
 from cnnlab.console import Console
@@ -126,21 +126,26 @@ def _facts(parts: Assembly, launch: Launch) -> dict[str, Any]:
         "residency": parts.stream.residency,
         **state_of(parts.splits),
         "left_out": left_out_of(parts.splits),
-        **_added_by_loss_and_average(parts),
+        **_added_by_settings(parts),
         "num_processes": parts.peers.size,
         "launch": processes.launch_name(),
         **provenance.describe(),
     }
 
 
-def _added_by_loss_and_average(parts: Assembly) -> dict[str, Any]:
-    """Return the weight of each class, and which weights are judged, where either is a question."""
+def _added_by_settings(parts: Assembly) -> dict[str, Any]:
+    """Return the weight of each class, which weights are judged, and modules of the user's own.
+
+    Each only where it is a question.
+    """
     weights = parts.update.class_weights
     facts: dict[str, Any] = {}
     if weights is not None:
         facts["class_weights"] = weights.tolist()
     if parts.average is not None:
         facts["which_weights"] = parts.config.which_weights
+    if own := plugins.describe(parts.config.plugins):
+        facts["plugins"] = own
     return facts
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cnnlab import models
 from cnnlab.config import TrainConfig
+from cnnlab.config.loss import DefaultLossConfig, is_cross_entropy
 from cnnlab.config.models import ModelConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.console import Console
@@ -96,9 +97,11 @@ class StallWatch:
             at_chance = error >= chance_error(validation)
             return f"the validation error ({error:.1%})" if at_chance else None
 
-        if self.parts.config.model.training_loss != "cross_entropy":
+        config = self.parts.config
+        if not is_cross_entropy(config.loss, config.model):
             return None
-        smoothing, weights = self.parts.config.loss.label_smoothing, self.parts.update.class_weights
+        assert isinstance(config.loss, DefaultLossConfig)
+        smoothing, weights = config.loss.label_smoothing, self.parts.update.class_weights
         at_chance = loss >= chance_loss(train, smoothing, weights)
         return f"the training loss ({loss:.2f})" if at_chance else None
 

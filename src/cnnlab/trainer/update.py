@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cnnlab import compiling
 from cnnlab.config import TrainConfig
+from cnnlab.config.loss import LOSSES, DefaultLossConfig
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation
 from cnnlab.data.store import Store
@@ -70,8 +71,9 @@ def build_update(
 
     Raises UsageError for settings that do not fit the classes of `train` or the network.
     """
-    asked, weights = config.loss.class_weights, None
-    if asked is not None:
+    weights = None
+    if isinstance(config.loss, DefaultLossConfig) and config.loss.class_weights is not None:
+        asked = config.loss.class_weights
         weights = class_weights(asked, train.labels, train.class_names)
 
     device = preprocessing.mean.device
@@ -107,7 +109,11 @@ def _train_step(
     processes: SharedUpdate | None,
 ) -> TrainStep:
     on_device = None if weights is None else weights.to(device, torch.float32)
-    loss = losses.build(config.model.training_loss, config.loss.label_smoothing, on_device)
+    if isinstance(config.loss, DefaultLossConfig):
+        build = LOSSES[config.loss.name].load()
+        loss = build(config.loss, config.model.training_loss, on_device)
+    else:
+        loss = losses.sum_of(config.loss)
     return build_step(
         config.trainer,
         device=device,

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab.config.loss import LOSSES as LOSSES_BY_NAME
+from cnnlab.config.loss import DefaultLossConfig, LossConfig
 from cnnlab.errors import UsageError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -84,6 +86,37 @@ def build(name: str, label_smoothing: float = 0.0, class_weights: Tensor | None 
 
     def loss(scores: Tensor, labels: Tensor) -> Tensor:
         return cross_entropy(scores, labels, label_smoothing, class_weights)
+
+    return loss
+
+
+def build_default(
+    config: DefaultLossConfig,
+    name: str = "cross_entropy",
+    class_weights: Tensor | None = None,
+) -> Loss:
+    """Return the loss of a model, called `name`, with the settings of `loss=default`."""
+    return build(name, config.label_smoothing, class_weights)
+
+
+def sum_of(config: LossConfig) -> Loss:
+    """Return a loss of somebody's own, summed over the images.
+
+    It gets scores in float32 or better. Raises UsageError where it does not return one number per
+    image: a mean would weigh the parts of a batch wrongly.
+    """
+    losses_of = LOSSES_BY_NAME[config.name].load()(config)
+
+    def loss(scores: Tensor, labels: Tensor) -> Tensor:
+        values: Tensor = losses_of(
+            scores.float() if scores.dtype in HALF_PRECISIONS else scores, labels
+        )
+        if values.shape != labels.shape:
+            raise UsageError(
+                f"loss '{config.name}' returns {list(values.shape)} for {len(labels)} images",
+                hint=f"it returns the loss of each image, [{len(labels)}], without a mean or a sum",
+            )
+        return values.sum()
 
     return loss
 

@@ -18,6 +18,7 @@ from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.runtime import to_device
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
 from cnnlab.training.parameter_groups import parameter_groups
+from cnnlab.training.torch_rule import TorchRule, as_rule
 from cnnlab.training.update_rule import UpdateRule
 
 
@@ -179,6 +180,8 @@ def build(
                 hint="its update is one pass already; optimizer=sgd_2012 has two without it",
             )
         optimizer.in_one_pass = True
+    if config.name in OPTIMIZERS.own:
+        optimizer = as_rule(optimizer, config.name)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             optimizer.state[parameter].update(_empty_state(optimizer, group, parameter))
@@ -218,8 +221,10 @@ def load_optimizer_tensors(
     format, so that a resumed run is bit-identical. Raises CheckpointError when names or shapes
     differ.
     """
-    live = optimizer_tensors(optimizer, model)
     given = {name: value for name, value in tensors.items() if name.startswith("optimizer.")}
+    if isinstance(optimizer, TorchRule):
+        optimizer.adopt(model, given)
+    live = optimizer_tensors(optimizer, model)
     if different := sorted(live.keys() ^ given.keys()):
         raise CheckpointError(
             "the checkpoint holds the state of another optimizer or model",

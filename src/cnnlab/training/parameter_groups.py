@@ -2,15 +2,22 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from cnnlab.config.parameter_groups import KINDS, ParameterGroupConfig
 from cnnlab.config.training import OptimizerConfig
 from cnnlab.errors import UsageError
 
-Named = tuple[str, nn.Parameter]
+
+class Named(NamedTuple):
+    """A parameter with its name and the layer that it belongs to."""
+
+    layer: str
+    name: str
+    parameter: nn.Parameter
 
 
 def parameter_groups(
@@ -22,16 +29,16 @@ def parameter_groups(
     where it has a schedule of its own. Raises UsageError for a group of layers that the model
     lacks or does not train.
     """
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    trained = [each for each in _named(model) if each.parameter.requires_grad]
     members = [_members(each, config.groups, trained) for each in (None, *config.groups)]
     for group, found in zip(config.groups, members[1:], strict=True):
         _check_layers(group, found, model)
 
     groups = []
-    for device in dict.fromkeys(p.device for _, p in trained):
+    for device in dict.fromkeys(each.parameter.device for each in trained):
         for each, found in zip((None, *config.groups), members, strict=True):
             for kind in KINDS:
-                own = [p for name, p in found if p.device == device and _kind(name, p) == kind]
+                own = [one.parameter for one in found if _is(one, device, kind)]
                 if own:
                     settings = _settings(config, each, kind, steps_per_epoch)
                     groups.append({"name": _name(each, kind), "params": own, **settings})
@@ -43,7 +50,9 @@ def _members(
 ) -> list[Named]:
     """Return the parameters of one of `groups`; None: those that are in none of them."""
     return [
-        (name, p) for name, p in named if _group_of(layer_of(name), _kind(name, p), groups) is group
+        each
+        for each in named
+        if _group_of(each.layer, _kind(each.name, each.parameter), groups) is group
     ]
 
 
@@ -57,9 +66,16 @@ def _group_of(
     return next(named, next(others, None))
 
 
-def layer_of(name: str) -> str:
-    """Return the layer of a parameter: conv1 of conv1.weight, and of conv1.a.weight."""
-    return name.partition(".")[0]
+def _named(model: nn.Module) -> list[Named]:
+    """Return the parameters of a model: a network says which layer each belongs to."""
+    layer_of = getattr(model, "layer_of", lambda name: name.partition(".")[0])
+    return [Named(layer_of(name), name, p) for name, p in model.named_parameters()]
+
+
+def _is(named: Named, device: torch.device, kind: str) -> bool:
+    """Return whether a parameter is on a device and of a kind."""
+    parameter = named.parameter
+    return parameter.device == device and _kind(named.name, parameter) == kind
 
 
 def _kind(name: str, parameter: nn.Parameter) -> str:
@@ -101,8 +117,8 @@ def _name(group: ParameterGroupConfig | None, kind: str) -> str:
 
 def _check_layers(group: ParameterGroupConfig, found: list[Named], model: nn.Module) -> None:
     """Raise UsageError unless the group has parameters of each of its layers, and any at all."""
-    with_weights = list(dict.fromkeys(layer_of(name) for name, _ in model.named_parameters()))
-    reached = {layer_of(name) for name, _ in found}
+    with_weights = list(dict.fromkeys(each.layer for each in _named(model)))
+    reached = {each.layer for each in found}
     missing = [layer for layer in group.layers or [] if layer not in reached]
     if not missing and found:
         return

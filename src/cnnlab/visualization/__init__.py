@@ -1,7 +1,6 @@
 """Pictures of a trained network, by name from network and probe; drawings of a network's plan."""
 
 from cnnlab.config.pictures import DRAWINGS, PICTURES
-from cnnlab.config.tables import load_by_name
 from cnnlab.models.network import Network
 from cnnlab.visualization.figures import Picture
 from cnnlab.visualization.network_plan import Plan
@@ -13,11 +12,11 @@ def draw(name: str, model: Network, probe: Probe) -> list[Picture]:
 
     Raises UsageError where this network or probe cannot give them.
     """
-    pictures: list[Picture] = load_by_name(PICTURES[name].draw)(model, probe)
+    pictures: list[Picture] = PICTURES[name].load()(model, probe)
     return pictures
 
 
 def draw_plan(name: str, plan: Plan) -> list[Picture]:
     """Draw what is called `name` in DRAWINGS."""
-    pictures: list[Picture] = load_by_name(DRAWINGS[name].draw)(plan)
+    pictures: list[Picture] = DRAWINGS[name].load()(plan)
     return pictures

@@ -18,7 +18,7 @@ from torch import Tensor
 from cnnlab.errors import UsageError
 from cnnlab.eval_mode import eval_mode
 from cnnlab.models.network import Layer, Network
-from cnnlab.visualization.layer_access import check_layer, flatten_positions, layers_of
+from cnnlab.visualization.layer_access import check_layer, flatten_positions
 
 SIGNALS = ("deconvnet", "gradient", "guided")
 
@@ -63,9 +63,7 @@ def forward_with_signal(model: Network, images: Tensor, layer: str, signal: str)
     between the signals; tanh and sigmoid keep their derivative, as the paper has no rule for them.
     Source: Zeiler & Fergus 2014, section 2.1; guided: Springenberg et al. 2014, section 3.4.
     """
-    maps = images
-    for one in layers_of(model):
-        maps = _apply(one, maps, signal)
+    for one, maps in model.outputs(images, lambda layer, maps: _apply(layer, maps, signal)):
         if one.name == layer:
             return maps
     raise AssertionError(f"{layer} was not checked")
@@ -90,6 +88,11 @@ def project(
     if signal not in SIGNALS:
         raise UsageError(f"there is no signal {signal!r}", hint=f"one of: {', '.join(SIGNALS)}")
     check_layer(model, layer)
+    if signal != "gradient" and model.rectifies_by_function:
+        raise UsageError(
+            f"signal={signal} changes the backward pass of rectifiers that are layers",
+            hint="use nn.ReLU in place of F.relu, or signal=gradient",
+        )
 
     with eval_mode(model), torch.enable_grad():
         pixels = images.detach().requires_grad_()

@@ -54,10 +54,8 @@ def default_layer(model: Network, *roles: str) -> str:
 
 def each_layer(model: Network, images: Tensor) -> Iterator[tuple[Layer, Tensor]]:
     """Yield every layer with its output; images float [N,C,S,S]."""
-    maps = images
-    for layer in layers_of(model):
-        maps = layer.module(maps)
-        yield layer, maps
+    layers_of(model)
+    yield from model.outputs(images)
 
 
 def maps_at(model: Network, images: Tensor, name: str) -> Tensor:

@@ -7,6 +7,7 @@ from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.data import DatasetConfig
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.models import ModelConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.schema import parse, setting
 
 
@@ -25,7 +26,7 @@ class ConvertConfig:
     class_names: str | None = setting(
         "text file with one class name per line; null: ImageNet's if there are 1000 classes"
     )
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_convert(plain: dict[str, Any]) -> ConvertConfig:

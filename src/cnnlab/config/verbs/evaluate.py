@@ -8,6 +8,7 @@ from cnnlab.config.checks import check_dataset, check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 
@@ -33,7 +34,7 @@ class EvaluateConfig:
         "folder for report, results and probabilities; null: the run folder"
     )
     format: str = setting("output format", choices=("text", "json"))
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_evaluate(plain: dict[str, Any]) -> EvaluateConfig:

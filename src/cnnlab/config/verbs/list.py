@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.schema import parse, setting
 
 LISTS = ("models", "datasets", "experiments", "claims", "runs")
@@ -13,6 +14,7 @@ class ListConfig:
     """`cnnlab list`."""
 
     what: str = setting("what to list", choices=LISTS)
+    plugins: list[str] = setting(OWN_MODULES)
     format: str = setting("output format", choices=("text", "json"))
 
 

@@ -7,6 +7,7 @@ from cnnlab.config.bounds import MANY
 from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.evaluation import EvaluationConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 
@@ -29,7 +30,7 @@ class PredictConfig:
     output: str | None = setting(
         "folder for a page of all pictures and what the network saw of them; null: none"
     )
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_predict(plain: dict[str, Any]) -> PredictConfig:

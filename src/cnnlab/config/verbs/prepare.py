@@ -6,6 +6,7 @@ from typing import Any
 from cnnlab.config.bounds import MANY, MOST_PIXELS, MOST_THREADS
 from cnnlab.config.checks import check_dataset
 from cnnlab.config.data import DatasetConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.schema import parse, setting
 
 
@@ -42,6 +43,7 @@ class PrepareConfig:
         at_most=MANY,
     )
     verify: bool = setting("only verify the digests of an existing output")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_prepare(plain: dict[str, Any]) -> PrepareConfig:

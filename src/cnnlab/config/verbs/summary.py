@@ -7,6 +7,7 @@ from cnnlab.config.bounds import MANY, MOST_PIXELS, MOST_SEED
 from cnnlab.config.data import DatasetConfig
 from cnnlab.config.distributed import MOST_WORKERS
 from cnnlab.config.models import ModelConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
 
@@ -92,7 +93,7 @@ class SummaryConfig:
         "seed of initialization and of the choice of images", at_least=0, at_most=MOST_SEED
     )
     format: str = setting("output format", choices=("text", "json"))
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_summary(plain: dict[str, Any]) -> SummaryConfig:

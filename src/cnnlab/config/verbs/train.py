@@ -12,6 +12,7 @@ from cnnlab.config.ema import EmaConfig, check_ema, judged_weights
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.config.loss import LossConfig, check_loss
 from cnnlab.config.models import FineTuningConfig, ModelConfig
+from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting, settings_within, to_plain
 from cnnlab.config.training import (
@@ -24,6 +25,7 @@ from cnnlab.config.training import (
     ScheduleConfig,
     TrainerConfig,
 )
+from cnnlab.config.writers import WriterConfig
 from cnnlab.errors import UsageError
 
 
@@ -52,9 +54,10 @@ class TrainConfig:
     distributed: DistributedConfig
     saving: SavingConfig
     logging: LoggingConfig
+    writer: WriterConfig
     resume: str | None = setting("run folder or checkpoint to resume, or latest")
     allow_changes: list[str] = setting("settings that may differ from those of the resumed run")
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_train(plain: dict[str, Any]) -> TrainConfig:
@@ -82,7 +85,7 @@ def check_training(config: TrainConfig) -> None:
         config.trainer,
         config.optimizer,
         compiles=config.runtime.compile,
-        weighs_classes=config.loss.class_weights is not None,
+        weighs_classes=config.loss.weighs_classes,
     )
     _check_schedule(config.schedule, config.trainer.epochs)
     _check_validation(config)

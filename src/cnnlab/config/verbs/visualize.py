@@ -8,7 +8,8 @@ from cnnlab.config.checks import check_runtime, refuse_empty
 from cnnlab.config.data import DatasetConfig, StoredDatasetConfig
 from cnnlab.config.ema import stored_weights
 from cnnlab.config.models import ModelConfig
-from cnnlab.config.pictures import CHOICES
+from cnnlab.config.own_parts import OWN_MODULES
+from cnnlab.config.pictures import Names
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
@@ -25,7 +26,7 @@ class VisualizeConfig:
     what: list[str] = setting(
         "pictures to draw; lecture: its drawings, which need no checkpoint; playground: a page "
         "in which you draw and the network answers; all: all others",
-        choices=(*CHOICES, "all"),
+        choices=Names(),
     )
     model: ModelConfig
     dataset: DatasetConfig | StoredDatasetConfig
@@ -67,7 +68,7 @@ class VisualizeConfig:
     )
     runtime: RuntimeConfig
     batch_size: int = setting("images per batch", at_least=1, at_most=MANY)
-    plugins: list[str] = setting("Python modules to import, which register models of your own")
+    plugins: list[str] = setting(OWN_MODULES)
 
 
 def parse_visualize(plain: dict[str, Any]) -> VisualizeConfig:
