@@ -21,6 +21,7 @@ from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, Sched
 from cnnlab.config.verbs.benchmark import BenchmarkConfig, parse_benchmark
 from cnnlab.config.verbs.compare import CompareConfig, parse_compare
 from cnnlab.config.verbs.convert import ConvertConfig, parse_convert
+from cnnlab.config.verbs.copy import CopyConfig, parse_copy
 from cnnlab.config.verbs.evaluate import EvaluateConfig, parse_evaluate
 from cnnlab.config.verbs.list import ListConfig, parse_list
 from cnnlab.config.verbs.predict import PredictConfig, parse_predict
@@ -43,6 +44,7 @@ __all__ = [
     "Choice",
     "CompareConfig",
     "ConvertConfig",
+    "CopyConfig",
     "DatasetChoice",
     "DatasetConfig",
     "EvaluateConfig",
@@ -68,6 +70,7 @@ __all__ = [
     "parse_benchmark",
     "parse_compare",
     "parse_convert",
+    "parse_copy",
     "parse_dataset",
     "parse_evaluate",
     "parse_list",

@@ -33,6 +33,20 @@ def groups(verb: str) -> dict[str, str | None]:
     return found
 
 
+def own_folders() -> list[str]:
+    """Return the current folder if it holds choices of the user's own: experiment/mine.yaml.
+
+    It is searched last, so that no file of it stands in for a choice of ours.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was removed
+        return []
+    is_ours = here == configs_folder()
+    has_some = any(any((here / group).glob("*.yaml")) for group in groups("train"))
+    return [str(here)] if has_some and not is_ours else []
+
+
 def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
     """Return the names of a group's choices; folders: the user's own, besides ours."""
     places = [configs_folder(), *(Path(folder) for folder in folders)]
@@ -64,3 +78,13 @@ def header(path: Path) -> list[str]:
         elif not line.startswith("# @package"):
             lines.append(line.removeprefix("#").strip())
     return lines
+
+
+def whole_sentence(lines: Iterable[str]) -> str:
+    """Return the first lines of a header up to the end of a sentence."""
+    text = ""
+    for line in lines:
+        text = f"{text} {line}".strip()
+        if text.endswith("."):
+            break
+    return text

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from cnnlab.config.claims import METRICS, ClaimConfig
-from cnnlab.reproduction.statistics import Interval, interval
+from cnnlab.intervals import Interval, interval
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold here", "undecided"
 
@@ -35,13 +35,13 @@ def compare(
 def verdict(claim: ClaimConfig, found: Interval) -> str:
     """Return `holds` where the whole interval is above zero, `does not hold here` where below."""
     unit = METRICS[claim.metric].per
-    words = unit.removesuffix("s") if found.num_pairs == 1 else unit
+    words = unit.removesuffix("s") if found.num_values == 1 else unit
     if found.low is not None and found.high is not None:
         if found.low > 0:
             return HOLDS
         if found.high < 0:
             return FAILS
-    return f"{UNDECIDED} ({found.num_pairs:,} {words})"
+    return f"{UNDECIDED} ({found.num_values:,} {words})"
 
 
 def exact(expected: Sequence[float], found: Sequence[float]) -> str:

@@ -43,6 +43,11 @@ class NonFiniteGuard:
 
         self._history.append((loss, gradient_norm, optimizer.param_groups[0]["lr"]))
 
+    def forgive(self) -> None:
+        """Forget a value that was not finite; its update was skipped, and training may go on."""
+        self._history = []
+        self._zero_or_nan.zero_()
+
     def check(self, state: TrainState) -> None:
         """Wait for the device; raise NumericsError with the first bad step, its loss and rate."""
         history, self._history = self._history, []
