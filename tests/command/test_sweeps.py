@@ -10,6 +10,7 @@ import pytest
 
 from cnnlab.cli import main
 from cnnlab.intervals import interval
+from cnnlab.run_folder import RunFolder
 
 FAST = [
     "runtime.num_threads=1",
@@ -71,12 +72,15 @@ def test_a_job_that_was_refused_shows_no_figures_and_is_not_done(
     assert "failed (8)" in capsys.readouterr().err
 
 
-def test_a_resumed_run_is_shown_where_it_is(here: Path) -> None:
+def test_a_resumed_run_is_shown_where_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The time that is printed is that of run.json, of the whole run or of its continuation."""
     assert main(["train", *FAST, "model=linear", "hydra.run.dir=one"]) == 0
+    assert f"total {RunFolder('one').seconds():.0f} s (test" in capsys.readouterr().out
     assert main(["train", "-m", "resume=one", "trainer.epochs=2", "hydra.sweep.dir=swept"]) == 0
 
     (row,) = results()
     assert row["run"] == "one"
+    assert f"total {RunFolder('one').seconds():.0f} s (test" in capsys.readouterr().out
     assert float(row["test_error"]) == status("one")["test_error"]
 
 

@@ -14,7 +14,7 @@ from cnnlab.repetitions import Group, Run
 from cnnlab.reports import page as report
 from cnnlab.reports import sections
 from cnnlab.reports.curves import overlaid
-from cnnlab.reports.page import Section, Table, Text
+from cnnlab.reports.page import Part, Section, Table, Text
 from cnnlab.run_folder import RunFolder, current_status, find_run, list_runs
 from cnnlab.safe_output import write_out
 from cnnlab.writers import read_epochs
@@ -122,7 +122,7 @@ def page(
     epochs = [read_epochs(run.path / "metrics.csv") for run in runs]
     charts = overlaid(dict(zip(labels(found["runs"]), epochs, strict=True)))
 
-    over_seeds = [Table(*repetitions.table(groups, "runs"))]
+    over_seeds: list[Part] = [Table(*repetitions.table(groups, "runs"))]
     over_seeds += [Text(line) for line in repetitions.remarks(groups, "run")]
 
     return [

@@ -25,13 +25,14 @@ from cnnlab.command.quoting import quote
 from cnnlab.command.study import Study
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import Outcome, choices
-from cnnlab.errors import BusyError, UsageError
-from cnnlab.files import atomic
+from cnnlab.errors import BusyError, CnnlabError, UsageError
+from cnnlab.files import atomic, regular
 from cnnlab.run_folder import RunFolder
 from cnnlab.run_folder.lock import RunLock
 from cnnlab.safe_output import command_line, say
 
 SWEEPER, RESULT = "optuna", "optimization_results.yaml"
+MOST_RESULT_BYTES = 1 << 20
 USUAL = {
     "storage": (None, "sqlite:///{folder}/study.db"),
     "study_name": (None, "search"),
@@ -63,7 +64,7 @@ def prepared(request: Request, places: Places, checked: list[Job]) -> Iterator[S
     """
     words = [word for word in request.overrides if is_hydras(word.lstrip("+~").partition("=")[0])]
     sweeper = _chosen_sweeper(words, checked)
-    if not request.is_sweep or sweeper != SWEEPER:
+    if not request.is_sweep or request.only_prints or sweeper != SWEEPER:
         _refuse_intervals(request, sweeper)
         yield Sweep(request, places)
         return
@@ -72,31 +73,41 @@ def prepared(request: Request, places: Places, checked: list[Job]) -> Iterator[S
     folder = Path(str(places.sweep))
     words = [*words, *folders.words_for_hydra(places)]
     usual = _usual_words(_hydra_node(request, words).sweeper, words, folder)
-    node = _hydra_node(request, [*words, *usual])
-    _check(request, node.sweeper, checked)
+    sweeper_node = _hydra_node(request, [*words, *usual]).sweeper
+    _check(request, sweeper_node, checked)
+
     with _locked(folder):
-        study = Study(node.sweeper.storage, node.sweeper.study_name, folder)
+        study = Study(sweeper_node.storage, sweeper_node.study_name, folder)
         study.check_shared(_shared_words(request))
         killed, ended = study.tell_of_killed(), study.num_ended()
-        _say_what_continues(ended, killed, int(node.sweeper.n_trials))
-        try:
-            first = study.num_trials
+        _say_what_continues(ended, killed, int(sweeper_node.n_trials))
+
+        first = study.num_trials
+        left = _words_of_what_is_left(sweeper_node, first, ended)
+        with _told_of_all(study, folder):
             yield Sweep(
                 replace(request, sweep_name=study.sweep_name),
                 replace(places, first_job=first),
-                [*usual, *_words_for_hydra(node.sweeper, first, ended)],
+                [*usual, *left],
                 is_search=True,
             )
-        except ValueError:
-            if study.has_result:
-                raise  # else the plugin has missed a best trial, which the table shows
-        except BaseException:
-            again = command_line(f"hydra.sweep.dir={folder}")
-            say(f"the search is saved; the same command with {again} continues it")
-            raise
-        finally:
-            study.tell_of_killed()
-            _name_settings_as_typed(folder / RESULT)
+
+
+@contextlib.contextmanager
+def _told_of_all(study: Study, folder: Path) -> Iterator[None]:
+    """Tell the study of every trial of the block, also of one that an interrupt has ended."""
+    try:
+        yield
+    except ValueError:
+        if study.has_result:
+            raise  # else the plugin has missed a best trial, which the table shows
+    except BaseException:
+        again = command_line(f"hydra.sweep.dir={folder}")
+        say(f"the search is saved; the same command with {again} continues it")
+        raise
+    finally:
+        study.tell_of_killed()
+        _name_settings_as_typed(folder / RESULT)
 
 
 def objective(outcome: Outcome) -> float | None:
@@ -183,6 +194,7 @@ def _locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise atomic.unwritable(folder, error).with_places(sweeps.PLACE) from error
+
     try:
         lock = RunLock(folder)
     except BusyError as error:
@@ -215,7 +227,7 @@ def _say_what_continues(ended: int, killed: list[int], wanted: int) -> None:
     say(f"the search continues: {ended} of {wanted} trials are done{lost}")
 
 
-def _words_for_hydra(sweeper: Any, first_job: int, ended: int) -> list[str]:
+def _words_of_what_is_left(sweeper: Any, first_job: int, ended: int) -> list[str]:
     """Return the words that let the plugin do what is left of a search."""
     words = [f"hydra.sweeper.n_trials={max(0, int(sweeper.n_trials) - ended)}"]
     seed = sweeper.sampler.get("seed")
@@ -226,5 +238,6 @@ def _words_for_hydra(sweeper: Any, first_job: int, ended: int) -> list[str]:
 
 def _name_settings_as_typed(result: Path) -> None:
     """Write the keys in the plugin's result without the mark that the command line adds."""
-    with contextlib.suppress(OSError):
-        result.write_text(result.read_text(encoding="utf-8").replace("  ++", "  "))
+    with contextlib.suppress(OSError, CnnlabError):  # the table has the same
+        text = regular.read(result, MOST_RESULT_BYTES)
+        atomic.write_bytes(result, text.replace(b"  ++", b"  "))
