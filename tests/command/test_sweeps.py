@@ -141,7 +141,7 @@ def test_jobs_that_differ_in_their_seed_are_one_line_and_failed_ones_the_last(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The third walk of a new user: rates and seeds to a table with intervals."""
-    words = ["model=linear", "seed=0,1,2", "trainer.clip_gradient_norm=null"]
+    words = ["model=linear", "seed=0,1", "trainer.clip_gradient_norm=null"]
     rates = "optimizer.learning_rate=1e30,0.001,0.1"
     assert main(["train", *FAST, *SWEPT, *words, rates, "trainer.limit_train_batches=3"]) == 5
 
@@ -153,8 +153,8 @@ def test_jobs_that_differ_in_their_seed_are_one_line_and_failed_ones_the_last(
     assert [line.split()[1] for line in lines[1:3]] == [
         "optimizer.learning_rate=0.1", "optimizer.learning_rate=0.001",
     ]  # fmt: skip
-    assert [line.split()[2] for line in lines[1:3]] == ["3", "3"]
-    assert all(line.split()[-1] == "(5)" for line in lines[3:6])
+    assert [line.split()[2] for line in lines[1:3]] == ["2", "2"]
+    assert all(line.split()[-1] == "(5)" for line in lines[3:5])
     assert any(
         line.startswith("job 0: the loss or its gradient is not finite at step") for line in lines
     )

@@ -20,7 +20,7 @@ TINY = [
 ]
 OF_1998 = [
     *("experiment=lenet5_1998", "trainer.limit_train_batches=1", "trainer.batch_size=2"),
-    *("optimizer.num_curvature_images=2", "augment=none"),
+    "optimizer.num_curvature_images=2",
 ]
 WORDS = {
     "sgd": [*TINY, "schedule.last_fraction=1e30"],

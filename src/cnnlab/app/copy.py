@@ -20,14 +20,15 @@ def run(config: CopyConfig, launch: Launch) -> int:
     assert config.choice is not None
     assert config.output is not None
     group, _, name = config.choice.partition("=")
-    source = _source(group, name)
+    _check_source(group, name)
     target = _target(group, config.output)
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise atomic.unwritable(target.parent, error) from error
-    atomic.write_bytes(target, copied(source.read_text(encoding="utf-8"), config.choice).encode())
+    text = copied(choices.text_of(group, name), config.choice)
+    atomic.write_bytes(target, text.encode())
 
     folder = target.parent.parent
     where = [] if folder.resolve() == Path.cwd() else [f"--config-dir={folder}"]
@@ -48,17 +49,14 @@ def copied(text: str, choice: str) -> str:
     return "\n".join([*package, about, *lines[body:]]) + "\n"
 
 
-def _source(group: str, name: str) -> Path:
-    """Return the file of a choice. Raises UsageError where `cnnlab train` has none."""
+def _check_source(group: str, name: str) -> None:
+    """Raise UsageError for what is no choice of `cnnlab train`."""
     groups = [*choices.groups("train")]
     if group not in groups:
         raise UsageError(f"'{group}' is no group of choices", f"groups: {', '.join(groups)}")
     names = choices.choices(group, choices.own_folders())
     if name not in names:
         raise UsageError(f"no {group} '{name}'", f"available: {', '.join(names)}")
-    places = [choices.configs_folder(), *map(Path, choices.own_folders())]
-    files = [place / group / f"{name}{ENDING}" for place in places]
-    return next(file for file in files if file.is_file())
 
 
 def _target(group: str, output: str) -> Path:

@@ -53,6 +53,13 @@ def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
     return sorted({path.stem for place in places for path in (place / group).glob("*.yaml")})
 
 
+def text_of(group: str, name: str) -> str:
+    """Return the YAML text of a choice, of ours or of one in the current folder."""
+    places = [configs_folder(), *map(Path, own_folders())]
+    files = [place / group / f"{name}.yaml" for place in places]
+    return next(file for file in files if file.is_file()).read_text(encoding="utf-8")
+
+
 def alone(group: str, name: str) -> dict[str, Any]:
     """Return the settings of a choice without the recipe of any model.
 
