@@ -17,6 +17,7 @@ from cnnlab.errors import OutputLost, ResourceError
 if TYPE_CHECKING:
     from cnnlab.command.composing import Job
     from cnnlab.command.line import Request
+    from cnnlab.command.search import Sweep
 
 USAGE = 2
 
@@ -87,6 +88,7 @@ def _unforeseen(error: Exception) -> int:
 
 def _main(arguments: list[str]) -> int:
     from cnnlab import __version__
+    from cnnlab.command import completion
     from cnnlab.command import help as command_help
     from cnnlab.command.failures import print_error, print_error_once, show_trace
     from cnnlab.command.suggestions import did_you_mean
@@ -101,6 +103,8 @@ def _main(arguments: list[str]) -> int:
         write_out(f"cnnlab {__version__}")
         return 0
     verb, rest = arguments[0], arguments[1:]
+    if verb.partition("=")[0] in completion.FLAGS:
+        return _complete(verb, rest)
     if verb not in VERBS:
         hint = did_you_mean(verb, list(VERBS)) or f"commands: {', '.join(VERBS)}"
         print_error(f"no command '{verb}'\n  {hint}")
@@ -114,6 +118,23 @@ def _main(arguments: list[str]) -> int:
         return error.exit_code
 
 
+def _complete(flag: str, words: list[str]) -> int:
+    """Print a script for a shell, or what may follow a line; bad words are a UsageError's."""
+    from cnnlab.command import completion
+    from cnnlab.command.failures import print_error
+    from cnnlab.errors import UsageError
+    from cnnlab.safe_output import write_out
+
+    asked = flag.partition("=")[2] or (words[0] if words else "")
+    try:
+        if answer := completion.answer(asked):
+            write_out(answer)
+    except UsageError as error:
+        print_error(str(error))
+        return error.exit_code
+    return 0
+
+
 def _help(verb: str, words: list[str]) -> int:
     """Print the settings that a command line would use.
 
@@ -122,13 +143,15 @@ def _help(verb: str, words: list[str]) -> int:
     """
     from cnnlab.command import composing, line
     from cnnlab.command.help import InUse, describe
+    from cnnlab.config import choices
     from cnnlab.errors import CnnlabError
     from cnnlab.safe_output import write_out
 
     def page(words: list[str]) -> str:
         request = line.read(verb, words)
         values, chosen = composing.preview(request)
-        return describe(verb, InUse(values, chosen, request.config_folders))
+        folders = [*request.config_folders, *choices.own_folders()]
+        return describe(verb, InUse(values, chosen, folders))
 
     complaint = None
     try:
@@ -165,26 +188,46 @@ def _run(verb: str, arguments: list[str]) -> int:
 
 def _under_hydra(request: "Request", checked: "list[Job]") -> int:
     """Run a sweep, or whatever else needs hydra.main; return the exit code."""
-    import hydra
+    from cnnlab.command import folders, search, sweeps
 
-    from cnnlab.command import folders, jobs, sweeps
-    from cnnlab.config import choices
-
-    places = folders.shared([job.places for job in checked])
-    code = 0
-
-    def task(composed: Any) -> int:
-        nonlocal code  # hydra.main itself returns nothing
-        code = jobs.run_composed(request, places, composed)
+    places, code = folders.shared([job.places for job in checked]), 0
+    with search.prepared(request, places, checked) as sweep:
+        code = _main_of_hydra(sweep)
+    if not request.is_sweep:
         return code
 
+    jobs = sweeps.close(sweep.request.sweep, str(places.sweep))  # they may run in other processes
+    codes = [job["exit_code"] for job in jobs]
+    if sweep.is_search and 0 in codes:
+        return 0  # trials that diverge are what a search finds, and the table shows them
+    return next((code for code in codes if code), 0)
+
+
+def _main_of_hydra(sweep: "Sweep") -> int:
+    """Let hydra.main run the jobs; return the exit code of the last one in this process."""
+    import hydra
+
+    from cnnlab.command import composing, folders, jobs, search
+    from cnnlab.config import choices
+
+    request, places, code = sweep.request, sweep.places, 0
+
+    def task(composed: Any) -> float | None:
+        nonlocal code  # hydra.main itself returns nothing
+        outcome = jobs.run_composed(request, places, composed)
+        code = outcome.exit_code
+        return search.objective(outcome)
+
     os.environ["HYDRA_FULL_ERROR"] = "1"  # raise to us instead of ending the process
-    flags = [f"{name}={value}" if value else name for name, value in request.flags.items()]
-    words = [*request.overrides, *folders.words_for_hydra(places)]
+    flags = [
+        f"{name}={value}" if value else name
+        for name, value in request.flags.items()
+        if name != "--config-dir"  # of which Hydra takes one alone
+    ]
+    searched = composing.search_path(request)
+    own = [*searched, *folders.words_for_hydra(places), *sweep.words]
+    words = [*(word for word in request.overrides if word not in searched), *own]
     sys.argv = [f"cnnlab {request.verb}", *words, *flags]
     folder = str(choices.configs_folder())
     hydra.main(config_path=folder, config_name=request.verb, version_base="1.3")(task)()
-    if not request.is_sweep:
-        return code
-    codes = sweeps.close(request.sweep, str(places.sweep))  # jobs may run in other processes
-    return next((code for code in codes if code), 0)
+    return code

@@ -55,6 +55,11 @@ class Console:
         self._bar: Progress | None = None
         self._next_refresh = 0.0
 
+    @property
+    def width(self) -> int | None:
+        """Return the columns of the terminal; None where there is none, and lines have no end."""
+        return self._rich.width if self._rich.is_terminal else None
+
     def log_to(self, path: Path) -> None:
         """Append all later lines to `path`, each with its time; if that fails, only warn."""
         try:
@@ -89,14 +94,15 @@ class Console:
         title: str = "",
         *,
         num_names: int = 1,
+        shorten: bool = True,
     ) -> None:
         """Print a table; the first `num_names` columns are left-aligned, the others right-aligned.
 
-        If the terminal is too narrow, names are shortened and figures are not. A row that starts
-        with 'total' is bold.
+        If the terminal is too narrow, names are shortened, unless `shorten` is false, and figures
+        are not. A row that starts with 'total' is bold.
         """
         cells = [[escape_control(cell) for cell in row] for row in [columns, *rows]]
-        width = self._rich.width if self._rich.is_terminal else None
+        width = self.width if shorten else None
         title = escape_control(title)
 
         if title:

@@ -9,6 +9,7 @@ import yaml
 
 from cnnlab.cli import main
 from cnnlab.command import composing, line
+from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.recipes import READ_BY
 from tests.golden.experiments import composed
@@ -16,14 +17,19 @@ from tests.golden.experiments import composed
 
 def shown(page: str) -> dict[str, str]:
     """Return the first word of each setting's value, by its key."""
-    lines = page.partition("settings (")[2].partition("everywhere:")[0].splitlines()
+    lines = begun(page.partition("settings (")[2].partition("everywhere:")[0])
     return {words[0]: words[1] for words in map(str.split, lines) if len(words) > 1}
 
 
 def in_use(page: str) -> dict[str, str]:
     """Return the choice in use of each group: the first of its line."""
-    lines = page.partition("groups (")[2].partition("settings (")[0].splitlines()
-    return {words[0]: words[1] for words in map(str.split, lines[1:]) if words}
+    lines = begun(page.partition("groups (")[2].partition("settings (")[0])
+    return {words[0]: words[1] for words in map(str.split, lines) if words}
+
+
+def begun(part: str) -> list[str]:
+    """Return the lines of a part of the page that go on with none before them."""
+    return [line for line in part.splitlines() if line.startswith("  ") and line[2:3].strip()]
 
 
 def test_an_experiments_values_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,3 +137,20 @@ def test_the_overview_needs_no_hydra() -> None:
     )
 
     assert not {"hydra", "omegaconf", "torch"} & set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_page_fits_a_hundred_columns(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([verb, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert max(map(len, page.splitlines())) <= 100
+    assert page.count("\n  ") > 3
+    assert main(["--help"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 100
+
+
+def test_a_long_value_and_what_is_said_of_it_stay_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "model=alexnet_two_gpu", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "  model.devices" in page
+    assert '["cuda:0", "cuda:1"]\n' in page

@@ -131,11 +131,11 @@ def test_a_sweep_goes_on_after_a_failure_and_returns_its_code(
     assert code == 5
     assert [line.split()[:2] for line in lines[2:5]] == [
         ["0", "what=models"],
-        ["1", "what=runs"],
         ["2", "what=datasets"],
+        ["1", "what=runs"],
     ]
     assert lines[2].split()[2:] == ["25.00", "%", "12.50", "%", "done"]
-    assert lines[3].endswith("failed (5)")
+    assert lines[4].endswith("failed (5)")
     assert len(Path("swept/results.csv").read_text().splitlines()) == 4
 
 

@@ -66,6 +66,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     ],
     "benchmark": [["seconds_per_part=0.001", "trainer.batch_size=4", *QUICK]],
     "reproduce": [["claims=parameters_in_fc,color_shift", *QUICK]],
+    "copy": [["experiment=quickstart", "mine.yaml"]],
     "list": [["runs"]],
 }
 """Enough of each command to read all its settings; how they end does not matter here."""

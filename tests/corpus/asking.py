@@ -210,18 +210,23 @@ def compared() -> Any:
         "of one model": "runs=[outputs/lenet5_affine,outputs/lenet5_on_folder]",
         "of several": "runs=[outputs/mlp_plateau,outputs/lenet5_1998,outputs/ensemble]",
     }
-    return {
-        name: exact(json.loads(done("compare", runs, "format=json")))
-        for name, runs in pairs.items()
-    }
+    return {name: side_by_side(runs) for name, runs in pairs.items()}
+
+
+def side_by_side(runs: str) -> Any:
+    """Return what `compare` says of runs, without the groups that it makes of their seeds.
+
+    Those are younger than the corpus, and made of the same figures.
+    """
+    found = json.loads(done("compare", runs, "format=json"))
+    return exact({key: value for key, value in found.items() if key != "groups"})
 
 
 def answers_of_sweep(runs: list[str]) -> dict[str, Any]:
     """Return how the jobs of a sweep differ, what each answers, and the table of them all."""
-    together = json.loads(done("compare", f"runs=[{','.join(runs)}]", "format=json"))
     evaluate = [done("evaluate", f"checkpoint={run}", "format=json", *HERE) for run in runs]
     return {
-        "compare": exact(together),
+        "compare": side_by_side(f"runs=[{','.join(runs)}]"),
         "evaluate": [exact(json.loads(answer)) for answer in evaluate],
         "results": Path("outputs/sweep/results.csv").read_text().splitlines(),
     }

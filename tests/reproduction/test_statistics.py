@@ -5,7 +5,7 @@ from scipy import stats
 
 from cnnlab.config import claims
 from cnnlab.config.claims import ClaimConfig
-from cnnlab.reproduction.statistics import critical_t, interval
+from cnnlab.intervals import critical_t, interval
 from cnnlab.reproduction.verdict import compare, contrast, exact, verdict
 
 
@@ -20,7 +20,7 @@ def test_the_interval_of_paired_differences_is_scipys() -> None:
     scale = stats.sem(values)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=sum(values) / 5, scale=scale)
     assert (found.low, found.high) == pytest.approx((low, high), rel=1e-9)
-    assert found.num_pairs == 5
+    assert found.num_values == 5
 
 
 def test_one_pair_has_no_interval() -> None:

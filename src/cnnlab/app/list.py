@@ -1,5 +1,7 @@
 """`cnnlab list models|datasets|experiments|claims|runs`: what can be chosen, and earlier runs."""
 
+import dataclasses
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +17,9 @@ from cnnlab.safe_output import write_out
 Rows = list[dict[str, Any]]
 
 RUN_COLUMNS = ("run", "status", "validation", "test")
+NARROWEST = 30
+"""Columns of text beside the names, however narrow the terminal is."""
+
 HEADER_WORDS = ("source", "command", "published", "measured")
 """Facts in the header of an experiment, one per line."""
 
@@ -30,9 +35,10 @@ def run(config: ListConfig, launch: Launch) -> int:
     if not rows:
         console.line(f"no {config.what} yet")
     elif config.what == "runs":
-        console.table(RUN_COLUMNS, [_run_cells(row) for row in rows], num_names=2)
+        cells = [_run_cells(row) for row in rows]
+        console.table(RUN_COLUMNS, cells, num_names=2, shorten=False)  # paths are to be copied
     else:
-        for line in _lines(rows):
+        for line in _lines(rows, console.width):
             console.line(line)
     return 0
 
@@ -43,13 +49,24 @@ def models() -> Rows:
 
 
 def datasets() -> Rows:
-    """Return each data set that can be trained on, and what this machine has of it."""
+    """Return each data set that can be trained on, what this machine has of it, how to use it."""
     from cnnlab.data.inventory import inspect  # here: `list models` needs no torch
 
     def facts(name: str) -> dict[str, Any]:
-        return inspect(parse_dataset(own_parts.alone("dataset", name)))
+        found = inspect(parse_dataset(own_parts.alone("dataset", name)))
+        return {**found, "use": words_to_use(name, is_here=found["present"])}
 
     return [{**row, **facts(row["name"])} for row in _group("dataset") if row["name"] in DATASETS]
+
+
+def words_to_use(name: str, *, is_here: bool) -> str:
+    """Return the words that choose a data set, with those that say where its files are."""
+    keys = {field.name for field in dataclasses.fields(DATASETS[name].config_class)}
+    words = f"dataset={name}"
+    if is_here or "root" not in keys:
+        return words
+    fetched = ", and dataset.download=true to fetch them into it" if "download" in keys else ""
+    return f"{words} dataset.root=FOLDER{fetched}"
 
 
 def experiments() -> Rows:
@@ -58,8 +75,10 @@ def experiments() -> Rows:
     for name in choices.choices("experiment"):
         lines = choices.header(choices.configs_folder() / "experiment" / f"{name}.yaml")
         facts = {key: value for key, sep, value in (line.partition(": ") for line in lines) if sep}
-        # the first line that is none of the facts says what it is
-        about = next(line for line in lines if line.partition(": ")[0] not in HEADER_WORDS)
+        # the first lines that are none of the facts say what it is
+        about = choices.whole_sentence(
+            line for line in lines if line.partition(": ")[0] not in HEADER_WORDS
+        )
         rows.append({"name": name, "about": about, **{key: facts.get(key) for key in HEADER_WORDS}})
     return rows
 
@@ -113,20 +132,43 @@ def _group(group: str) -> Rows:
     return [{"name": name, "about": own_parts.about(group, name)} for name in names]
 
 
-def _lines(rows: Rows) -> list[str]:
-    """Return the items as text, their names aligned; each further fact is on a line of its own."""
-    width = max(len(row["name"]) for row in rows)
-    return [line for row in rows for line in _item(row, width)]
+def _lines(rows: Rows, width: int | None) -> list[str]:
+    """Return the items as text, their names aligned; each further fact is on a line of its own.
+
+    width: columns of a terminal, at which lines are wrapped under their beginning; None: nowhere.
+    """
+    aligned = max(len(row["name"]) for row in rows)
+    return [
+        line
+        for row in rows
+        for indent, text in _item(row, aligned)
+        for line in _wrapped(text, indent, width)
+    ]
 
 
-def _item(row: dict[str, Any], width: int) -> list[str]:
-    lines = [f"{row['name']:<{width}}  {row['about']}"]
+def _item(row: dict[str, Any], aligned: int) -> list[tuple[int, str]]:
+    """Return the lines of an item, each with the column below which it goes on."""
+    below = " " * (aligned + 4)
+    lines = [(aligned + 2, f"{row['name']:<{aligned}}  {row['about']}")]
     for word in ("command", "published", "measured"):
         if row.get(word):
-            lines.append(f"{'':<{width}}    {word}: {row[word]}")
+            lines.append((aligned + 6, f"{below}{word}: {row[word]}"))
     if "present" in row:
-        lines.append(f"{'':<{width}}    {_images_of(row)}")
+        lines.append((aligned + 6, f"{below}{_images_of(row)}"))
+        lines.append((aligned + 6, f"{below}use: {row['use']}"))
     return lines
+
+
+def _wrapped(text: str, indent: int, width: int | None) -> list[str]:
+    if width is None:
+        return [text]
+    return textwrap.wrap(
+        text,
+        max(width, indent + NARROWEST),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _images_of(row: dict[str, Any]) -> str:

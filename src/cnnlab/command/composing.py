@@ -5,18 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from cnnlab import plugin_errors, plugins
+from cnnlab import plugins
 from cnnlab.command import folders, own_choices
+from cnnlab.command.hydra_errors import USER_ERRORS, explain
 from cnnlab.command.line import Request, is_hydras
-from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS, Verb
 from cnnlab.config import choices, of_earlier_run, recipes
 from cnnlab.config.earlier import completed
@@ -32,9 +29,6 @@ QUIETLY_CHECKED = 10  # of more trainings that a command may start it says that 
 
 FOR_FOLDERS = ("hydra.job.", "hydra.output_subdir=")
 """Hydra's settings that `folders` reads."""
-
-USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
-"""What Hydra raises for a command line or a YAML file that cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ def check(request: Request) -> list[Job]:
 
 
 def _check(request: Request, number: int, overrides: list[str]) -> Job:
-    words = [*_search_path(request), *_for_hydra(request), *overrides]
+    words = [*search_path(request), *_for_hydra(request), *overrides]
     composed = compose(request.verb, words, return_hydra_config=True)
     places = folders.chosen(request, composed, number)
     config = parse(VERBS[request.verb], composed, overrides)
@@ -94,7 +88,7 @@ def _trainings(request: Request, config: Any) -> dict[tuple[str, ...], Any]:
     found: dict[tuple[str, ...], Any] = {}
     for words, wanted_by in wanted.items():
         try:
-            composed = compose("train", [*_search_path(request), *words])
+            composed = compose("train", [*search_path(request), *words])
             found[words] = parse(VERBS["train"], composed, list(words))
         except (CnnlabError, *USER_ERRORS) as error:
             cause = error if isinstance(error, CnnlabError) else explain(error)
@@ -163,7 +157,7 @@ def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
 
 
 def jobs(request: Request) -> list[list[str]]:
-    """Return the overrides of each job; axes that are intervals are left out.
+    """Return the overrides of each job; an interval, which a search fills, counts as its two ends.
 
     Raises UsageError for several values without -m.
     """
@@ -184,7 +178,7 @@ def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
     own_choices.offer(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
         overrides = jobs(request)[0]
-        words = [*_search_path(request), *overrides]
+        words = [*search_path(request), *overrides]
         composed = compose(request.verb, words, return_hydra_config=True)
 
     chosen: dict[str, str | None] = dict(composed.hydra.runtime.choices)
@@ -204,12 +198,13 @@ def _several_values(override: Override) -> UsageError:
 
 
 def _values(override: Override) -> list[str]:
-    """Return one key=value word per value of an override; an empty word for an interval."""
+    """Return one key=value word per value of an override, for an interval those of its ends."""
     if not override.is_sweep_override():
         return [override.input_line or ""]
-    if not override.is_discrete_sweep():
-        return [""]
     key = override.get_key_element()
+    if not override.is_discrete_sweep():
+        interval: Any = override.value()
+        return [f"{key}={end}" for end in (interval.start, interval.end)]
     return [f"{key}={value}" for value in override.sweep_string_iterator()]
 
 
@@ -230,11 +225,13 @@ def _for_hydra(request: Request) -> list[str]:
     return [word for word in request.overrides if word.lstrip("+").startswith(FOR_FOLDERS)]
 
 
-def _search_path(request: Request) -> list[str]:
+def search_path(request: Request) -> list[str]:
+    """Return the word that names the folders of the user's own YAML files, if there are any."""
     given = [word for word in request.overrides if word.startswith("hydra.searchpath=")]
-    if given or not request.config_folders:
+    searched = [*request.config_folders, *choices.own_folders()]
+    if given or not searched:
         return given
-    quoted = ",".join(f"'file://{folder}'" for folder in request.config_folders)
+    quoted = ",".join(f"'file://{folder}'" for folder in searched)
     return [f"hydra.searchpath=[{quoted}]"]
 
 
@@ -281,27 +278,3 @@ def _put(plain: dict[str, Any], key: str, value: Any) -> None:
         inner = plain.get(section)
         plain[section] = plain = inner if isinstance(inner, dict) else {}
     plain[last] = value
-
-
-def explain(error: Exception) -> CnnlabError:
-    """Turn an exception of Hydra, OmegaConf or the YAML reader into a UsageError."""
-    if (own := plugin_errors.as_usage(error)) is not None:
-        return own
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _missing_choice(str(error.missing_cfg_file), list(error.options or []))
-    if isinstance(error, OverrideParseException):
-        return UsageError(
-            f"cannot read '{error.override.removeprefix('++')}'",
-            hint="""special characters need quotes inside quotes: 'key="a=b, c"'""",
-        )
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return UsageError(lines[0] if lines else type(error).__name__, *lines[1:2])
-
-
-def _missing_choice(file: str, options: list[str]) -> UsageError:
-    group, _, name = file.rpartition("/")
-    if not group:
-        return UsageError(f"no config '{name}'")
-    hint = did_you_mean(name, options)
-    unknown = UsageError(f"no {group} '{name}'", f"available: {', '.join(options)}", hint)
-    return own_choices.lack_of_defaults(group, name) or unknown

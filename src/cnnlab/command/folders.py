@@ -14,7 +14,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from cnnlab.command.line import RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR, Request, quote
+from cnnlab.command.line import RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR, Request
+from cnnlab.command.quoting import quote
 from cnnlab.command.verbs import VERBS
 from cnnlab.errors import UsageError
 
@@ -59,11 +60,13 @@ class Places:
 
     run: the folder of a single job; None: a new one under outputs/. sweep: the folder of a sweep.
     subfolder: the template of each job's folder in there; None: named after what is trained.
+    first_job: the number of the first job, where a sweep continues.
     """
 
     run: str | None = None
     sweep: str | None = None
     subfolder: str | None = None
+    first_job: int = 0
 
 
 def chosen(request: Request, composed: DictConfig, job: int) -> Places:
@@ -112,7 +115,9 @@ def of_job(places: Places, composed: DictConfig) -> str | None:
     """Return the folder that the present job of hydra.main must claim; None: a new one."""
     if places.subfolder is None:
         return places.run
-    hydra: Any = HydraConfig.get()
+    hydra: Any = copy.deepcopy(HydraConfig.get())
+    OmegaConf.set_readonly(hydra, False)
+    hydra.job.num = places.first_job + int(hydra.job.num)
     return os.path.join(places.sweep or "", _resolve(places.subfolder, composed, hydra))
 
 

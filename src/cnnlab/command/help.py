@@ -1,6 +1,7 @@
 """`cnnlab --help`, and `cnnlab VERB --help` from the dataclasses and a composed config."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,10 @@ from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import Key, walk
 
+COLUMNS = 100
+"""Width of a page."""
+
+GROUP_COLUMNS = VALUE_COLUMNS = 11
 EVERYWHERE = """\
 everywhere:
   key=value            no spaces around =; lists as [1,2]; quote special characters for the shell
@@ -33,6 +38,7 @@ def overview() -> str:
             *commands,
             "",
             "settings of a command: cnnlab COMMAND --help",
+            "completion of a shell: cnnlab -sc install=bash, or zsh, fish",
         ]
     )
 
@@ -52,7 +58,7 @@ class InUse:
 def describe(name: str, line: InUse) -> str:
     """Return what `cnnlab VERB --help` prints: every setting with the value it would have."""
     verb = VERBS[name]
-    lines = [f"cnnlab {name}: {verb.help}", f"usage: cnnlab {name} [key=value ...]"]
+    lines = [*_wrapped(f"cnnlab {name}: {verb.help}", 2), f"usage: cnnlab {name} [key=value ...]"]
     lines += [f"example: {verb.example}", ""]
     usual = {group: choice for group, choice in choices.groups(name).items() if verb.uses(group)}
     if usual:
@@ -80,12 +86,13 @@ def _groups(usual: dict[str, str | None], line: InUse) -> list[str]:
     for group in usual:
         current = line.chosen.get(group)
         names = [name for name in choices.choices(group, line.folders) if name != current]
-        lines.append(f"  {group:<11} {' | '.join([str(current or '(none)'), *names])}")
+        shown = " | ".join([str(current or "(none)"), *names])
+        lines += _wrapped(f"  {group:<{GROUP_COLUMNS}} {shown}", GROUP_COLUMNS + 3)
     return lines
 
 
 def _settings(keys: list[Key], values: dict[str, Any]) -> list[str]:
-    """Return one line per key; `name` is left out, since the group's choice says it."""
+    """Return what is said of each key; `name` is left out, since the group's choice says it."""
     shown = [key for key in keys if not key.name.endswith(".name")]
     width = max(len(key.name) for key in shown)
     lines = []
@@ -93,10 +100,26 @@ def _settings(keys: list[Key], values: dict[str, Any]) -> list[str]:
         is_here, value = _look_up(values, key.name)
         owners = f"  only {', '.join(key.owners)}" if key.owners else ""
         current = json.dumps(value, allow_nan=False) if is_here else "-"
-        lines.append(
-            f"  {key.name:<{width}}  {current:<11}  {key.description} ({key.takes}){owners}"
-        )
+        said = f"{key.description} ({key.takes}){owners}"
+        indent = width + VALUE_COLUMNS + 6
+        if len(current) <= VALUE_COLUMNS:
+            line = f"  {key.name:<{width}}  {current:<{VALUE_COLUMNS}}  {said}"
+            lines += _wrapped(line, indent)
+        else:  # a long value has its line for itself
+            lines.append(f"  {key.name:<{width}}  {current}")
+            lines += _wrapped(" " * indent + said, indent)
     return lines
+
+
+def _wrapped(line: str, indent: int) -> list[str]:
+    """Return a line as several that fit the page, each but the first indented by so much."""
+    return textwrap.wrap(
+        line,
+        COLUMNS,
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def _look_up(values: Any, name: str) -> tuple[bool, Any]:

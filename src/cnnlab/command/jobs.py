@@ -40,7 +40,7 @@ def run_checked(request: Request, job: Job) -> int:
 
     Raises KeyboardInterrupt.
     """
-    return _run(VERBS[request.verb], _launch_of(request, job), lambda: job.config)
+    return _run(VERBS[request.verb], _launch_of(request, job), lambda: job.config).exit_code
 
 
 def _launch_of(request: Request, job: Job) -> Launch:
@@ -94,7 +94,7 @@ def _for_a_program(error: Exception, failed: "_Failed") -> Exception:
     return kind(*message.split("\n  "))
 
 
-def run_composed(request: Request, places: Places, composed: DictConfig) -> int:
+def run_composed(request: Request, places: Places, composed: DictConfig) -> Outcome:
     """Run the task of a job that hydra.main has composed; `composed` is without `hydra`.
 
     Raises KeyboardInterrupt, so that a sweep ends instead of starting its next job.
@@ -107,7 +107,7 @@ def run_composed(request: Request, places: Places, composed: DictConfig) -> int:
         folder=folders.of_job(places, composed),
         sweep=request.sweep if request.is_sweep else None,
         sweep_folder=places.sweep,
-        job=int(hydra.job.num) if request.is_sweep else None,
+        job=places.first_job + int(hydra.job.num) if request.is_sweep else None,
     )
     return _run(verb, launch, lambda: parse(verb, composed, overrides))
 
@@ -116,8 +116,8 @@ def _as_typed(overrides: list[str]) -> list[str]:
     return [word.removeprefix("++") for word in overrides]
 
 
-def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> int:
-    """Run one job, record it where it is one of a sweep, and return its exit code."""
+def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> Outcome:
+    """Run one job, record it where it is one of a sweep, and return how it ended."""
     outcome: Outcome = Outcome(failures.BUG)
     interruption: KeyboardInterrupt | OutputLost | None = None
     try:
@@ -131,7 +131,7 @@ def _run(verb: Verb, launch: Launch, parsed: Callable[[], Any]) -> int:
 
     if interruption is not None:
         raise interruption
-    return outcome.exit_code
+    return outcome
 
 
 def _attempt(
@@ -151,9 +151,10 @@ def _attempt(
         error = raised
 
     if (interruption := _interruption_of(error)) is not None:
-        return Outcome(failures.code_of(interruption), run), interruption
+        return Outcome(failures.code_of(interruption), run, "interrupted"), interruption
     assert isinstance(error, Exception)
-    return Outcome(_report(error, run, _Failed(verb, config, launch)), run), None
+    code, message = _report(error, run, _Failed(verb, config, launch))
+    return Outcome(code, run, message.partition("\n")[0]), None
 
 
 def _interruption_of(error: BaseException) -> KeyboardInterrupt | None:
@@ -181,14 +182,15 @@ class _Failed:
         return self.verb.places(is_sweep=is_sweep, resumes=resumes)
 
 
-def _report(error: Exception, run: str | None, failed: _Failed) -> int:
-    """Show an error's message, append its traceback to the run's log, return the exit code."""
+def _report(error: Exception, run: str | None, failed: _Failed) -> tuple[int, str]:
+    """Show an error's message, append its traceback to the run's log; return code and message."""
     log = None if run is None else str(RunFolder(run).log_file)
     if isinstance(error, ShownError):
-        return failures.report(error.error, None, error.error.exit_code, log)
+        message = str(error.error)
+        return failures.report(error.error, None, error.error.exit_code, log), message
     verdict = _verdict(error, failed) or _of_own_part(error, log)
     code, message = verdict or (failures.BUG, failures.describe_bug(error, log))
-    return failures.report(error, message, code, log)
+    return failures.report(error, message, code, log), message
 
 
 def _verdict(error: Exception, failed: _Failed) -> tuple[int, str] | None:

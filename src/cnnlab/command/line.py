@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnlab import plugins
-from cnnlab.command.literals import literal, unquoted
+from cnnlab.command.literals import unquoted
+from cnnlab.command.quoting import bracket, quote_paths
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices, renamed
@@ -26,16 +27,19 @@ RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR = "hydra.run.dir", "hydra.sweep.dir", "hydra.sw
 FOLDER_KEYS = (RUN_DIR, SWEEP_DIR, SWEEP_SUBDIR)
 """Hydra's keys that name a folder, which may contain any character and interpolations."""
 
+SEARCHED = ("hydra.sweeper.params", "hydra.sweeper.search_space")
+"""Hydra's keys that would name settings which are not checked."""
+
+COMPLETION = "cnnlab -sc install=bash (or zsh, fish) prints the script for all commands"
 ALL_SETTINGS = "all settings: add --help"
 
 REFUSED_FLAGS = {"--config-path", "-cp", "--config-name", "-cn"}
 FLAGS_WITH_VALUE = {"--package", "--config-dir", "--experimental-rerun", "--cfg"}
 FLAGS_WITH_OPTIONAL_VALUE = {"--info"}
 FLAGS_ALONE = {"--multirun", "--run", "--resolve", "--hydra-help", "--version"}
-FLAGS_ALONE |= {"--shell-completion"}
-PRINTING_FLAGS = {"--cfg", "--info", "--hydra-help", "--version", "--shell-completion"}
+PRINTING_FLAGS = {"--cfg", "--info", "--hydra-help", "--version"}
 LONG_FORMS = {"-p": "--package", "-cd": "--config-dir", "-c": "--cfg", "-i": "--info"}
-LONG_FORMS |= {"-m": "--multirun", "-r": "--run", "-sc": "--shell-completion"}
+LONG_FORMS |= {"-m": "--multirun", "-r": "--run"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +60,12 @@ class Request:
     folders: dict[str, str]
     started: float = field(default_factory=time.time)
     process: int = field(default_factory=os.getpid)
+    sweep_name: str = ""
 
     @property
     def sweep(self) -> str:
         """Return an id that no other sweep in the same folder has."""
-        return f"{self.started:.6f}-{self.process}"
+        return self.sweep_name or f"{self.started:.6f}-{self.process}"
 
     @property
     def is_sweep(self) -> bool:
@@ -94,8 +99,8 @@ def read(verb: str, arguments: Sequence[str]) -> Request:
     if flags.get("--cfg") == "job":
         flags["--resolve"] = ""  # values, not how they follow from the model's recipe
     _refuse_several_processes(verb, is_sweep="--multirun" in flags)
-    if verb == "list" and words and "=" not in words[0]:
-        words[0] = f"what={words[0]}"
+    if (spell_out := VERBS[verb].spell_out) is not None:
+        words = spell_out(words)
     for position, word in enumerate(words):
         _refuse_spaces(word, words[position + 1 :], position)
 
@@ -149,6 +154,9 @@ def _flag(verb: str, word: str, following: list[str]) -> tuple[str, str]:
             hint="add a folder of your own with --config-dir, and choose with experiment=NAME",
         )
 
+    if typed in ("-sc", "--shell-completion"):
+        raise UsageError(f"{typed} comes before the command", hint=COMPLETION)
+
     name = LONG_FORMS.get(typed, typed)
     if name in FLAGS_WITH_VALUE:
         if not value and not following:
@@ -198,6 +206,11 @@ class _Known:
         if key == "hydra.mode":
             raise UsageError(
                 "hydra.mode is chosen by -m", hint="add -m for a sweep, or leave it out"
+            )
+        if key.startswith(SEARCHED):
+            raise UsageError(
+                f"{key}: the settings to search are words of their own",
+                hint="optimizer.learning_rate=interval(0.001,0.1)",
             )
         if is_hydras(key):
             return word
@@ -255,40 +268,3 @@ def _refuse_unused(key: str, verb: str) -> None:
     raise UsageError(
         f"{key} has no effect on '{verb}'", hint=f"leave it out; cnnlab {others[0]} uses it"
     )
-
-
-def bracket(value: str, is_sweep: bool) -> str:
-    """Make a list of a bare word or comma list; in a sweep, a list of one of each word."""
-    if value.startswith("{"):  # mappings: their commas separate no jobs, in a sweep either
-        return f"[{value}]"
-    if value == "null" or value[:1] in ("[", "$", "'", '"') or "(" in value:
-        return value
-    return ",".join(f"[{part}]" for part in value.split(",")) if is_sweep else f"[{value}]"
-
-
-def quote_paths(value: str, is_list: bool, is_sweep: bool) -> str:
-    """Quote a path, or a comma list of paths, so that Hydra takes every character literally.
-
-    A comma list is one path if a file of that name exists; in a sweep a comma separates jobs.
-    Interpolations, null and quotes are left alone; a list gets its brackets.
-    """
-    if value in ("null", "") or value.startswith(("${", "['", '["')):
-        return value
-    if value[:1] in ("'", '"'):
-        return f"[{value}]" if is_list and not is_sweep else value
-    if value[:1] + value[-1:] == "[]" and not os.path.exists(value):
-        return "[" + ",".join(quote(part) for part in value[1:-1].split(",") if part) + "]"
-    if os.path.exists(value) or "," not in value or not (is_list or is_sweep):
-        return f"[{quote(value)}]" if is_list else quote(value)
-    parts = [quote(part) for part in value.split(",") if part]
-    if is_sweep:
-        return ",".join(f"[{part}]" if is_list else part for part in parts)
-    return "[" + ",".join(parts) + "]"
-
-
-def quote(text: str) -> str:
-    """Quote a string that was typed, unless it has quotes already."""
-    text = text.strip()
-    if text[:1] in ("'", '"') and text[-1:] == text[:1] and len(text) > 1:
-        return text
-    return literal(text)

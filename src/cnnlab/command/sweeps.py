@@ -1,8 +1,9 @@
-"""Results of a sweep: one line per job in jobs.jsonl, then a table and results.csv.
+"""Results of a sweep: one line per job in jobs.jsonl, then a table, results.csv and groups.csv.
 
-Each job itself records its run folder and its result, so that a sweep folder that is used twice
-never shows an earlier result. The jobs may run in other processes (Hydra's joblib and submitit
-launchers), so results are passed through the sweep folder and not through memory.
+results.csv has a row per job; groups.csv and the table put jobs together that differ in their seed
+alone. Each job itself records its run folder and its result, so that a sweep folder that is used
+twice never shows an earlier result. The jobs may run in other processes (Hydra's joblib and
+submitit launchers), so results are passed through the sweep folder and not through memory.
 """
 
 import csv
@@ -12,19 +13,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cnnlab import repetitions
 from cnnlab.config import Launch, Outcome
 from cnnlab.console import Console
 from cnnlab.errors import CheckpointError, UnwritableError
 from cnnlab.files import atomic, regular
-from cnnlab.percentages import percent
+from cnnlab.repetitions import Group, Run
 from cnnlab.run_folder import RunFolder
-from cnnlab.safe_output import csv_cell
+from cnnlab.safe_output import command_line, csv_cell
 
 MOST_JOBS_BYTES = 256 << 20
-JOBS, RESULTS = "jobs.jsonl", "results.csv"
+JOBS, RESULTS, GROUPS = "jobs.jsonl", "results.csv", "groups.csv"
+
+SEED = "seed="
 
 PLACE = "hydra.sweep.dir=X"
-"""The setting that says where both files are."""
+"""The setting that says where the files are."""
 
 
 def record(launch: Launch, outcome: Outcome) -> None:
@@ -43,6 +47,7 @@ def record(launch: Launch, outcome: Outcome) -> None:
         "validation_error": run.get("best_validation_error"),
         "test_error": run.get("test_error"),
         "run": outcome.run,
+        "reason": outcome.reason or None,
     }
 
     path = Path(launch.sweep_folder) / JOBS
@@ -57,25 +62,32 @@ def record(launch: Launch, outcome: Outcome) -> None:
         raise unusable.with_places(PLACE) from error
 
 
-def close(sweep: str, sweep_folder: str) -> list[int]:
-    """Write results.csv and print the table of the jobs of a sweep; return their exit codes.
+def close(sweep: str, sweep_folder: str) -> list[dict[str, Any]]:
+    """Write the tables of a sweep, print one, and return its jobs.
 
-    The table goes to stderr, so that stdout stays the jobs' own.
+    It goes to stderr, so that stdout stays the jobs' own.
     """
     folder = Path(sweep_folder)
-    jobs = _jobs_of(sweep, folder / JOBS)
-    if jobs:
-        _write_csv(folder / RESULTS, jobs)
-        console = Console(progress=False, stream=sys.stderr)
-        columns = ("job", "overrides", "validation", "test", "status")
-        console.table(columns, [_cells(job) for job in jobs], num_names=2)
-        console.line(f"sweep: {folder}")
-    return [job["exit_code"] for job in jobs]
+    jobs = jobs_of(sweep, folder)
+    if not jobs:
+        return jobs
+    groups = repetitions.grouped([_as_run(job) for job in jobs])
+    _write(folder / RESULTS, _csv_of(jobs))
+    _write(folder / GROUPS, repetitions.csv_text(groups))
+
+    console = Console(progress=False, stream=sys.stderr)
+    columns, rows = repetitions.table(groups, "job")
+    console.table(columns, rows, num_names=2)
+    for line in [*repetitions.remarks(groups, "job"), f"sweep: {folder}"]:
+        console.line(line)
+    for line in _next(groups, jobs, folder):
+        console.line(line)
+    return jobs
 
 
-def _jobs_of(sweep: str, path: Path) -> list[dict[str, Any]]:
-    """Return the jobs of one sweep in order; the file may hold earlier sweeps too."""
-    jobs = [_job_of(line) for line in regular.lines(path, MOST_JOBS_BYTES)]
+def jobs_of(sweep: str, folder: Path) -> list[dict[str, Any]]:
+    """Return the jobs of one sweep in order; the folder may hold earlier sweeps too."""
+    jobs = [_job_of(line) for line in regular.lines(folder / JOBS, MOST_JOBS_BYTES)]
     own = [job for job in jobs if job.get("sweep") == sweep]
     return sorted(own, key=lambda job: job["job"])
 
@@ -89,7 +101,22 @@ def _job_of(line: bytes) -> dict[str, Any]:
     return job if isinstance(job, dict) else {}
 
 
-def _write_csv(path: Path, jobs: list[dict[str, Any]]) -> None:
+def _as_run(job: dict[str, Any]) -> Run:
+    """Return what the table says of a job."""
+    seeds = [word for word in job["overrides"] if word.startswith(SEED)]
+    has_failed = job["exit_code"] != 0
+    return Run(
+        name=str(job["job"]),
+        settings=tuple(word for word in job["overrides"] if not word.startswith(SEED)),
+        seed=seeds[-1].removeprefix(SEED) if seeds else None,
+        validation_error=job["validation_error"],
+        test_error=job["test_error"],
+        status=f"failed ({job['exit_code']})" if has_failed else job["status"],
+        reason=(job["reason"] or "") if has_failed else "",
+    )
+
+
+def _csv_of(jobs: list[dict[str, Any]]) -> str:
     columns = [name for name in jobs[0] if name != "sweep"]
     text = io.StringIO()
     writer = csv.writer(text)
@@ -97,14 +124,27 @@ def _write_csv(path: Path, jobs: list[dict[str, Any]]) -> None:
     for job in jobs:
         row = job | {"overrides": " ".join(job["overrides"])}
         writer.writerow([csv_cell(row[name]) for name in columns])
+    return text.getvalue()
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        atomic.write_bytes(path, text.getvalue().encode())
+        atomic.write_bytes(path, text.encode())
     except UnwritableError as error:
         raise error.with_places(PLACE) from error
 
 
-def _cells(job: dict[str, Any]) -> list[str]:
-    status = job["status"] if job["exit_code"] == 0 else f"failed ({job['exit_code']})"
-    errors = [job[f"{images}_error"] for images in ("validation", "test")]
-    shown = ["-" if error is None else percent(error) for error in errors]
-    return [str(job["job"]), " ".join(job["overrides"]), *shown, status]
+def _next(groups: list[Group], jobs: list[dict[str, Any]], folder: Path) -> list[str]:
+    """Return commands to try next, each of which works as printed; none where no run is done."""
+    runs = {str(job["job"]): job["run"] for job in jobs if job["run"] and job["exit_code"] == 0}
+    best = groups[0].runs[0]
+    if best.name not in runs:
+        return []
+
+    plugins = [word for word in best.settings if word.startswith("plugins=")]
+    commands = [command_line("cnnlab", "evaluate", f"checkpoint={runs[best.name]}", *plugins)]
+    if len(set(runs.values())) > 1:
+        commands.append(command_line("cnnlab", "compare", f"runs={folder}"))
+    if any((Path(run) / "tensorboard").is_dir() for run in runs.values()):
+        commands.append(command_line("tensorboard", "--logdir", str(folder)))
+    return ["try next:", *(f"  {command}" for command in commands)]

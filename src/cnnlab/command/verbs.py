@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from cnnlab import config as settings
+from cnnlab.command import shorthands
 from cnnlab.command.needs import Need, of_summary, of_visualize
+from cnnlab.command.shorthands import Shorthand
 from cnnlab.config.tables import load_by_name
 from cnnlab.config.verbs import reproduce
 from cnnlab.files import foreign
@@ -43,6 +45,7 @@ class Verb:
     unused: tuple[str, ...] = ()
     needs: tuple[Need, ...] = ()
     trains: Callable[[Any], dict[tuple[str, ...], str]] | None = None
+    spell_out: Shorthand | None = None
 
     def places(self, *, is_sweep: bool = False, resumes: bool = False) -> str:
         """Return the settings that say where this command writes, as a message lists them.
@@ -105,6 +108,12 @@ VERBS: dict[str, Verb] = {
                 lambda config: bool(config.logging.tensorboard),
                 "nothing is written for TensorBoard",
                 "logging.tensorboard=true writes it",
+            ),
+            Need(
+                ("evaluation", "logging.report", "trainer.validate_every_epochs", "which_weights"),
+                lambda config: not config.schedule.is_trial,
+                "a range test validates and tests nothing",
+                "another schedule trains a network that is tested",
             ),
         ),
     ),
@@ -238,12 +247,21 @@ VERBS: dict[str, Verb] = {
         "cnnlab reproduce claims=relu_against_tanh,ten_views",
         trains=reproduce.trainings,
     ),
+    "copy": Verb(
+        "copy a choice, an experiment say, to edit it",
+        settings.CopyConfig,
+        settings.parse_copy,
+        "cnnlab.app.copy:run",
+        "cnnlab copy experiment=quickstart mine.yaml",
+        spell_out=shorthands.of_copy,
+    ),
     "list": Verb(
         "list models, datasets, experiments, claims or runs",
         settings.ListConfig,
         settings.parse_list,
         "cnnlab.app.list:run",
         "cnnlab list experiments",
+        spell_out=shorthands.of_list,
     ),
 }
 

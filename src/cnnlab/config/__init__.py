@@ -22,6 +22,7 @@ from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, Sched
 from cnnlab.config.verbs.benchmark import BenchmarkConfig, parse_benchmark
 from cnnlab.config.verbs.compare import CompareConfig, parse_compare
 from cnnlab.config.verbs.convert import ConvertConfig, parse_convert
+from cnnlab.config.verbs.copy import CopyConfig, parse_copy
 from cnnlab.config.verbs.evaluate import EvaluateConfig, parse_evaluate
 from cnnlab.config.verbs.list import ListConfig, parse_list
 from cnnlab.config.verbs.predict import PredictConfig, parse_predict
@@ -47,6 +48,7 @@ __all__ = [
     "Choice",
     "CompareConfig",
     "ConvertConfig",
+    "CopyConfig",
     "DatasetChoice",
     "DatasetConfig",
     "EvaluateConfig",
@@ -75,6 +77,7 @@ __all__ = [
     "parse_benchmark",
     "parse_compare",
     "parse_convert",
+    "parse_copy",
     "parse_dataset",
     "parse_evaluate",
     "parse_list",

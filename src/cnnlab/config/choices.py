@@ -34,6 +34,20 @@ def groups(verb: str) -> dict[str, str | None]:
     return found
 
 
+def own_folders() -> list[str]:
+    """Return the current folder if it holds choices of the user's own: experiment/mine.yaml.
+
+    It is searched last, so that no file of it stands in for a choice of ours.
+    """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # it was removed
+        return []
+    is_ours = here == configs_folder()
+    has_some = any(any((here / group).glob("*.yaml")) for group in groups("train"))
+    return [str(here)] if has_some and not is_ours else []
+
+
 def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
     """Return the names of a group's choices, those that were registered included.
 
@@ -43,6 +57,13 @@ def choices(group: str, folders: Iterable[str] = ()) -> list[str]:
     in_files = {path.stem for place in places for path in (place / group).glob("*.yaml")}
     table = tables().get(group)
     return sorted(in_files | (set(table.own) if table is not None else set()))
+
+
+def text_of(group: str, name: str) -> str:
+    """Return the YAML text of a choice, of ours or of one in the current folder."""
+    places = [configs_folder(), *map(Path, own_folders())]
+    files = [place / group / f"{name}.yaml" for place in places]
+    return next(file for file in files if file.is_file()).read_text(encoding="utf-8")
 
 
 def alone(group: str, name: str) -> dict[str, Any]:
@@ -74,3 +95,13 @@ def header(path: Path) -> list[str]:
         elif not line.startswith("# @package"):
             lines.append(line.removeprefix("#").strip())
     return lines
+
+
+def whole_sentence(lines: Iterable[str]) -> str:
+    """Return the first lines of a header up to the end of a sentence."""
+    text = ""
+    for line in lines:
+        text = f"{text} {line}".strip()
+        if text.endswith("."):
+            break
+    return text

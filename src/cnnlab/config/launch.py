@@ -27,7 +27,8 @@ class Launch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended. run: the run folder that it wrote, where it wrote one."""
+    """How a task ended. run: the run folder that it wrote, if any. reason: why it failed."""
 
     exit_code: int = 0
     run: str | None = None
+    reason: str = ""

@@ -26,11 +26,11 @@ def alone(group: str, name: str) -> dict[str, Any]:
 
 
 def about(group: str, name: str) -> str:
-    """Return in a line what a choice is: the header of its file, or its builder's docstring."""
+    """Return in a sentence what a choice is: the header of its file, or its builder's docstring."""
     table = tables()[group]
     if name in table.own:
         return str(table[name].about)
-    return " ".join(choices.header(choices.configs_folder() / group / f"{name}.yaml")[:1])
+    return choices.whole_sentence(choices.header(choices.configs_folder() / group / f"{name}.yaml"))
 
 
 def defaults_of(group: str, name: str) -> dict[str, Any]:

@@ -90,8 +90,13 @@ Each respects `found_inf`: with 1 in it, `step` changes neither weights nor stat
 
 @dataclass(kw_only=True)
 class ScheduleConfig:
-    """A constant learning rate."""
+    """A constant learning rate.
 
+    is_trial: whether a run with it only tries rates, and its network is neither validated nor
+    tested.
+    """
+
+    is_trial: ClassVar[bool] = False
     name: str = setting("name of the schedule")
 
 
@@ -159,6 +164,28 @@ class PlateauScheduleConfig(ScheduleConfig):
     max_drops: int = setting("maximum number of drops", at_least=1, at_most=MANY)
 
 
+@dataclass(kw_only=True)
+class RangeTestScheduleConfig(ScheduleConfig):
+    """The learning rate grows exponentially over the run, to find one that trains well."""
+
+    is_trial: ClassVar[bool] = True
+    first_fraction: float = setting(
+        "fraction of learning_rate at the first update", above=0, at_most=MOST_FLOAT32
+    )
+    last_fraction: float = setting(
+        "fraction of learning_rate at the last update", above=0, at_most=MOST_FLOAT32
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that does not grow."""
+        if self.last_fraction <= self.first_fraction:
+            raise UsageError(
+                f"schedule.last_fraction={self.last_fraction:g} is not above "
+                f"schedule.first_fraction={self.first_fraction:g}",
+                hint="a range test needs a rate that grows",
+            )
+
+
 SCHEDULES = Table(
     "schedule",
     ScheduleConfig,
@@ -169,6 +196,9 @@ SCHEDULES = Table(
         "cosine": Choice(CosineScheduleConfig, "cnnlab.training.schedules:build_cosine"),
         "one_cycle": Choice(OneCycleScheduleConfig, "cnnlab.training.schedules:build_one_cycle"),
         "plateau": Choice(PlateauScheduleConfig, "cnnlab.training.schedules:build_plateau"),
+        "range_test": Choice(
+            RangeTestScheduleConfig, "cnnlab.training.range_test:build_range_test"
+        ),
     },
 )
 """Builders: (settings, steps per epoch, steps of the run) -> Schedule."""

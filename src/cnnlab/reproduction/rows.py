@@ -7,10 +7,10 @@ from typing import Any
 from cnnlab.config import to_plain
 from cnnlab.config.claims import METRICS, ClaimConfig
 from cnnlab.console import Console
+from cnnlab.intervals import Interval, interval
 from cnnlab.percentages import percent
 from cnnlab.reproduction import measure
 from cnnlab.reproduction.plan import ArmPlan, ClaimPlan, PlannedRun, chosen
-from cnnlab.reproduction.statistics import Interval, interval
 from cnnlab.reproduction.verdict import compare, exact, verdict
 
 UNMEASURED = "unmeasured"
@@ -147,7 +147,7 @@ def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
         "low": low,
         "high": high,
         "smallest_visible": width,
-        "num_pairs": found.num_pairs,
+        "num_pairs": found.num_values,
         "paired_over": METRICS[claim.metric].per,
     }
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from cnnlab.config.claims import METRICS, ClaimConfig
-from cnnlab.reproduction.statistics import Interval, interval
+from cnnlab.intervals import Interval, interval
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold here", "undecided"
 
@@ -42,14 +42,14 @@ def verdict(claim: ClaimConfig, found: Interval) -> str:
     Where not one pair differs nothing was to be seen, and an interval of no width says nothing.
     """
     unit = METRICS[claim.metric].per
-    words = unit.removesuffix("s") if found.num_pairs == 1 else unit
+    words = unit.removesuffix("s") if found.num_values == 1 else unit
     if found.low is not None and found.high is not None:
         if found.low > 0:
             return HOLDS
         if found.high < 0:
             return FAILS
-    is_flat = found.num_pairs > 1 and found.mean == found.half_width == 0
-    return f"{UNDECIDED} ({found.num_pairs:,} {words}{', none differs' if is_flat else ''})"
+    is_flat = found.num_values > 1 and found.mean == found.half_width == 0
+    return f"{UNDECIDED} ({found.num_values:,} {words}{', none differs' if is_flat else ''})"
 
 
 def exact(expected: Sequence[float], found: Sequence[float]) -> str:

@@ -75,6 +75,19 @@ class RunFolder:
             return {}
         return facts if isinstance(facts, dict) else {}
 
+    def seconds(self) -> float | None:
+        """Return how long the run took by run.json, from its last start or continuation on.
+
+        None where that has no such times.
+        """
+        facts = self.status()
+        try:
+            began = facts["resumed"][-1]["time"] if facts.get("resumed") else facts["started"]
+            took = datetime.fromisoformat(facts["ended"]) - datetime.fromisoformat(began)
+            return took.total_seconds()
+        except (KeyError, TypeError, ValueError, IndexError):
+            return None
+
     def mapping(self, key: str) -> dict[str, str]:
         """Return a mapping of texts in run.json, {} where there is none or something else."""
         held = self.status().get(key)

@@ -192,6 +192,19 @@ def test_line(tally: Tally, dataset: str, views: str, chosen: str) -> str:
     )
 
 
+def closing(folder: RunFolder, parts: Assembly, *, hints: bool) -> list[str]:
+    """Return the last lines of a run: where its results are and, with hints, what to try next.
+
+    A sweep gives its hints once, below its table.
+    """
+    page = " (open report.html)" if (folder.path / "report.html").is_file() else ""
+    results = f"results in {folder.path}{page}"
+    commands = next_commands(folder, parts) if hints else []
+    if not commands:
+        return [results]
+    return [f"{results}; try next:", *(f"  {command}" for command in commands)]
+
+
 def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
     """Return commands to try next; each of them works as it is printed."""
     commands = []
@@ -200,6 +213,8 @@ def next_commands(folder: RunFolder, parts: Assembly) -> list[str]:
         place = BASE if is_below else str(folder.path)
         commands.append(f"tensorboard --logdir {shlex.quote(place)}")
 
+    if parts.config.schedule.is_trial:  # a network that only served to try rates
+        return commands
     words = [f"checkpoint={folder.path}", *plugin_words(parts.config.plugins)]
     if (name := other_views(parts)) is not None:
         words.append(f"evaluation={name}")

@@ -116,12 +116,8 @@ class Reporter:
         self.console.stop_bar()
         self.console.line()
         self.console.line(display.test_line(tally, store.name, views, chosen))
-        self.console.line(f"total {time.monotonic() - self._started:.0f} s (test {seconds:.1f} s)")
-
-        page = " (open report.html)" if (self.folder.path / "report.html").is_file() else ""
-        self.console.line(f"results in {self.folder.path}{page}; try next:")
-        for command in display.next_commands(self.folder, self.parts):
-            self.console.line(f"  {command}")
+        took = self.folder.seconds() or time.monotonic() - self._started
+        self.console.line(f"total {took:.0f} s (test {seconds:.1f} s)")
 
         figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}
         self.writers.scalars(self.progress.state.step, figures | {"test/loss": tally.cross_entropy})

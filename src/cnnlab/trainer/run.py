@@ -51,6 +51,8 @@ class OpenRun:
             stalls.before_training()
         with contextlib.closing(Reporter(parts, progress, folder, console)) as reporter:
             Trainer(parts, progress, folder, reporter, stalls).run()
+        for line in display.closing(folder, parts, hints=self.launch.sweep is None):
+            console.line(line)
 
 
 @contextlib.contextmanager

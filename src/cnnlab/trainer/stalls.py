@@ -69,7 +69,8 @@ class StallWatch:
         figures: of the epoch, `train/loss` among them and `validation/top1_error` if there are
         validation images.
         """
-        if step < FEWEST_UPDATES or self.parts.config.trainer.overfit_one_batch:
+        config = self.parts.config
+        if step < FEWEST_UPDATES or config.trainer.overfit_one_batch or config.schedule.is_trial:
             return
 
         if found := self._at_chance(figures):

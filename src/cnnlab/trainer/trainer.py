@@ -14,7 +14,7 @@ from cnnlab.evaluation.evaluate import EvaluationStopped
 from cnnlab.evaluation.observers import NUM_MISSES, WorstMisses
 from cnnlab.evaluation.precision_recall import PrecisionRecall
 from cnnlab.run_folder import RunFolder
-from cnnlab.trainer import display, run_report, snapshot, validation
+from cnnlab.trainer import display, rate_finder, run_report, snapshot, validation
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.profiling import Profile
 from cnnlab.trainer.reporter import Reporter
@@ -67,7 +67,10 @@ class Trainer:
         try:
             self._train()
             self._leave_if_asked()
-            self._test()
+            if self.parts.config.schedule.is_trial:
+                self._end_trial()
+            else:
+                self._test()
         except EvaluationStopped:
             self._leave_if_asked()
         except NumericsError as error:
@@ -79,6 +82,7 @@ class Trainer:
         epoch_steps, last = self.parts.stream.steps_per_epoch, self.parts.total_steps
         hooks: list[Hook] = [
             self.progress.running_loss,
+            *self.parts.schedule.hooks(self._forgive),
             self.reporter.advance,
             Every(trainer.log_every_steps, self._log),
             Every(
@@ -142,6 +146,8 @@ class Trainer:
         validation of its step is due.
         """
         store = self.parts.splits.validation
+        if self.parts.config.schedule.is_trial:
+            return lambda state: None if state.stop_reason else self._validated(state, {})
         if store is None:
             return lambda state: self._validated(state, {})
         run_validation = Validate(self._measure_on(store), self._listeners())
@@ -185,6 +191,11 @@ class Trainer:
         self.reporter.step(report)
         self._contention.after(self.parts.config.trainer.log_every_steps)
 
+    def _forgive(self) -> None:
+        """Forget an update that was not finite, which was skipped."""
+        self.parts.guard.forgive()
+        self.progress.running_loss.read()
+
     def _save(self, state: TrainState, report: StepReport) -> None:
         self.save(state)
 
@@ -216,6 +227,15 @@ class Trainer:
         last = run_folder.newest_checkpoint(self.folder, lambda _: None)
         good = f"last good checkpoint: {last}" if last else "no checkpoint was written before it"
         return NumericsError(error.what, f"{error.where}; {good}".strip("; "), error.hint)
+
+    def _end_trial(self) -> None:
+        """End a run that only tried rates: its network is not tested."""
+        reporter = self.reporter
+        reporter.console.stop_bar()
+        found = rate_finder.conclude(self.parts, self.folder, reporter.console, reporter.writers)
+        self.folder.update_status(
+            status="done", ended=run_folder.now(), stop_reason=self.state.stop_reason, **found
+        )
 
     def _test(self) -> None:
         """Test the network that is best on validation images, and end the run."""

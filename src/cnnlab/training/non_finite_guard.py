@@ -48,6 +48,11 @@ class NonFiniteGuard:
             flag = to_device(flag, torch.device("cpu"))
         optimizer.grad_scale, optimizer.found_inf = None, flag  # type: ignore[attr-defined]
 
+    def forgive(self) -> None:
+        """Forget a value that was not finite; its update was skipped, and training may go on."""
+        self._history = []
+        self._zero_or_nan.zero_()
+
     def check(self, state: TrainState) -> None:
         """Wait for the device; raise NumericsError with the first bad step, its loss and rate."""
         history, self._history = self._history, []

@@ -1,7 +1,7 @@
 """Learning rate schedules: a factor of each parameter group's base rate, at every step.
 
-Every schedule but plateau is a pure function of the step. All have the same four methods, so the
-loop, the validation hook and the checkpoint need not know which one it is.
+Every schedule but plateau is a pure function of the step. All have the same methods, so the loop,
+the validation hook and the checkpoint need not know which one it is.
 """
 
 import math
@@ -17,6 +17,7 @@ from cnnlab.config.training import (
     StepScheduleConfig,
     TableScheduleConfig,
 )
+from cnnlab.training.loop import Hook
 
 
 class Schedule:
@@ -31,6 +32,13 @@ class Schedule:
 
     def observe(self, validation_error: float, step: int) -> None:
         """Record a validation error (a fraction) measured after `step` updates."""
+
+    def hooks(self, forgive: Callable[[], None]) -> list[Hook]:
+        """Return what the schedule itself does after each update; most do nothing.
+
+        forgive: forgets a loss or gradient that was not finite, so that it is no error.
+        """
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         """Return what cannot be computed from the step, as plain JSON."""

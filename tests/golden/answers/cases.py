@@ -27,6 +27,7 @@ VERBS = (
     "predict",
     "summary",
     "list",
+    "copy",
     "compare",
     "prepare",
     "convert",

@@ -34,6 +34,7 @@ def sets(out: str) -> Any:
 def help_page(out: str) -> Any:
     """Return the groups with their choices and the keys of the settings, without any wording."""
     groups, keys = {}, []
+    out = re.sub(r"\n {5,}", " ", out)  # a page has a hundred columns
     for name, rest in re.findall(r"^  ([a-z][a-z0-9_.]*)  +(\S.*)$", out, re.MULTILINE):
         if " | " in rest:
             groups[name] = sorted(choice.strip() for choice in rest.split("|"))

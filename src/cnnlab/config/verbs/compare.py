@@ -11,9 +11,9 @@ from cnnlab.config.schema import parse, setting
 class CompareConfig:
     """`cnnlab compare`."""
 
-    runs: list[str] = setting("run folders or latest")
+    runs: list[str] = setting("run folders, folders of runs such as a sweep's, or latest")
     output: str | None = setting("HTML page to write, with tables and overlaid curves; null: none")
-    format: str = setting("output format", choices=("text", "json"))
+    format: str = setting("output format", choices=("text", "json", "csv"))
 
 
 def parse_compare(plain: dict[str, Any]) -> CompareConfig:

@@ -88,6 +88,7 @@ def check_training(config: TrainConfig) -> None:
         weighs_classes=config.loss.weighs_classes,
     )
     _check_schedule(config.schedule, config.trainer.epochs)
+    _check_trial(config)
     _check_validation(config)
 
 
@@ -126,6 +127,17 @@ def _check_schedule(schedule: ScheduleConfig, epochs: int) -> None:
             f"schedule.final_fraction={schedule.final_fraction:g} is above "
             f"schedule.start_fraction={schedule.start_fraction:g}",
             hint="one cycle must not end above the learning rate it starts with",
+        )
+
+
+def _check_trial(config: TrainConfig) -> None:
+    """Raise UsageError for a setting that would use the network of a run which only tries rates."""
+    asked = "trainer.early_stop_epochs" if config.trainer.early_stop_epochs else ""
+    asked = "ensemble.members" if config.ensemble.members > 1 else asked
+    if config.schedule.is_trial and asked:
+        raise UsageError(
+            f"{asked} has no effect with schedule={config.schedule.name}, which tests no network",
+            hint="leave it out",
         )
 
 

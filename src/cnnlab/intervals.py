@@ -1,4 +1,4 @@
-"""Means with 95 % intervals by Student's t, for differences that are paired."""
+"""Means with 95 % intervals by Student's t: of paired differences, or of several seeds."""
 
 import math
 from collections.abc import Sequence
@@ -9,14 +9,15 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean of n paired differences and its 95 % interval.
+    """A mean of n values and its 95 % interval.
 
-    half_width: the smallest difference that could have been told from none; None for one pair.
+    half_width: of paired differences, the smallest one that could have been told from none; None
+    for a single value.
     """
 
     mean: float
     half_width: float | None
-    num_pairs: int
+    num_values: int
 
     @property
     def low(self) -> float | None:
@@ -30,7 +31,7 @@ class Interval:
 
 
 def interval(values: Sequence[float]) -> Interval:
-    """Return mean and interval of paired differences, each from a seed or an image."""
+    """Return mean and interval of values that are independent: one per seed, or per image."""
     number = len(values)
     mean = math.fsum(values) / number
     if number < 2:
