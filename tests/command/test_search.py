@@ -51,8 +51,8 @@ def test_without_the_extra_one_line_says_what_to_install(
 ) -> None:
     assert main(["train", *SEARCH, RATE]) == 2
     assert capsys.readouterr().err == (
-        "cnnlab: hydra/sweeper=optuna needs packages that are missing; from a clone: "
-        'pip install -c constraints.txt -e ".[search]"\n'
+        "cnnlab: hydra/sweeper=optuna needs packages that are missing\n"
+        '  in the folder of the clone: python -m pip install -e ".[search]"\n'
     )
     assert main(["train", "-m", "hydra/launcher=submitit_slurm", "seed=0,1"]) == 2
     assert '-e ".[slurm]"' in capsys.readouterr().err
