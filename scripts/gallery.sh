@@ -30,10 +30,14 @@ draw fashion kernels what=filters layer=c3
 draw digits digits what=top9,neighbors,predictions,occlusion,invariance
 draw templates templates what=filters
 
-# the page to draw in, with few checkpoints, so that it stays small
+# the page to draw in, with three of its checkpoints, so that it stays small
 [ -d "$runs/playground" ] || "$cnnlab" train experiment=quickstart model.dropout=0.2 \
-    optimizer.learning_rate=0.1 saving.every_epochs=1 saving.keep_spread=2 hydra.run.dir="$runs/playground"
-"$cnnlab" visualize checkpoint="$runs/playground" what=playground output="$runs/page"
+    optimizer.learning_rate=0.1 saving.every_epochs=1 saving.keep_spread=8 hydra.run.dir="$runs/playground"
+mkdir -p "$runs/page/checkpoints"
+for name in best step_00000055 step_00000275; do
+    cp "$runs/playground/checkpoints/$name.safetensors" "$runs/page/checkpoints/"
+done
+"$cnnlab" visualize checkpoint="$runs/page/checkpoints/best.safetensors" what=playground output="$runs/page"
 cp "$runs/page/playground.html" "$pictures/"
 
 # the lecture's drawings need no run

@@ -59,6 +59,8 @@ class MapView {
     const [, height, width] = this.size, single = height * width === 1;
     this.scale = Math.max(1, Math.round(side / width));
     while (this.scale > 1 && width * this.scale > room) this.scale--;
+    const row = (scale) => this.count * (width * scale + Math.max(3, scale));
+    if (this.count > 1 && this.scale > 1 && row(this.scale) > room && row(this.scale - 1) <= room) this.scale--;
     this.gap = single ? 2 : Math.max(3, this.scale);
     this.columns = Math.min(this.count, Math.max(1, Math.floor((room + this.gap) / (width * this.scale + this.gap))));
     this.rows = Math.ceil(this.count / this.columns);
