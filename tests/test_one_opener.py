@@ -32,6 +32,7 @@ OPENERS = {
     "files/checksummed.py": "checkpoints: regular files only, compared with their digest",
     "files/foreign.py": "the first bytes of a file that the user named as weights",
     "files/regular.py": "regular files through no link, for everything in a run folder",
+    "plugins.py": "the module that `plugins` names, for its digest",
     "reproduction/measure.py": "probabilities of an evaluation, which it wrote itself",
     "run_folder/lock.py": "the lock of a run folder: no link, and without waiting",
     "runtime.py": "facts of the processor in /proc",
@@ -41,7 +42,7 @@ OPENERS = {
     "streams.py": "the null device, in the place of a lost stream",
     "system.py": "facts of a process in /proc",
     "trainer/processes.py": "the null device, in the place of a console",
-    "writers.py": "a new event file, which no link can be",
+    "tensorboard_writer.py": "a new event file, which no link can be",
 }
 """Files that open others themselves, and which. None of them is in a run folder unless said so."""
 

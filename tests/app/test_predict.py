@@ -21,7 +21,8 @@ from cnnlab.config.schema import parse
 from cnnlab.config.verbs.predict import PredictConfig
 from cnnlab.data.digits import like_mnist
 from cnnlab.errors import DataError, UsageError
-from cnnlab.inference.predictor import as_images, load
+from cnnlab.inference.given_images import as_images
+from cnnlab.inference.predictor import load
 from tests.app.test_evaluate import choice, views, write_checkpoint
 
 PHOTOGRAPH = Path(__file__).parents[2] / "docs" / "images" / "handwritten_digit.jpg"

@@ -10,8 +10,9 @@ from cnnlab import models
 from cnnlab.config import choices
 from cnnlab.config.augment import AUGMENTS, AugmentConfig
 from cnnlab.config.models import MODELS, ModelConfig
+from cnnlab.config.schedules import SCHEDULES, ScheduleConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
+from cnnlab.config.training import OPTIMIZERS, OptimizerConfig
 from cnnlab.data.augment import build_augment
 from cnnlab.data.store import StoredStatistics
 from cnnlab.training import optimizers, schedules

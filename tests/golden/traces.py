@@ -17,8 +17,9 @@ from cnnlab.config import choices
 from cnnlab.config.augment import AugmentConfig
 from cnnlab.config.data import DatasetConfig
 from cnnlab.config.models import ModelConfig
+from cnnlab.config.schedules import ScheduleConfig
 from cnnlab.config.schema import parse
-from cnnlab.config.training import OptimizerConfig, ScheduleConfig, TrainerConfig
+from cnnlab.config.training import OptimizerConfig, TrainerConfig
 from cnnlab.data.augment import build_augment
 from cnnlab.data.inputs import Inputs
 from cnnlab.data.sampler import BatchSampler

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cnnlab.config.training import TableScheduleConfig
+from cnnlab.config.schedules import TableScheduleConfig
 from cnnlab.errors import UsageError
 from cnnlab.training import losses, schedules
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cnnlab.config.training import ScheduleConfig, SgdConfig
+from cnnlab.config.schedules import ScheduleConfig
+from cnnlab.config.training import SgdConfig
 from cnnlab.runtime import dropout_seeder
 from cnnlab.training import losses, optimizers, schedules
 from cnnlab.training.hooks import Every, RunningLoss

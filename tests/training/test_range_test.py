@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from cnnlab.config.training import RangeTestScheduleConfig
+from cnnlab.config.schedules import RangeTestScheduleConfig
 from cnnlab.errors import UsageError
 from cnnlab.training.loop import StepReport, TrainState
 from cnnlab.training.range_test import RangeTest, curve_of

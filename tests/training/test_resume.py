@@ -10,12 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.config.parameter_groups import ParameterGroupConfig
-from cnnlab.config.training import (
-    AdamwConfig,
-    OptimizerConfig,
-    PlateauScheduleConfig,
-    SgdConfig,
-)
+from cnnlab.config.schedules import PlateauScheduleConfig
+from cnnlab.config.training import AdamwConfig, OptimizerConfig, SgdConfig
 from cnnlab.runtime import dropout_seeder, make_generator
 from cnnlab.training import losses, optimizers, schedules
 from cnnlab.training.hooks import Best, Every, Validate, drop_rate

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cnnlab.config.training import (
+from cnnlab.config.schedules import (
     SCHEDULES,
     CosineScheduleConfig,
     OneCycleScheduleConfig,

@@ -16,9 +16,10 @@ from cnnlab.config.launch import Launch, Outcome
 from cnnlab.config.loss import LOSSES, LossConfig
 from cnnlab.config.models import MODELS, FineTuningConfig, ModelChoice, ModelConfig
 from cnnlab.config.pictures import PICTURES, PictureChoice
+from cnnlab.config.schedules import SCHEDULES, ScheduleConfig
 from cnnlab.config.schema import flat, parse, setting, to_plain
 from cnnlab.config.tables import Choice
-from cnnlab.config.training import OPTIMIZERS, SCHEDULES, OptimizerConfig, ScheduleConfig
+from cnnlab.config.training import OPTIMIZERS, OptimizerConfig
 from cnnlab.config.verbs.benchmark import BenchmarkConfig, parse_benchmark
 from cnnlab.config.verbs.compare import CompareConfig, parse_compare
 from cnnlab.config.verbs.convert import ConvertConfig, parse_convert

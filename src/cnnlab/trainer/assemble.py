@@ -17,11 +17,10 @@ from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.cpu.thread_count import Threads
 from cnnlab.data.augment import Augmentation, build_augment
 from cnnlab.data.inputs import Inputs, Phases
-from cnnlab.data.sampler import BatchSampler
 from cnnlab.data.stats import statistics_for
 from cnnlab.data.store import Splits, Store
 from cnnlab.data.stream import Batch, InOrder, Stream
-from cnnlab.distributed import ALONE, Peers, Share
+from cnnlab.distributed import ALONE, Peers
 from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import gather_tally
@@ -202,7 +201,7 @@ def assemble(
 
     # a network over several devices takes its batches on the first of them
     device = models.home_device(network, device)
-    stream = _stream(config, train, preprocessing, device, peers.share)
+    stream = reading.stream_of(config, train, preprocessing, device, peers.share)
     total_steps = config.trainer.epochs * stream.steps_per_epoch
     preprocessing = preprocessing.to(device)
 
@@ -249,34 +248,6 @@ def augmentation_for(
         mirror_allowed=train.mirror_allowed,
         statistics=lambda: statistics_for(train, preprocessing),
     )
-
-
-def _stream(
-    config: TrainConfig,
-    train: Store,
-    preprocessing: Preprocessing,
-    device: torch.device,
-    share: Share,
-) -> Stream:
-    """Return the endless shuffled batches of the training images."""
-    sampler = BatchSampler(
-        len(train),
-        batch_size=config.trainer.batch_size,
-        seed=config.seed,
-        limit_batches=config.trainer.limit_train_batches,
-        overfit_one_batch=config.trainer.overfit_one_batch,
-    )
-
-    stream = Stream(
-        train,
-        sampler,
-        device=device,
-        residency=config.dataset.residency,
-        prepare=preprocessing.prepare,
-        share=share,
-    )
-    reading.apply(stream, config.dataset, train, preprocessing.prepare, device)
-    return stream
 
 
 def _network(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cnnlab.config.training import RangeTestScheduleConfig
+from cnnlab.config.schedules import RangeTestScheduleConfig
 from cnnlab.training.loop import Hook, StepReport, TrainState
 from cnnlab.training.schedules import Schedule
 

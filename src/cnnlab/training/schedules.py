@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from cnnlab.config.training import (
+from cnnlab.config.schedules import (
     SCHEDULES,
     CosineScheduleConfig,
     OneCycleScheduleConfig,

@@ -14,15 +14,13 @@ from cnnlab.config.loss import LossConfig, check_loss
 from cnnlab.config.models import FineTuningConfig, ModelConfig
 from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.runtime import RuntimeConfig
+from cnnlab.config.schedules import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
 from cnnlab.config.schema import parse, setting, settings_within, to_plain
 from cnnlab.config.training import (
     EnsembleConfig,
     LoggingConfig,
-    OneCycleScheduleConfig,
     OptimizerConfig,
-    PlateauScheduleConfig,
     SavingConfig,
-    ScheduleConfig,
     TrainerConfig,
 )
 from cnnlab.config.writers import WriterConfig
