@@ -59,15 +59,18 @@ That of `default` also takes the model's `training_loss` and the weights of the 
 
 def check_loss(loss: LossConfig, model: ModelConfig) -> None:
     """Raise UsageError for a setting without meaning in the loss that the model trains with."""
-    asked = [] if isinstance(loss, DefaultLossConfig) else [f"loss={loss.name}"]
-    if isinstance(loss, DefaultLossConfig) and loss.label_smoothing:
-        asked = [f"loss.label_smoothing={loss.label_smoothing:g}"]
-    if isinstance(loss, DefaultLossConfig) and loss.class_weights is not None:
-        asked.append(f"loss.class_weights={loss.class_weights}")
-    if asked and model.training_loss != "cross_entropy":
+    if model.training_loss == "cross_entropy":
+        return
+
+    asked, is_for = [f"loss={loss.name}"], "takes the place of the cross-entropy"
+    if isinstance(loss, DefaultLossConfig):
+        asked = [f"loss.label_smoothing={loss.label_smoothing:g}"] if loss.label_smoothing else []
+        if loss.class_weights is not None:
+            asked.append(f"loss.class_weights={loss.class_weights}")
+        is_for = "is for the cross-entropy loss"
+    if asked:
         raise UsageError(
-            f"{asked[0]} is for models of the cross-entropy loss; model={model.name} trains with "
-            f"{model.training_loss}",
+            f"{asked[0]} {is_for}; model={model.name} trains with {model.training_loss}",
             hint=f"leave {asked[0].partition('=')[0]} out, or choose another model",
         )
 
