@@ -10,7 +10,6 @@ from torch import Tensor
 from cnnlab.config import parse_train
 from cnnlab.trainer.assemble import assemble
 from cnnlab.trainer.throughput import Bench, Stopwatch, copy_bytes, random_matrices, random_words
-from cnnlab.trainer.update import Update
 from cnnlab.training.loop import StepReport, TrainState
 from tests.test_config import composed
 
@@ -29,9 +28,8 @@ def recording_bench(*words: str) -> tuple[Bench, list[int]]:
         return train(state, images, labels)
 
     train = assembly.step
-    return Bench(
-        dataclasses.replace(assembly, update=Update(step, assembly.guard)), seconds=0.05
-    ), sizes
+    update = dataclasses.replace(assembly.update, step=step)
+    return Bench(dataclasses.replace(assembly, update=update), seconds=0.05), sizes
 
 
 def test_the_limits_are_measured_on_random_data_of_the_stated_size(
