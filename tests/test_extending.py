@@ -159,6 +159,7 @@ def test_own_parts_of_every_kind_work_together(
     assert cnnlab.load("run", "cpu").predict(np.zeros((1, 32, 32), np.uint8)).names
 
 
+@pytest.mark.slow
 def test_a_resumed_run_says_that_the_code_is_another(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -291,7 +292,13 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("words", FAULTS)
+SLOW = ("model=fails_in_a_layer", "model=returns_none", "model=linear loss=mean")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [pytest.param(words, marks=[pytest.mark.slow] * (words in SLOW)) for words in FAULTS],
+)
 def test_an_error_in_an_own_part_names_the_line_and_is_no_bug_of_cnnlab(
     words: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
