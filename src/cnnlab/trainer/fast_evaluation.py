@@ -93,7 +93,7 @@ def _forward_of(
     precision = forward_precision(config.runtime.precision, device)
     compute: Callable[[nn.Module, Tensor], Tensor] = _scores
     if config.runtime.compile:
-        compute = compiling.compiled(_scores, keeps_others=True)
+        compute = compiling.explained(compiling.compiled(_scores, keeps_others=True))
 
     def forward_of(model: nn.Module) -> Forward:
         def forward(images: Tensor) -> Tensor:

@@ -119,11 +119,11 @@ class Sgd(UpdateRule):
     def _divisor(self, device: torch.device, rate: float) -> Tensor:
         """Return what the fused kernel divides the gradients by, to multiply them with the rate.
 
-        Kept while the rates stay, since a kernel fills it.
+        Kept while the rates stay, since a kernel fills it, and a captured update reads it.
         """
-        if len(self._divisors) > len(self.param_groups):
-            self._divisors.clear()
         if (device, rate) not in self._divisors:
+            if len(self._divisors) >= 2 * len(self.param_groups):  # those of earlier rates
+                self._divisors.clear()
             self._divisors[device, rate] = torch.full((), 1 / rate, device=device)
         return self._divisors[device, rate]
 
