@@ -191,7 +191,12 @@ OF_A_NETWORK = (
 )
 
 IDLE: dict[str, list[str]] = {
-    "train": ["ensemble.at_once=2"],
+    "train": [
+        "ensemble.at_once=2",
+        *("evaluation=ten_view schedule=range_test", "logging.report=true schedule=range_test"),
+        "trainer.validate_every_epochs=2 schedule=range_test",
+        "which_weights=raw schedule=range_test",
+    ],
     "summary": [
         *("dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"),
         *(f"{word} layer=conv size=9 kernel=3" for word in OF_A_NETWORK),
