@@ -37,8 +37,10 @@ def test_a_large_sweep_has_each_value_checked_once() -> None:
     assert {word for job in jobs for word in job} >= {"++seed=199", "++trainer.epochs=2"}
 
 
-def test_a_continuous_sweep_is_left_to_its_sweeper() -> None:
-    assert overrides_of("optimizer.learning_rate=interval(0.1,0.5)", "seed=3") == [["++seed=3"]]
+def test_both_ends_of_a_continuous_sweep_are_checked_and_the_rest_left_to_its_sweeper() -> None:
+    assert overrides_of("optimizer.learning_rate=interval(0.1,0.5)", "seed=3") == [
+        [f"++optimizer.learning_rate={end}", "++seed=3"] for end in (0.1, 0.5)
+    ]
 
 
 def test_settings_of_a_launcher_are_left_to_hydra_which_loads_it() -> None:

@@ -199,6 +199,9 @@ IDLE: dict[str, list[str]] = {
         "ensemble.at_once=2",
         "logging.histograms_every_steps=5 logging.tensorboard=false",
         "logging.embedded_images=9 logging.tensorboard=false",
+        *("evaluation=ten_view schedule=range_test", "logging.report=true schedule=range_test"),
+        "trainer.validate_every_epochs=2 schedule=range_test",
+        "which_weights=raw schedule=range_test",
     ],
     "summary": [
         *("dataset=cifar10", "dataset.pad_pixels=1", "num_images=3", "seed=4"),

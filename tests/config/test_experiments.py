@@ -31,6 +31,8 @@ YOUNGER: dict[str, Any] = {
     "loss.name": "default",
     "writer.name": "none",
     "saving.keep_spread": 0,
+    "logging.histograms_every_steps": None,
+    "logging.embedded_images": 256,
     "runtime.capture": False,
     "runtime.lrn_kernel": "plain",
     "runtime.fused_update": False,
