@@ -40,7 +40,7 @@ OPENERS = {
     "streams.py": "the null device, in the place of a lost stream",
     "system.py": "facts of a process in /proc",
     "trainer/processes.py": "the null device, in the place of a console",
-    "writers.py": "a new event file, which no link can be",
+    "tensorboard_writer.py": "a new event file, which no link can be",
 }
 """Files that open others themselves, and which. None of them is in a run folder unless said so."""
 
