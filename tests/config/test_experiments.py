@@ -29,8 +29,10 @@ YOUNGER: dict[str, Any] = {
     "model.which_weights": None,
     "loss.class_weights": None,
     "saving.keep_spread": 0,
+    "logging.histograms_every_steps": None,
+    "logging.embedded_images": 256,
 }
-"""Settings that came after the file was written, at the value that changes nothing."""
+"""Settings that came after the file was written, at the value that changes nothing that trains."""
 
 
 def group(
@@ -52,7 +54,7 @@ OF_RUN_145: dict[str, Any] = {
     ],
 }
 MOVED: dict[str, dict[str, Any]] = {
-    "debug": {"trainer.clip_gradient_norm": 1.0},
+    "debug": {"trainer.clip_gradient_norm": 1.0, "logging.embedded_images": 32},
     "alexnet_2012_source": OF_RUN_145,
     "lenet5_1998": {"augment.squeeze_fraction": 0.1},
 }
