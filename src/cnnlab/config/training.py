@@ -154,7 +154,7 @@ class LoggingConfig:
         at_most=MANY,
     )
     histograms_every_steps: int | None = setting(
-        "steps between TensorBoard's histograms of weights and gradients, 2 KB per layer and "
+        "steps between TensorBoard's histograms of weights and gradients, 5 KB per layer and "
         "step; null: none",
         at_least=1,
         at_most=MANY,
