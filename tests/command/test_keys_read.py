@@ -221,6 +221,7 @@ IDLE: dict[str, list[str]] = {
         *("model=lenet5 what=filters", "model.width=2 checkpoint=run what=lecture"),
         *(f"{word} what=lecture" for word in ("dataset=mnist5k", "split=test", "batch_size=4")),
         *("which_weights=raw what=lecture", "runtime.device=cpu what=lecture"),
+        *("formats=[svg] what=playground", "units=[1] what=playground"),
     ],
     "convert": [
         f"{word} source=run output=never.onnx"

@@ -30,7 +30,6 @@ def build_model(
         "num_classes": num_classes,
         "in_channels": in_channels,
         "input_size_pixels": input_size_pixels,
-        "seed": seed,
     }
     given = {key: value for key, value in sizes.items() if value is not None}
     own = {f"model.{key}": value for key, value in settings.items()}
@@ -49,5 +48,5 @@ def build_model(
             in_channels=channels,
             input_size_pixels=side,
             num_classes=classes,
-            seed=config.seed,
+            seed=config.seed if seed is None else seed,
         )
