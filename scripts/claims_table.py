@@ -112,7 +112,7 @@ def head(document: dict[str, Any]) -> str:
 
 def _short_cells(row: dict[str, Any]) -> list[str]:
     _, published, _, measured, _, verdict = cells(row)
-    return [row["sentence"], published, measured, verdict]
+    return [row["sentence"], published, f"{measured} ({with_what(row)})", verdict]
 
 
 def row_cells(row: dict[str, Any]) -> list[str]:

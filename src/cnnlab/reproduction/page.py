@@ -69,7 +69,7 @@ def with_what(row: dict[str, Any]) -> str:
     """Return networks and image sets of all arms, each once."""
     networks = dict.fromkeys(arm["network"] for arm in row["arms"])
     sets = dict.fromkeys(arm["set"] for arm in row["arms"] if "set" in arm)
-    return "; ".join(filter(None, [", ".join(networks), ", ".join(sets)]))
+    return "; ".join([", ".join(networks), *sets])
 
 
 def tone_of(verdict: str) -> str:
