@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -152,8 +153,10 @@ def test_a_hint_about_memory_names_a_setting_that_the_command_has() -> None:
 
     for name, verb in VERBS.items():
         values, _ = composing.preview(line.read(name, []))
-        needed = {"checkpoint": ["x"], "images": ["y"], "runs": ["a", "b"]}
+        needed: dict[str, Any] = {"checkpoint": ["x"], "images": ["y"], "runs": ["a", "b"]}
         values |= {key: given for key, given in needed.items() if values.get(key) == []}
+        if name == "copy":
+            values = {"choice": "experiment=quickstart", "output": "mine.yaml"}
         keys = {key.name for key in walk(verb.config_class)}
         hint = memory_hint(verb.parse(values)).partition("\n  ")[2]
         key = hint.partition("=")[0]
@@ -164,6 +167,7 @@ WORDS = {
     "evaluate": ["checkpoint=x"],
     "predict": ["checkpoint=x", "images=y"],
     "compare": ["runs=[a,b]"],
+    "copy": ["experiment=quickstart", "mine.yaml"],
 }
 
 

@@ -169,7 +169,8 @@ def help_of(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, str]:
     """Return the settings that `cnnlab train ... --help` shows, as it shows them."""
     main(["train", *words, "--help"])
     lines = capsys.readouterr().out.partition("settings (")[2].splitlines()
-    return {line.split()[0]: line.split()[1] for line in lines if line.startswith("  ")}
+    rows = [line.split() for line in lines if line[:2] == "  " and line[2:3].strip()]
+    return {row[0]: row[1] for row in rows if len(row) > 1}
 
 
 @pytest.mark.parametrize(
