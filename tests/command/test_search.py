@@ -168,9 +168,10 @@ def test_what_has_no_validation_error_or_other_settings_is_refused(
     from cnnlab.command.study import Study
 
     Path("found").mkdir()
-    Study("sqlite:///found/study.db", "search", Path("found")).check_shared(FAST)
+    fast = [word for word in FAST if not word.startswith("logging.report")]
+    Study("sqlite:///found/study.db", "search", Path("found")).check_shared(fast)
 
-    assert main(["train", *FAST, *SEARCH, RATE, *words]) == 2
+    assert main(["train", *fast, *SEARCH, RATE, *words]) == 2
     assert complaint in capsys.readouterr().err
     assert states() == []
 
