@@ -29,7 +29,7 @@ RUN = ["experiment=debug", "augment=crop", "trainer.epochs=1", "logging.tensorbo
 BUILDING = [
     *("dataset=mnist", "encoding=jpeg", "side_pixels=8", "kernel=bicubic", "quality=50"),
     *("on_bad=skip", "max_bad_fraction=0.5", "max_image_pixels=9", "shard_megabytes=1"),
-    *("num_threads=1", "wait_seconds=1"),
+    *("num_threads=1", "wait_seconds=1", "plugins=[]"),
 ]
 ONE_STEP = ["trainer.limit_train_batches=1", "logging.images_every_epochs=null"]
 OWN = ["dataset=folder", "dataset.root=own/train", "dataset.num_test=2"]
