@@ -88,7 +88,9 @@ def test_every_choice_of_training_checks(group: str) -> None:
 def test_the_other_commands_compose(verb: str) -> None:
     plain = composed(verb)
     lists = ("checkpoint", "runs", "images")
-    required = {key: ["x"] for key in lists if plain.get(key) == []}
+    required: dict[str, Any] = {key: ["x"] for key in lists if plain.get(key) == []}
+    if verb == "copy":
+        required = {"choice": "experiment=quickstart", "output": "mine.yaml"}
 
     assert VERBS[verb].parse({**plain, **required})
 

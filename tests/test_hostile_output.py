@@ -230,7 +230,8 @@ def test_a_sweep_over_any_name_in_its_table_and_results(
     for number, name in enumerate(NAMES):
         swept = {"sweep": "own", "sweep_folder": str(tmp_path), "job": number}
         sweeps.record(Launch(command="", overrides=[name], **swept), Outcome(1))  # type: ignore[arg-type]
-    assert sweeps.close("own", str(tmp_path)) == [1] * len(NAMES)
+    jobs = sweeps.close("own", str(tmp_path))
+    assert [job["exit_code"] for job in jobs] == [1] * len(NAMES)
 
     with open(tmp_path / sweeps.RESULTS, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -281,6 +282,7 @@ WORDS = {
     "summary": ["model=lenet5"],
     "visualize": [f"checkpoint={RUN}", "what=[predictions]", "output=\u732b"],
     "predict": [f"checkpoint={RUN}", "images=[set/test]", "top=50"],
+    "copy": ["experiment=quickstart", "caf\u00e9.yaml"],
     "compare": [f"runs=['{RUN}','{OTHER}']"],
     "convert": [f"source={RUN}", "output=caf\u00e9.safetensors"],
     "prepare": ["dataset=folder", "dataset.root=set", "output=caf\u00e9 store"],

@@ -15,6 +15,7 @@ STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread", "Thread
 ALLOWED = {
     "threads.py": "BackgroundThread joins its thread; the timer waits on a lock of Python's own",
     "data/workers.py": "Python joins the threads of a ThreadPoolExecutor before it ends",
+    "data/readers.py": "the same, and they are shut down when their stream ends",
 }
 """Where a thread is started, and how it ends."""
 

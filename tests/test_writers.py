@@ -155,3 +155,17 @@ def test_foreign_lines_do_not_survive_a_resume(tmp_path: Path, line: str) -> Non
     path.write_text(line)
     JsonlWriter(path, from_step=3).close()
     assert path.read_text() == ""
+
+
+def test_pictures_are_drawn_only_where_a_writer_keeps_them(tmp_path: Path) -> None:
+    tables: list[Any] = [
+        lambda: JsonlWriter(tmp_path / "metrics.jsonl"),
+        lambda: CsvWriter(tmp_path / "metrics.csv"),
+    ]
+    of_metrics = Writers(tables, print)
+    with_pictures = Writers([*tables, lambda: TensorboardWriter(tmp_path / "events")], print)
+    found = of_metrics.take_images, with_pictures.take_images
+
+    for writers in (of_metrics, with_pictures):
+        writers.close()
+    assert found == (False, True)

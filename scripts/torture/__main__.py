@@ -169,7 +169,7 @@ def disagreeing(folder: Path, quick: bool) -> dict[str, Any]:
 def hostile_names(folder: Path, quick: bool) -> dict[str, Any]:
     """Awkward names of classes, files and folders through every command and format: the tests."""
     chosen = ["-k", "predict"] if quick else ["--run-slow"]
-    line = [sys.executable, "-m", "pytest", "-q", "tests/test_hostile_output.py", *chosen]
+    line = [sys.executable, "-P", "-m", "pytest", "-q", "tests/test_hostile_output.py", *chosen]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     summary = done.stdout.strip().splitlines()[-1:]
     return {"names": len(NAMES), "tests": summary, "holds": done.returncode == 0}

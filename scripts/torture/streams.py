@@ -31,6 +31,7 @@ COMMANDS = {
     "summary": ("model=lenet5",),
     "visualize": ("checkpoint=run", "what=[filters]", "output={new}"),
     "predict": ("checkpoint=run", "images=[picture.png]"),
+    "copy": ("experiment=quickstart", "experiment/{new}.yaml"),
     "compare": ("runs=[run,other]", "output={new}.html"),
     "convert": ("source=run", "output={new}.safetensors"),
     "prepare": ("dataset=synthetic", "output={new}"),

@@ -45,6 +45,8 @@ class JsonlWriter:
     On resume the lines after `from_step` are removed, here and in CsvWriter.
     """
 
+    takes_images = False
+
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         _keep_lines(path, lambda line: _step_of_json(line) <= from_step)
         self._file = regular.append(path)
@@ -62,6 +64,8 @@ class JsonlWriter:
 
 class CsvWriter:
     """One row per epoch, for spreadsheets; the first row decides the columns."""
+
+    takes_images = False
 
     def __init__(self, path: Path, *, from_step: int = 0) -> None:
         header = _keep_lines(path, lambda line: _step_of_csv(line) <= from_step)
@@ -125,6 +129,11 @@ class Writers:
 
     def images(self, step: int, name: str, picture: Tensor) -> None:
         self._each(lambda writer: writer.images(step, name, picture))
+
+    @property
+    def take_images(self) -> bool:
+        """Return whether a writer keeps pictures: all do but the tables of metrics."""
+        return any(getattr(writer, "takes_images", True) for writer in self._writers)
 
     @property
     def take_summaries(self) -> bool:

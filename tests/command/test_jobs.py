@@ -168,6 +168,7 @@ WORDS = {
     "predict": ["checkpoint=x", "images=y"],
     "compare": ["runs=[a,b]"],
     "copy": ["experiment=quickstart", "mine.yaml"],
+    "reproduce": ["claims=parameters_in_fc"],
 }
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from cnnlab.config import claims
 from cnnlab.errors import DataError
+from cnnlab.intervals import interval
 from cnnlab.reproduction import rows, table
 from cnnlab.reproduction.page import line_of, tone_of
-from cnnlab.reproduction.statistics import interval
 from cnnlab.reproduction.verdict import FAILS, HOLDS
 
 FACTS = {"command": "cnnlab reproduce", "time": "2026-11-26", "device": "cpu"}

@@ -10,7 +10,7 @@ from torch import nn
 from cnnlab import config
 from cnnlab.config import choices
 from cnnlab.config.checks import check_kernels
-from cnnlab.config.loss import LossConfig
+from cnnlab.config.loss import DefaultLossConfig, LossConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
 from cnnlab.errors import UsageError
@@ -18,8 +18,8 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH, evaluating
 from cnnlab.trainer.update import graphs_for
 
-PLAIN = LossConfig(class_weights=None, label_smoothing=0.0)
-WEIGHTED = LossConfig(class_weights="balanced", label_smoothing=0.0)
+PLAIN = DefaultLossConfig(name="default", class_weights=None, label_smoothing=0.0)
+WEIGHTED = DefaultLossConfig(name="default", class_weights="balanced", label_smoothing=0.0)
 
 
 def runtime(**changes: Any) -> RuntimeConfig:

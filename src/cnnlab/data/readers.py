@@ -18,6 +18,7 @@ from torch import Tensor
 from cnnlab.data.device_jpeg import decode_on
 from cnnlab.data.store import Store
 from cnnlab.errors import UsageError
+from cnnlab.runtime import to_device
 
 Job = TypeVar("Job")
 Item = TypeVar("Item")
@@ -96,7 +97,7 @@ class Ring:
         if slot.stream is None:
             return images.permute(0, 3, 1, 2).to(self._device)
         with torch.cuda.stream(slot.stream):
-            on_device = images.to(self._device, non_blocking=True)
+            on_device = to_device(images, self._device)
         slot.stream.synchronize()  # in a reader's thread
         return on_device.permute(0, 3, 1, 2)
 

@@ -63,5 +63,5 @@ def _kept(arm: Arm, run: PlannedRun, name: str, measure: Callable[[Arm, PlannedR
     with interrupts.at_once():  # a request to stop loses no more than this one measurement
         found = measure(arm, run)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic.write_bytes(path, (json.dumps(found) + "\n").encode())
+    atomic.write_bytes(path, (json.dumps(found, allow_nan=False) + "\n").encode())
     return found

@@ -9,6 +9,7 @@ from torch import Tensor
 from cnnlab.errors import DataError
 from cnnlab.eval_mode import eval_mode
 from cnnlab.inference.network import StoredNetwork
+from cnnlab.numerics import checked_probabilities
 from cnnlab.reproduction.looking import of_each_run, opened, probe
 from cnnlab.reproduction.measure import Arm
 from cnnlab.reproduction.plan import PlannedRun
@@ -77,5 +78,5 @@ def _probabilities(stored: StoredNetwork, seen: Probe, image: Tensor, places: Te
     with eval_mode(stored.network):
         for part in in_parts(len(places), seen.batch_size):
             covered = cover(image, places[part].to(image.device), size, level)
-            found.append(stored.network(seen.normalize(covered)).softmax(1).cpu())
+            found.append(checked_probabilities(stored.network(seen.normalize(covered))).cpu())
     return torch.cat(found)

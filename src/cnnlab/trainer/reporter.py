@@ -95,7 +95,7 @@ class Reporter:
 
     def pictures(self) -> None:
         """Write an augmented batch, the first kernels and projections of a few images."""
-        if not self.parts.peers.is_first:
+        if not self.writers.take_images:  # those of another process than the first take nothing
             return
 
         step = self.progress.state.step

@@ -7,6 +7,9 @@ PICTURE = "../here/pictures/one.png"
 BAD_LINES = {
     (): (
         "trian",
+        "copy",
+        "copy experiment=quickstart",
+        "copy experiment=quikstart mine.yaml",
         "train trainer.epoch=3",
         "train model.droput=0.1",
         "train model=lenet6",
