@@ -86,6 +86,7 @@ def run(tmp_path_factory):
     return write_run(tmp_path_factory.mktemp("runs") / "run")
 
 
+@pytest.mark.slow
 def test_all_pictures_land_in_the_run_folder_and_on_one_page(run, capsys):
     assert draw(config_for(run, what=["all"])) == 0
     names = {path.stem for path in (run / "pictures").glob("*.png")}

@@ -49,6 +49,7 @@ def test_what_hydra_itself_knows_of_a_job_may_stand_in_its_folder(here: Path) ->
     assert only.rpartition("-")[2].isdigit()
 
 
+@pytest.mark.slow
 def test_a_sweeps_subdir_is_the_folder_of_each_job(here: Path) -> None:
     words = ["-m", "seed=3,4", "hydra.sweep.dir=swept", "hydra.sweep.subdir=of ${seed}"]
 
@@ -58,6 +59,7 @@ def test_a_sweeps_subdir_is_the_folder_of_each_job(here: Path) -> None:
     assert [job["run"] for job in recorded] == ["swept/of 3", "swept/of 4"]
 
 
+@pytest.mark.slow
 def test_the_number_and_the_words_of_a_job_may_stand_in_its_folder(here: Path) -> None:
     subdir = "hydra.sweep.subdir=${hydra.job.num}/${hydra.job.override_dirname}"
     words = ["-m", "seed=3,4", "hydra.sweep.dir=swept", subdir]
@@ -146,6 +148,7 @@ def test_a_resumed_run_refuses_another_folder_than_its_own(
     assert {path: path.stat().st_mtime_ns for path in here.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_jobs_that_resume_may_share_the_folder_of_their_sweep(here: Path) -> None:
     assert main(["train", *FAST, "hydra.run.dir=run"]) == 0
     words = ["-m", "hydra.sweep.dir=swept", "trainer.epochs=2,3"]

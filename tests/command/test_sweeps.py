@@ -41,6 +41,7 @@ def status(folder: str) -> dict[str, Any]:
     return facts
 
 
+@pytest.mark.slow
 def test_a_second_sweep_into_the_same_folder_shows_its_own_figures(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_run_that_is_continued_no_longer_claims_its_earlier_result(here: Path)
     assert facts["resumed"][0]["test_error_before"] == before
 
 
+@pytest.mark.slow
 def test_runs_of_a_sweep_are_listed_wherever_its_subdir_puts_them(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +171,7 @@ def test_jobs_that_differ_in_their_seed_are_one_line_and_failed_ones_the_last(
     assert f"checkpoint={of_best[0]['run']}" in err
 
 
+@pytest.mark.slow
 def test_the_hints_below_a_sweep_work_as_printed(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

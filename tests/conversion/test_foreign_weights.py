@@ -263,6 +263,7 @@ def test_no_weight_is_drawn_to_be_replaced_by_the_file(trained, monkeypatch):
     assert torch.equal(found.tensors["model.conv1.weight"], expected)
 
 
+@pytest.mark.slow
 def test_training_begins_with_such_a_file(trained, tmp_path, monkeypatch, capsys):
     from PIL import Image
 

@@ -53,6 +53,7 @@ def test_the_last_lines_of_a_training_work(
 PROPOSED_SWEEP = ["train", "model=linear,mlp,lenet5", "-m"]
 
 
+@pytest.mark.slow
 def test_the_sweep_that_is_proposed_works(here: Path) -> None:
     few = ["trainer.epochs=1", "trainer.limit_train_batches=1", "logging.report=false"]
     lean = ["runtime.num_threads=1", "logging.images_every_epochs=null"]
@@ -98,6 +99,7 @@ def test_views_that_the_images_do_not_admit_are_refused_before_training(
     assert not any(here.iterdir())
 
 
+@pytest.mark.slow
 def test_a_split_that_is_not_there_names_those_that_are(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

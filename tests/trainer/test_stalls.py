@@ -137,6 +137,7 @@ def test_looking_changes_no_bit_of_the_training(tmp_path: Path, monkeypatch) -> 
     assert all(torch.equal(seen[name], unseen[name]) for name in seen | unseen)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_not_looked_at_again(tmp_path: Path) -> None:
     run = tmp_path / "run"
     train(run, *PAPER, SIXTY_FOUR)

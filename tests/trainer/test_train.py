@@ -137,6 +137,7 @@ def test_every_choice_trains(train: Any, words: list[str]) -> None:
     assert facts(folder)["status"] == "done"
 
 
+@pytest.mark.slow
 def test_alexnet_trains_on_digits_at_the_size_it_takes_and_says_what_it_uses(
     train: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -44,6 +44,7 @@ def facts(run: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_trained_on_two_devices_it_resumes_there_and_evaluates_on_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
