@@ -92,13 +92,13 @@ PAGES: dict[str, PictureChoice] = {
 
 RESERVED = (*DRAWINGS, *PAGES, "all")
 
-SETTINGS = tuple(
-    dict.fromkeys(
-        key
-        for row in (*PICTURES.values(), *DRAWINGS.values(), *PAGES.values())
-        for key in row.settings
-    )
-)
+
+def rows() -> dict[str, PictureChoice]:
+    """Return all that `what` can name at this moment, own pictures included, but `all`."""
+    return {**PICTURES, **DRAWINGS, **PAGES}
+
+
+SETTINGS = tuple(dict.fromkeys(key for row in rows().values() for key in row.settings))
 """Settings that only some pictures use."""
 
 
@@ -118,8 +118,7 @@ class Names(Sequence[str]):
 
 def pictures_with(setting: str) -> list[str]:
     """Return the names of the pictures that use a setting."""
-    rows = {**PICTURES, **DRAWINGS, **PAGES}
-    return [name for name, choice in rows.items() if setting in choice.settings]
+    return [name for name, choice in rows().items() if setting in choice.settings]
 
 
 def asked_for(what: list[str]) -> list[str]:

@@ -117,7 +117,7 @@ class MapView {
 }
 
 const minus = (text) => text.replace("-", "−");
-// Two places behind the point; more for what would be 0.00.
+// Two digits after the decimal point; more for what would be 0.00.
 function number(value) {
   const size = Math.abs(value);
   return minus(size >= 100 ? value.toFixed(1) : size < 0.005 && size > 0 ? value.toPrecision(2) : value.toFixed(2));

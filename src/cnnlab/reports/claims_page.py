@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnlab.files import atomic
+from cnnlab.reports.style import FRAME
 from cnnlab.safe_output import escape_control
 
 TONES = ("holds", "fails", "undecided", "unmeasured")
@@ -81,15 +82,14 @@ def render(page: ClaimsPage) -> str:
     index = "\n".join(_index_row(card) for card in page.cards)
     cards = "\n".join(_card(card) for card in page.cards)
 
-    return _PAGE.format(
-        title=_escaped(page.title),
-        style=_STYLE,
+    body = _BODY.format(
         notes=notes,
         summary=summary,
         index=index,
         cards=cards,
         made_by=_escaped(page.made_by),
     )
+    return FRAME.format(title=_escaped(page.title), style=_STYLE, body=body)
 
 
 WORDS = {
@@ -175,30 +175,13 @@ def _escaped_lines(lines: Sequence[str]) -> str:
     return "\n".join(_escaped(line) for line in lines)
 
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" \
-content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-{notes}
+_BODY = """{notes}
 <ul class="summary">{summary}</ul>
 <ol class="index">
 {index}
 </ol>
 {cards}
-<footer><pre>{made_by}</pre></footer>
-</main>
-</body>
-</html>
-"""
+<footer><pre>{made_by}</pre></footer>"""
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #fff; --text: #1a1a1a; --faint: #595959;

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cnnlab.files import atomic
-from cnnlab.reports.style import PAGE, STYLE
+from cnnlab.reports.style import FRAME, STYLE
 from cnnlab.safe_output import escape_control
 
 
@@ -85,7 +85,8 @@ def write(path: Path, title: str, sections: Sequence[Section]) -> Path:
 def page(title: str, sections: Sequence[Section]) -> str:
     """Return the page's HTML."""
     body = "\n".join(_section(section) for section in sections if section.parts)
-    return PAGE.format(title=_escaped(title), style=STYLE, body=body)
+    columns = f'<div class="page">\n{body}\n</div>'
+    return FRAME.format(title=_escaped(title), style=STYLE, body=columns)
 
 
 def _section(section: Section) -> str:

@@ -1,6 +1,6 @@
 """The frame and the style of a report page: light or dark, one column on a phone, else two."""
 
-PAGE = """<!DOCTYPE html>
+FRAME = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -13,13 +13,12 @@ content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <body>
 <main>
 <h1>{title}</h1>
-<div class="page">
 {body}
-</div>
 </main>
 </body>
 </html>
 """
+"""Every page: its title (as HTML), style and body. It runs no program and fetches nothing."""
 
 _COLORS = """
 :root { color-scheme: light; --paper: #fff; --ink: #1a1a1a; --soft: #505050; --line: #d0d0d0;
