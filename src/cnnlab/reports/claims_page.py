@@ -87,7 +87,7 @@ def render(page: ClaimsPage) -> str:
         summary=summary,
         index=index,
         cards=cards,
-        made_by=_escaped(page.made_by),
+        made_by=_escaped_lines(page.made_by.splitlines()),
     )
     return FRAME.format(title=_escaped(page.title), style=_STYLE, body=body)
 
