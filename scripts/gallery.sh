@@ -18,7 +18,7 @@ draw() { # name of the run, prefix of the files, then overrides of cnnlab visual
 
 mkdir -p "$pictures"
 train fashion experiment=lenet5_fashion
-train digits experiment=quickstart model.dropout=0.2 optimizer.learning_rate=0.1
+train digits experiment=quickstart trainer.epochs=50 model.dropout=0.2 loss.label_smoothing=0 optimizer.learning_rate=0.1
 train templates model=linear dataset=fashion_mnist augment=none optimizer.learning_rate=0.005 \
     trainer.epochs=3 trainer.clip_gradient_norm=null
 
@@ -31,8 +31,9 @@ draw digits digits what=top9,neighbors,predictions,occlusion,invariance
 draw templates templates what=filters
 
 # the page to draw in, with three of its checkpoints, so that it stays small
-[ -d "$runs/playground" ] || "$cnnlab" train experiment=quickstart model.dropout=0.2 \
-    optimizer.learning_rate=0.1 saving.every_epochs=1 saving.keep_spread=8 hydra.run.dir="$runs/playground"
+[ -d "$runs/playground" ] || "$cnnlab" train experiment=quickstart trainer.epochs=50 \
+    model.dropout=0.2 loss.label_smoothing=0 optimizer.learning_rate=0.1 \
+    saving.every_epochs=1 saving.keep_spread=8 hydra.run.dir="$runs/playground"
 mkdir -p "$runs/page/checkpoints"
 for name in best step_00000055 step_00000275; do
     cp "$runs/playground/checkpoints/$name.safetensors" "$runs/page/checkpoints/"

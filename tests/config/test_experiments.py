@@ -64,15 +64,23 @@ OF_RUN_145: dict[str, Any] = {
         group(None, "biases", [0.0], [1.0]),
     ],
 }
+IN_HALF_THE_TIME: dict[str, Any] = {
+    "trainer.epochs": 25,
+    "model.dropout": 0.0,
+    "optimizer.learning_rate": 0.06,
+    "loss.label_smoothing": 0.1,
+}
 MOVED: dict[str, dict[str, Any]] = {
     "debug": {"trainer.clip_gradient_norm": 1.0, "logging.embedded_images": 32},
     "alexnet_2012_source": OF_RUN_145,
     "lenet5_1998": {"augment.squeeze_fraction": 0.1},
+    "quickstart": IN_HALF_THE_TIME,
 }
 """What was changed on purpose since then: experiment -> setting -> its value now.
 
 `debug` names no values of its own: it tries out whatever training defaults to.
 `alexnet_2012_source` had the schedule of the 2010 run, `lenet5_1998` no squeezing.
+`quickstart` had 50 epochs with dropout 0.1.
 """
 
 
