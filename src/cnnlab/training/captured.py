@@ -38,15 +38,21 @@ def cuda_graphs(device: torch.device) -> Capture:
     They may, as no two run at the same time and each keeps what it returned. Raises ResourceError
     where CUDA cannot capture an operation.
     """
-    pool = torch.cuda.graph_pool_handle()
+    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
 
     def capture(
         compute: Callable[[], Sequence[Tensor]],
     ) -> tuple[Sequence[Tensor], Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()
+        # only this thread is restricted: those that read images pin memory meanwhile
+        capturing = torch.cuda.graph(
+            graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+        )
         try:
-            with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool):
+            with torch.cuda.stream(stream), capturing:  # the first, as torch 2.10 may not come back
+                torch.clear_autocast_cache()  # a graph must not read weights that were cast before
                 results = compute()
+                torch.clear_autocast_cache()
         except RuntimeError as error:
             raise ResourceError(
                 "a step of this training cannot be captured as a CUDA graph",
