@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from cnnlab.config.bounds import MOST_THREADS
 from cnnlab.config.schema import setting
 
+AUTO = "auto"
+
 
 @dataclass(kw_only=True)
 class RuntimeConfig:
@@ -22,8 +24,10 @@ class RuntimeConfig:
     compile: bool = setting(
         "torch.compile network and loss for training, one graph per batch size", earlier=False
     )
-    capture: bool = setting(
-        "replay the training step as CUDA graphs, one per batch size; not yet run on a GPU",
+    capture: bool | str = setting(
+        "replay the training step as CUDA graphs, one per batch size; auto: where it can be, and "
+        "say why where not; not yet run on a GPU",
+        choices=(AUTO,),
         earlier=False,
     )
     lrn_kernel: str = setting(
