@@ -10,6 +10,7 @@ from torch import nn
 from cnnlab import config
 from cnnlab.config import choices
 from cnnlab.config.checks import check_kernels
+from cnnlab.config.keys import walk
 from cnnlab.config.loss import DefaultLossConfig, LossConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
@@ -82,6 +83,13 @@ def test_auto_captures_where_it_can_and_says_so(words: tuple[str, ...], line: st
         parts = Training.start((*CASES["lenet5"], "runtime.capture=auto", *words), "cuda:0").parts
     assert str(parts.update.capturing.line).startswith(line)
     assert isinstance(parts.step, CapturedStep) == (not words)
+
+
+def test_what_no_gpu_has_run_says_so_in_its_help() -> None:
+    told = {key.name: key.description for key in walk(config.TrainConfig)}
+    switches = ["device", "capture", "lrn_kernel", "fused_update", "fast_evaluation"]
+    keys = [*(f"runtime.{name}" for name in switches), "dataset.num_readers", "dataset.decode"]
+    assert [key for key in keys if "not yet run on" not in told[key]] == []
 
 
 def evaluation(**changes: Any) -> Any:

@@ -12,7 +12,9 @@ AUTO = "auto"
 class RuntimeConfig:
     """Device, precision, threads and compilation."""
 
-    device: str = setting("auto, cpu, cuda, cuda:N, or mps, a Mac's GPU: not yet run on one")
+    device: str = setting(
+        "auto, cpu, cuda, cuda:N, or mps, a Mac's GPU; not yet run on a GPU of either kind"
+    )
     precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
     num_threads: int | None = setting(
         "CPU threads; null: as many as the network's work feeds, at most one per core",
