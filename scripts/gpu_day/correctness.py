@@ -232,7 +232,10 @@ def tests(task: Task) -> None:
 
     words = ["-q", "-m", "gpu or two_gpu", "--tb=short", "-p", "no:cacheprovider"]
     words += ["-o", "filterwarnings=default"]  # other versions than ours warn of other things
+    words += ["-o", "addopts=--import-mode=importlib"]  # not strict: plugins may be missing
     words += ["tests/test_runtime.py"] if task.is_rehearsal else []
-    pytest.main(words, plugins=[Noting()])
+    code = pytest.main(words, plugins=[Noting()])
+    ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    task.check("pytest finds and runs tests", ran, exit_code=int(code))
     told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
     task.note(f"tests marked gpu: {told or 'none'}")

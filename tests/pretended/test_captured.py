@@ -114,6 +114,22 @@ def test_a_graph_does_not_read_weights_that_autocast_had_cast_before() -> None:
         assert scores.sum() == 0
 
 
+def test_what_an_evaluation_captures_are_ordinary_tensors_without_gradients() -> None:
+    modes: list[tuple[bool, bool]] = []
+
+    def compute() -> Sequence[Tensor]:
+        modes.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+        return [ones * 2]
+
+    with pretended():
+        ones = torch.ones(2, device=GPU)
+        with torch.inference_mode():
+            cuda_graphs(GPU)(compute)
+            assert torch.is_inference_mode_enabled()
+        cuda_graphs(GPU)(compute)
+    assert modes == [(False, False), (False, True)]
+
+
 @pytest.mark.parametrize(
     "forbidden", [torch.Tensor.tolist, lambda ones: torch.ones(2).to(GPU), torch.nonzero]
 )
