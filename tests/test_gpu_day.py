@@ -17,7 +17,7 @@ import torch
 
 from cnnlab.config import parse_train
 from scripts.gpu_day import __main__ as gpu_day
-from scripts.gpu_day import correctness, machine, rates, record
+from scripts.gpu_day import correctness, lean, machine, rates, record
 from scripts.gpu_day.deadlines import (
     DONE,
     FAILED,
@@ -145,6 +145,25 @@ def test_wheels_are_imported_for_the_day(tmp_path: Path) -> None:
     assert gpu_day.unpack(None, tmp_path / "site") == []
 
 
+def test_with_a_python_that_lacks_something_there_is_one_line_and_6(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document: dict[str, Any] = {"sections": [], "not_installed": []}
+    lacking = [Section("machine", "tests.no_such_module:find", 20, least=0, gate=True)]
+    finished = document["sections"].append
+    assert gpu_day.run(lacking, day(tmp_path), document, finished) == 6
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"cnnlab: {sys.executable} cannot import tests.no_such_module; PYTHON=")
+
+
+def test_tests_that_may_end_a_device_or_compile_come_last() -> None:
+    names = ["test_a_compiled_run", "test_on_a_gpu_triton_agrees", "test_auto_takes_the_first_gpu"]
+    names += ["test_a_captured_run", "test_no_step_synchronizes", "test_a_lean_training"]
+    ordered = sorted(names, key=correctness.place_of)
+    places = [names.index(name) for name in ordered]
+    assert places == [2, 4, 1, 3, 5, 0]
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
 def test_the_first_section_asks_for_the_device(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -240,11 +259,15 @@ def test_what_measures_a_device_runs_on_a_pretended_one(
             patched.enter_context(mock.patch.object(torch.cuda, name, value))
         correctness.losses(task)
         rates.training(task)
+        lean.graphs(task)
+        rates.time_step(task, "captured", rates.case_of(task, "lenet5", 8, "fp32", **lean.CAPTURED))
         assert not record.of(MIX, RACE)
 
     found = [json.loads(line) for line in rows.read_text().splitlines()]
     assert task.num_failures == 0, found
-    assert len([row for row in found if row.get("holds")]) == len(correctness.NETWORKS) + 1
+    assert len([row for row in found if row.get("holds")]) == len(correctness.NETWORKS) + 1 + 5
+    assert found[-1]["capture"] is True
+    assert found[-1]["compile"] is False
     assert len([row for row in found if "seconds_over_bare" in row]) == len(rates.MODELS)
 
 

@@ -39,26 +39,29 @@ TOLERANCE = {"fp32": 0.003, "tf32": 0.01, "bf16": 0.03}
 def losses(task: Task) -> None:
     """Compare the losses of the first updates with those of the CPU in float32."""
     narrow = NARROW if task.is_rehearsal else {}
-    num_compared = 0
+    num_compared, wanted = 0, dict[str, list[float]]()
     for precision in TOLERANCE:
         for name, case in NETWORKS.items():
             width = narrow if name.startswith("alexnet") else {}
             if task.has_time(3, f"{name} {precision}"):
                 num_compared += 1
-                given = (name, case | width, precision)
+                given = (name, case | width, precision, wanted)
                 attempt(task, name, lambda it: like_the_cpu(task, *it), given)
 
     task.note(f"{num_compared} trainings of {NUM_STEPS} updates beside the CPU's")
     attempt(task, "a checkpoint", lambda _: continued(task), None)
 
 
-def like_the_cpu(task: Task, name: str, case: Case, precision: str) -> None:
-    """Check the losses of one network in one precision."""
-    on_cpu = Task("cpu", task.folder, ends=time.monotonic() + task.left(), rows=Path(os.devnull))
-    wanted = first_losses(on_cpu, case)
+def like_the_cpu(
+    task: Task, name: str, case: Case, precision: str, of_cpu: dict[str, list[float]]
+) -> None:
+    """Check the losses of one network in one precision; of_cpu: those of the CPU, by network."""
+    if name not in of_cpu:
+        ends = time.monotonic() + task.left()
+        of_cpu[name] = first_losses(Task("cpu", task.folder, ends, Path(os.devnull)), case)
     found = first_losses(task, {**case, "runtime.precision": precision})
 
-    apart = max(abs(a - b) / abs(b) for a, b in zip(found, wanted, strict=True))
+    apart = max(abs(a - b) / abs(b) for a, b in zip(found, of_cpu[name], strict=True))
     tolerance = TOLERANCE[precision]
     task.check(
         f"{name} in {precision}: losses within {tolerance} of the CPU's",
@@ -195,6 +198,16 @@ def agree(one: Path, two: Path) -> bool:
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
+LAST = ("two_gpu", "nccl", "triton", "captured", "lean", "compiled")
+"""Words in the names of tests that come last, in this order: an error of a device ends all tests
+after it, and those that compile take the longest."""
+
+
+def place_of(test: str) -> int:
+    """Return where a test comes among the others: the place of the last word that it has."""
+    return max((place for place, word in enumerate(LAST, 1) if word in test.lower()), default=0)
+
+
 def tests(task: Task) -> None:
     """Run the tests marked gpu, in this process; each is noted when it ends."""
     import pytest
@@ -203,7 +216,7 @@ def tests(task: Task) -> None:
 
     class Noting:
         def pytest_collection_modifyitems(self, items: list[Any]) -> None:
-            items.sort(key=lambda item: "compiled" in item.nodeid)  # they take the longest
+            items.sort(key=lambda item: place_of(item.nodeid))
 
         def pytest_runtest_setup(self, item: Any) -> None:
             if not task.has_time(10, item.nodeid):
@@ -219,7 +232,10 @@ def tests(task: Task) -> None:
 
     words = ["-q", "-m", "gpu or two_gpu", "--tb=short", "-p", "no:cacheprovider"]
     words += ["-o", "filterwarnings=default"]  # other versions than ours warn of other things
+    words += ["-o", "addopts=--import-mode=importlib"]  # not strict: plugins may be missing
     words += ["tests/test_runtime.py"] if task.is_rehearsal else []
-    pytest.main(words, plugins=[Noting()])
+    code = pytest.main(words, plugins=[Noting()])
+    ran = code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    task.check("pytest finds and runs tests", ran, exit_code=int(code))
     told = ", ".join(f"{number} {outcome}" for outcome, number in sorted(counts.items()))
     task.note(f"tests marked gpu: {told or 'none'}")

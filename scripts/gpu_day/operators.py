@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab import images as pixels
 from cnnlab import runtime
 from cnnlab.models.normalization import LocalResponseNorm, across_maps
 from cnnlab.runtime import select_device
@@ -28,6 +29,7 @@ def operators(task: Task) -> None:
         normalization,
         first_convolution,
         grouped_convolution,
+        crops,
         copies,
     )
 
@@ -152,6 +154,26 @@ def grouped_convolution(batch: int, device: torch.device) -> dict[str, Operation
     return {
         "conv2, groups=2": there_and_back(grouped, maps),
         "conv2, two halves": there_and_back(in_halves, maps),
+    }
+
+
+def crops(batch: int, device: torch.device) -> dict[str, Operation]:
+    """Return random crops of 224 of 256 pixels, half of them reflected, in two ways.
+
+    The rows of all images as one view, which at 128 images has more numbers than 32 bits count; and
+    eight images at a time.
+    """
+    images = torch.zeros(batch, 256, 256, 3, dtype=torch.uint8, device=device).permute(0, 3, 1, 2)
+    corners = torch.randint(0, 33, (batch, 2), device=device)
+    flags = torch.arange(batch, device=device) % 2 == 0
+
+    def one_by_one() -> Tensor:
+        parts = zip(images.split(8), corners.split(8), flags.split(8), strict=True)
+        return torch.cat([pixels.crop(*part[:2], 224, part[2]) for part in parts])
+
+    return {
+        "crops, one view": lambda: pixels.crop(images, corners, 224, flags),
+        "crops, eight images at a time": one_by_one,
     }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from scripts.gpu_day.task import Task
 
 NO_DEVICE = 6
+"""The exit code where nothing can be checked: no device, or a Python that lacks something."""
 
 
 def main() -> int:
@@ -23,7 +24,13 @@ def main() -> int:
     ends = time.monotonic() + given.seconds
     task = Task(given.device, given.folder, ends, given.rows)
     module, _, function = given.work.partition(":")
-    answer = getattr(importlib.import_module(module), function)(task)
+    try:
+        work = getattr(importlib.import_module(module), function)
+    except ImportError as error:
+        reason = error.name or str(error).splitlines()[0]
+        print(f"cnnlab: {sys.executable} cannot import {reason}; PYTHON=... names another Python")
+        return NO_DEVICE
+    answer = work(task)
     return answer if isinstance(answer, int) else 1 if task.num_failures else 0
 
 

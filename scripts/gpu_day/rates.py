@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import statistics
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
@@ -12,6 +13,7 @@ from cnnlab.evaluation.evaluate import evaluate
 from cnnlab.runtime import forward_precision
 from cnnlab.trainer.assemble import Assembly
 from cnnlab.trainer.throughput import Stopwatch
+from cnnlab.training.captured import NUM_EAGER
 from cnnlab.training.loop import TrainState
 from scripts.gpu_day.correctness import first_losses
 from scripts.gpu_day.settings import NARROW, NOISE, Case, attempt, parts_of
@@ -114,7 +116,14 @@ def step_seconds(parts: Assembly) -> float:
     """Return the median seconds of an update from one batch that stays on the device."""
     images, labels = next(parts.batches())
     state = TrainState(parts.network.train(), parts.optimizer)
-    return Stopwatch(parts.device).median(lambda: parts.step(state, images, labels))
+
+    def step() -> None:
+        parts.step(state, images, labels)
+
+    if parts.update.capturing.make is not None:
+        for _ in range(2 * NUM_EAGER + 2):  # until its gradients and its update are captured
+            step()
+    return Stopwatch(parts.device).median(step)
 
 
 def peak_bytes(device: torch.device) -> int | None:
@@ -126,7 +135,9 @@ def compiled(task: Task) -> None:
     """Compile the training steps in parallel, then time them one by one."""
     order = ("alexnet_two_tower", "alexnet", "alexnet_2014", "lenet5")
     grid = [(model, size) for size in (128, 1024) for model in order]
-    cases = [(f"{m:<18}{s:>5} bf16", case_of(task, m, s, "bf16", **COMPILED)) for m, s in grid]
+    cases = [
+        (f"{m:<18}{s:>5} bf16 compiled", case_of(task, m, s, "bf16", **COMPILED)) for m, s in grid
+    ]
     if task.is_rehearsal:
         cases = [("lenet5", case_of(task, "lenet5", 8, "fp32", **COMPILED))]
     else:
@@ -138,6 +149,8 @@ def compiled(task: Task) -> None:
 
 
 COMPILED: Case = {"runtime.compile": True}
+SWITCHES = ("compile", "capture", "lrn_kernel", "fused_update")
+"""Of `runtime`, noted with the rate of a step."""
 
 
 def fill_cache(task: Task, cases: list[Case], seconds: float) -> None:
@@ -147,11 +160,12 @@ def fill_cache(task: Task, cases: list[Case], seconds: float) -> None:
     pool = concurrent.futures.ProcessPoolExecutor(workers, spawn)
     futures = [pool.submit(compile_once, task, case) for case in cases]
     done = concurrent.futures.wait(futures, timeout=seconds).done
+    failures = [str(error)[:200] for each in done if (error := each.exception()) is not None]
 
     for process in list((pool._processes or {}).values()):
         process.kill()
     pool.shutdown(wait=False, cancel_futures=True)
-    task.note(compiled_ahead=len(done), cases=len(cases))
+    task.note(compiled_ahead=len(done) - len(failures), cases=len(cases), failures=failures)
 
 
 def compile_once(task: Task, case: Case) -> None:
@@ -164,12 +178,13 @@ def time_step(task: Task, name: str, case: Case) -> None:
     """Note how fast one step is on a batch that stays on the device."""
     parts = parts_of(task, case)
     size, seconds = case["trainer.batch_size"], step_seconds(parts)
+    switches = {key: value for key, value in vars(parts.config.runtime).items() if key in SWITCHES}
     task.note(
-        f"{name}{size / seconds:>10,.0f} images/s, compiled",
+        f"{name}{size / seconds:>10,.0f} images/s",
         model=case["model"],
         batch_size=size,
         precision=case["runtime.precision"],
-        compiled=True,
+        **switches,
         step_milliseconds=1e3 * seconds,
         images_per_second=size / seconds,
     )
@@ -203,8 +218,12 @@ def time_views(task: Task, name: str, case: Case, views: str) -> None:
     store, member = parts.splits.test, parts.member(views)
     batches, precision = parts.in_order(store), case["runtime.precision"]
 
+    casts: Callable[[], AbstractContextManager[object]] = nullcontext
+    if not parts.config.runtime.fast_evaluation:  # which casts by itself
+        casts = forward_precision(precision, parts.device)
+
     def score() -> None:
-        with forward_precision(precision, parts.device)():
+        with casts():
             evaluate([member], batches, num_classes=len(store.class_names))
 
     seconds = Stopwatch(parts.device).median(score, repeats=3)

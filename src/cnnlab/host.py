@@ -118,6 +118,7 @@ def _switches() -> list[_Switch]:
         _older(_attribute(backends.cuda.matmul, "allow_tf32")),
         _older(_attribute(backends.cudnn, "allow_tf32")),
         *(_attribute(owner, "fp32_precision") for owner in owners),
+        _Switch(_cuda_device, torch.cuda.set_device),
         _Switch(_random_state, _set_random_state),
         _Switch(_cublas_workspaces, _set_cublas_workspaces),
     ]
@@ -158,6 +159,13 @@ def _set_deterministic(value: tuple[bool, bool]) -> None:
     import torch
 
     torch.use_deterministic_algorithms(value[0], warn_only=value[1])
+
+
+def _cuda_device() -> int:
+    """Return the current CUDA device, which `runtime.configure` sets; 0 where none was used."""
+    import torch
+
+    return torch.cuda.current_device() if torch.cuda.is_initialized() else 0
 
 
 def _random_state() -> list[bytes]:

@@ -89,3 +89,18 @@ def test_expectations_are_said_in_words() -> None:
     assert expected(float | None, {"bounds": {"above": 0, "below": 1}}) == (
         "a number above 0 and below 1, or null"
     )
+
+
+def test_a_word_may_stand_for_a_truth() -> None:
+    @dataclass(kw_only=True)
+    class Lamp:
+        on: bool | str = setting("light", choices=("auto",))
+
+    assert [parse(Lamp, {"on": value}).on for value in (True, False, "auto")] == [
+        True,
+        False,
+        "auto",
+    ]
+    for wrong in ("true", 1, None, "dark"):
+        with pytest.raises(UsageError, match="on must be auto, true or false, got"):
+            parse(Lamp, {"on": wrong})

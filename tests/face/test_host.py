@@ -113,6 +113,17 @@ def test_switches_around_a_call_change_no_result(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_current_gpu_of_the_program_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    current = [1]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", list)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[0])
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: current.__setitem__(0, device))
+    with host.torch_unchanged():
+        torch.cuda.set_device(0)  # as runtime.configure does
+    assert current == [1]
+
+
 def test_a_handler_of_the_program_stays_and_a_default_one_saves(tmp_path: Path) -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))

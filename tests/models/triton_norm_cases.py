@@ -1,6 +1,6 @@
 """Compare the Triton normalization with the formula in float64, in Triton's interpreter.
 
-Run by tests/models/test_triton_norm.py in a process of its own: TRITON_INTERPRET=1 is read when
+Run by tests/models/test_norm_kernels.py in a process of its own: TRITON_INTERPRET=1 is read when
 Triton is imported. It prints, as JSON, {case: [largest differences, relative to the largest value,
 of the maps and of the gradients]}, and of a training what `trained` returns.
 """

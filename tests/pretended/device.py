@@ -15,7 +15,8 @@ What it cannot show:
 - Autocast: C++ asks its tensors for their device and hears meta, so nothing is cast to bfloat16.
 - Streams: one order of operations for each device, that of the calls; what two streams do at the
   same time, and a missing wait of one for another, are not seen, `record_stream` does nothing.
-- Graph capture, torch.compile and NCCL.
+- Graphs (graphs.py): the memory that several share, autotuning and compiling while they capture.
+- torch.compile, Triton and NCCL.
 - Real kernels: their rounding, their time, and how many of them torch makes of one operation; each
   operation below autograd counts as one. Dropout counts three where CUDA fuses one.
 - Races through NumPy (of a read, the garbage is there, though).
@@ -25,6 +26,7 @@ What it cannot show:
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from threading import Thread
 from typing import Any
 from unittest import mock
@@ -32,6 +34,7 @@ from unittest import mock
 import torch
 import torch._dynamo  # else torch does so at the first operation, and stumbles
 
+from tests.pretended.graphs import Graph, capturing
 from tests.pretended.machine import Machine
 from tests.pretended.record import WAIT, Record
 from tests.pretended.tensor import home_of, whole
@@ -92,7 +95,10 @@ def _pretended_torch(record: Record, generators: tuple[torch.Generator, ...]) ->
         "torch.cuda.mem_get_info": lambda device=None: (FREE_BYTES, FREE_BYTES),
         "torch.cuda.get_device_capability": lambda device=None: (9, 0),
         "torch.cuda.get_device_properties": lambda device=None: properties,
-        "torch.cuda.is_current_stream_capturing": lambda: False,
+        "torch.cuda.is_current_stream_capturing": lambda: record.graph() is not None,
+        "torch.cuda.CUDAGraph": partial(Graph, record),
+        "torch.cuda.graph": partial(capturing, record),
+        "torch.cuda.graph_pool_handle": object,
         "torch.accelerator.current_stream": lambda device=None: _Stream(record, device),
         "torch.cuda.Stream": lambda device=None: _Stream(record, device),
         "torch.cuda.stream": lambda stream: contextlib.nullcontext(),

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from tests.pretended.graphs import Drawing
 from tests.pretended.record import BLOCKING_COPY, COPY, KERNEL, MIX, WAIT, Record
 from tests.pretended.tensor import CPU, META, CudaTensor, home_of, whole
 
@@ -81,10 +82,10 @@ class Machine(TorchDispatchMode):
             self._note_launch(func, home, _indices(func, args))
         if "device" in kwargs:
             kwargs["device"] = CPU
+        drawing: Drawing = contextlib.nullcontext
         if torch.Tag.nondeterministic_seeded in func.tags:
-            with self._drawing_on(home, kwargs.get("generator")):
-                return self._run(func, args, kwargs, home)
-        return self._run(func, args, kwargs, home)
+            drawing = partial(self._drawing_on, home, kwargs.get("generator"))
+        return self._run(func, args, kwargs, home, drawing)
 
     def _home(
         self,
@@ -176,7 +177,14 @@ class Machine(TorchDispatchMode):
         if blocks:
             self.record.waited_for(origin if origin != CPU else home)
 
-    def _run(self, func: Any, args: Any, kwargs: dict[str, Any], home: torch.device) -> Any:
+    def _run(
+        self,
+        func: Any,
+        args: Any,
+        kwargs: dict[str, Any],
+        home: torch.device,
+        drawing: Drawing = contextlib.nullcontext,
+    ) -> Any:
         """Run the operation on the values; what it returns is on `home`."""
         known: dict[int, Tensor] = {}
 
@@ -194,7 +202,16 @@ class Machine(TorchDispatchMode):
             return leaf if home == CPU else _pretending(leaf, home)
 
         args, kwargs = tree_map(values_of, (args, kwargs))
-        return tree_map(on_home, func(*args, **kwargs))
+
+        def compute() -> Any:
+            with drawing():
+                return func(*args, **kwargs)
+
+        graph = self.record.graph()
+        if graph is None or func.is_view:
+            return tree_map(on_home, compute())
+        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        return tree_map(on_home, graph.add(compute, inputs, _written(func, args, kwargs)))
 
 
 def _written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -79,6 +80,25 @@ class Record:
         self._unfilled: list[_Unfilled] = []
         self._sources: dict[int, _Source] = {}
         self._pinned: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        self.capture_in(None)
+
+    def capture_in(self, thread: int | None, graph: Any = None, everywhere: bool = False) -> None:
+        """Let the operations of a thread go into a graph; None: of none.
+
+        everywhere: other threads must not do what a capture forbids, either.
+        """
+        self._capturing_thread, self._graph, self._everywhere = thread, graph, everywhere
+        self.is_broken = False
+
+    def graph(self) -> Any:
+        """Return the graph (graphs.py) that this thread captures; None: it captures none."""
+        return self._graph if threading.get_ident() == self._capturing_thread else None
+
+    def _forbid(self, operation: str, of_others: bool = False) -> None:
+        """Raise as CUDA does for an operation that a capture forbids."""
+        if self._graph is not None and (self.graph() or (of_others and self._everywhere)):
+            self.is_broken = True
+            raise RuntimeError(f"operation not permitted when stream is capturing: {operation}")
 
     def clear(self) -> None:
         """Forget the events so far; unfilled targets stay unfilled."""
@@ -86,6 +106,8 @@ class Record:
 
     def add(self, kind: str, operation: str, detail: str = "") -> None:
         """Add an event that the code now running asked for."""
+        if kind in (WAIT, BLOCKING_COPY):
+            self._forbid(operation)
         place, thread = place_of(sys._getframe(1)), threading.current_thread().name
         self.events.append(Event(kind, operation, place, detail, thread))
 
@@ -114,6 +136,7 @@ class Record:
 
     def pin(self, tensor: Tensor) -> Tensor:
         """Return a copy of a host tensor in memory that devices read by themselves."""
+        self._forbid("pin_memory", of_others=True)
         copied = tensor.clone()
         self._pinned.add(copied.untyped_storage())
         return copied

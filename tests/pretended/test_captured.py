@@ -1,21 +1,21 @@
-"""A captured training on a pretended CUDA device, whose graphs are fake: what stays of a step.
+"""A captured training on a pretended CUDA device (graphs.py): it learns the same, in few kernels.
 
-A graph's replay counts as one kernel here: the host asks for it at once. The fake repeats the
-operations, so that the training must come out as without capture.
+A graph's replay counts as one kernel here: the host asks for it at once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from threading import Thread
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from cnnlab.training import captured, optimizers
-from cnnlab.training.captured import NUM_EAGER
+from cnnlab.errors import ResourceError
+from cnnlab.training.captured import NUM_EAGER, cuda_graphs
 from tests.pretended.device import pretended
-from tests.pretended.record import BLOCKING_COPY, KERNEL, MIX, RACE, WAIT, Record
+from tests.pretended.record import BLOCKING_COPY, KERNEL, MIX, RACE, WAIT
 from tests.pretended.runs import CASES, Training
-from tests.training.fake_graphs import FakeGraphs
 
 LENET5 = (*CASES["lenet5 with dropout"], "schedule=constant", "runtime.capture=true")
 ALEXNET = (
@@ -27,50 +27,6 @@ LEFT = {LENET5: 19, ALEXNET: 24}
 """Kernels of a captured step, two of them replays: the batch, its augmentation, reports."""
 
 
-class PretendedGraphs(FakeGraphs):
-    """Fake graphs of a training that is made later; a replay is recorded as one kernel."""
-
-    def __init__(self, record: Record) -> None:
-        super().__init__(self._changed_by_a_step, lambda: self.training().parts.optimizer)
-        self._record, self._training = record, None
-
-    def of(self, training: Training) -> Training:
-        self._training = training
-        return training
-
-    def training(self) -> Training:
-        assert self._training is not None
-        return self._training
-
-    def _changed_by_a_step(self) -> Iterator[Tensor]:
-        parts = self.training().parts
-        yield from parts.network.state_dict().values()
-        yield from optimizers.optimizer_tensors(parts.optimizer, parts.network).values()
-        yield from (p.grad for p in parts.network.parameters() if p.grad is not None)
-        yield from (parts.guard._zero_or_nan, parts.guard._found_inf)
-
-    def __call__(
-        self, compute: Callable[[], Sequence[Tensor]]
-    ) -> tuple[Sequence[Tensor], Callable[[], None]]:
-        results, replay = super().__call__(compute)
-
-        def recorded() -> None:
-            events = len(self._record.events)
-            replay()
-            faults = [e for e in self._record.events[events:] if e.kind != KERNEL]
-            self._record.events[events:] = faults
-            self._record.add(KERNEL, "replay")
-
-        return results, recorded
-
-
-def start(words: tuple[str, ...], record: Record, patch: pytest.MonkeyPatch) -> Training:
-    """Assemble a training on a pretended device, whose graphs are fake."""
-    graphs = PretendedGraphs(record)
-    patch.setattr(captured, "cuda_graphs", lambda device: graphs)
-    return graphs.of(Training.start(words, "cuda:0"))
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -79,10 +35,10 @@ def start(words: tuple[str, ...], record: Record, patch: pytest.MonkeyPatch) -> 
     ],
 )
 def test_a_captured_training_learns_the_same_with_few_kernels_a_step(
-    words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...],
 ) -> None:
     with pretended() as record:
-        run = start((*words, "trainer.limit_train_batches=9"), record, monkeypatch)
+        run = Training.start((*words, "trainer.limit_train_batches=9"), "cuda:0")
         run.train(NUM_EAGER + NUM_EAGER + 1)
         record.clear()
         run.train(1)
@@ -101,10 +57,10 @@ def test_a_captured_training_learns_the_same_with_few_kernels_a_step(
     assert all(torch.equal(found[1][name], value) for name, value in weights.items())
 
 
-def test_a_fast_evaluation_counts_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fast_evaluation_counts_what_the_plain_one_does() -> None:
     numbers = [1, *([0] * NUM_EAGER), 1]  # updates before each evaluation
     with pretended() as record:
-        run = start((*LENET5, *EVALUATING), record, monkeypatch)
+        run = Training.start((*LENET5, *EVALUATING), "cuda:0")
         batches = run.parts.in_order(run.parts.splits.test)
         assert len(batches) == 1  # four without
         found = []
@@ -125,3 +81,64 @@ def test_a_fast_evaluation_counts_what_the_plain_one_does(monkeypatch: pytest.Mo
     for mine, tally in zip(found, [first] * (len(found) - 1) + [second], strict=True):
         assert mine.top1_errors == tally.top1_errors
         assert mine.cross_entropy == pytest.approx(tally.cross_entropy, rel=1e-6)
+
+
+GPU = torch.device("cuda", 0)
+
+
+def test_images_may_be_read_by_another_thread_while_a_step_is_captured() -> None:
+    pinned: list[Tensor] = []
+
+    def compute() -> Sequence[Tensor]:
+        reader = Thread(target=lambda: pinned.append(torch.ones(2).pin_memory()))
+        reader.start()
+        reader.join()
+        return [ones * 2]
+
+    with pretended():
+        ones = torch.ones(2, device=GPU)
+        (doubled,), replay = cuda_graphs(GPU)(compute)
+        assert len(pinned) == 1
+        replay()
+        assert doubled.tolist() == [2, 2]
+
+
+def test_a_graph_does_not_read_weights_that_autocast_had_cast_before() -> None:
+    """Of a context around both; on the CPU, as the pretence has no autocast."""
+    weight, images = torch.ones(3, 2, requires_grad=True), torch.ones(1, 2)
+    with pretended(), torch.autocast("cpu", torch.bfloat16):
+        assert F.linear(images, weight).sum() == 6
+        with torch.no_grad():
+            weight.zero_()
+        (scores,), _ = cuda_graphs(GPU)(lambda: [F.linear(images, weight)])
+        assert scores.sum() == 0
+
+
+def test_what_an_evaluation_captures_are_ordinary_tensors_without_gradients() -> None:
+    modes: list[tuple[bool, bool]] = []
+
+    def compute() -> Sequence[Tensor]:
+        modes.append((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+        return [ones * 2]
+
+    with pretended():
+        ones = torch.ones(2, device=GPU)
+        with torch.inference_mode():
+            cuda_graphs(GPU)(compute)
+            assert torch.is_inference_mode_enabled()
+        cuda_graphs(GPU)(compute)
+    assert modes == [(False, False), (False, True)]
+
+
+@pytest.mark.parametrize(
+    "forbidden", [torch.Tensor.tolist, lambda ones: torch.ones(2).to(GPU), torch.nonzero]
+)
+def test_what_a_graph_cannot_hold_is_refused_in_words(
+    forbidden: Callable[[Tensor], object],
+) -> None:
+    with pretended() as record:
+        ones = torch.ones(2, device=GPU)
+        with pytest.raises(ResourceError, match="cannot be captured as a CUDA graph") as raised:
+            cuda_graphs(GPU)(lambda: [forbidden(ones)])  # type: ignore[list-item]
+        assert raised.value.where.startswith("operation not permitted when stream is capturing")
+        assert record.graph() is None

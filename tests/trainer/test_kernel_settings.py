@@ -10,13 +10,17 @@ from torch import nn
 from cnnlab import config
 from cnnlab.config import choices
 from cnnlab.config.checks import check_kernels
+from cnnlab.config.keys import walk
 from cnnlab.config.loss import DefaultLossConfig, LossConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
 from cnnlab.errors import UsageError
 from cnnlab.preprocessing import Preprocessing
+from cnnlab.trainer.capturing import choose
 from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH, evaluating
-from cnnlab.trainer.update import graphs_for
+from cnnlab.training.captured import CapturedStep
+from tests.pretended.device import pretended
+from tests.pretended.runs import CASES, Training, configure
 
 PLAIN = DefaultLossConfig(name="default", class_weights=None, label_smoothing=0.0)
 WEIGHTED = DefaultLossConfig(name="default", class_weights="balanced", label_smoothing=0.0)
@@ -38,11 +42,11 @@ def runtime(**changes: Any) -> RuntimeConfig:
 def test_settings_that_exclude_each_other_are_refused(
     given: dict[str, Any], parts: int, loss: LossConfig, said: str
 ) -> None:
-    trainer = mock.Mock(accumulate=parts)
+    trainer, alone = mock.Mock(accumulate=parts), mock.Mock(simulate=None, fc_batch=None)
     with pytest.raises(UsageError, match=said) as raised:
-        check_kernels(runtime(**given), trainer, loss)
+        check_kernels(runtime(**given), trainer, loss, alone)
     assert len(str(raised.value).splitlines()) == 2
-    check_kernels(runtime(**given | {"capture": False, "compile": False}), trainer, loss)
+    check_kernels(runtime(**given | {"capture": False, "compile": False}), trainer, loss, alone)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +63,33 @@ def test_a_step_that_no_graph_can_hold_is_refused(
     network: Any = nn.ModuleList(nn.Linear(1, 1, device=device) for device in devices)
     peers: Any = mock.Mock(size=num_processes)
     with pytest.raises(UsageError, match=f"one CUDA device; {why}"):
-        graphs_for(network, peers)
+        choose(configure("runtime.capture=true"), network, peers)
+
+    chosen = choose(configure("runtime.capture=auto"), network, peers)
+    assert chosen.make is None
+    assert str(chosen.line).startswith(f"none: {why}")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        ((), "the step, as CUDA graphs"),
+        (("trainer.accumulate=2",), "none: not with trainer.accumulate above 1: each part"),
+        (("distributed.simulate=2",), "none: not with distributed.simulate or fc_batch: their"),
+    ],
+)
+def test_auto_captures_where_it_can_and_says_so(words: tuple[str, ...], line: str) -> None:
+    with pretended():
+        parts = Training.start((*CASES["lenet5"], "runtime.capture=auto", *words), "cuda:0").parts
+    assert str(parts.update.capturing.line).startswith(line)
+    assert isinstance(parts.step, CapturedStep) == (not words)
+
+
+def test_what_no_gpu_has_run_says_so_in_its_help() -> None:
+    told = {key.name: key.description for key in walk(config.TrainConfig)}
+    switches = ["device", "capture", "lrn_kernel", "fused_update", "fast_evaluation"]
+    keys = [*(f"runtime.{name}" for name in switches), "dataset.num_readers", "dataset.decode"]
+    assert [key for key in keys if "not yet run on" not in told[key]] == []
 
 
 def evaluation(**changes: Any) -> Any:

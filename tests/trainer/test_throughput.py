@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.config import parse_train
+from cnnlab.data.stream import Batch
 from cnnlab.trainer.assemble import assemble
 from cnnlab.trainer.throughput import Bench, Stopwatch, copy_bytes, random_matrices, random_words
 from cnnlab.training.loop import StepReport, TrainState
@@ -64,6 +65,21 @@ def test_only_whole_batches_are_timed() -> None:
     assert set(sizes) == {16}
     per_second = 1e3 * 16 / loop.milliseconds_per_batch
     assert loop.images_per_second == pytest.approx(per_second)
+
+
+def test_each_augmentation_that_is_timed_is_that_of_another_whole_batch() -> None:
+    """On a GPU the parameters of a step are kept, and drawing them is a part of the cost."""
+    bench, _ = recording_bench("trainer.batch_size=16")
+    steps: list[int] = []
+
+    def augment(batch: Batch) -> Tensor:
+        steps.append(batch.step)
+        return batch.images
+
+    bench._inputs = augment
+    bench._augmentation()
+    assert len(set(steps)) == len(steps) > 3
+    assert {bench.assembly.stream.num_images_at(step) for step in steps} == {16}
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch_of_its_size() -> None:

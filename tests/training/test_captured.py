@@ -1,7 +1,8 @@
 """The captured step: losses, norms and weights of the eager one, bit for bit, with a fake graph.
 
 The fake (fake_graphs.py) repeats what was captured on the memory it was captured on, so that a
-stale batch, rate, mask or report shows. Graphs of a real GPU: tests/training/test_captured_gpu.py.
+stale batch, rate, mask or report shows. tests/pretended/test_captured.py repeats the operations
+one by one, and tests/trainer/test_train_gpu.py has graphs of a real GPU.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -37,6 +37,7 @@ def run(config: BenchmarkConfig, launch: Launch) -> int:
 def document(config: BenchmarkConfig, bench: Bench, parts: list[Throughput]) -> dict[str, Any]:
     """Return the measurement as plain data for JSON."""
     rows = [{**asdict(part), "share_of_limit": part.share_of_limit} for part in parts]
+    capture = bench.assembly.update.capturing.line
 
     return {
         "model": config.model.name,
@@ -46,6 +47,7 @@ def document(config: BenchmarkConfig, bench: Bench, parts: list[Throughput]) -> 
         "precision": config.runtime.precision,
         "batch_size": config.trainer.batch_size,
         "evaluation_batch_size": bench.assembly.evaluating.batch_size,
+        **({} if capture is None else {"capture": capture}),
         **asdict(bench.roofline),
         "parts": rows,
         "binds": bottleneck(parts),
@@ -65,6 +67,9 @@ def show(console: Console, config: BenchmarkConfig, bench: Bench, parts: list[Th
         f"training    {config.model.name} on {config.dataset.name}, batch size "
         f"{config.trainer.batch_size}, augment={config.augment.name}"
     )
+
+    if bench.assembly.update.capturing.line is not None:
+        console.line(f"capture     {bench.assembly.update.capturing.line}")
 
     columns = ("part", "images/s", "ms/batch", "limited by", "limit (images/s)", "reached")
     console.table(columns, [_cells(part) for part in parts])

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from cnnlab.command.line import PATH_KEYS, PATH_NAMES
 from cnnlab.command.verbs import VERBS, Verb
 from cnnlab.config import choices
+from cnnlab.config.hints import takes_words
 from cnnlab.config.keys import Key, walk
 from cnnlab.errors import UsageError
 
@@ -134,10 +135,11 @@ def _values(name: str, typed: str) -> list[str]:
 
 def _words_of(key: Key) -> list[str]:
     """Return the words that a setting takes, none where it takes numbers or texts."""
-    if allowed := key.metadata.get("choices"):
-        return list(allowed)
+    allowed = list(key.metadata.get("choices") or ())
+    if allowed and not takes_words(key.hint):
+        return allowed
     kinds = typing.get_args(key.hint) if isinstance(key.hint, types.UnionType) else (key.hint,)
-    words = ["true", "false"] if bool in kinds else []
+    words = [*allowed, "true", "false"] if bool in kinds else allowed
     return [*words, "null"] if type(None) in kinds else words
 
 

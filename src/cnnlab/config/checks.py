@@ -5,6 +5,7 @@ from typing import Any
 
 from cnnlab.config.augment import AlexnetAugmentConfig, AugmentConfig, CropConfig
 from cnnlab.config.data import DatasetConfig
+from cnnlab.config.distributed import DistributedConfig
 from cnnlab.config.loss import LossConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.training import TrainerConfig
@@ -104,23 +105,42 @@ def check_runtime(runtime: RuntimeConfig, refused: Collection[str] = tuple(TRAIN
     """Raise UsageError for a setting of `runtime` that has no effect on a command."""
     for name in refused:
         if getattr(runtime, name):
-            raise UsageError(
-                f"runtime.{name}=true {TRAINING_ONLY[name]}",
-                hint=f"cnnlab train runtime.{name}=true",
-            )
+            word = f"runtime.{name}={str(getattr(runtime, name)).lower()}"
+            raise UsageError(f"{word} {TRAINING_ONLY[name]}", hint=f"cnnlab train {word}")
 
 
-def check_kernels(runtime: RuntimeConfig, trainer: TrainerConfig, loss: LossConfig) -> None:
-    """Raise UsageError for ways to compute a step that exclude each other."""
+def why_not_captured(
+    runtime: RuntimeConfig,
+    trainer: TrainerConfig,
+    loss: LossConfig,
+    distributed: DistributedConfig,
+) -> str | None:
+    """Return which setting keeps a training step from being captured, and why; None: none."""
+    in_turn = bool(distributed.simulate or distributed.fc_batch)
     for other, is_chosen, why in (
         ("runtime.compile=true", runtime.compile, "a compiled step was not captured so far"),
         ("trainer.accumulate above 1", trainer.accumulate > 1, "each part has its own dropout"),
         ("loss.class_weights", loss.weighs_classes, "each batch has its own divisor"),
+        ("distributed.simulate or fc_batch", in_turn, "their step has several passes"),
     ):
-        if runtime.capture and is_chosen:
-            raise UsageError(
-                f"runtime.capture=true does not go with {other}: {why}", hint="leave out one"
-            )
+        if is_chosen:
+            return f"{other}: {why}"
+    return None
+
+
+def check_kernels(
+    runtime: RuntimeConfig,
+    trainer: TrainerConfig,
+    loss: LossConfig,
+    distributed: DistributedConfig,
+) -> None:
+    """Raise UsageError for ways to compute a step that exclude each other."""
+    why = why_not_captured(runtime, trainer, loss, distributed)
+    if runtime.capture is True and why is not None:
+        raise UsageError(
+            f"runtime.capture=true does not go with {why}",
+            hint="leave out one; runtime.capture=auto leaves out the capture",
+        )
 
     if runtime.compile and runtime.lrn_kernel != "plain":
         raise UsageError(

@@ -17,8 +17,10 @@ def is_list(hint: Any) -> bool:
 
 
 def takes_words(hint: Any) -> bool:
-    """Return whether the setting takes a list, or a word in its place: `list[T] | str`."""
-    return typing.get_origin(hint) is not list and is_list(hint) and str in typing.get_args(hint)
+    """Return whether a word may stand in place of a list or of a truth: `list[T] | str`."""
+    if typing.get_origin(hint) is list or str not in typing.get_args(hint):
+        return False
+    return is_list(hint) or element_type(hint) is not str
 
 
 def element_type(hint: Any) -> Any:

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from cnnlab.config.bounds import MOST_THREADS
 from cnnlab.config.schema import setting
 
+AUTO = "auto"
+
 
 @dataclass(kw_only=True)
 class RuntimeConfig:
     """Device, precision, threads and compilation."""
 
-    device: str = setting("auto, cpu, cuda, cuda:N, or mps, a Mac's GPU: not yet run on one")
+    device: str = setting(
+        "auto, cpu, cuda, cuda:N, or mps, a Mac's GPU; not yet run on a GPU of either kind"
+    )
     precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
     num_threads: int | None = setting(
         "CPU threads; null: as many as the network's work feeds, at most one per core",
@@ -22,8 +26,10 @@ class RuntimeConfig:
     compile: bool = setting(
         "torch.compile network and loss for training, one graph per batch size", earlier=False
     )
-    capture: bool = setting(
-        "replay the training step as CUDA graphs, one per batch size; not yet run on a GPU",
+    capture: bool | str = setting(
+        "replay the training step as CUDA graphs, one per batch size; auto: where it can be, and "
+        "say why where not; not yet run on a GPU",
+        choices=(AUTO,),
         earlier=False,
     )
     lrn_kernel: str = setting(

@@ -36,9 +36,9 @@ def setting(
 
     The bounds hold for numbers, for each element of a list, and not for null. Defaults live in
     configs/ alone; a field without a value in the composed config is an error. choices: of a
-    `list[T] | str`, the words that may stand in place of the list. earlier: what runs did before
-    there was this setting, for configs that were stored without it (`completed`), or a function of
-    their section that returns it.
+    `list[T] | str` or a `bool | str`, the words that may stand in place of the other. earlier: what
+    runs did before there was this setting, for configs that were stored without it (`completed`),
+    or a function of their section that returns it.
     """
     bounds = {"at least": at_least, "above": above, "at most": at_most, "below": below}
     metadata: dict[str, Any] = {"description": description, "choices": choices, "bounds": bounds}
@@ -147,6 +147,8 @@ def expected(hint: Any, metadata: Any) -> str:
     if is_list(hint):
         instead = metadata["choices"] if takes_words(hint) else ()
         words = " or ".join([*instead, f"a list, each {words}"])
+    elif takes_words(hint):
+        words = ", ".join([*metadata["choices"], words])
     return f"{words}, or null" if is_optional(hint) else words
 
 
@@ -240,6 +242,12 @@ def _value(hint: Any, metadata: Any, value: Any, key: str) -> Any:
         ]
     if dataclasses.is_dataclass(element_type(hint)):
         return _section(hint, value, key)
+    if takes_words(hint):
+        if isinstance(value, str) and value in metadata["choices"]:
+            return value
+        if not isinstance(value, element_type(hint)):
+            raise _wrong(hint, metadata, value, key)
+        return value
     return _scalar(hint, metadata, value, key)
 
 

@@ -39,10 +39,7 @@ def normalize(maps: Tensor, constants: Constants) -> Tensor:
     """Return the normalized maps [N,C,H,W], in their dtype and memory format."""
     maps = maps.contiguous(memory_format=_format_of(maps))
     output = torch.empty_like(maps)
-    if maps.numel():
-        _normalize[_grid(maps)](
-            maps, output, maps.numel(), _layout(maps, constants), constants, **_OPTIONS
-        )
+    _launch(_normalize, [maps, output], maps, constants)
     return output
 
 
@@ -51,11 +48,17 @@ def gradient(maps: Tensor, pull: Tensor, constants: Constants) -> Tensor:
     maps = maps.contiguous(memory_format=_format_of(maps))
     pull = pull.contiguous(memory_format=_format_of(maps))
     output = torch.empty_like(maps)
-    if maps.numel():
-        _gradient[_grid(maps)](
-            maps, pull, output, maps.numel(), _layout(maps, constants), constants, **_OPTIONS
-        )
+    _launch(_gradient, [maps, pull, output], maps, constants)
     return output
+
+
+def _launch(kernel: Any, tensors: list[Tensor], maps: Tensor, constants: Constants) -> None:
+    """Run a kernel on the device of the maps: Triton by itself takes the current one."""
+    number = maps.numel()
+    if number == 0:
+        return
+    with torch.cuda.device_of(maps):
+        kernel[_grid(maps)](*tensors, number, _layout(maps, constants), constants, **_OPTIONS)
 
 
 KERNEL = Kernel(normalize, gradient, takes_half=True)

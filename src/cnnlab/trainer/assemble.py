@@ -30,7 +30,7 @@ from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import reading, starting_weights, thread_use
 from cnnlab.trainer.fast_evaluation import Evaluating, evaluating
 from cnnlab.trainer.starting_weights import StartingWeights
-from cnnlab.trainer.update import Update, build_update, graphs_for
+from cnnlab.trainer.update import Update, build_update
 from cnnlab.training import optimizers, schedules
 from cnnlab.training.loop import Step
 from cnnlab.training.non_finite_guard import NonFiniteGuard
@@ -224,7 +224,7 @@ def assemble(
         update=update,
         total_steps=total_steps,
         threads=threads,
-        evaluating=evaluating(config, network, preprocessing, lambda: graphs_for(network, peers)),
+        evaluating=evaluating(config, network, preprocessing, update.capturing.make),
         peers=peers,
         later_augmentation=later and (later[0], augmentation_for(later[1], train, preprocessing)),
         starting_weights=loaded,

@@ -55,12 +55,12 @@ def evaluating(
     config: TrainConfig,
     network: Network,
     preprocessing: Preprocessing,
-    capture: Callable[[], Capture],
+    capture: Callable[[], Capture] | None = None,
 ) -> Evaluating:
     """Return how the training evaluates its network; preprocessing: on the network's device.
 
-    capture: makes what captures computations there, where `runtime.capture` asks for it. Raises
-    UsageError where `runtime.fast_evaluation` changes nothing.
+    capture: makes what captures computations there; None: nothing is captured. Raises UsageError
+    where `runtime.fast_evaluation` changes nothing.
     """
     runtime, device = config.runtime, preprocessing.mean.device
     if not runtime.fast_evaluation:
@@ -71,7 +71,7 @@ def evaluating(
             hint="leave it out",
         )
 
-    forward_of = _forward_of(config, device, capture() if runtime.capture else None)
+    forward_of = _forward_of(config, device, capture() if capture is not None else None)
     if device.type != "cuda":
         return Evaluating(forward_of=forward_of)
     crops = crops_per_pass(network, device)

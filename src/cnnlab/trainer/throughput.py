@@ -200,8 +200,14 @@ class Bench:
 
     def _augmentation(self) -> Throughput:
         batch, inputs = next(self._whole_batches()), self._inputs
-        num_bytes = batch.images.nbytes + inputs(batch).nbytes
-        return self._copying("augmentation", lambda: inputs(batch), len(batch.images), num_bytes)
+        stream = self.assembly.stream
+        whole = (k for k in itertools.count() if stream.num_images_at(k) == self._batch_size)
+
+        def augment() -> Tensor:  # of another step each time, as the parameters of one are kept
+            return inputs(batch._replace(step=next(whole)))
+
+        num_bytes = batch.images.nbytes + augment().nbytes
+        return self._copying("augmentation", augment, len(batch.images), num_bytes)
 
     def _step(self) -> Throughput:
         images, labels = next(self._ready_batches())

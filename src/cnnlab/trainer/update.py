@@ -1,6 +1,6 @@
 """The update of a run: the training step, and what surrounds it by the settings."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -15,14 +15,14 @@ from cnnlab.data.store import Store
 from cnnlab.data.stream import Stream
 from cnnlab.distributed import SCHEMES, DataParallel, Peers
 from cnnlab.distributed.hybrid import split_layers
-from cnnlab.errors import UsageError
 from cnnlab.models import Network
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.runtime import dropout_seeder
 from cnnlab.trainer import filters
+from cnnlab.trainer.capturing import Capturing, choose
 from cnnlab.trainer.curvature import estimate_on
-from cnnlab.training import build_step, captured, losses
-from cnnlab.training.captured import Capture, CapturedStep
+from cnnlab.training import build_step, losses
+from cnnlab.training.captured import CapturedStep
 from cnnlab.training.class_weights import WeightedStep, class_weights
 from cnnlab.training.levenberg_marquardt import CurvatureStep
 from cnnlab.training.loop import Step
@@ -39,7 +39,7 @@ class Update:
     trained: the network whose parameters the optimizer has, which is the run's own unless several
     processes split it; both share their storage. scheme: how processes share an update.
     class_weights: float64 [K] on the CPU; None: all are 1. average: of the weights; None: none is
-    kept.
+    kept. capturing: of the step as CUDA graphs.
     """
 
     step: Step
@@ -48,6 +48,7 @@ class Update:
     scheme: DataParallel
     class_weights: Tensor | None = None
     average: WeightAverage[Network] | None = None
+    capturing: Capturing = field(default_factory=Capturing)
 
     def gather(self, network: Network) -> None:
         """Fill in what other processes train of `network` and of its average; all call it.
@@ -83,8 +84,9 @@ def build_update(
 
     train_step = _train_step(config, device, weights, shared)
     step: Step = train_step
-    if config.runtime.capture:
-        step = CapturedStep(train_step, graphs_for(network, peers))
+    capturing = choose(config, network, peers)
+    if capturing.make is not None:
+        step = CapturedStep(train_step, capturing.make())
     if weights is not None:
         step = WeightedStep(train_step, weights, stream.epoch_labels, stream.steps_per_epoch)
     step = _for_workers(step, train_step, config, trained, scheme, device)
@@ -99,7 +101,7 @@ def build_update(
         step = AveragingStep(step, average)
     if config.runtime.compile:
         step = compiling.explained(step)
-    return Update(step, train_step.guard, trained, scheme, weights, average)
+    return Update(step, train_step.guard, trained, scheme, weights, average, capturing)
 
 
 def _train_step(
@@ -123,24 +125,6 @@ def _train_step(
         compiled=config.runtime.compile,
         processes=processes,
     )
-
-
-def graphs_for(network: Network, peers: Peers) -> Capture:
-    """Return what captures the step of `network`. Raises UsageError where nothing can."""
-    devices = sorted({str(weight.device) for weight in network.parameters()})
-    why = None
-    if peers.size > 1:
-        why = f"torchrun started {peers.size} processes, which wait for one another in each step"
-    elif len(devices) > 1:
-        why = f"the network is on {' and '.join(devices)}"
-    elif not devices[0].startswith("cuda"):
-        why = f"the network is on {devices[0]}"
-    if why is not None:
-        raise UsageError(
-            f"runtime.capture=true needs one process on one CUDA device; {why}",
-            hint="runtime.capture=false trains it",
-        )
-    return captured.cuda_graphs(torch.device(devices[0]))
 
 
 def _scheme(config: TrainConfig, network: Network, peers: Peers) -> DataParallel:
@@ -170,12 +154,6 @@ def _for_workers(
     Raises UsageError for a network that does not fit the scheme.
     """
     asked = config.distributed
-    if config.runtime.capture and (asked.simulate or asked.fc_batch):
-        raise UsageError(
-            "runtime.capture=true takes no distributed.simulate or fc_batch: their step has "
-            "several passes",
-            hint="runtime.capture=false trains it",
-        )
     workers, fc_batch = asked.simulate or 1, asked.fc_batch
     if fc_batch == config.trainer.batch_size:
         fc_batch = None  # one update for all: the plain one

@@ -8,8 +8,9 @@ of its own and captured once they stay as they are: a schedule that changes them
 updates as without capture.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -38,15 +39,22 @@ def cuda_graphs(device: torch.device) -> Capture:
     They may, as no two run at the same time and each keeps what it returned. Raises ResourceError
     where CUDA cannot capture an operation.
     """
-    pool = torch.cuda.graph_pool_handle()
+    pool, stream = torch.cuda.graph_pool_handle(), torch.cuda.Stream(device)
 
     def capture(
         compute: Callable[[], Sequence[Tensor]],
     ) -> tuple[Sequence[Tensor], Callable[[], None]]:
         graph = torch.cuda.CUDAGraph()
+        # only this thread is restricted: those that read images pin memory meanwhile
+        capturing = torch.cuda.graph(
+            graph, pool=pool, stream=stream, capture_error_mode="thread_local"
+        )
         try:
-            with torch.cuda.device(device), torch.cuda.graph(graph, pool=pool):
+            # on the stream twice, as torch 2.10 may not come back from a capture that failed
+            with _ordinary_tensors(), torch.cuda.stream(stream), capturing:
+                torch.clear_autocast_cache()  # a graph must not read weights that were cast before
                 results = compute()
+                torch.clear_autocast_cache()
         except RuntimeError as error:
             raise ResourceError(
                 "a step of this training cannot be captured as a CUDA graph",
@@ -56,6 +64,18 @@ def cuda_graphs(device: torch.device) -> Capture:
         return results, graph.replay
 
     return capture
+
+
+@contextlib.contextmanager
+def _ordinary_tensors() -> Iterator[None]:
+    """Leave the inference mode of an evaluation, still without gradients.
+
+    The first capture makes the tensors of the generator's seed, which later replays outside of that
+    mode could not fill.
+    """
+    records_gradients = torch.is_grad_enabled()
+    with torch.inference_mode(False), torch.set_grad_enabled(records_gradients):
+        yield
 
 
 class _Graph(NamedTuple):

@@ -76,7 +76,7 @@ def check_training(config: TrainConfig) -> None:
     check_augment(config.augment, config.dataset)
     check_loss(config.loss, config.model)
     _check_trainer(config.trainer)
-    check_kernels(config.runtime, config.trainer, config.loss)
+    check_kernels(config.runtime, config.trainer, config.loss, config.distributed)
     check_ema(config.ema, config.which_weights)
     check_distributed(
         config.distributed,
