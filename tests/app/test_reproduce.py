@@ -208,6 +208,8 @@ def test_a_search_chooses_by_validation_error_with_a_seed_of_its_own(own: Path) 
         tried = arm["searched"]
         assert set(tried) == {"1e-06", "0.1"}
         assert tried["0.1"] < tried["1e-06"]
+        assert (arm["searched_by"], arm["searched_unit"]) == ("validation error", "percent")
+        assert arm["chosen"] == "0.1"
         assert "optimizer.learning_rate=0.1" in arm["command"]
         assert all("seed1000" not in run for run in arm["runs"])
     assert len(list(own.glob("made/runs/*seed1000*"))) == 4

@@ -94,7 +94,7 @@ def _train(
     first = searches(plans)
     training = RunProcesses([*first, *measured_runs(planner, plans)], at_once, console, again)
     if first:
-        console.line("searches of settings, by validation error")
+        console.line("searches of settings, each value in a run with a seed of its own")
         training.train(first)
         training.failed = {  # a rate that diverges is the worst of the candidates
             path: error

@@ -13,7 +13,9 @@ class Metric:
     unit: percent (a fraction, shown in percent), count, or number. per: what the figures are paired
     over: seeds, images, or network where nothing is trained. builder: "package.module:function",
     (`reproduction.measure.Arm`) -> a float for each seed or image; for network TrainConfig ->
-    floats. needs_target: whether the claim gives it a number.
+    floats. needs_target: whether the claim gives it a number. chooser: (run, target) -> the figure
+    whose least an arm may choose a setting by, None where the run did not get there; empty for what
+    looks at test images.
     """
 
     about: str
@@ -21,10 +23,15 @@ class Metric:
     per: str
     builder: str
     needs_target: bool = False
+    chooser: str = ""
 
     def load(self) -> Any:
         """Return the function that measures, imported now."""
         return load_by_name(f"cnnlab.reproduction.{self.builder}")
+
+    def load_chooser(self) -> Any:
+        """Return the function that a search chooses by, imported now."""
+        return load_by_name(f"cnnlab.reproduction.{self.chooser}")
 
 
 METRICS = {
@@ -38,6 +45,7 @@ METRICS = {
         "seeds",
         "measure:updates_to_loss",
         needs_target=True,
+        chooser="measure:updates_of_run",
     ),
     "gain_of_views": Metric(
         "error of the center view minus error of ten views, same networks",

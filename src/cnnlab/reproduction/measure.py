@@ -15,10 +15,13 @@ from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.errors import DataError
 from cnnlab.files import regular
 from cnnlab.inference import evaluation, report
-from cnnlab.reproduction.plan import PlannedRun
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.session import Session
 from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH
 from cnnlab.writers import MOST_METRICS_BYTES
+
+LOSS = "train/batch_loss"
+"""Logged, of each batch."""
 
 WINDOW = 10
 """Logged batches whose mean loss is compared with a target."""
@@ -55,7 +58,20 @@ def updates_to_loss(arm: Arm) -> list[float]:
     A run that does not get there counts with its whole length, which is too few.
     """
     assert arm.target is not None
-    return [_updates_to(arm.target, _logged(run, "train/batch_loss")) for run in arm.runs]
+    found = []
+    for run in arm.runs:
+        losses = _logged(run, LOSS)
+        reached = _updates_to(arm.target, losses)
+        found.append(float(losses[-1][0]) if reached is None else reached)
+    return found
+
+
+def updates_of_run(run: PlannedRun, target: float) -> float | None:
+    """Return after how many updates a run is below the target, None where it never is.
+
+    Of the training loss alone, so that an arm may choose its setting by it.
+    """
+    return _updates_to(target, _logged(run, LOSS))
 
 
 def updates_to_minimum(arm: Arm) -> list[float]:
@@ -139,12 +155,12 @@ def _logged(run: PlannedRun, key: str) -> list[tuple[int, float]]:
     return found
 
 
-def _updates_to(target: float, losses: Sequence[tuple[int, float]]) -> float:
+def _updates_to(target: float, losses: Sequence[tuple[int, float]]) -> float | None:
     for end in range(min(WINDOW, len(losses)), len(losses) + 1):
         window = losses[max(0, end - WINDOW) : end]
         if sum(loss for _, loss in window) / len(window) < target:
             return float(window[-1][0])
-    return float(losses[-1][0])
+    return None
 
 
 def _evaluated(arm: Arm, runs: Sequence[PlannedRun], split: str, views: str) -> Path:

@@ -13,7 +13,7 @@ from cnnlab.config import ReproduceConfig, TrainConfig, to_plain
 from cnnlab.config.claims import ClaimConfig, ScaleConfig
 from cnnlab.config.verbs.reproduce import Words, arm_words, searched_words
 from cnnlab.data.inventory import inspect
-from cnnlab.run_folder import RunFolder
+from cnnlab.reproduction.choosing import Candidate, PlannedRun, Search
 
 RUNS = "runs"
 DIGEST_DIGITS = 10
@@ -23,47 +23,29 @@ SEARCH_SEED = 1000
 
 
 @dataclass(frozen=True)
-class PlannedRun:
-    """One training: its folder, its settings, and about how many images it sees."""
-
-    path: Path
-    config: TrainConfig
-    images: float
-
-    @property
-    def folder(self) -> RunFolder:
-        """The run folder, there or not."""
-        return RunFolder(self.path)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has ended with a test error."""
-        return bool(self.folder.status().get("status") == "done")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A value that an arm tries before its seeds run, and the run that tries it."""
-
-    value: float
-    words: Words
-    run: PlannedRun
-
-
-@dataclass(frozen=True)
 class ArmPlan:
-    """One arm of a claim. candidates: of its search; empty where it has none."""
+    """One arm of a claim. search: what it tries before its seeds run, None: nothing."""
 
     name: str
     factor: float
     words: Words
     config: TrainConfig
-    candidates: tuple[Candidate, ...] = ()
+    search: Search | None = None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What its search tries."""
+        return self.search.candidates if self.search is not None else ()
+
+    @property
+    def words_used(self) -> Words:
+        """Its words, with the value that its search has chosen."""
+        return self.search.chosen.words if self.search is not None else self.words
 
     @property
     def settings(self) -> list[Any]:
         """All that its figures depend on, as plain data."""
-        tried = [candidate.value for candidate in self.candidates]
+        tried = self.search.settings if self.search is not None else []
         return [self.factor, to_plain(self.config), tried]
 
 
@@ -130,21 +112,28 @@ class Planner:
         return ClaimPlan(name, claim, section, num_seeds, arms, missing)
 
     def _arm(self, claim: ClaimConfig, section: ScaleConfig, number: int) -> ArmPlan:
-        arm, search = section.arms[number], section.search
+        arm = section.arms[number]
         words = arm_words(section, arm.words)
-        images = images_per_run(claim, section)
+        own = self._own(self.trainings[words])
+        return ArmPlan(arm.name, arm.factor, words, own, self._search(claim, section, arm.words))
+
+    def _search(self, claim: ClaimConfig, section: ScaleConfig, words: list[str]) -> Search | None:
+        """Return what an arm tries, each value in a run of its own."""
+        search, images = section.search, images_per_run(claim, section)
+        if search is None:
+            return None
 
         candidates = []
-        for value in search.values if search is not None else ():
-            tried = searched_words(section, arm.words, value)
+        for value in search.values:
+            tried = searched_words(section, words, value)
             run = self.run(self._own(self.trainings[tried]), SEARCH_SEED, images)
             candidates.append(Candidate(value, tried, run))
-        own = self._own(self.trainings[words])
-        return ArmPlan(arm.name, arm.factor, words, own, tuple(candidates))
+        metric = claim.metric if search.by_metric else None
+        return Search(search.key, tuple(candidates), metric, claim.target)
 
     def runs_of(self, plan: ClaimPlan, arm: ArmPlan) -> list[PlannedRun]:
         """Return the runs of an arm by seed; the search of the arm, if any, must have ended."""
-        config = chosen(arm).run.config if arm.candidates else arm.config
+        config = arm.search.chosen.run.config if arm.search is not None else arm.config
         images = images_per_run(plan.claim, plan.section)
         return [self.run(config, seed, images) for seed in range(plan.num_seeds)]
 
@@ -190,16 +179,6 @@ def images_per_run(claim: ClaimConfig, section: ScaleConfig) -> float:
     tried = len(section.search.values) if section.search is not None else 0
     runs = len(section.arms) * (claim.seeds + tried)
     return (section.images or 0) / max(1, runs)
-
-
-def chosen(arm: ArmPlan) -> Candidate:
-    """Return the candidate of least validation error; of equal ones, and of none, the first."""
-
-    def error(candidate: Candidate) -> float:
-        found = candidate.run.folder.status().get("best_validation_error")
-        return float(found) if isinstance(found, float | int) else 1.0
-
-    return min(arm.candidates, key=error)
 
 
 def searches(plans: Sequence[ClaimPlan]) -> list[PlannedRun]:
