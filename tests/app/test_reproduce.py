@@ -115,6 +115,17 @@ def test_one_claim_is_repeated_without_losing_the_others(
     assert "table of earlier calls is damaged" in capsys.readouterr().err
 
 
+def test_a_claim_whose_metric_lacks_its_own_images_is_unmeasured(own: Path) -> None:
+    strange = CLAIM.replace("metric: test_error", "metric: rejects_strangers")
+    (own / "claims" / "longer.yaml").write_text(strange)
+    (own / "empty").mkdir()
+    words = ["reproduce", "claims_folder=claims", "fashion_mnist_root=empty", *QUICK]
+    assert main([*words, "output=made"]) == 0
+    (row,) = document(own / "made")["claims"]
+    assert row["verdict"].startswith("unmeasured: needs fashion_mnist: ")
+    assert not (own / "made" / "runs").exists()
+
+
 @pytest.mark.slow
 def test_finished_runs_are_not_repeated_and_the_row_says_what_was_compared(own: Path) -> None:
     words = ("reproduce", "claims_folder=claims", "output=made", *QUICK)

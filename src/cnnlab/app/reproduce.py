@@ -139,7 +139,8 @@ def _row(
         return rows.unmeasured(plan, f"a run failed: {broken[0].what}")
 
     evaluations = Path(planner.config.output) / EVALUATIONS
-    arms = [measure.Arm(of_arm, evaluations, here, plan.claim.target) for of_arm in runs]
+    needed = (evaluations, here, plan.claim.target, plan.other_set)
+    arms = [measure.Arm(of_arm, *needed) for of_arm in runs]
     return rows.measured(plan, arms)
 
 

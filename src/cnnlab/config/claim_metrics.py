@@ -15,7 +15,7 @@ class Metric:
     (`reproduction.measure.Arm`) -> a float for each seed or image; for network TrainConfig ->
     floats. needs_target: whether the claim gives it a number. chooser: (run, target) -> the figure
     whose least an arm may choose a setting by, None where the run did not get there; empty for what
-    looks at test images.
+    looks at test images. other_set: an image set that it needs beside those of the arms.
     """
 
     about: str
@@ -24,6 +24,7 @@ class Metric:
     builder: str
     needs_target: bool = False
     chooser: str = ""
+    other_set: str = ""
 
     def load(self) -> Any:
         """Return the function that measures, imported now."""
@@ -146,6 +147,14 @@ METRICS = {
         "percent",
         "images",
         "occluding:found_objects",
+    ),
+    "rejects_strangers": Metric(
+        "how well certainty tells test images from those of Fashion-MNIST: area under the ROC "
+        "curve",
+        "percent",
+        "seeds",
+        "strangers:rejects_strangers",
+        other_set="fashion_mnist",
     ),
     "parameter_excess": Metric(
         "how many more parameters than the two towers of 2012",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cnnlab.config import EvaluateConfig, choices, parse
+from cnnlab.config import DatasetConfig, EvaluateConfig, choices, parse
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.errors import DataError
 from cnnlab.files import regular
@@ -31,13 +31,15 @@ WINDOW = 10
 class Arm:
     """The finished runs of an arm, one per seed, and what its metric needs.
 
-    evaluations: the folder of all evaluations. target: of the claim's metric.
+    evaluations: the folder of all evaluations. target: of the claim's metric. other_set: that the
+    metric needs beside the runs' own.
     """
 
     runs: Sequence[PlannedRun]
     evaluations: Path
     here: Session
     target: float | None
+    other_set: DatasetConfig | None = None
 
 
 def test_errors(arm: Arm) -> list[float]:

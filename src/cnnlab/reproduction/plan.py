@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config import ReproduceConfig, TrainConfig, to_plain
-from cnnlab.config.claims import ClaimConfig, ScaleConfig
+from cnnlab.config import (
+    DatasetConfig,
+    ReproduceConfig,
+    TrainConfig,
+    choices,
+    parse_dataset,
+    to_plain,
+)
+from cnnlab.config.claims import METRICS, ClaimConfig, ScaleConfig
 from cnnlab.config.verbs.reproduce import Words, arm_words, searched_words
 from cnnlab.data.inventory import inspect
 from cnnlab.reproduction.choosing import Candidate, PlannedRun, Search
@@ -51,7 +58,10 @@ class ArmPlan:
 
 @dataclass(frozen=True)
 class ClaimPlan:
-    """A claim with what it takes here. missing: why it is not measured; empty if it is."""
+    """A claim with what it takes here. missing: why it is not measured; empty if it is.
+
+    other_set: image set that its metric needs beside those of the arms.
+    """
 
     name: str
     claim: ClaimConfig
@@ -59,6 +69,7 @@ class ClaimPlan:
     num_seeds: int
     arms: tuple[ArmPlan, ...]
     missing: str = ""
+    other_set: DatasetConfig | None = None
 
     @property
     def needs_runs(self) -> bool:
@@ -105,11 +116,21 @@ class Planner:
             return ClaimPlan(name, claim, section, num_seeds, (), f"needs {section.needs}")
 
         arms = tuple(self._arm(claim, section, number) for number in range(len(section.arms)))
-        configs = [] if claim.is_computed else [arm.config for arm in arms]
-        missing = next(filter(None, map(self._lack, configs)), "")
+        sets = [] if claim.is_computed else [arm.config.dataset for arm in arms]
+        other_set = self._other_set(METRICS[claim.metric].other_set, sets)
+        needed = sets if other_set is None else [*sets, other_set]
+        missing = next(filter(None, map(self._lack, needed)), "")
         if missing and section.needs:
             missing = f"needs {section.needs}"
-        return ClaimPlan(name, claim, section, num_seeds, arms, missing)
+        return ClaimPlan(name, claim, section, num_seeds, arms, missing, other_set)
+
+    def _other_set(self, name: str, sets: Sequence[DatasetConfig]) -> DatasetConfig | None:
+        """Return an image set in the size of the arms' images; None without a name."""
+        if not name:
+            return None
+        (first, *_) = sets
+        sizes = {"image_size_pixels": first.image_size_pixels, "pad_pixels": first.pad_pixels}
+        return self._rooted(parse_dataset(choices.alone("dataset", name) | sizes))
 
     def _arm(self, claim: ClaimConfig, section: ScaleConfig, number: int) -> ArmPlan:
         arm = section.arms[number]
@@ -152,19 +173,23 @@ class Planner:
             report=False,
             images_every_epochs=None,
         )
-        dataset, roots = config.dataset, self.config.roots
-        if dataset.name in roots:
-            dataset = copy.copy(dataset)
-            dataset.root = roots[dataset.name]  # type: ignore[attr-defined]  # of every such set
+        dataset = self._rooted(config.dataset)
         return dataclasses.replace(config, logging=logging, dataset=dataset, runtime=self.runtime)
 
-    def _lack(self, config: TrainConfig) -> str:
-        """Return why the images of a run cannot be read; empty where they can."""
-        key = f"{config.dataset.name} {getattr(config.dataset, 'root', None)}"
+    def _rooted(self, dataset: DatasetConfig) -> DatasetConfig:
+        """Return a set in the folder that the user has named for it, if any."""
+        if (root := self.config.roots.get(dataset.name)) is not None:
+            dataset = copy.copy(dataset)
+            dataset.root = root  # type: ignore[attr-defined]  # of every such set
+        return dataset
+
+    def _lack(self, dataset: DatasetConfig) -> str:
+        """Return why the images of a set cannot be read; empty where they can."""
+        key = f"{dataset.name} {getattr(dataset, 'root', None)}"
         if key not in self._missing:
-            facts: dict[str, Any] = inspect(config.dataset)
+            facts: dict[str, Any] = inspect(dataset)
             first = str(facts.get("missing", "")).partition("\n")[0]
-            self._missing[key] = "" if facts["present"] else f"needs {config.dataset.name}: {first}"
+            self._missing[key] = "" if facts["present"] else f"needs {dataset.name}: {first}"
         return self._missing[key]
 
 
