@@ -16,6 +16,7 @@ class Metric:
     floats. needs_target: whether the claim gives it a number. chooser: (run, target) -> the figure
     whose least an arm may choose a setting by, None where the run did not get there; empty for what
     looks at test images. other_set: an image set that it needs beside those of the arms.
+    curve: (arm) -> pairs of fractions that a row shows beside its figures, the mean of the runs.
     """
 
     about: str
@@ -25,6 +26,7 @@ class Metric:
     needs_target: bool = False
     chooser: str = ""
     other_set: str = ""
+    curve: str = ""
 
     def load(self) -> Any:
         """Return the function that measures, imported now."""
@@ -33,6 +35,10 @@ class Metric:
     def load_chooser(self) -> Any:
         """Return the function that a search chooses by, imported now."""
         return load_by_name(f"cnnlab.reproduction.{self.chooser}")
+
+    def load_curve(self) -> Any:
+        """Return the function that gives a curve, imported now."""
+        return load_by_name(f"cnnlab.reproduction.{self.curve}")
 
 
 METRICS = {
@@ -66,6 +72,7 @@ METRICS = {
         "seeds",
         "measure:gain_of_rejection",
         needs_target=True,
+        curve="measure:rejection_curve",
     ),
     "dead_kernels": Metric(
         "share of the first layer's kernels that hardly answer to any test image",

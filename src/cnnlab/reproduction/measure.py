@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from cnnlab.config import DatasetConfig, EvaluateConfig, choices, parse
 from cnnlab.config.evaluation import EvaluationConfig
@@ -18,6 +19,7 @@ from cnnlab.inference import evaluation, report
 from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.session import Session
 from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH
+from cnnlab.visualization.rejection import errors_of_rest
 from cnnlab.writers import MOST_METRICS_BYTES
 
 LOSS = "train/batch_loss"
@@ -116,14 +118,25 @@ def gain_of_rejection(arm: Arm) -> list[float]:
     target: the share of rejected images. Certainty is the probability of the predicted class.
     """
     assert arm.target is not None
-    gains = []
-    for run in arm.runs:
-        probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "center"))
-        wrong = _wrong(probabilities.mean((1, 2)), labels)
-        certainty = probabilities.mean((1, 2)).max(1)
-        kept = np.argsort(certainty, kind="stable")[round(arm.target * len(wrong)) :]
-        gains.append(float(wrong.mean() - wrong[kept].mean()))
-    return gains
+    curves = [_errors_of_rest(arm, run, (0, arm.target)) for run in arm.runs]
+    return [of_all - of_rest for of_all, of_rest in curves]
+
+
+REJECTED = (0.0, 0.01, 0.02, 0.05, 0.1)
+"""The shares of rejected images that a row shows."""
+
+
+def rejection_curve(arm: Arm) -> list[tuple[float, float]]:
+    """Return the error of the rest at a few shares of rejected images, the mean of the runs."""
+    errors = np.mean([_errors_of_rest(arm, run, REJECTED) for run in arm.runs], axis=0)
+    return list(zip(REJECTED, errors.tolist(), strict=True))
+
+
+def _errors_of_rest(arm: Arm, run: PlannedRun, shares: Sequence[float]) -> list[float]:
+    probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "center"))
+    mean = probabilities.mean((1, 2))
+    certainty, wrong = (torch.from_numpy(part) for part in (mean.max(1), _wrong(mean, labels)))
+    return errors_of_rest(certainty, wrong, shares)
 
 
 CENTER = 4

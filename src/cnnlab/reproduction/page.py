@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from cnnlab.reports.claims_page import ArmRow, Card, ClaimsPage, Line
-from cnnlab.reproduction.rows import NONE, UNMEASURED, cells, figure, note, tried
+from cnnlab.reproduction.rows import NONE, UNMEASURED, cells, curve, figure, note, tried
 from cnnlab.reproduction.table import by_year
 from cnnlab.reproduction.verdict import FAILS, HOLDS
 
@@ -39,10 +39,12 @@ def _card(row: dict[str, Any]) -> Card:
     target = f", target {row['target']:g}" if row["target"] else ""
     call = row["call"]
     searched = [(f"{arm['name']} chose", text) for arm in row["arms"] if (text := tried(arm))]
+    curves = [(f"{arm['name']}, rejecting", text) for arm in row["arms"] if (text := curve(arm))]
     more = [
         ("metric", row["metric"] + target),
         ("arms differ in", ", ".join(row["differs_in"]) or NONE),
         *searched,
+        *curves,
         ("refuted by", row["refuted_by"]),
         ("measured on", f"{call['time']}, {call['device']}"),
     ]
