@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cnnlab.reproduction.page import tone_of, with_what
-from cnnlab.reproduction.rows import NONE, cells, note
+from cnnlab.reproduction.rows import NONE, cells, note, tried
 from cnnlab.reproduction.table import by_year
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +119,9 @@ def row_cells(row: dict[str, Any]) -> list[str]:
     """Return the cells of a claim: sentence with its name, source, figures and verdict."""
     name, published, log, measured, *rest = cells(row)
     measured += f" ({with_what(row)})" if row["arms"] else ""
-    measured += f"; {note_of}" if (note_of := row.get("note")) and row["arms"] else ""
+    said = [f"{arm.get('name')}: {text}" for arm in row["arms"] if (text := tried(arm))]
+    said += [row["note"]] if row.get("note") and row["arms"] else []
+    measured = "; ".join([measured, *said])
     return [f"{row['sentence']} (`{name}`)", row["source"], published, log, measured, *rest]
 
 

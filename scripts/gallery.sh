@@ -22,7 +22,7 @@ train digits experiment=quickstart trainer.epochs=50 model.dropout=0.2 loss.labe
 train templates model=linear dataset=fashion_mnist augment=none optimizer.learning_rate=0.005 \
     trainer.epochs=3 trainer.clip_gradient_norm=null
 
-draw fashion fashion what=filters,filter_evolution,top9,evolution,occlusion,equivariance,invariance,neighbors,predictions
+draw fashion fashion what=filters,filter_evolution,top9,evolution,occlusion,equivariance,invariance,neighbors,predictions,rejection
 draw fashion boot what=activations,deconvnet indices=0
 draw fashion gradient what=deconvnet indices=0 signal=gradient
 draw fashion guided what=deconvnet indices=0 signal=guided

@@ -115,6 +115,17 @@ def test_one_claim_is_repeated_without_losing_the_others(
     assert "table of earlier calls is damaged" in capsys.readouterr().err
 
 
+def test_a_claim_whose_metric_lacks_its_own_images_is_unmeasured(own: Path) -> None:
+    strange = CLAIM.replace("metric: test_error", "metric: rejects_strangers")
+    (own / "claims" / "longer.yaml").write_text(strange)
+    (own / "empty").mkdir()
+    words = ["reproduce", "claims_folder=claims", "fashion_mnist_root=empty", *QUICK]
+    assert main([*words, "output=made"]) == 0
+    (row,) = document(own / "made")["claims"]
+    assert row["verdict"].startswith("unmeasured: needs fashion_mnist: ")
+    assert not (own / "made" / "runs").exists()
+
+
 @pytest.mark.slow
 def test_finished_runs_are_not_repeated_and_the_row_says_what_was_compared(own: Path) -> None:
     words = ("reproduce", "claims_folder=claims", "output=made", *QUICK)
@@ -208,6 +219,8 @@ def test_a_search_chooses_by_validation_error_with_a_seed_of_its_own(own: Path) 
         tried = arm["searched"]
         assert set(tried) == {"1e-06", "0.1"}
         assert tried["0.1"] < tried["1e-06"]
+        assert (arm["searched_by"], arm["searched_unit"]) == ("validation error", "percent")
+        assert arm["chosen"] == "0.1"
         assert "optimizer.learning_rate=0.1" in arm["command"]
         assert all("seed1000" not in run for run in arm["runs"])
     assert len(list(own.glob("made/runs/*seed1000*"))) == 4

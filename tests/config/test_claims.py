@@ -168,6 +168,9 @@ BAD = {
     "factor: 1": ("factor: 0", "no arm of laptop has a factor"),
     "statistic: difference\n": ("statistic: level\n", "needs a level"),
     "statistic: difference": ("statistic: difference\nlevel: 0.1", "needs a level"),
+    "laptop:\n": ("laptop:\n  search: {key: a, values: [1], by: metric}\n", "chooses no setting"),
+    "laptop:": ("laptop:\n  search: {key: a, values: [1], by: loss}", "search.by must be one of"),
+    "full:\n": ("full:\n  search: 3\n", "search must be a mapping"),
 }
 GOOD = """\
 sentence: a

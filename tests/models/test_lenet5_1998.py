@@ -10,6 +10,9 @@ from cnnlab.models import curvature
 from cnnlab.models.bitmaps import digit_bitmaps
 from cnnlab.models.layers_1998 import CONNECTIONS, RbfOutput, ScaledTanh, Subsample, TableConv2d
 from cnnlab.models.summary import summarize
+from cnnlab.training.losses import cross_entropy
+
+SOFTMAX_AND_PUBLISHED = ("cross_entropy", "discriminative_distance")
 
 
 def fill(layer):
@@ -25,6 +28,25 @@ def test_every_layer_has_the_published_number_of_trainable_parameters(build):
     counts = {row.name: row.num_parameters for row in summary.rows if row.num_parameters}
     assert counts == {"c1": 156, "s2": 12, "c3": 1516, "s4": 32, "c5": 48_120, "f6": 10_164}
     assert summary.num_parameters == 60_000
+
+
+def test_softmax_scores_add_850_parameters_and_leave_the_other_weights_as_they_are(build):
+    network, published = (build("lenet5_1998", loss=loss) for loss in SOFTMAX_AND_PUBLISHED)
+    summary = summarize(network)
+    assert summary.num_parameters == 60_850
+    assert summary.rows[-1].num_parameters == 84 * 10 + 10
+    assert network.output.weight.abs().max() <= 2.4 / 84**0.5
+    for name, weight in published.named_parameters():
+        assert torch.equal(network.get_parameter(name), weight)
+
+
+def test_softmax_scores_are_trained_by_the_cross_entropy_and_take_any_number_of_classes(
+    build, configure
+):
+    trained = [configure("lenet5_1998", loss=loss).training_loss for loss in SOFTMAX_AND_PUBLISHED]
+    assert trained == list(SOFTMAX_AND_PUBLISHED)
+    network = build("lenet5_1998", classes=43, loss="cross_entropy")
+    assert network(torch.zeros(2, 1, 32, 32)).shape == (2, 43)
 
 
 def test_maps_have_the_published_sizes_and_receptive_fields(build):
@@ -184,8 +206,27 @@ def test_squared_propagation_has_the_right_order_below_and_is_never_negative(exa
         assert 0.02 < (found[name].mean() / wanted[name].mean()).item() < 20
 
 
-def test_squared_propagation_leaves_weights_and_gradients_alone(build):
-    network = build("lenet5_1998")
+def test_the_curvature_of_softmax_scores_is_that_of_the_cross_entropy(build):
+    """Exact for the last layer, and of the right order below."""
+    network = build("lenet5_1998", loss="cross_entropy").double()
+    images = torch.randn(4, 1, 32, 32, dtype=torch.float64)
+    found = curvature.diagonal(network, images)
+    f6 = network.activations(images)["squash6"].detach()
+
+    def loss(weight):
+        scores = f6 @ weight.T + network.output.bias.detach()
+        return cross_entropy(scores, torch.tensor([3, 1, 4, 1])) / len(images)
+
+    weight = network.output.weight.detach()
+    exact = jacrev(jacrev(loss))(weight).reshape(840, 840).diagonal().reshape(10, 84)
+    assert torch.allclose(found["output.weight"], exact, rtol=1e-9)
+    assert found.keys() == dict(network.named_parameters()).keys()
+    assert all(value.min() >= 0 and value.max() > 0 for value in found.values())
+
+
+@pytest.mark.parametrize("loss", SOFTMAX_AND_PUBLISHED)
+def test_squared_propagation_leaves_weights_and_gradients_alone(build, loss):
+    network = build("lenet5_1998", loss=loss)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     curvature.diagonal(network, torch.randn(3, 1, 32, 32))
     assert all(p.grad is None for p in network.parameters())

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,15 @@ from cnnlab.config import parse_dataset
 from cnnlab.errors import DataError, Interrupted
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.probing import balanced_indices
-from cnnlab.reproduction import development, looking, moving, neighborhood, occluding, readout
+from cnnlab.reproduction import (
+    development,
+    looking,
+    moving,
+    neighborhood,
+    occluding,
+    readout,
+    strangers,
+)
 from cnnlab.reproduction.measure import Arm
 from cnnlab.run_folder import RunFolder
 from cnnlab.session import Session
@@ -60,6 +69,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
         (occluding, "NUM_IMAGES", 3),
         (development, "NUM_IMAGES", 80),
         (readout, "MOST_IMAGES", 60),
+        (strangers, "MOST_IMAGES", 70),
     ]:
         monkeypatch.setattr(module, name, number)
 
@@ -302,3 +312,20 @@ def test_images_without_a_border_have_no_place_to_be_found(run: Any, monkeypatch
     monkeypatch.setattr(occluding, "opened", lambda *_: network)
     with pytest.raises(DataError, match="no border"):
         occluding.found_objects(arm_of(tmp_path, run))
+
+
+def test_strangers_are_told_by_a_certainty_that_every_pair_is_compared_in(
+    run: Any, stored: StoredNetwork, tmp_path: Path
+) -> None:
+    sizes = {"image_size_pixels": SIDE, "num_train": 100, "num_validation": 10, "num_test": 80}
+    other = parse_dataset(choice("dataset", "synthetic") | sizes)
+    found = []
+    for store in (data.build(run.config.dataset).test, data.build(other).test):
+        pixels = stored.preprocessing.prepare(store.read(torch.arange(70)).permute(0, 3, 1, 2))
+        with torch.no_grad():
+            scores = stored.network.eval()(stored.preprocessing.normalize(pixels))
+        found.append(scores.double().softmax(1).amax(1).tolist())
+
+    pairs = [(one > two) + (one == two) / 2 for one in found[0] for two in found[1]]
+    arm = replace(arm_of(tmp_path, run), other_set=other)
+    assert strangers.rejects_strangers(arm) == pytest.approx([sum(pairs) / len(pairs)], abs=1e-9)

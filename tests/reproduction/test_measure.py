@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cnnlab.config import claims
 from cnnlab.reproduction import measure
+from cnnlab.reproduction.rows import curve, curve_of
 from cnnlab.run_folder import RunFolder
 
 LABELS = [0, 1, 1, 0]
@@ -90,3 +92,20 @@ def test_rejection_leaves_out_the_least_certain(tmp_path: Path) -> None:
     keep(tmp_path / "evaluations" / "a_test_center", probabilities)
     arm = arm_of(tmp_path, run_in(tmp_path / "a"), target=0.25)
     assert measure.gain_of_rejection(arm) == [0.25]
+
+
+def test_the_rejection_curve_is_the_mean_of_the_runs_and_shown_in_percent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "REJECTED", (0.0, 0.25))
+    unsure, sure = [[[0.45, 0.55]]], [[[0.05, 0.95]]]  # of the first image, wrong both
+    for name, first in (("a", unsure), ("b", sure)):
+        others = [[[row]] for row in sure_of(1, 1, 0)]
+        keep(tmp_path / "evaluations" / f"{name}_test_center", [first, *others])
+    found = measure.rejection_curve(arm_of(tmp_path, *(run_in(tmp_path / one) for one in "ab")))
+    assert found == [(0.0, 0.25), (0.25, pytest.approx((0 + 1 / 3) / 2))]
+
+    arm = curve_of(claims.read("rejection"), arm_of(tmp_path, run_in(tmp_path / "a")))
+    assert curve(json.loads(json.dumps(arm))) == "0 %: 25.00 %; 25 %: 0.00 %"
+    assert curve_of(claims.read("lrn_helps"), arm_of(tmp_path)) == {}
+    assert curve({}) == ""

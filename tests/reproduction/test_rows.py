@@ -10,7 +10,7 @@ from cnnlab.config import claims
 from cnnlab.errors import DataError
 from cnnlab.intervals import interval
 from cnnlab.reproduction import rows, table
-from cnnlab.reproduction.page import line_of, tone_of
+from cnnlab.reproduction.page import line_of, of_what, tone_of
 from cnnlab.reproduction.verdict import FAILS, HOLDS
 
 FACTS = {"command": "cnnlab reproduce", "time": "2026-11-26", "device": "cpu"}
@@ -110,3 +110,24 @@ def test_a_claim_without_an_interval_has_no_line() -> None:
 def test_verdicts_have_four_tones() -> None:
     said = [HOLDS, FAILS, "undecided (3 seeds)", "unmeasured: needs ImageNet"]
     assert [tone_of(one) for one in said] == ["holds", "fails", "undecided", "unmeasured"]
+
+
+@pytest.mark.parametrize(
+    ("statistic", "factors", "said"),
+    [
+        ("difference", (1, -1), "updates, target 0.5: one minus two"),
+        ("ratio", (-1, 1, 0), "updates, target 0.5: two divided by one"),
+        ("difference", (1, -0.5, -0.5), "updates, target 0.5"),
+        ("level", (-1,), "updates, target 0.5"),
+    ],
+)
+def test_the_page_says_which_arm_is_compared_with_which(
+    statistic: str, factors: tuple[float, ...], said: str
+) -> None:
+    arms = [
+        {"name": name, "factor": factor}
+        for name, factor in zip(("one", "two", "three"), factors, strict=False)
+    ]
+    compared_by = {"statistic": statistic}
+    row_of = {"metric": "updates", "target": 0.5, "arms": arms, "difference": compared_by}
+    assert of_what(row_of) == said

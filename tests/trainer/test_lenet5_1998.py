@@ -54,7 +54,14 @@ def test_the_rule_is_refused_for_other_networks(tmp_path, monkeypatch, capsys):
     assert "lenet5_1998" in capsys.readouterr().err
 
 
-def test_equation_8_trains_as_well(train):
+def test_the_rule_is_refused_for_a_loss_of_another_curvature(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", *FEW, "model.loss=cross_entropy", "loss.class_weights=balanced"]) == 2
+    assert "curvature of the plain losses alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("loss", ["squared_distance", "cross_entropy"])
+def test_equation_8_and_softmax_scores_train_as_well(train, loss):
     words = ["trainer.epochs=1", "schedule.at_epochs=[]", "schedule.fractions=[1.0]"]
-    run = train(*words, "model.loss=squared_distance")
+    run = train(*words, f"model.loss={loss}")
     assert json.loads((run / "run.json").read_text())["status"] == "done"

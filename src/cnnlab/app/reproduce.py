@@ -94,7 +94,7 @@ def _train(
     first = searches(plans)
     training = RunProcesses([*first, *measured_runs(planner, plans)], at_once, console, again)
     if first:
-        console.line("searches of settings, by validation error")
+        console.line("searches of settings, each value in a run with a seed of its own")
         training.train(first)
         training.failed = {  # a rate that diverges is the worst of the candidates
             path: error
@@ -139,7 +139,8 @@ def _row(
         return rows.unmeasured(plan, f"a run failed: {broken[0].what}")
 
     evaluations = Path(planner.config.output) / EVALUATIONS
-    arms = [measure.Arm(of_arm, evaluations, here, plan.claim.target) for of_arm in runs]
+    needed = (evaluations, here, plan.claim.target, plan.other_set)
+    arms = [measure.Arm(of_arm, *needed) for of_arm in runs]
     return rows.measured(plan, arms)
 
 

@@ -13,7 +13,10 @@ class Metric:
     unit: percent (a fraction, shown in percent), count, or number. per: what the figures are paired
     over: seeds, images, or network where nothing is trained. builder: "package.module:function",
     (`reproduction.measure.Arm`) -> a float for each seed or image; for network TrainConfig ->
-    floats. needs_target: whether the claim gives it a number.
+    floats. needs_target: whether the claim gives it a number. chooser: (run, target) -> the figure
+    whose least an arm may choose a setting by, None where the run did not get there; empty for what
+    looks at test images. other_set: an image set that it needs beside those of the arms.
+    curve: (arm) -> pairs of fractions that a row shows beside its figures, the mean of the runs.
     """
 
     about: str
@@ -21,10 +24,21 @@ class Metric:
     per: str
     builder: str
     needs_target: bool = False
+    chooser: str = ""
+    other_set: str = ""
+    curve: str = ""
 
     def load(self) -> Any:
         """Return the function that measures, imported now."""
         return load_by_name(f"cnnlab.reproduction.{self.builder}")
+
+    def load_chooser(self) -> Any:
+        """Return the function that a search chooses by, imported now."""
+        return load_by_name(f"cnnlab.reproduction.{self.chooser}")
+
+    def load_curve(self) -> Any:
+        """Return the function that gives a curve, imported now."""
+        return load_by_name(f"cnnlab.reproduction.{self.curve}")
 
 
 METRICS = {
@@ -38,6 +52,7 @@ METRICS = {
         "seeds",
         "measure:updates_to_loss",
         needs_target=True,
+        chooser="measure:updates_of_run",
     ),
     "gain_of_views": Metric(
         "error of the center view minus error of ten views, same networks",
@@ -57,6 +72,7 @@ METRICS = {
         "seeds",
         "measure:gain_of_rejection",
         needs_target=True,
+        curve="measure:rejection_curve",
     ),
     "dead_kernels": Metric(
         "share of the first layer's kernels that hardly answer to any test image",
@@ -138,6 +154,14 @@ METRICS = {
         "percent",
         "images",
         "occluding:found_objects",
+    ),
+    "rejects_strangers": Metric(
+        "how well certainty tells test images from those of Fashion-MNIST: area under the ROC "
+        "curve",
+        "percent",
+        "seeds",
+        "strangers:rejects_strangers",
+        other_set="fashion_mnist",
     ),
     "parameter_excess": Metric(
         "how many more parameters than the two towers of 2012",

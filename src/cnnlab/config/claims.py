@@ -13,7 +13,7 @@ from typing import Any
 from cnnlab.config import choices
 from cnnlab.config.bounds import MANY, MOST_FLOAT32
 from cnnlab.config.claim_metrics import METRICS
-from cnnlab.config.hints import is_list, is_optional
+from cnnlab.config.hints import element_type, is_list, is_optional
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
 
@@ -23,6 +23,9 @@ MOST_SEEDS = 100
 STATISTICS = ("difference", "ratio", "level", "exact")
 """How arms are compared: by a sum with factors, by a quotient, one arm with a level that was
 published, or a computed figure with the printed one."""
+
+SEARCHED_BY = ("validation_error", "metric")
+"""What a search chooses by."""
 
 
 @dataclass(kw_only=True)
@@ -40,10 +43,19 @@ class ArmConfig:
 
 @dataclass(kw_only=True)
 class SearchConfig:
-    """A setting that each arm chooses for itself, by its validation error, before the seeds run."""
+    """A setting that each arm chooses for itself before the seeds run."""
 
     key: str = setting("setting to choose, such as optimizer.learning_rate")
     values: list[float] = setting("values to try", at_least=-MOST_FLOAT32, at_most=MOST_FLOAT32)
+    by: str | None = setting(
+        "what is least of the chosen value: metric, of the claim, or validation_error (null)",
+        choices=SEARCHED_BY,
+    )
+
+    @property
+    def by_metric(self) -> bool:
+        """Return whether the claim's own metric chooses."""
+        return self.by == "metric"
 
 
 @dataclass(kw_only=True)
@@ -130,18 +142,19 @@ def _filled(section_class: Any, plain: dict[str, Any]) -> dict[str, Any]:
     hints = typing.get_type_hints(section_class)
     known: dict[str, Any] = {}
     for field in dataclasses.fields(section_class):
-        hint = hints[field.name]
-        if dataclasses.is_dataclass(hint):
-            known[field.name] = _filled(hint, plain.get(field.name) or {})
+        hint, given = hints[field.name], plain.get(field.name)
+        section = None if is_list(hint) else element_type(hint)
+        if isinstance(given, dict) and dataclasses.is_dataclass(section):
+            known[field.name] = _filled(section, given)
+        elif given is None and dataclasses.is_dataclass(hint):
+            known[field.name] = _filled(hint, {})
+        elif field.name in plain:
+            known[field.name] = given
         elif is_optional(hint):
             known[field.name] = None
         elif is_list(hint):
             known[field.name] = []
-    return known | {key: value for key, value in plain.items() if not _is_section(hints, key)}
-
-
-def _is_section(hints: dict[str, Any], key: str) -> bool:
-    return dataclasses.is_dataclass(hints.get(key))
+    return plain | known
 
 
 def _check(claim: ClaimConfig) -> None:
@@ -169,3 +182,8 @@ def _check(claim: ClaimConfig) -> None:
             raise UsageError(f"no arm of {scale} has a factor")
         if claim.statistic == "level" and len(section.arms) > 1:
             raise UsageError(f"statistic=level compares one arm, and {scale} has more")
+        if section.search is not None and section.search.by_metric and not metric.chooser:
+            raise UsageError(
+                f"metric {claim.metric} chooses no setting",
+                hint="it would choose on test images; leave search.by out",
+            )

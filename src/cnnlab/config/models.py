@@ -83,21 +83,30 @@ class Lenet5Config(ScalableConfig):
 
 @dataclass(kw_only=True)
 class Lenet5Of1998Config(ModelConfig):
-    """LeNet-5 as published: trainable subsampling, C3 by table, distances to bitmaps as output."""
+    """LeNet-5 as published: trainable subsampling, C3 by table, distances to bitmaps as output.
+
+    The output goes with the loss: `loss=cross_entropy` has ten softmax scores in their place.
+    """
 
     initialization: str = setting(
         "weights uniform within 2.4 / F (literal) or 2.4 / sqrt F (sqrt), F the fan-in",
         choices=("literal", "sqrt"),
     )
     loss: str = setting(
-        "loss function: equation 8 (squared_distance) or 9 (discriminative_distance)",
-        choices=("squared_distance", "discriminative_distance"),
+        "output and its loss: distances to bitmaps with equation 8 (squared_distance) or 9 "
+        "(discriminative_distance), or softmax scores with cross_entropy",
+        choices=("squared_distance", "discriminative_distance", "cross_entropy"),
     )
 
     @property
     def training_loss(self) -> str:
         """Name of the loss that training minimizes, which is a setting of this network."""
         return self.loss
+
+    @property
+    def has_distances(self) -> bool:
+        """Return whether its scores are distances to bitmaps."""
+        return self.loss != "cross_entropy"
 
 
 @dataclass(kw_only=True)

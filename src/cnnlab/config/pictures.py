@@ -72,6 +72,9 @@ PICTURES = Pictures(
             "cnnlab.visualization.neighbors:draw_neighbors", (*IMAGES, "layer", "search_images")
         ),
         "predictions": PictureChoice("cnnlab.visualization.neighbors:draw_predictions", IMAGES),
+        "rejection": PictureChoice(
+            "cnnlab.visualization.rejection:draw_rejection", ("search_images",)
+        ),
         "evolution": PictureChoice("cnnlab.visualization.evolution:draw_evolution", UNITS),
         "filter_evolution": PictureChoice(
             "cnnlab.visualization.filters:draw_filter_evolution", ("layer",)

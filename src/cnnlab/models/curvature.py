@@ -16,7 +16,8 @@ def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
     and squared slopes; a shared weight sums the squares of its inputs over all its positions.
     Source: LeCun et al. 1998, appendix C: equations for the diagonal with off-diagonal terms and
     the second derivative of the squashing function left out; the loss is equation 8, whose second
-    derivative for a unit of F6 is 2.
+    derivative for a unit of F6 is 2. With softmax scores it is the cross-entropy, whose second
+    derivative for the score of a class of probability p is p (1 - p).
     """
     outputs = network.activations(images)
     inputs = dict(zip(outputs, [images, *outputs.values()], strict=False))
@@ -27,7 +28,7 @@ def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
 
     # One backward pass through the squared network gives the second derivatives of all layers.
     with torch.enable_grad():
-        carried = images.detach().square()
+        carried, at_end = images.detach().square(), _of_scores(outputs)
         for layer in network.layers:
             own = {
                 name.removeprefix(f"{layer.name}."): square
@@ -35,14 +36,22 @@ def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
                 if name.startswith(f"{layer.name}.")
             }
             if isinstance(layer.module, RbfOutput):
+                at_end = torch.full_like(carried, 2)  # its input, F6, is where the loss begins
                 break
             before, after = inputs[layer.name].detach(), outputs[layer.name].detach()
             carried = _carry(layer.module, carried, (before, after), own)
 
-        loss = 2 * carried.sum() / len(images)
+        loss = (at_end * carried).sum() / len(images)
         found = torch.autograd.grad(loss, list(squares.values()))
 
     return dict(zip(squares, found, strict=True))
+
+
+def _of_scores(outputs: dict[str, Tensor]) -> Tensor:
+    """Return the second derivative of the cross-entropy for each score [N, K] of the last layer."""
+    *_, scores = outputs.values()
+    probabilities = scores.detach().softmax(1)
+    return probabilities * (1 - probabilities)
 
 
 def _carry(

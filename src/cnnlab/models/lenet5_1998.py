@@ -25,17 +25,21 @@ F6_UNITS = 84
 
 
 def lenet5_1998(config: Lenet5Of1998Config, task: Task, generator: torch.Generator) -> Network:
-    """Build C1, S2, C3 (by the connection table), S4, C5, F6 and the RBF output.
+    """Build C1, S2, C3 (by the connection table), S4, C5, F6 and the output.
+
+    The output is the paper's, distances to bitmaps (RBF), or, where the loss is the cross-entropy,
+    a fully connected layer of softmax scores: one output for each class instead of 84 components,
+    850 more trainable parameters for ten classes.
 
     Source: LeCun et al. 1998, section II.B. Departures: the bitmaps are cnnlab's own drawing; the
     scores are negated distances; other input sizes and channels work as in `lenet5`.
-    Raises UsageError unless there are ten classes, one per bitmap. Bitmaps are assigned by class
-    number: on a data set of clothes, the target of class 3 is the drawing of a 3.
+    Raises UsageError unless there are ten classes, one per bitmap, or softmax scores. Bitmaps are
+    assigned by class number: on a data set of clothes, the target of class 3 is the drawing of a 3.
     """
-    if task.num_classes != len(digit_bitmaps()):
+    if config.has_distances and task.num_classes != len(digit_bitmaps()):
         raise UsageError(
             f"lenet5_1998 has ten bitmaps, one per class; the set has {task.num_classes} classes",
-            hint="model=lenet5 takes any number of classes",
+            hint="model.loss=cross_entropy or model=lenet5 takes any number of classes",
         )
 
     sizes = check_sizes("lenet5_1998", task.input_size_pixels, WINDOWS)
@@ -53,12 +57,18 @@ def lenet5_1998(config: Lenet5Of1998Config, task: Task, generator: torch.Generat
         Layer("flatten", "flatten", nn.Flatten()),
         Layer("f6", "fc", Linear(120, F6_UNITS)),
         Layer("squash6", "squash", ScaledTanh()),
-        Layer("output", "rbf", RbfOutput()),
+        _output(config, task),
     ]
 
     network = Network(layers, task)
     _initialize(network, lecun if config.initialization == "sqrt" else lecun_literal, generator)
     return network
+
+
+def _output(config: Lenet5Of1998Config, task: Task) -> Layer:
+    if config.has_distances:
+        return Layer("output", "rbf", RbfOutput())
+    return Layer("output", "fc", Linear(F6_UNITS, task.num_classes))
 
 
 @torch.no_grad()

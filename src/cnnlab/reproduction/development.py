@@ -8,9 +8,9 @@ from cnnlab.eval_mode import eval_mode
 from cnnlab.inference.network import open_network
 from cnnlab.models.network import Network
 from cnnlab.mps import widest_float
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.reproduction.looking import of_each_run, opened, probe
 from cnnlab.reproduction.measure import Arm
-from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.run_folder import names
 from cnnlab.visualization.layer_access import each_layer, flatten_positions, layers_with
 from cnnlab.visualization.probe import Probe, in_parts

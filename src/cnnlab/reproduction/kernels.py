@@ -6,8 +6,8 @@ from torch import Tensor
 from cnnlab.eval_mode import eval_mode
 from cnnlab.inference.datasets import split_of
 from cnnlab.inference.network import open_network
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.reproduction.measure import Arm
-from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.run_folder import resolve_checkpoint
 from cnnlab.runtime import make_generator
 

@@ -8,8 +8,8 @@ from cnnlab import data, interrupts
 from cnnlab.files import atomic, regular
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.probing import balanced_indices, central_view, image_set, network_labels
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.reproduction.measure import Arm
-from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.run_folder import resolve_checkpoint
 from cnnlab.visualization.probe import Probe
 

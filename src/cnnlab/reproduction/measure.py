@@ -9,16 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from cnnlab.config import EvaluateConfig, choices, parse
+from cnnlab.config import DatasetConfig, EvaluateConfig, choices, parse
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.errors import DataError
 from cnnlab.files import regular
 from cnnlab.inference import evaluation, report
-from cnnlab.reproduction.plan import PlannedRun
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.session import Session
 from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH
+from cnnlab.visualization.rejection import errors_of_rest
 from cnnlab.writers import MOST_METRICS_BYTES
+
+LOSS = "train/batch_loss"
+"""Logged, of each batch."""
 
 WINDOW = 10
 """Logged batches whose mean loss is compared with a target."""
@@ -28,13 +33,15 @@ WINDOW = 10
 class Arm:
     """The finished runs of an arm, one per seed, and what its metric needs.
 
-    evaluations: the folder of all evaluations. target: of the claim's metric.
+    evaluations: the folder of all evaluations. target: of the claim's metric. other_set: that the
+    metric needs beside the runs' own.
     """
 
     runs: Sequence[PlannedRun]
     evaluations: Path
     here: Session
     target: float | None
+    other_set: DatasetConfig | None = None
 
 
 def test_errors(arm: Arm) -> list[float]:
@@ -55,7 +62,20 @@ def updates_to_loss(arm: Arm) -> list[float]:
     A run that does not get there counts with its whole length, which is too few.
     """
     assert arm.target is not None
-    return [_updates_to(arm.target, _logged(run, "train/batch_loss")) for run in arm.runs]
+    found = []
+    for run in arm.runs:
+        losses = _logged(run, LOSS)
+        reached = _updates_to(arm.target, losses)
+        found.append(float(losses[-1][0]) if reached is None else reached)
+    return found
+
+
+def updates_of_run(run: PlannedRun, target: float) -> float | None:
+    """Return after how many updates a run is below the target, None where it never is.
+
+    Of the training loss alone, so that an arm may choose its setting by it.
+    """
+    return _updates_to(target, _logged(run, LOSS))
 
 
 def updates_to_minimum(arm: Arm) -> list[float]:
@@ -98,14 +118,25 @@ def gain_of_rejection(arm: Arm) -> list[float]:
     target: the share of rejected images. Certainty is the probability of the predicted class.
     """
     assert arm.target is not None
-    gains = []
-    for run in arm.runs:
-        probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "center"))
-        wrong = _wrong(probabilities.mean((1, 2)), labels)
-        certainty = probabilities.mean((1, 2)).max(1)
-        kept = np.argsort(certainty, kind="stable")[round(arm.target * len(wrong)) :]
-        gains.append(float(wrong.mean() - wrong[kept].mean()))
-    return gains
+    curves = [_errors_of_rest(arm, run, (0, arm.target)) for run in arm.runs]
+    return [of_all - of_rest for of_all, of_rest in curves]
+
+
+REJECTED = (0.0, 0.01, 0.02, 0.05, 0.1)
+"""The shares of rejected images that a row shows."""
+
+
+def rejection_curve(arm: Arm) -> list[tuple[float, float]]:
+    """Return the error of the rest at a few shares of rejected images, the mean of the runs."""
+    errors = np.mean([_errors_of_rest(arm, run, REJECTED) for run in arm.runs], axis=0)
+    return list(zip(REJECTED, errors.tolist(), strict=True))
+
+
+def _errors_of_rest(arm: Arm, run: PlannedRun, shares: Sequence[float]) -> list[float]:
+    probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "center"))
+    mean = probabilities.mean((1, 2))
+    certainty, wrong = (torch.from_numpy(part) for part in (mean.max(1), _wrong(mean, labels)))
+    return errors_of_rest(certainty, wrong, shares)
 
 
 CENTER = 4
@@ -139,12 +170,12 @@ def _logged(run: PlannedRun, key: str) -> list[tuple[int, float]]:
     return found
 
 
-def _updates_to(target: float, losses: Sequence[tuple[int, float]]) -> float:
+def _updates_to(target: float, losses: Sequence[tuple[int, float]]) -> float | None:
     for end in range(min(WINDOW, len(losses)), len(losses) + 1):
         window = losses[max(0, end - WINDOW) : end]
         if sum(loss for _, loss in window) / len(window) < target:
             return float(window[-1][0])
-    return float(losses[-1][0])
+    return None
 
 
 def _evaluated(arm: Arm, runs: Sequence[PlannedRun], split: str, views: str) -> Path:

@@ -9,9 +9,9 @@ from torch import Tensor
 from cnnlab.errors import DataError
 from cnnlab.eval_mode import eval_mode
 from cnnlab.models.network import Network
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.reproduction.looking import of_each_run, opened, probe
 from cnnlab.reproduction.measure import Arm
-from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.visualization import invariance
 from cnnlab.visualization.layer_access import hidden_layer, layers_with
 from cnnlab.visualization.patches import field_of

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.reproduction.looking import of_each_run, opened, probe
 from cnnlab.reproduction.measure import Arm
-from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.visualization.layer_access import hidden_layer
 from cnnlab.visualization.neighbors import find_neighbors
 from cnnlab.visualization.probe import needed_set

@@ -10,9 +10,9 @@ from cnnlab.errors import DataError
 from cnnlab.eval_mode import eval_mode
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.numerics import checked_probabilities
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.reproduction.looking import of_each_run, opened, probe
 from cnnlab.reproduction.measure import Arm
-from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.runtime import make_generator
 from cnnlab.visualization.occlusion import cover
 from cnnlab.visualization.probe import Probe, in_parts

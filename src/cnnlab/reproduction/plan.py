@@ -9,11 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cnnlab.config import ReproduceConfig, TrainConfig, to_plain
-from cnnlab.config.claims import ClaimConfig, ScaleConfig
+from cnnlab.config import (
+    DatasetConfig,
+    ReproduceConfig,
+    TrainConfig,
+    choices,
+    parse_dataset,
+    to_plain,
+)
+from cnnlab.config.claims import METRICS, ClaimConfig, ScaleConfig
 from cnnlab.config.verbs.reproduce import Words, arm_words, searched_words
 from cnnlab.data.inventory import inspect
-from cnnlab.run_folder import RunFolder
+from cnnlab.reproduction.choosing import Candidate, PlannedRun, Search
 
 RUNS = "runs"
 DIGEST_DIGITS = 10
@@ -23,53 +30,38 @@ SEARCH_SEED = 1000
 
 
 @dataclass(frozen=True)
-class PlannedRun:
-    """One training: its folder, its settings, and about how many images it sees."""
-
-    path: Path
-    config: TrainConfig
-    images: float
-
-    @property
-    def folder(self) -> RunFolder:
-        """The run folder, there or not."""
-        return RunFolder(self.path)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether it has ended with a test error."""
-        return bool(self.folder.status().get("status") == "done")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A value that an arm tries before its seeds run, and the run that tries it."""
-
-    value: float
-    words: Words
-    run: PlannedRun
-
-
-@dataclass(frozen=True)
 class ArmPlan:
-    """One arm of a claim. candidates: of its search; empty where it has none."""
+    """One arm of a claim. search: what it tries before its seeds run, None: nothing."""
 
     name: str
     factor: float
     words: Words
     config: TrainConfig
-    candidates: tuple[Candidate, ...] = ()
+    search: Search | None = None
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """What its search tries."""
+        return self.search.candidates if self.search is not None else ()
+
+    @property
+    def words_used(self) -> Words:
+        """Its words, with the value that its search has chosen."""
+        return self.search.chosen.words if self.search is not None else self.words
 
     @property
     def settings(self) -> list[Any]:
         """All that its figures depend on, as plain data."""
-        tried = [candidate.value for candidate in self.candidates]
+        tried = self.search.settings if self.search is not None else []
         return [self.factor, to_plain(self.config), tried]
 
 
 @dataclass(frozen=True)
 class ClaimPlan:
-    """A claim with what it takes here. missing: why it is not measured; empty if it is."""
+    """A claim with what it takes here. missing: why it is not measured; empty if it is.
+
+    other_set: image set that its metric needs beside those of the arms.
+    """
 
     name: str
     claim: ClaimConfig
@@ -77,6 +69,7 @@ class ClaimPlan:
     num_seeds: int
     arms: tuple[ArmPlan, ...]
     missing: str = ""
+    other_set: DatasetConfig | None = None
 
     @property
     def needs_runs(self) -> bool:
@@ -123,28 +116,45 @@ class Planner:
             return ClaimPlan(name, claim, section, num_seeds, (), f"needs {section.needs}")
 
         arms = tuple(self._arm(claim, section, number) for number in range(len(section.arms)))
-        configs = [] if claim.is_computed else [arm.config for arm in arms]
-        missing = next(filter(None, map(self._lack, configs)), "")
+        sets = [] if claim.is_computed else [arm.config.dataset for arm in arms]
+        other_set = self._other_set(METRICS[claim.metric].other_set, sets)
+        needed = sets if other_set is None else [*sets, other_set]
+        missing = next(filter(None, map(self._lack, needed)), "")
         if missing and section.needs:
             missing = f"needs {section.needs}"
-        return ClaimPlan(name, claim, section, num_seeds, arms, missing)
+        return ClaimPlan(name, claim, section, num_seeds, arms, missing, other_set)
+
+    def _other_set(self, name: str, sets: Sequence[DatasetConfig]) -> DatasetConfig | None:
+        """Return an image set in the size of the arms' images; None without a name."""
+        if not name:
+            return None
+        (first, *_) = sets
+        sizes = {"image_size_pixels": first.image_size_pixels, "pad_pixels": first.pad_pixels}
+        return self._rooted(parse_dataset(choices.alone("dataset", name) | sizes))
 
     def _arm(self, claim: ClaimConfig, section: ScaleConfig, number: int) -> ArmPlan:
-        arm, search = section.arms[number], section.search
+        arm = section.arms[number]
         words = arm_words(section, arm.words)
-        images = images_per_run(claim, section)
+        own = self._own(self.trainings[words])
+        return ArmPlan(arm.name, arm.factor, words, own, self._search(claim, section, arm.words))
+
+    def _search(self, claim: ClaimConfig, section: ScaleConfig, words: list[str]) -> Search | None:
+        """Return what an arm tries, each value in a run of its own."""
+        search, images = section.search, images_per_run(claim, section)
+        if search is None:
+            return None
 
         candidates = []
-        for value in search.values if search is not None else ():
-            tried = searched_words(section, arm.words, value)
+        for value in search.values:
+            tried = searched_words(section, words, value)
             run = self.run(self._own(self.trainings[tried]), SEARCH_SEED, images)
             candidates.append(Candidate(value, tried, run))
-        own = self._own(self.trainings[words])
-        return ArmPlan(arm.name, arm.factor, words, own, tuple(candidates))
+        metric = claim.metric if search.by_metric else None
+        return Search(search.key, tuple(candidates), metric, claim.target)
 
     def runs_of(self, plan: ClaimPlan, arm: ArmPlan) -> list[PlannedRun]:
         """Return the runs of an arm by seed; the search of the arm, if any, must have ended."""
-        config = chosen(arm).run.config if arm.candidates else arm.config
+        config = arm.search.chosen.run.config if arm.search is not None else arm.config
         images = images_per_run(plan.claim, plan.section)
         return [self.run(config, seed, images) for seed in range(plan.num_seeds)]
 
@@ -163,19 +173,23 @@ class Planner:
             report=False,
             images_every_epochs=None,
         )
-        dataset, roots = config.dataset, self.config.roots
-        if dataset.name in roots:
-            dataset = copy.copy(dataset)
-            dataset.root = roots[dataset.name]  # type: ignore[attr-defined]  # of every such set
+        dataset = self._rooted(config.dataset)
         return dataclasses.replace(config, logging=logging, dataset=dataset, runtime=self.runtime)
 
-    def _lack(self, config: TrainConfig) -> str:
-        """Return why the images of a run cannot be read; empty where they can."""
-        key = f"{config.dataset.name} {getattr(config.dataset, 'root', None)}"
+    def _rooted(self, dataset: DatasetConfig) -> DatasetConfig:
+        """Return a set in the folder that the user has named for it, if any."""
+        if (root := self.config.roots.get(dataset.name)) is not None:
+            dataset = copy.copy(dataset)
+            dataset.root = root  # type: ignore[attr-defined]  # of every such set
+        return dataset
+
+    def _lack(self, dataset: DatasetConfig) -> str:
+        """Return why the images of a set cannot be read; empty where they can."""
+        key = f"{dataset.name} {getattr(dataset, 'root', None)}"
         if key not in self._missing:
-            facts: dict[str, Any] = inspect(config.dataset)
+            facts: dict[str, Any] = inspect(dataset)
             first = str(facts.get("missing", "")).partition("\n")[0]
-            self._missing[key] = "" if facts["present"] else f"needs {config.dataset.name}: {first}"
+            self._missing[key] = "" if facts["present"] else f"needs {dataset.name}: {first}"
         return self._missing[key]
 
 
@@ -190,16 +204,6 @@ def images_per_run(claim: ClaimConfig, section: ScaleConfig) -> float:
     tried = len(section.search.values) if section.search is not None else 0
     runs = len(section.arms) * (claim.seeds + tried)
     return (section.images or 0) / max(1, runs)
-
-
-def chosen(arm: ArmPlan) -> Candidate:
-    """Return the candidate of least validation error; of equal ones, and of none, the first."""
-
-    def error(candidate: Candidate) -> float:
-        found = candidate.run.folder.status().get("best_validation_error")
-        return float(found) if isinstance(found, float | int) else 1.0
-
-    return min(arm.candidates, key=error)
 
 
 def searches(plans: Sequence[ClaimPlan]) -> list[PlannedRun]:

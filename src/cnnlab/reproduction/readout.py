@@ -12,9 +12,9 @@ from cnnlab.eval_mode import eval_mode
 from cnnlab.inference.datasets import named_split
 from cnnlab.inference.network import StoredNetwork
 from cnnlab.inference.probing import balanced_indices, central_view
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.reproduction.looking import BATCH, of_each_run, opened
 from cnnlab.reproduction.measure import Arm
-from cnnlab.reproduction.plan import PlannedRun
 from cnnlab.visualization.layer_access import hidden_layer, layers_with, maps_at
 
 OTHER_SET = "mnist5k"

@@ -10,7 +10,8 @@ from cnnlab.console import Console
 from cnnlab.intervals import Interval, interval
 from cnnlab.percentages import percent
 from cnnlab.reproduction import measure
-from cnnlab.reproduction.plan import ArmPlan, ClaimPlan, PlannedRun, chosen
+from cnnlab.reproduction.choosing import VALIDATION_ERROR
+from cnnlab.reproduction.plan import ArmPlan, ClaimPlan
 from cnnlab.reproduction.verdict import compare, exact, verdict
 
 UNMEASURED = "unmeasured"
@@ -75,7 +76,7 @@ def measured(plan: ClaimPlan, arms: list[measure.Arm]) -> dict[str, Any]:
     found = compare(claim, [arm.factor for arm in plan.arms], figures)
 
     shown = [
-        arm_row(claim, arm, made.runs, values)
+        arm_row(claim, arm, made.runs, values) | curve_of(claim, made)
         for arm, made, values in zip(plan.arms, arms, figures, strict=True)
     ]
     return described(plan) | {
@@ -99,33 +100,63 @@ def arm_row(claim: ClaimConfig, arm: ArmPlan, runs: Any, values: list[float]) ->
         "half_width": own.half_width,
         "figures": values if is_per_seed else None,
         "runs": [str(run.path) for run in runs],
-        "searched": searched(arm),
+        **searched(arm),
         "command": command(arm),
     }
 
 
+def curve_of(claim: ClaimConfig, arm: measure.Arm) -> dict[str, Any]:
+    """Return the curve that the metric has beside its figures, as pairs; nothing without one."""
+    metric = METRICS[claim.metric]
+    return {"curve": metric.load_curve()(arm)} if metric.curve else {}
+
+
+def curve(arm: dict[str, Any]) -> str:
+    """Return the curve of an arm of a row, in a line: `0 %: 2.10 %; 5 %: 0.90 %`."""
+    points = arm.get("curve") or ()
+    return "; ".join(f"{100 * share:g} %: {percent(error)}" for share, error in points)
+
+
 def command(arm: ArmPlan) -> str:
     """Return the command that trains an arm with its first seed."""
-    words = ["cnnlab", "train", *words_used(arm), "seed=0"]
+    words = ["cnnlab", "train", *arm.words_used, "seed=0"]
     if (threads := arm.config.runtime.num_threads) is not None:
         words.append(f"runtime.num_threads={threads}")  # another number rounds differently
     return shlex.join(words)
 
 
-def words_used(arm: ArmPlan) -> tuple[str, ...]:
-    """Return the words of an arm, with the value that its search has chosen."""
-    return chosen(arm).words if arm.candidates else arm.words
+def searched(arm: ArmPlan) -> dict[str, Any]:
+    """Return what a row says of a search: the figure of each value, what it is, and the choice.
+
+    A run that has diverged, or did not get there, has no figure.
+    """
+    search = arm.search
+    if search is None:
+        return {"searched": None}
+    return {
+        "searched": {f"{c.value:g}": search.figure(c.run) for c in search.candidates},
+        "searched_key": search.key,
+        "searched_by": search.by,
+        "searched_unit": search.unit,
+        "chosen": f"{search.chosen.value:g}",
+    }
 
 
-def searched(arm: ArmPlan) -> dict[str, float] | None:
-    """Return the validation error of each value that a search tried; None without a search."""
-    if not arm.candidates:
-        return None
-    return {f"{c.value:g}": _validation_error(c.run) for c in arm.candidates}
+def tried(arm: dict[str, Any]) -> str:
+    """Return what an arm of a row has tried, in a line; empty where it has tried nothing.
 
-
-def _validation_error(run: PlannedRun) -> Any:
-    return run.folder.status().get("best_validation_error")
+    `learning_rate 0.1 by validation error (0.01: 12.00 %; 0.1: 10.00 %; 1: -)`. Rows of an earlier
+    version say neither what chose nor what was chosen.
+    """
+    if not (figures := arm.get("searched")):
+        return ""
+    unit, by = arm.get("searched_unit", "percent"), arm.get("searched_by", VALIDATION_ERROR)
+    key = arm.get("searched_key", "").rpartition(".")[2]
+    each = [
+        f"{value}: {NONE if found is None else figure(found, unit)}"
+        for value, found in figures.items()
+    ]
+    return f"{key} {arm.get('chosen', '')} by {by} ({'; '.join(each)})".lstrip()
 
 
 def difference(claim: ClaimConfig, found: Interval) -> dict[str, Any]:
@@ -175,6 +206,10 @@ def show(console: Console, rows: list[dict[str, Any]], scale: str) -> None:
         console.line(f"{row['name']}: {row['sentence']} ({row['source']})")
     console.line()
     console.table(COLUMNS, [cells(row) for row in rows])
+    for row in rows:
+        for arm in row["arms"]:
+            if text := tried(arm):
+                console.line(f"{row['name']}, {arm['name']}: {text}")
     console.line(note(scale))
 
 

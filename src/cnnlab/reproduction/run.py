@@ -20,7 +20,7 @@ from cnnlab.console import Console
 from cnnlab.cpu.processors import budget, share
 from cnnlab.errors import Interrupted, MemberError
 from cnnlab.files import regular
-from cnnlab.reproduction.plan import PlannedRun
+from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.run_folder import RunFolder, lock
 from cnnlab.trainer.member_processes import POLL_SECONDS, epochs_of, failure
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from cnnlab.config import MODELS, TrainConfig
+from cnnlab.config.loss import DefaultLossConfig
 from cnnlab.config.tables import load_by_name
 from cnnlab.config.training import LevenbergMarquardtConfig
 from cnnlab.data.augment import Augmentation
@@ -21,8 +22,8 @@ def estimate_on(
     """Return the curvature estimate over `optimizer.num_curvature_images` random training images.
 
     preprocessing: on the network's device. The images are augmented as in training, and chosen by
-    (seed, step), so that a resumed run chooses the same. Raises UsageError for a model whose
-    curvature is not known.
+    (seed, step), so that a resumed run chooses the same. Raises UsageError for a model or a loss
+    whose curvature is not known.
     """
     assert isinstance(config.optimizer, LevenbergMarquardtConfig)
     place = MODELS[config.model.name].curvature
@@ -32,6 +33,12 @@ def estimate_on(
             f"optimizer=levenberg_marquardt knows the curvature of {', '.join(known)}, not of "
             f"{config.model.name}",
             hint=f"choose model={known[0]}, or optimizer=sgd",
+        )
+
+    if not isinstance(config.loss, DefaultLossConfig) or config.loss.weighs_classes:
+        raise UsageError(
+            "optimizer=levenberg_marquardt knows the curvature of the plain losses alone",
+            hint="leave loss and loss.class_weights out, or choose optimizer=sgd",
         )
 
     diagonal = load_by_name(place)

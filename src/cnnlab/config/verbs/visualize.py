@@ -39,7 +39,7 @@ class VisualizeConfig:
     )
     num_images: int = setting("number of images if indices is null", at_least=1, at_most=256)
     search_images: int | None = setting(
-        "images searched by top9, neighbors, evolution and playground; null: all",
+        "images searched by top9, neighbors, rejection, evolution and playground; null: all",
         at_least=1,
         at_most=MANY,
     )
