@@ -1,7 +1,7 @@
 """Compose and check the config of every job before the first one runs; configs of resumed runs."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from cnnlab import plugins
-from cnnlab.command import folders, own_choices
+from cnnlab.command import folders, giving_way, own_choices
 from cnnlab.command.hydra_errors import USER_ERRORS, explain
 from cnnlab.command.line import Request, is_hydras
 from cnnlab.command.verbs import VERBS, Verb
@@ -37,7 +37,7 @@ class Job:
 
     composed: with the `hydra` node. overrides: its key=value words as Hydra takes them. config:
     the typed settings that the command's task is called with. trainings: those that it may start,
-    by their words.
+    by their words. left_out: lines on what an experiment sets without effect beside what is typed.
     """
 
     composed: DictConfig
@@ -45,6 +45,7 @@ class Job:
     config: Any
     places: folders.Places
     trainings: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     @property
     def needs_hydra(self) -> bool:
@@ -58,15 +59,19 @@ def check(request: Request) -> list[Job]:
     folders.check_words(request)
     own_choices.offer(request)
     with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        return [_check(request, *numbered) for numbered in enumerate(jobs(request))]
+        found = [_check(request, *numbered) for numbered in enumerate(jobs(request))]
+    giving_way.tell([line for job in found for line in job.left_out])
+    return found
 
 
 def _check(request: Request, number: int, overrides: list[str]) -> Job:
     words = [*search_path(request), *_for_hydra(request), *overrides]
     composed = compose(request.verb, words, return_hydra_config=True)
     places = folders.chosen(request, composed, number)
-    config = parse(VERBS[request.verb], composed, overrides)
-    job = Job(composed, overrides, config, places, _trainings(request, config))
+    verb = VERBS[request.verb]
+    config = parse(verb, composed, overrides)
+    left_out = giving_way.give_way(verb, settle(composed), overrides)
+    job = Job(composed, overrides, config, places, _trainings(request, config), left_out)
     if job.trainings and (request.is_sweep or job.needs_hydra):
         raise UsageError(
             f"'{request.verb}' starts its trainings itself and takes no sweep, callback or env_set",
@@ -99,7 +104,7 @@ def _trainings(request: Request, config: Any) -> dict[tuple[str, ...], Any]:
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
-    plain = in_use(composed, overrides)
+    plain = in_use(verb, composed, overrides)
     if "plugins" in plain:  # of a file the whole path, which a run can name anywhere
         plain["plugins"] = plugins.load(plain["plugins"] or [])
     config = verb.parse(completed(verb.config_class, plain))  # a user's YAML file may be older
@@ -148,9 +153,10 @@ OmegaConf.register_new_resolver("recipe", _look_up, replace=True)
 OmegaConf.register_new_resolver("at_least", max, replace=True)
 
 
-def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
+def in_use(verb: Verb, composed: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the values of one job, unchecked; a resumed run's come from its folder."""
     plain = settle(composed)
+    giving_way.give_way(verb, plain, overrides)
     if plain.get("resume"):
         return resumed(str(plain["resume"]), plain, overrides)
     return plain
@@ -182,7 +188,7 @@ def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
         composed = compose(request.verb, words, return_hydra_config=True)
 
     chosen: dict[str, str | None] = dict(composed.hydra.runtime.choices)
-    values = in_use(composed, overrides)
+    values = in_use(VERBS[request.verb], composed, overrides)
     if values.get("resume"):
         chosen |= {key: part["name"] for key, part in values.items() if _is_named(part)}
     return values, chosen
