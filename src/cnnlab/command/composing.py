@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from cnnlab import plugins
-from cnnlab.command import folders, giving_way, own_choices
+from cnnlab.command import folders, giving_way, own_choices, resolvers
 from cnnlab.command.hydra_errors import USER_ERRORS, explain
 from cnnlab.command.line import Request, is_hydras
 from cnnlab.command.verbs import VERBS, Verb
@@ -58,10 +58,14 @@ def check(request: Request) -> list[Job]:
     """Compose and check every job of a request. Raises UsageError for the first bad one."""
     folders.check_words(request)
     own_choices.offer(request)
-    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
+    with resolvers.known(), initialize_config_dir(_configs(), version_base="1.3"):
         found = [_check(request, *numbered) for numbered in enumerate(jobs(request))]
     giving_way.tell([line for job in found for line in job.left_out])
     return found
+
+
+def _configs() -> str:
+    return str(choices.configs_folder())
 
 
 def _check(request: Request, number: int, overrides: list[str]) -> Job:
@@ -127,30 +131,12 @@ def _refuse_without_effect(verb: Verb, config: Any, overrides: list[str]) -> Non
 def settle(composed: DictConfig) -> dict[str, Any]:
     """Return composed settings as plain data: interpolations resolved, the recipe taken out."""
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    container = OmegaConf.to_container(own, resolve=True)
+    with resolvers.known():
+        container = OmegaConf.to_container(own, resolve=True)
     assert isinstance(container, dict)
     plain = {str(key): value for key, value in container.items()}
     recipes.take_out(plain)
     return plain
-
-
-def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
-    """Resolve `${recipe:ENTRY,OTHERWISE}` by the recipe of the selected model."""
-    value = OmegaConf.select(_root_, f"model.recipe.{entry}")
-    if OmegaConf.is_dict(value):
-        value = OmegaConf.to_container(value)
-    chosen = {str(OmegaConf.select(_root_, key)) for key in recipes.ROWS_ARE}
-    found = recipes.row_in_use(value, chosen)
-    found = otherwise if found is None else found
-
-    is_fine_tuning = OmegaConf.select(_root_, "model.weights") is not None
-    if entry == "learning_rate" and is_fine_tuning:
-        return float(f"{found * recipes.FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
-    return found
-
-
-OmegaConf.register_new_resolver("recipe", _look_up, replace=True)
-OmegaConf.register_new_resolver("at_least", max, replace=True)
 
 
 def in_use(verb: Verb, composed: Any, overrides: list[str]) -> dict[str, Any]:
@@ -182,7 +168,7 @@ def jobs(request: Request) -> list[list[str]]:
 def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Return the values that the first job of a request would use, and the choice of each group."""
     own_choices.offer(request)
-    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
+    with resolvers.known(), initialize_config_dir(_configs(), version_base="1.3"):
         overrides = jobs(request)[0]
         words = [*search_path(request), *overrides]
         composed = compose(request.verb, words, return_hydra_config=True)
