@@ -74,7 +74,7 @@ CORRECTED = {
     "prepare": ("prepare", ["dataset=folder", "dataset.image_size_pixels=12", "output=made"]),
     "predict": ("predict", ["checkpoint=whole", "images=pictures/train", "output=made"]),
     "evaluate": ("evaluate", ["checkpoint=whole", "split=test", "output=made"]),
-    "visualize": ("visualize", ["checkpoint=whole", "what=neighbors", "output=made"]),
+    "visualize": ("visualize", ["checkpoint=whole", "what=predictions", "output=made"]),
 }
 """Commands that write into a folder `made` and read images."""
 
