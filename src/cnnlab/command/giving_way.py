@@ -32,8 +32,10 @@ def give_way(verb: Verb, plain: dict[str, Any], overrides: list[str]) -> list[st
     said = []
     for group, hint in typing.get_type_hints(verb.config_class).items():
         section, shapes = plain.get(group), shapes_of(hint) or {}
-        name = section.get("name") if isinstance(section, dict) else None
-        if group not in typed or name not in shapes:
+        if group not in typed or not isinstance(section, dict):
+            continue
+        name = section.get("name")
+        if name not in shapes:
             continue
         gone = _of_others(group, section, shapes, typed)
         if getattr(shapes[name], "is_trial", False):
@@ -79,7 +81,7 @@ def _own_schedules(plain: dict[str, Any], typed: dict[str, str]) -> list[str]:
     """Let all parameters have the schedule's rates; a group that then changes nothing is gone."""
     rule = plain.get("optimizer")
     groups = rule.get("groups") if isinstance(rule, dict) else None
-    if "optimizer.groups" in typed or not isinstance(groups, list):
+    if rule is None or "optimizer.groups" in typed or not isinstance(groups, list):
         return []
     if not any(isinstance(one, dict) and one.get("at_epochs") is not None for one in groups):
         return []
