@@ -56,16 +56,24 @@ def test_an_example_runs_as_printed(file: str, here: Path) -> None:
 
 
 RECORDER = '''"""A recorder in place of a service that is not installed."""
-import json, pathlib
+import json, pathlib, sys
 
-def __getattr__(name):
-    def note(*given, **named):
+class Recorder:
+    def __init__(self, name):
+        self.name = name
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Recorder(name)
+    def __call__(self, *given, **named):
+        told = {key: str(value)[:80] for key, value in named.items()}
         with pathlib.Path("told.jsonl").open("a") as file:
-            file.write(json.dumps([name, str(given)[:200], str(named)[:200]]) + "\\n")
-        return __import__(__name__)
-    if name.startswith("__"):
-        raise AttributeError(name)
-    return note
+            file.write(json.dumps([self.name, str(given)[:80], told]) + "\\n")
+        return self
+    def __str__(self):
+        return "the " + self.name
+
+sys.modules[__name__] = Recorder(__name__)
 '''
 
 
@@ -84,20 +92,34 @@ def test_a_service_gets_the_figures_of_a_run(file: str, here: Path) -> None:
     environment = os.environ | kept | {"PYTHONPATH": os.pathsep.join(filter(None, found))}
 
     (line,) = EXAMPLES[file][1]
-    command = [sys.executable, "-P", "-m", *shlex.split(line), "hydra.run.dir=run"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-    assert done.returncode == 0, done.stderr
-    assert "Writer stopped" not in done.stdout, done.stdout
+    more = f"cnnlab train resume=run trainer.epochs=3 plugins=./{file}"
+    for words in (f"{line} hydra.run.dir=run", more):
+        command = [sys.executable, "-P", "-m", *shlex.split(words)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "Writer stopped" not in done.stdout, done.stdout
+    known = (here / "run" / f"{name}_id.txt").read_text()
     if not is_installed:
-        told = [json.loads(row)[0] for row in (here / "told.jsonl").read_text().splitlines()]
-        assert {"wandb": {"init", "log", "finish"}, "mlflow": {"log_params", "log_metrics"}}[
-            name
-        ] <= set(told)
+        _check_calls(name, here / "told.jsonl", known)
     elif name == "mlflow":
         assert list(here.glob("mlruns/*/*/metrics/validation/top1_error"))
+        assert [path.parent.name for path in here.glob("mlruns/*/*/params")] == [known]
     else:
-        assert list(here.glob("run/wandb/offline-run-*/*.wandb"))
+        kept = list(here.glob("run/wandb/offline-run-*/*.wandb"))
+        assert {path.name for path in kept} == {f"run-{known}.wandb"}
+
+
+def _check_calls(name: str, told: Path, known: str) -> None:
+    """A run and its continuation gave their figures to one run of the service."""
+    calls = [json.loads(row) for row in told.read_text().splitlines()]
+    wanted = {"wandb": {"init", "log", "finish"}, "mlflow": {"log_params", "log_metrics"}}[name]
+    assert wanted <= {called for called, _, _ in calls}
+    if name == "wandb":
+        begun = [named for called, _, named in calls if called == "init"]
+        assert [(named["id"], named["resume"]) for named in begun] == [(known, "allow")] * 2
+    else:
+        begun = [named for called, _, named in calls if called == "start_run"]
+        assert [named.get("run_id") for named in begun] == [None, known]
 
 
 OWN_WRITER = """

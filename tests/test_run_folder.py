@@ -85,6 +85,52 @@ def test_an_empty_exact_folder_may_be_used(tmp_path: Path) -> None:
     assert run_folder.claim("x", exact=tmp_path).path == tmp_path
 
 
+def failed_run(path: Path) -> RunFolder:
+    """Make what a run leaves that failed before its first checkpoint."""
+    folder = run_folder.claim("x", exact=path)
+    folder.log_file.write_text("began")
+    (folder.tensorboard).mkdir()
+    (folder.tensorboard / "events").write_text("few")
+    folder.update_status(status="failed", error="a bad image")
+    folder.release()
+    return folder
+
+
+def test_the_folder_of_a_run_that_failed_before_it_saved_may_be_named_again(tmp_path: Path) -> None:
+    failed_run(tmp_path / "mine")
+    failed_run(tmp_path / "mine" / "members" / "00_seed0")
+    run_folder.retake(tmp_path / "mine")
+    assert not any((tmp_path / "mine").iterdir())
+    assert run_folder.claim("x", exact=tmp_path / "mine").status()["status"] == "running"
+
+
+@pytest.mark.parametrize(
+    "worth",
+    ["metrics.csv", "checkpoints/last.safetensors", "checkpoints/step_00000001.safetensors",
+     "notes.txt", "members/00_seed0/checkpoints/best.safetensors"],
+)  # fmt: skip
+@pytest.mark.parametrize("status", ["failed", "done"])
+def test_a_folder_with_anything_of_worth_is_never_emptied(
+    tmp_path: Path, worth: str, status: str
+) -> None:
+    run = failed_run(tmp_path / "mine")
+    failed_run(tmp_path / "mine" / "members" / "00_seed0")
+    run.update_status(status=status)
+    (run.path / worth).write_text("of worth")
+    before = sorted(path for path in run.path.rglob("*") if path.is_file())
+
+    run_folder.retake(run.path)
+    assert sorted(path for path in run.path.rglob("*") if path.is_file()) == before
+
+
+def test_a_folder_that_somebody_writes_to_is_never_emptied(tmp_path: Path) -> None:
+    run = failed_run(tmp_path / "mine")
+    run.lock()
+    with pytest.raises(BusyError, match="being written"):
+        run_folder.retake(run.path)
+    assert run.log_file.is_file()
+
+
 def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BusyError):

@@ -188,10 +188,10 @@ def _run(verb: str, arguments: list[str]) -> int:
 
 def _under_hydra(request: "Request", checked: "list[Job]") -> int:
     """Run a sweep, or whatever else needs hydra.main; return the exit code."""
-    from cnnlab.command import folders, search, sweeps
+    from cnnlab.command import folders, resolvers, search, sweeps
 
     places, code = folders.shared([job.places for job in checked]), 0
-    with search.prepared(request, places, checked) as sweep:
+    with resolvers.known(), search.prepared(request, places, checked) as sweep:
         code = _main_of_hydra(sweep)
     if not request.is_sweep:
         return code

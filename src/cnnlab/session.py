@@ -140,8 +140,17 @@ def skip_hint(launch: Launch, *, resumes: bool = False) -> Iterator[None]:
     try:
         yield
     except BadFilesError as error:
-        words = ["dataset.on_bad=skip"]
-        if resumes:
-            words.append("allow_changes=[dataset.on_bad,data_digest]")
-        hint = f"repair or remove them, or leave them out: {' '.join([launch.command, *words])}"
-        raise BadFilesError(error.what, error.where, hint) from error
+        advice = skip_advice(launch, resumes=resumes)
+        raise BadFilesError(error.what, error.where, advice) from error
+
+
+LEAVE_OUT = "repair or remove them, or leave them out: "
+"""Before the command, in the hint of a BadFilesError."""
+
+
+def skip_advice(launch: Launch, *, resumes: bool) -> str:
+    """Return the hint with the command that leaves bad files out."""
+    words = ["dataset.on_bad=skip"]
+    if resumes:
+        words.append("allow_changes=[dataset.on_bad,data_digest]")
+    return LEAVE_OUT + " ".join([launch.command, *words])

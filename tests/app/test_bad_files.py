@@ -23,6 +23,12 @@ def damage(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-300])
 
 
+def repair(root: Path) -> None:
+    """Put whole pictures, of the same number and sizes, where they were."""
+    shutil.rmtree(root)
+    write_train_and_test(root)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_train_and_test(tmp_path_factory.mktemp("bad") / "pictures")
@@ -56,9 +62,46 @@ def test_all_bad_files_are_told_with_the_command_that_leaves_them_out(
 
     program, *command = shlex.split(hint.partition("leave them out: ")[2])
     assert (Path(program).name, command[-1]) == ("cnnlab", "dataset.on_bad=skip")
-    again = call(*[word for word in command if "run.dir" not in word], f"hydra.run.dir={run}2")
+    again = call(*command)
     assert again.code == 0, again.errors
     assert "train: 12 bad files left out" in again.output
+
+
+CORRECTED = {
+    "train": ("train", [*WORDS[1:], "dataset.residency=mapped", "hydra.run.dir=made"]),
+    "ensemble": ("train", [*WORDS[1:], "ensemble.members=2", "hydra.run.dir=made"]),
+    "sweep": ("train", [*WORDS[1:], "seed=0,1", "-m", "hydra.sweep.dir=made"]),
+    "prepare": ("prepare", ["dataset=folder", "dataset.image_size_pixels=12", "output=made"]),
+    "predict": ("predict", ["checkpoint=whole", "images=pictures/train", "output=made"]),
+    "evaluate": ("evaluate", ["checkpoint=whole", "split=test", "output=made"]),
+    "visualize": ("visualize", ["checkpoint=whole", "what=predictions", "output=made"]),
+}
+"""Commands that write into a folder `made` and read images."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CORRECTED)
+def test_once_the_files_are_repaired_the_same_command_works(
+    case: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    verb, words = CORRECTED[case]
+    if "checkpoint=whole" not in words:
+        words = [*words, "dataset.root=pictures"]
+    else:
+        repair(root)
+        begun = call(*WORDS, "dataset.root=pictures", "hydra.run.dir=whole")
+        assert begun.code == 0, begun.errors
+        damage(root / "test" / BAD_TEST)
+        damage(root / "train" / "class_0" / "0000.jpg")
+
+    refused = call(verb, *words)
+    assert (refused.code, "Traceback" in refused.errors) == (3, False), refused.errors
+    if case == "ensemble":
+        assert "leave them out: cnnlab train dataset=folder" in refused.errors
+    repair(root)
+    again = call(verb, *words)
+    assert again.code == 0, again.errors
 
 
 def test_what_is_left_out_is_recorded_and_the_same_on_resuming(root: Path, tmp_path: Path) -> None:

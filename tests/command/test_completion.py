@@ -77,7 +77,7 @@ def run_in(shell: str, script: str) -> str:
     if shell == "fish":
         define = f'function cnnlab; "{sys.executable}" -m cnnlab $argv; end\n'
     done = subprocess.run(
-        [shell, "-c", define + script], capture_output=True, text=True, check=False
+        [shell, "-c", define + script], capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
@@ -107,6 +107,27 @@ def test_fish_completes_whole_words() -> None:
 
 
 def test_zsh_reads_its_script_and_the_removal() -> None:
-    """What it completes was tried by hand, 2026-11-26: that takes a terminal."""
     lines = [f'eval "$(cnnlab -sc {what}=zsh)"' for what in ("install", "uninstall")]
     run_in("zsh", "\n".join(lines))
+
+
+ZSH = """
+zmodload zsh/zpty
+zpty -b inner zsh -f -i
+zpty -w inner 'PS1=; stty columns 200; autoload -Uz compinit; compinit -u -D'
+zpty -w inner 'cnnlab() { "PYTHON" -m cnnlab "$@"; }'
+zpty -w inner 'eval "$(cnnlab -sc install=zsh)"; print REA""DY'
+zpty -r inner seen '*READY*'
+zpty -w -n inner $'cnnlab train model=lenet5_\t'
+zpty -r inner seen '*lenet5_1998*'
+print -r -- "completed: ${seen##*model=}"
+zpty -d inner
+"""
+"""An inner zsh with a terminal, into which a line and a tab are typed; each wait is for a text."""
+
+
+@pytest.mark.slow
+def test_zsh_completes_a_value_where_it_is_typed() -> None:
+    found = run_in("zsh", ZSH.replace("PYTHON", sys.executable))
+    assert found.startswith("completed: lenet5_"), found
+    assert "lenet5_1998" in found

@@ -16,9 +16,12 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 import cnnlab
 from cnnlab import host
+from cnnlab.command import calling, resolvers
+from cnnlab.config import choices
 from tests.face.small import FEW, Listening
 
 ROOT = Path(__file__).parents[2]
@@ -288,3 +291,36 @@ def test_a_training_without_pictures_needs_no_drawing_library(tmp_path: Path) ->
 
     assert done.returncode == 0, done.stderr
     assert "warning" in done.stdout
+
+
+RESOLVERS = ("recipe", "at_least", "now", "hydra")
+"""Names of ours in YAML files, and of Hydra's."""
+
+
+@pytest.fixture
+def of_omegaconf() -> Iterator[None]:
+    """Put the resolvers of this process back after a test that registers some."""
+    with resolvers.known():
+        yield
+
+
+def test_the_resolvers_of_the_program_are_its_own(of_omegaconf: None) -> None:
+    for name in RESOLVERS:
+        OmegaConf.register_new_resolver(name, lambda *_: "the program's", replace=True)
+
+    config = calling.checked("train", ["model=alexnet", "dataset=fashion_mnist"], {})
+
+    recipe = choices.read(choices.configs_folder() / "model" / "alexnet.yaml")["recipe"]
+    assert config.optimizer.learning_rate == recipe["learning_rate"]["sgd"]
+    for name in RESOLVERS:
+        assert OmegaConf.create({"x": f"${{{name}:a}}"}).x == "the program's"
+
+
+def test_a_program_may_register_its_resolvers_after_a_call(of_omegaconf: None) -> None:
+    for name in RESOLVERS:
+        OmegaConf.clear_resolver(name)
+
+    calling.checked("summary", [], {})
+
+    for name in RESOLVERS:
+        OmegaConf.register_new_resolver(name, lambda *_: "the program's")

@@ -9,6 +9,7 @@ import torch
 from cnnlab import checkpoint
 from cnnlab.cli import main
 from cnnlab.files.plain_yaml import load_plain
+from cnnlab.writers import read_epochs
 
 LEAN = (
     "model=mlp", "model.hidden_units=[4]", "schedule=constant", "trainer.limit_train_batches=3",
@@ -37,6 +38,14 @@ def test_groups_are_shown_stored_and_continued_bit_for_bit(
     assert train(*LEAN, GROUPS, "trainer.epochs=1", "hydra.run.dir=half") == 0
     halfway = {name: value.clone() for name, value in weights("half").items()}
     assert train("resume=half", "trainer.epochs=2") == 0
+
+    rates = read_epochs(Path("whole/metrics.csv"))[-1]
+    usual = rates["train/learning_rate"]
+    assert {name: rate for name, rate in rates.items() if name.startswith("learning_rate/")} == {
+        "learning_rate/weights": usual,
+        "learning_rate/biases": usual,
+        "learning_rate/weights of fc1": 0.0,
+    }
 
     (stored,) = load_plain(Path("half/config.yaml"))["optimizer"]["groups"]
     assert (stored["layers"], stored["fractions"], stored["rate_factor"]) == (["fc1"], [0.0], None)

@@ -24,11 +24,14 @@ OF_1998 = [
 ]
 WORDS = {
     "sgd": [*TINY, "schedule.last_fraction=1e30"],
-    "sgd_2012": [*TINY, "optimizer=sgd_2012", "schedule.last_fraction=1e30"],
+    "sgd_2012": ["experiment=cifar_13pct_cifar10", *TINY, "schedule.last_fraction=1e30"],
     "adamw": [*TINY, "optimizer=adamw"],
     "levenberg_marquardt": OF_1998,
 }
-"""Words for each optimizer. Rates of 1e29 end in a loss that is not finite."""
+"""Words for each optimizer. Rates of 1e29 end in a loss that is not finite.
+
+The experiment of sgd_2012 has a schedule, a model and a data set with keys that these have not.
+"""
 
 GROUP = "optimizer.groups=[{parameters:biases,rate_factor:2}]"
 

@@ -71,6 +71,7 @@ def test_every_chart_of_the_layout_has_figures(events: EventAccumulator) -> None
     }
     assert found["loss: training and validation"] == {"train/loss", "validation/loss"}
     assert {"validation/top1_error", "test/top1_error"} <= found["error: validation, test"]
+    assert found["learning rate"] == {"train/learning_rate"}  # more lines with optimizer.groups
     assert all(found.values())
 
 

@@ -1,7 +1,7 @@
 """Compose and check the config of every job before the first one runs; configs of resumed runs."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 
 from cnnlab import plugins
-from cnnlab.command import folders, own_choices
+from cnnlab.command import folders, giving_way, own_choices, resolvers
 from cnnlab.command.hydra_errors import USER_ERRORS, explain
 from cnnlab.command.line import Request, is_hydras
 from cnnlab.command.verbs import VERBS, Verb
@@ -37,7 +37,7 @@ class Job:
 
     composed: with the `hydra` node. overrides: its key=value words as Hydra takes them. config:
     the typed settings that the command's task is called with. trainings: those that it may start,
-    by their words.
+    by their words. left_out: lines on what an experiment sets without effect beside what is typed.
     """
 
     composed: DictConfig
@@ -45,6 +45,7 @@ class Job:
     config: Any
     places: folders.Places
     trainings: Mapping[tuple[str, ...], Any] = field(default_factory=dict)
+    left_out: Sequence[str] = ()
 
     @property
     def needs_hydra(self) -> bool:
@@ -57,16 +58,24 @@ def check(request: Request) -> list[Job]:
     """Compose and check every job of a request. Raises UsageError for the first bad one."""
     folders.check_words(request)
     own_choices.offer(request)
-    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        return [_check(request, *numbered) for numbered in enumerate(jobs(request))]
+    with resolvers.known(), initialize_config_dir(_configs(), version_base="1.3"):
+        found = [_check(request, *numbered) for numbered in enumerate(jobs(request))]
+    giving_way.tell([line for job in found for line in job.left_out])
+    return found
+
+
+def _configs() -> str:
+    return str(choices.configs_folder())
 
 
 def _check(request: Request, number: int, overrides: list[str]) -> Job:
     words = [*search_path(request), *_for_hydra(request), *overrides]
     composed = compose(request.verb, words, return_hydra_config=True)
     places = folders.chosen(request, composed, number)
-    config = parse(VERBS[request.verb], composed, overrides)
-    job = Job(composed, overrides, config, places, _trainings(request, config))
+    verb = VERBS[request.verb]
+    config = parse(verb, composed, overrides)
+    left_out = giving_way.give_way(verb, settle(composed), overrides)
+    job = Job(composed, overrides, config, places, _trainings(request, config), left_out)
     if job.trainings and (request.is_sweep or job.needs_hydra):
         raise UsageError(
             f"'{request.verb}' starts its trainings itself and takes no sweep, callback or env_set",
@@ -99,7 +108,7 @@ def _trainings(request: Request, config: Any) -> dict[tuple[str, ...], Any]:
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
-    plain = in_use(composed, overrides)
+    plain = in_use(verb, composed, overrides)
     if "plugins" in plain:  # of a file the whole path, which a run can name anywhere
         plain["plugins"] = plugins.load(plain["plugins"] or [])
     config = verb.parse(completed(verb.config_class, plain))  # a user's YAML file may be older
@@ -122,35 +131,18 @@ def _refuse_without_effect(verb: Verb, config: Any, overrides: list[str]) -> Non
 def settle(composed: DictConfig) -> dict[str, Any]:
     """Return composed settings as plain data: interpolations resolved, the recipe taken out."""
     own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    container = OmegaConf.to_container(own, resolve=True)
+    with resolvers.known():
+        container = OmegaConf.to_container(own, resolve=True)
     assert isinstance(container, dict)
     plain = {str(key): value for key, value in container.items()}
     recipes.take_out(plain)
     return plain
 
 
-def _look_up(entry: str, otherwise: Any, *, _root_: Any) -> Any:
-    """Resolve `${recipe:ENTRY,OTHERWISE}` by the recipe of the selected model."""
-    value = OmegaConf.select(_root_, f"model.recipe.{entry}")
-    if OmegaConf.is_dict(value):
-        value = OmegaConf.to_container(value)
-    chosen = {str(OmegaConf.select(_root_, key)) for key in recipes.ROWS_ARE}
-    found = recipes.row_in_use(value, chosen)
-    found = otherwise if found is None else found
-
-    is_fine_tuning = OmegaConf.select(_root_, "model.weights") is not None
-    if entry == "learning_rate" and is_fine_tuning:
-        return float(f"{found * recipes.FINE_TUNING_FACTOR:.9g}")  # 0.01, not 0.010000000000000002
-    return found
-
-
-OmegaConf.register_new_resolver("recipe", _look_up, replace=True)
-OmegaConf.register_new_resolver("at_least", max, replace=True)
-
-
-def in_use(composed: Any, overrides: list[str]) -> dict[str, Any]:
+def in_use(verb: Verb, composed: Any, overrides: list[str]) -> dict[str, Any]:
     """Return the values of one job, unchecked; a resumed run's come from its folder."""
     plain = settle(composed)
+    giving_way.give_way(verb, plain, overrides)
     if plain.get("resume"):
         return resumed(str(plain["resume"]), plain, overrides)
     return plain
@@ -176,13 +168,13 @@ def jobs(request: Request) -> list[list[str]]:
 def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
     """Return the values that the first job of a request would use, and the choice of each group."""
     own_choices.offer(request)
-    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
+    with resolvers.known(), initialize_config_dir(_configs(), version_base="1.3"):
         overrides = jobs(request)[0]
         words = [*search_path(request), *overrides]
         composed = compose(request.verb, words, return_hydra_config=True)
 
     chosen: dict[str, str | None] = dict(composed.hydra.runtime.choices)
-    values = in_use(composed, overrides)
+    values = in_use(VERBS[request.verb], composed, overrides)
     if values.get("resume"):
         chosen |= {key: part["name"] for key, part in values.items() if _is_named(part)}
     return values, chosen

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from cnnlab import plugin_errors, starting, streams
-from cnnlab.command import failures, folders, sweeps
+from cnnlab.command import failures, folders, resolvers, sweeps
 from cnnlab.command.composing import Job, parse
 from cnnlab.command.folders import Places
 from cnnlab.command.line import Request
@@ -101,10 +101,12 @@ def run_composed(request: Request, places: Places, composed: DictConfig) -> Outc
     """
     hydra = HydraConfig.get()
     overrides, verb = list(hydra.overrides.task), VERBS[request.verb]
+    with resolvers.known():  # it may run in a process of its launcher's
+        folder = folders.of_job(places, composed)
     launch = Launch(
         command=request.command,
         overrides=_as_typed(overrides),
-        folder=folders.of_job(places, composed),
+        folder=folder,
         sweep=request.sweep if request.is_sweep else None,
         sweep_folder=places.sweep,
         job=places.first_job + int(hydra.job.num) if request.is_sweep else None,

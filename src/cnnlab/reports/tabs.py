@@ -26,7 +26,7 @@ CHARTS = {
             "test/top1_error",
         ],
         "gradient norm": ["train/gradient_norm"],
-        "learning rate": ["train/learning_rate"],
+        "learning rate": ["train/learning_rate", "learning_rate/.+"],
     }
 }
 """Charts of the tab Custom Scalars, each with patterns of the figures in it, by category."""

@@ -1,6 +1,7 @@
 """Run folders: one per run, created, locked while written, described by run.json, found again.
 
-Knows no trainer and no tensor. Reading order: names, lock, record, claiming, finding, provenance.
+Knows no trainer and no tensor. Reading order: names, lock, record, claiming, retaking, finding,
+provenance.
 """
 
 from cnnlab.run_folder.claiming import claim
@@ -12,6 +13,7 @@ from cnnlab.run_folder.finding import (
     resolve_checkpoint,
 )
 from cnnlab.run_folder.record import BASE, RunFolder, now
+from cnnlab.run_folder.retaking import retake
 
 __all__ = [
     "BASE",
@@ -23,4 +25,5 @@ __all__ = [
     "newest_checkpoint",
     "now",
     "resolve_checkpoint",
+    "retake",
 ]

@@ -15,7 +15,7 @@ from cnnlab import distributed, run_folder, runtime, session
 from cnnlab.config import EvaluateConfig, Launch, Outcome, TrainConfig, to_plain
 from cnnlab.console import Console
 from cnnlab.cpu.processors import budget
-from cnnlab.errors import RunError, UsageError
+from cnnlab.errors import MemberError, RunError, UsageError
 from cnnlab.files import regular
 from cnnlab.inference import evaluation, report, result
 from cnnlab.inference.members import MEMBER_RUNS, MEMBERS_FOLDER, member_name
@@ -50,6 +50,9 @@ def run(config: TrainConfig, launch: Launch) -> Outcome:
         try:
             with training_run.recorded(folder):
                 _train_and_test(config, folder, console, launch, here)
+        except MemberError as error:
+            told = _with_command_for_all(error, launch, resumes=config.resume is not None)
+            raise RunError(str(folder.path), told) from error
         except (Exception, KeyboardInterrupt) as error:
             raise RunError(str(folder.path), error) from error
     return Outcome(run=str(folder.path))
@@ -89,6 +92,14 @@ def _train_and_test(
         training_seconds=seconds,
         test_error=found.tally.top1_error,
     )
+
+
+def _with_command_for_all(error: MemberError, launch: Launch, *, resumes: bool) -> MemberError:
+    """Return a member's error; the command that leaves bad files out is that of the ensemble."""
+    if not error.hint.startswith(session.LEAVE_OUT):
+        return error
+    advice = session.skip_advice(launch, resumes=resumes)
+    return MemberError(error.exit_code, error.what, error.where, advice)
 
 
 def num_at_once(config: TrainConfig) -> int:

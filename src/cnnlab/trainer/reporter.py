@@ -64,7 +64,7 @@ class Reporter:
         figures = {
             "train/batch_loss": float(report.loss),
             "train/gradient_norm": float(report.gradient_norm),
-            "train/learning_rate": self._rate(),
+            **self._rates(),
         }
         self.writers.scalars(self.progress.state.step, figures)
 
@@ -76,7 +76,7 @@ class Reporter:
 
         figures = {
             "train/loss": self.progress.running_loss.read(),
-            "train/learning_rate": self._rate(),
+            **self._rates(),
             **{f"validation/{name}": value for name, value in validation.items()},
             "speed/images_per_second": self._num_images / seconds,
         }
@@ -128,8 +128,14 @@ class Reporter:
         self.console.stop_bar()
         self.writers.close()
 
-    def _rate(self) -> float:
-        return float(self.progress.state.optimizer.param_groups[0]["lr"])
+    def _rates(self) -> dict[str, float]:
+        """Return the learning rate, and that of each parameter group where `groups` has any."""
+        groups = self.progress.state.optimizer.param_groups
+        rates = {"train/learning_rate": float(groups[0]["lr"])}
+        if self.parts.config.optimizer.groups:
+            named = {str(group.get("name", i)): group for i, group in enumerate(groups)}
+            rates |= {f"learning_rate/{name}": float(one["lr"]) for name, one in named.items()}
+        return rates
 
     def _description(self, step: int) -> str:
         epoch = step / self.parts.stream.steps_per_epoch

@@ -164,13 +164,15 @@ def _claim_for_all(config: TrainConfig, launch: Launch, peers: Peers) -> RunFold
 def claim_folder(config: TrainConfig, launch: Launch) -> RunFolder:
     """Claim a new run folder, locked, and put the config into it.
 
-    Raises BusyError when the folder named exists.
+    Raises BusyError when the folder named exists, unless a run failed there before it saved.
     """
     check_unicode([launch.folder, launch.sweep_folder], "hydra.run.dir")
     name = f"{config.model.name}_{config.dataset.name}"
     exact = launch.folder
     if exact is None and launch.sweep_folder is not None:
         exact = str(Path(launch.sweep_folder) / f"{launch.job}_{name}")
+    if exact is not None:
+        run_folder.retake(Path(exact))
     folder = run_folder.claim(name, exact=exact)
     folder.write_config(to_plain(config))
     return folder

@@ -15,7 +15,7 @@ from cnnlab.config.models import FineTuningConfig, ModelConfig
 from cnnlab.config.own_parts import OWN_MODULES
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schedules import OneCycleScheduleConfig, PlateauScheduleConfig, ScheduleConfig
-from cnnlab.config.schema import parse, setting, settings_within, to_plain
+from cnnlab.config.schema import flat, parse, setting, settings_within, to_plain
 from cnnlab.config.training import (
     EnsembleConfig,
     LoggingConfig,
@@ -128,13 +128,18 @@ def _check_schedule(schedule: ScheduleConfig, epochs: int) -> None:
         )
 
 
+IDLE_IN_A_TRIAL: dict[str, Any] = {"trainer.early_stop_epochs": None, "ensemble.members": 1}
+"""Settings that use the network of a run, each with the value at which they do not."""
+
+
 def _check_trial(config: TrainConfig) -> None:
     """Raise UsageError for a setting that would use the network of a run which only tries rates."""
-    asked = "trainer.early_stop_epochs" if config.trainer.early_stop_epochs else ""
-    asked = "ensemble.members" if config.ensemble.members > 1 else asked
+    values = flat(to_plain(config))
+    asked = [key for key, idle in IDLE_IN_A_TRIAL.items() if values[key] != idle]
     if config.schedule.is_trial and asked:
+        schedule = config.schedule.name
         raise UsageError(
-            f"{asked} has no effect with schedule={config.schedule.name}, which tests no network",
+            f"{asked[0]} has no effect with schedule={schedule}, which tests no network",
             hint="leave it out",
         )
 
