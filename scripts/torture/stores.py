@@ -188,14 +188,17 @@ def _try_while_training(store: Path, base: Path, found: dict[str, Any]) -> None:
     words = (*TRAINING, "trainer.epochs=100000", "saving.every_steps=1", f"dataset.root={store}")
     process = start(*words, f"hydra.run.dir={run}")
     shard = next(path for path in sorted(store.iterdir()) if path.name.startswith("train_00000"))
-    while process.poll() is None and not list(run.glob("checkpoints/last.safetensors")):
+    last = run / "checkpoints" / "last.safetensors"
+    while process.poll() is None and not last.exists():
         time.sleep(0.05)
     cut(shard, 100)
     _, errors = process.communicate(timeout=600)
 
     found["tried"] += 1
-    checkpoint.verify(run / "checkpoints" / "last.safetensors")
-    if process.returncode == DataError.exit_code and shard.name in errors:
+    is_saved = last.exists()  # else it has ended by itself
+    if is_saved:
+        checkpoint.verify(last)
+    if is_saved and process.returncode == DataError.exit_code and shard.name in errors:
         found["named"] += 1
     else:
         said = f"{process.returncode}: {errors[-300:]}"
