@@ -12,7 +12,7 @@ import torch
 
 from cnnlab import checkpoint, data
 from cnnlab.app.prepare import recipe_for, sources_for
-from cnnlab.data import building
+from cnnlab.data import building, manifest
 from cnnlab.data.prepared import open_splits
 from cnnlab.data.store import Splits
 from cnnlab.data.workers import Workers
@@ -175,7 +175,9 @@ def _try_training(path: Path, kind: str, base: Path, found: dict[str, Any]) -> N
     found["tried"] += 1
     damage(kind, path)
     outcome = _trained(path.parent, base)
-    is_named = outcome.code == DataError.exit_code and path.name in outcome.errors
+    is_no_store = path.name == manifest.FILE_NAME and kind == "removed"  # so the folder is named
+    wanted = str(path.parent if is_no_store else path.name)
+    is_named = outcome.code == DataError.exit_code and wanted in outcome.errors
     found["named"] += is_named and outcome.is_clean
     if not (is_named and outcome.is_clean):
         said = f"{outcome.code}: {outcome.errors[-300:]}"
