@@ -53,6 +53,7 @@ NAMES = (
     "pictures/playground.html",
     "probabilities.npy",
 )
+EXPORTED = "new.safetensors"
 ALLOWED = (0, 3, 4, 6)
 """6: a folder stands where a file is to be written."""
 
@@ -88,7 +89,7 @@ def commands(run: Path, other: Path, base: Path) -> list[tuple[str, ...]]:
         ("list", "runs"),
         ("compare", f"runs=[{run},{other}]", f"output={base}/compared.html"),
         ("predict", f"checkpoint={run}", f"images={base}/picture.png"),
-        ("convert", f"source={run}", f"output={base}/new.safetensors"),
+        ("convert", f"source={run}", f"output={base}/{EXPORTED}"),
         ("visualize", f"checkpoint={run}", "what=[filters,playground]", "formats=[png]"),
         ("evaluate", f"checkpoint=[{run},{other}]", f"output={run}", "save_probabilities=true"),
         ("train", f"resume={run}", "trainer.epochs=2"),
@@ -117,6 +118,7 @@ def attack(base: Path, names: Sequence[str] = NAMES) -> dict[str, Any]:
             shutil.rmtree(run)
             shutil.copytree(made, run)
             put(kind, run / name, outside)
+            (base / EXPORTED).unlink(missing_ok=True)  # convert replaces nothing
             if not _is_safe(f"{name} as {kind}", commands(run, made, base), outside, found):
                 return found
     return found
