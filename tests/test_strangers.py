@@ -104,6 +104,12 @@ def test_whoever_opens_a_file_of_a_run_opens_no_other_thing(
     assert_precious(tmp_path)
 
 
+def test_a_folder_where_a_library_is_to_write_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "probabilities.npy").mkdir()
+    with pytest.raises(CheckpointError, match="a file of the run is a folder"):
+        regular.remove_before_writing(tmp_path / "probabilities.npy")
+
+
 def test_every_file_that_a_run_writes_into_has_a_reader_that_is_tried() -> None:
     assert {*FILES} - READERS.keys() == {"lock"}  # locked before it is read
 
