@@ -28,7 +28,7 @@ COMMANDS = {
     "train": (*LEAN, "hydra.run.dir={new}"),
     "train -m": ("seed=0,1", *LEAN, "hydra.sweep.dir={new}"),
     "train ensemble.members=2": (*LEAN, "hydra.run.dir={new}"),
-    "train schedule=range_test": (*LEAN, "hydra.run.dir={new}"),
+    "train schedule=range_test": (*LEAN[:3], "hydra.run.dir={new}"),  # it makes no report
     "evaluate": ("checkpoint=run", "output={new}"),
     "summary": ("model=lenet5",),
     "visualize": ("checkpoint=run", "what=[filters,playground]", "output={new}"),
