@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cnnlab.cli import main
 from scripts.torture.foreign import (
     BY_COMMAND,
     BY_MODULE,
@@ -107,6 +108,30 @@ def test_a_plugin_of_the_current_folder_is_imported_and_nothing_else(
     assert (folder / "found.txt").exists()
     assert (folder / "ours.txt").exists()
     assert imported(folder) == []
+
+
+CALLBACK = "hydra: {callbacks: {x: {_target_: builtins.open, file: imported.txt, mode: w}}}\n"
+LAUNCHER = """\
+defaults: [/experiment/x@_global_]
+_target_: hydra._internal.core_plugins.basic_launcher.BasicLauncher
+"""
+
+
+def test_settings_of_hydra_in_the_current_folder_name_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its choices are searched last, and Hydra's own launcher lies behind even those."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "hydra" / "launcher").mkdir(parents=True)
+    (tmp_path / "hydra" / "launcher" / "basic.yaml").write_text(LAUNCHER)
+    assert main(["list", "models"]) == 0  # without choices the folder is not searched
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "x.yaml").write_text(CALLBACK)
+
+    for words in (["list", "models"], ["train", "--help"], ["list", "-m", "what=models"]):
+        assert main(words) == 2
+        assert "settings of Hydra, which may name code" in capsys.readouterr().err
+    assert not (tmp_path / "imported.txt").exists()
 
 
 @pytest.mark.slow

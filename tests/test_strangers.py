@@ -15,7 +15,7 @@ from cnnlab.console import Console
 from cnnlab.errors import CheckpointError, UsageError
 from cnnlab.files import regular
 from cnnlab.inference.members import checkpoint_files
-from cnnlab.run_folder import RunFolder
+from cnnlab.run_folder import RunFolder, names
 from cnnlab.run_folder.record import FILES, FOLDERS
 from cnnlab.trainer.member_processes import epochs_of
 from cnnlab.writers import CsvWriter, JsonlWriter, read_epochs
@@ -78,6 +78,7 @@ READERS: dict[str, list[Callable[[RunFolder], object]]] = {
         lambda run: run_folder.resolve_checkpoint(run.path),
     ],
     "checkpoints/best.safetensors": [lambda run: run_folder.resolve_checkpoint(run.path)],
+    "checkpoints/step_00000007.safetensors": [lambda run: names.kept(run.checkpoints)],
 }
 
 
@@ -85,6 +86,7 @@ FINE = {
     ("train.log", "huge"): "a log may be long: it is appended to",
     ("checkpoints", "huge"): "a file that is no folder of checkpoints",
     ("checkpoints/best.safetensors", "huge"): "its digest is compared, piece by piece",
+    ("checkpoints/step_00000007.safetensors", "huge"): "so is its own",
     ("checkpoints", "folder"): "it is one",
 }
 STRANGE_OF_EACH = [(name, kind) for name in READERS for kind in KINDS if (name, kind) not in FINE]
@@ -100,6 +102,12 @@ def test_whoever_opens_a_file_of_a_run_opens_no_other_thing(
             read(run)
         assert caught.value.where == str(run.path / name)
     assert_precious(tmp_path)
+
+
+def test_a_folder_where_a_library_is_to_write_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "probabilities.npy").mkdir()
+    with pytest.raises(CheckpointError, match="a file of the run is a folder"):
+        regular.remove_before_writing(tmp_path / "probabilities.npy")
 
 
 def test_every_file_that_a_run_writes_into_has_a_reader_that_is_tried() -> None:

@@ -163,7 +163,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_tried() -> None:
-    assert {name.split()[0] for name in streams.COMMANDS} == {"--help", *VERBS}
+    assert {name.split()[0] for name in streams.COMMANDS} == {"--help", "-sc", *VERBS}
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from scripts.torture import (
     failing_calls,
     foreign,
     mutations,
+    output_folders,
     payloads,
     runs,
     settings,
@@ -138,6 +139,12 @@ def strange_folders(folder: Path, quick: bool) -> dict[str, Any]:
     return found | {"holds": not (found["unclean"] or found["changed"])}
 
 
+def strange_outputs(folder: Path, quick: bool) -> dict[str, Any]:
+    """The same with each file of an output folder of `cnnlab reproduce`."""
+    found = output_folders.attack(folder)
+    return found | {"holds": not (found["unclean"] or found["changed"])}
+
+
 def forged_sizes(folder: Path, quick: bool) -> dict[str, Any]:
     """Each number of a checkpoint's document as a thousand million, with each command."""
     found = strangers.forged_sizes(folder)
@@ -202,6 +209,7 @@ PARTS: dict[str, Part] = {
     "attacked": attacked,
     "malformed": malformed,
     "strange_folders": strange_folders,
+    "strange_outputs": strange_outputs,
     "forged_sizes": forged_sizes,
     "damaged_stores": damaged_stores,
     "terminations": terminations,

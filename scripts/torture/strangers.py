@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any
 
 from cnnlab import checkpoint
+from scripts.torture import streams
 from scripts.torture.command import Outcome, call
 
 TINY = (
@@ -48,8 +49,13 @@ NAMES = (
     "checkpoints/last.safetensors",
     "checkpoints/best.safetensors",
     "checkpoints/step_00000002.safetensors",
+    "checkpoints/step_00000001.safetensors",
+    "pictures/playground.html",
+    "probabilities.npy",
 )
-ALLOWED = (0, 4)
+EXPORTED = "new.safetensors"
+ALLOWED = (0, 3, 4, 6)
+"""6: a folder stands where a file is to be written."""
 
 
 def put(kind: str, path: Path, outside: Path) -> None:
@@ -80,12 +86,13 @@ KINDS: dict[str, Callable[[Path, Path], object]] = {
 def commands(run: Path, other: Path, base: Path) -> list[tuple[str, ...]]:
     """Return the commands that read or write a run folder."""
     return [
-        ("train", f"resume={run}", "trainer.epochs=2"),
-        ("evaluate", f"checkpoint={run}", "save_probabilities=true"),
-        ("compare", f"runs=[{run},{other}]", f"output={base}/compared.html"),
-        ("visualize", f"checkpoint={run}", "what=filters", "formats=[png]"),
-        ("predict", f"checkpoint={run}", f"images={base}/none.png"),
         ("list", "runs"),
+        ("compare", f"runs=[{run},{other}]", f"output={base}/compared.html"),
+        ("predict", f"checkpoint={run}", f"images={base}/picture.png"),
+        ("convert", f"source={run}", f"output={base}/{EXPORTED}"),
+        ("visualize", f"checkpoint={run}", "what=[filters,playground]", "formats=[png]"),
+        ("evaluate", f"checkpoint=[{run},{other}]", f"output={run}", "save_probabilities=true"),
+        ("train", f"resume={run}", "trainer.epochs=2"),
     ]
 
 
@@ -93,30 +100,45 @@ def attack(base: Path, names: Sequence[str] = NAMES) -> dict[str, Any]:
     """Try every kind of thing in the place of every file, with every command.
 
     Returns how many were tried, which left a message of more than three lines, a traceback or
-    another exit code than 0, 2, 3, 4, and after which a file outside the run folder had changed.
+    another exit code than those allowed, and after which a file outside the run folder had changed.
     """
-    made, outside = base / "made", base / "outside"
-    assert call(*TINY, f"hydra.run.dir={made}").code == 0
+    made, outside, run = base / "made", base / "outside", base / "outputs" / "run"
+    assert call(*TINY, "saving.every_steps=1", f"hydra.run.dir={made}").code == 0
     outside.mkdir()
     (outside / "file").write_text("precious\n")
-    before = _content(outside)
+    streams.picture(base)
+    shutil.copytree(made, run)
+    for words in commands(run, made, base):  # what refuses an intact run shows nothing
+        intact = within_seconds(words)
+        assert intact.code == 0, f"{words[0]}: {intact.errors}"
 
-    tried, unclean, changed = 0, [], []
+    found = {"tried": 0, "unclean": [], "changed": []}
     for name in names:
         for kind in KINDS:
-            run = base / "run"
-            shutil.rmtree(run, ignore_errors=True)
+            shutil.rmtree(run)
             shutil.copytree(made, run)
             put(kind, run / name, outside)
-            for words in commands(run, made, base):
-                outcome = within_seconds(words)
-                tried += 1
-                if not outcome.is_clean or outcome.code not in (*ALLOWED, 2, 3):
-                    unclean.append(f"{name} as {kind}: {words[0]}: {outcome.errors[-300:]}")
-                if _content(outside) != before:
-                    changed.append(f"{name} as {kind}: {words[0]}")
-                    return {"tried": tried, "unclean": unclean, "changed": changed}
-    return {"tried": tried, "unclean": unclean, "changed": changed}
+            (base / EXPORTED).unlink(missing_ok=True)  # convert replaces nothing
+            if not _is_safe(f"{name} as {kind}", commands(run, made, base), outside, found):
+                return found
+    return found
+
+
+def _is_safe(
+    label: str, lines: Sequence[tuple[str, ...]], outside: Path, found: dict[str, Any]
+) -> bool:
+    """Run the commands and note what was wrong; return whether all outside is as it was."""
+    before = content_of(outside)
+    for words in lines:
+        outcome = within_seconds(words)
+        found["tried"] += 1
+        if not outcome.is_clean or outcome.code not in ALLOWED:
+            said = f"{outcome.code}: {outcome.errors[-300:]}"
+            found["unclean"].append(f"{label}: {words[0]}: {said}")
+        if content_of(outside) != before:
+            found["changed"].append(f"{label}: {words[0]}")
+            return False
+    return True
 
 
 HUGE = (10**9, -(10**9), [10**9])
@@ -131,6 +153,10 @@ def forged_sizes(base: Path) -> dict[str, Any]:
     assert call(*TINY, f"hydra.run.dir={run}").code == 0
     held = checkpoint.read(run / "checkpoints" / "last.safetensors")
     document = {k: v for k, v in held.document.items() if k != "format_version"}
+
+    checkpoint.write(forged, held.tensors, document)
+    for words in _uses(forged, run):
+        assert call(*words).code == 0, words
 
     tried, unclean = 0, []
     for keys in _numbers(document):
@@ -194,7 +220,8 @@ def _alarm() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def _content(folder: Path) -> dict[str, bytes]:
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file below a folder."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")

@@ -24,13 +24,15 @@ ASCII = {
 LEAN = ("experiment=debug", "trainer.epochs=1", "runtime.num_threads=1", "logging.report=false")
 COMMANDS = {
     "--help": (),
+    "-sc": ("query=cnnlab tr",),
     "train": (*LEAN, "hydra.run.dir={new}"),
     "train -m": ("seed=0,1", *LEAN, "hydra.sweep.dir={new}"),
     "train ensemble.members=2": (*LEAN, "hydra.run.dir={new}"),
+    "train schedule=range_test": (*LEAN[:3], "hydra.run.dir={new}"),  # it makes no report
     "evaluate": ("checkpoint=run", "output={new}"),
     "summary": ("model=lenet5",),
-    "visualize": ("checkpoint=run", "what=[filters]", "output={new}"),
-    "predict": ("checkpoint=run", "images=[picture.png]"),
+    "visualize": ("checkpoint=run", "what=[filters,playground]", "output={new}"),
+    "predict": ("checkpoint=run", "images=[picture.png]", "output={new}"),
     "copy": ("experiment=quickstart", "experiment/{new}.yaml"),
     "compare": ("runs=[run,other]", "output={new}.html"),
     "convert": ("source=run", "output={new}.safetensors"),
@@ -42,7 +44,12 @@ COMMANDS = {
 }
 """What each command is asked for in a place made by `furnish`; {new} is a path of its own."""
 
-NUM_LOGS = {"train": 1, "train -m": 2, "train ensemble.members=2": 1}
+NUM_LOGS = {
+    "train": 1,
+    "train -m": 2,
+    "train ensemble.members=2": 1,
+    "train schedule=range_test": 1,
+}
 """Commands that go on without their output, with the number of runs that say so."""
 
 NOT_SAID = ("Traceback", "Exception ignored", "cnnlab: bug")

@@ -6,6 +6,7 @@ All output of a command goes through here or through `console`; a test searches 
 import codecs
 import shlex
 import sys
+from collections.abc import Iterable
 
 FORMULA_MARKS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """First characters of what a spreadsheet would evaluate as a formula; the last four are =+-@ in
@@ -28,6 +29,11 @@ def _escaped(character: str) -> str:
     if 0x80 <= byte <= 0xFF:
         return f"\\x{byte:02x}"
     return character.encode("unicode_escape").decode()
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names for a message, on one line: they may be those of somebody's files."""
+    return ", ".join(map(escape_control, names))
 
 
 def escape_lines(text: str) -> str:

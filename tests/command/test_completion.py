@@ -44,6 +44,29 @@ def test_what_may_follow(line: str, expected: list[str]) -> None:
     assert candidates(line) == expected
 
 
+STRANGERS = ("$(touch oops)", "a b;id", "`id`", "x\nquickstart", "\x1b[2J", "quick*", "quick'")
+
+
+def test_a_strangers_file_names_are_no_words_for_the_shell_and_no_lines_of_a_message(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is completed stands on the command line as it is, and Enter runs it."""
+    usual = candidates("cnnlab train experiment=")
+    (here / "experiment").mkdir()
+    for name in ("quickly", *STRANGERS):
+        (here / "experiment" / f"{name}.yaml").write_text("seed: 1\n")
+    found = candidates("cnnlab train experiment=")
+    assert set(found) - set(usual) == {"experiment=quickly "}
+
+    for words in (["train", "experiment=x"], ["copy", "experiment=x", "mine.yaml"]):
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) <= 3
+        assert not set(said) & {"\x1b"}
+    assert main(["train", "--help"]) == 0
+    assert "\x1b" not in capsys.readouterr().out
+
+
 def test_every_command_completes_every_key_that_its_help_shows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -4,39 +4,18 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from cnnlab import data
-from cnnlab.app.prepare import recipe_for, sources_for
 from cnnlab.command import failures
-from cnnlab.data import build_lock, building, journal
+from cnnlab.data import build_lock, journal
 from cnnlab.data.manifest import FileEntry, entry_of
 from cnnlab.data.prepared import open_splits
-from cnnlab.data.workers import Workers
 from cnnlab.errors import BusyError, DataError, ResourceError
-from scripts.torture.stores import DAMAGES, damage, read_all
-from tests.data.settings import dataset_config, prepare_config
-
-RECIPE_BYTES = 3_000  # several shards
-STRICT = building.Tolerance("fail", 0.0)
-
-
-def builder(
-    output: Path, encoding: str, progress: Callable[[int], None] = lambda num_done: None
-) -> building.Builder:
-    dataset = dataset_config(
-        "synthetic", num_train=24, num_test=8, num_classes=2, image_size_pixels=16
-    )
-    config = prepare_config(dataset, num_threads=1, encoding=encoding, quality=95)
-    recipe = replace(recipe_for(config), shard_bytes=RECIPE_BYTES)
-    sources = sources_for(data.load(config.dataset), config)
-    return building.Builder(sources, recipe, output, Workers(1), progress)
+from scripts.torture.stores import DAMAGES, STRICT, builder, damage, interrupt, read_all
 
 
 @pytest.fixture(scope="module", params=["uint8", "jpeg"])
@@ -113,20 +92,10 @@ def test_an_index_that_goes_round_the_end_of_its_numbers_is_damage(
         read_all(splits)
 
 
-class StoppedError(Exception):
-    pass
-
-
 @pytest.fixture
 def interrupted(tmp_path: Path) -> Path:
     """A preparation that was stopped after some shards."""
-
-    def stop(num_done: int) -> None:
-        if num_done > 12:
-            raise StoppedError
-
-    with pytest.raises(StoppedError):
-        builder(tmp_path / "store", "uint8", stop).run(STRICT)
+    interrupt(tmp_path / "store", "uint8")
     return tmp_path / "store"
 
 

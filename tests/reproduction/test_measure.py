@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from cnnlab.config import claims
+from cnnlab.errors import CheckpointError, DataError
 from cnnlab.reproduction import measure
 from cnnlab.reproduction.rows import curve, curve_of
 from cnnlab.run_folder import RunFolder
+from scripts.torture.strangers import KINDS, put
 
 LABELS = [0, 1, 1, 0]
 
@@ -109,3 +111,68 @@ def test_the_rejection_curve_is_the_mean_of_the_runs_and_shown_in_percent(
     assert curve(json.loads(json.dumps(arm))) == "0 %: 25.00 %; 25 %: 0.00 %"
     assert curve_of(claims.read("lrn_helps"), arm_of(tmp_path)) == {}
     assert curve({}) == ""
+
+
+OTHER_ARRAYS = {
+    "a pickle": np.array([print], dtype=object),
+    "another type": np.zeros((4, 1, 10, 2)),
+    "few views": np.zeros((4, 1, 1, 2), np.float32),
+    "other images": np.zeros((3, 1, 10, 2), np.float32),
+    "a number": np.array(0, np.float32),
+}
+
+
+@pytest.mark.parametrize("kind", ["missing", "cut", *OTHER_ARRAYS, *KINDS])
+@pytest.mark.parametrize("name", ["probabilities.npy", "labels.npy"])
+def test_an_evaluation_that_a_stranger_left_is_no_bug_and_no_way_out(
+    tmp_path: Path, name: str, kind: str
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_text("precious")
+    folder = tmp_path / "evaluations" / "a_test_ten_view"
+    keep(folder, np.zeros((4, 1, 10, 2)))
+    arm = arm_of(tmp_path, run_in(tmp_path / "a"))
+    assert measure.gain_of_views(arm) == [0, 0, 0, 0]
+
+    path = folder / name
+    if kind in KINDS:
+        put(kind, path, tmp_path / "outside")
+    elif kind == "cut":
+        path.write_bytes(path.read_bytes()[:-3])
+    elif kind == "missing":
+        path.unlink()
+    else:
+        np.save(path, OTHER_ARRAYS[kind])
+    with pytest.raises((DataError, CheckpointError)) as caught:
+        measure.gain_of_views(arm)
+    assert str(folder) in caught.value.where
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"top1_error": "x"}', '{"top1_error": []}'])
+def test_a_forged_error_of_an_evaluation_is_damage(tmp_path: Path, content: str) -> None:
+    run = run_in(tmp_path / "a")
+    run.folder.update_status(test_error=0.25)
+    keep(tmp_path / "evaluations" / "a_train_center", [])
+    (tmp_path / "evaluations" / "a_train_center" / "evaluation_train_center.json").write_text(
+        content
+    )
+    with pytest.raises(DataError, match="damaged"):
+        measure.overfitting(arm_of(tmp_path, run))
+
+
+@pytest.mark.parametrize(
+    "line", ["{", "[]", "7", "[" * 100_000, '{"step": 1, "validation/loss": "x"}']
+)
+def test_forged_figures_of_a_run_are_damage(tmp_path: Path, line: str) -> None:
+    run = run_in(tmp_path / "a")
+    run.folder.metrics_file.write_text(line + "\n")
+    with pytest.raises(DataError, match=r"damaged|logged no"):
+        measure.updates_to_minimum(arm_of(tmp_path, run))
+
+
+def test_no_evaluation_is_written_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "evaluations").mkdir()
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "evaluations" / "a_test_ten_view").symlink_to(tmp_path / "outside")
+    with pytest.raises(CheckpointError, match="symbolic link"):
+        measure.gain_of_views(arm_of(tmp_path, run_in(tmp_path / "a")))

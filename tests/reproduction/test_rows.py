@@ -1,6 +1,7 @@
 """Rows of the table: earlier ones stay, a level is shown as one, lines point to the right side."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from cnnlab.config import claims
 from cnnlab.errors import DataError
 from cnnlab.intervals import interval
+from cnnlab.reports import claims_page
 from cnnlab.reproduction import rows, table
-from cnnlab.reproduction.page import line_of, of_what, tone_of
+from cnnlab.reproduction.page import line_of, of_what, page_of, tone_of
 from cnnlab.reproduction.verdict import FAILS, HOLDS
 
 FACTS = {"command": "cnnlab reproduce", "time": "2026-11-26", "device": "cpu"}
@@ -26,9 +28,13 @@ def written(folder: Path, *found: dict[str, Any], **facts: Any) -> None:
     (folder / "reproduction.json").write_text(json.dumps(document))
 
 
+def earlier(folder: Path, show: Callable[[dict[str, Any]], object] = str) -> table.Rows:
+    return table.earlier_rows(folder, show)
+
+
 def test_a_call_replaces_its_own_claims_and_keeps_the_others(tmp_path: Path) -> None:
     written(tmp_path, row("b", "holds"), row("a", "undecided"), row("b", "unmeasured", "full"))
-    found = table.merged(table.earlier_rows(tmp_path), [row("b", FAILS)], {"time": "later"})
+    found = table.merged(earlier(tmp_path), [row("b", FAILS)], {"time": "later"})
     assert [(one["name"], one["scale"], one["verdict"]) for one in found] == [
         ("a", "laptop", "undecided"),
         ("b", "full", "unmeasured"),
@@ -39,20 +45,54 @@ def test_a_call_replaces_its_own_claims_and_keeps_the_others(tmp_path: Path) -> 
 
 def test_rows_of_a_version_without_scales_get_that_of_their_call(tmp_path: Path) -> None:
     written(tmp_path, {**PLAIN, "name": "a", "verdict": HOLDS}, scale="full")
-    (found,) = table.earlier_rows(tmp_path)
+    (found,) = earlier(tmp_path)
     assert (found["scale"], found["call"]["device"]) == ("full", "cpu")
 
 
 def test_a_folder_without_a_table_has_no_earlier_rows(tmp_path: Path) -> None:
-    assert table.earlier_rows(tmp_path) == []
+    assert earlier(tmp_path) == []
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"claims": [3]}', '{"claims": [{}]}', "nul"])
 def test_a_damaged_table_is_named_before_anything_is_trained(tmp_path: Path, content: str) -> None:
     (tmp_path / "reproduction.json").write_text(content)
     with pytest.raises(DataError, match="damaged") as caught:
-        table.earlier_rows(tmp_path)
+        earlier(tmp_path)
     assert "output=FOLDER" in str(caught.value)
+
+
+WHOLE = {
+    **row("a", HOLDS),
+    **dict.fromkeys(("published", "published_mark", "author_log", "metric", "refuted_by"), "-"),
+    "target": None,
+    "differs_in": ["x"],
+    "difference": None,
+    "unit": "count",
+}
+FORGED = [(key, value) for key in WHOLE for value in (None, 7, "</script>", [1], {"a": [1]}, ...)]
+
+
+def test_no_row_of_a_strangers_table_ends_the_command_after_its_trainings(tmp_path: Path) -> None:
+    """A row is refused before anything is trained, or the page has it as text."""
+
+    def show(document: dict[str, Any]) -> str:
+        return claims_page.render(page_of(document))
+
+    written(tmp_path, WHOLE)
+    assert len(earlier(tmp_path, show)) == 1
+    num_refused = 0
+    for key, value in FORGED:
+        forged = {k: v for k, v in (WHOLE | {key: value}).items() if v is not ...}
+        written(tmp_path, forged)
+        try:
+            held = earlier(tmp_path, show)
+        except DataError:
+            num_refused += 1
+        else:
+            fresh = table.merged(held, [row("b", HOLDS)], FACTS)[:-1]
+            page = show(FACTS | {"claims": fresh})
+            assert "</script>" not in page
+    assert num_refused > 50
 
 
 def test_the_page_is_ordered_by_the_year_of_the_source() -> None:

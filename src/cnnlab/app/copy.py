@@ -9,7 +9,7 @@ from cnnlab.config import CopyConfig, Launch, choices
 from cnnlab.console import Console
 from cnnlab.errors import BusyError, UsageError
 from cnnlab.files import atomic
-from cnnlab.safe_output import command_line, escape_control
+from cnnlab.safe_output import command_line, escape_control, listed
 
 PACKAGE = "# @package"
 ENDING = ".yaml"
@@ -56,7 +56,7 @@ def _check_source(group: str, name: str) -> None:
         raise UsageError(f"'{group}' is no group of choices", f"groups: {', '.join(groups)}")
     names = choices.choices(group, choices.own_folders())
     if name not in names:
-        raise UsageError(f"no {group} '{name}'", f"available: {', '.join(names)}")
+        raise UsageError(f"no {group} '{name}'", f"available: {listed(names)}")
 
 
 def _target(group: str, output: str) -> Path:

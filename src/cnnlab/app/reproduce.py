@@ -10,7 +10,7 @@ from cnnlab.config import Launch, ReproduceConfig
 from cnnlab.console import Console
 from cnnlab.cpu.processors import budget
 from cnnlab.errors import BusyError, Interrupted, MemberError, NumericsError
-from cnnlab.files import atomic
+from cnnlab.files import atomic, regular
 from cnnlab.plain_json import json_text
 from cnnlab.reports import claims_page
 from cnnlab.reproduction import measure, rows, table
@@ -42,7 +42,7 @@ def run(config: ReproduceConfig, launch: Launch) -> int:
     ):
         console.log_to(folder / LOG)
         console.line(f"{len(config.names)} of the claims; {rows.note(config.scale)}")
-        earlier = table.earlier_rows(folder)
+        earlier = table.earlier_rows(folder, lambda held: claims_page.render(page_of(held)))
         planner = Planner(config, launch.trainings, 1 if here.device.type == "cpu" else None)
         plans = [planner.plan(name, claim) for name, claim in config.found.items()]
 
@@ -78,6 +78,7 @@ def _held(folder: Path) -> Iterator[None]:
         ) from error
 
     try:
+        regular.check_folder(folder / EVALUATIONS)  # the folder may be a stranger's
         yield
     finally:
         lock.release()

@@ -54,6 +54,10 @@ end
 complete -c cnnlab -f -a '(_cnnlab)'"""
 
 SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+_PLAIN = r"[\w+@%-][\w.+@%-]*"
+"""Names that mean nothing else to a shell: what is completed stands on its line as it is, and the
+files of the current folder may be a stranger's."""
+
 REMOVALS = {
     "bash": "complete -r cnnlab; unset -f _cnnlab",
     "zsh": "compdef -d cnnlab; unfunction _cnnlab",
@@ -123,7 +127,8 @@ def _values(name: str, typed: str) -> list[str]:
 
     groups = choices.groups("train") if name == "copy" else choices.groups(name)
     if key in groups:
-        found = [f"{choice} " for choice in choices.choices(key, choices.own_folders())]
+        names = choices.choices(key, choices.own_folders())
+        found = [f"{name} " for name in names if re.fullmatch(_PLAIN, name)]
     elif (known := _keys(VERBS[name]).get(key)) is None:
         return []
     elif key in PATH_KEYS or key.rpartition(".")[2] in PATH_NAMES:
@@ -155,7 +160,7 @@ def _paths(typed: str) -> list[str]:
             found = [(entry.name, entry.is_dir()) for entry in entries]
     except OSError:
         return []
-    wanted = r"[\w.+@%-]+" if os.path.basename(typed).startswith(".") else r"[\w+@%-][\w.+@%-]*"
+    wanted = r"[\w.+@%-]+" if os.path.basename(typed).startswith(".") else _PLAIN
     return [
         os.path.join(folder, name) + ("/" if is_dir else " ")
         for name, is_dir in sorted(found)

@@ -218,11 +218,16 @@ def _for_hydra(request: Request) -> list[str]:
 
 
 def search_path(request: Request) -> list[str]:
-    """Return the word that names the folders of the user's own YAML files, if there are any."""
+    """Return the word that names the folders of the user's own YAML files, if there are any.
+
+    Raises UsageError for a current folder that would be searched and holds settings of Hydra's.
+    """
     given = [word for word in request.overrides if word.startswith("hydra.searchpath=")]
-    searched = [*request.config_folders, *choices.own_folders()]
+    here = choices.own_folders()
+    searched = [*request.config_folders, *here]
     if given or not searched:
         return given
+    own_choices.refuse_hydras(here, request.config_folders)
     quoted = ",".join(f"'file://{folder}'" for folder in searched)
     return [f"hydra.searchpath=[{quoted}]"]
 

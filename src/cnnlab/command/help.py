@@ -10,6 +10,7 @@ from cnnlab import __version__
 from cnnlab.command.verbs import VERBS
 from cnnlab.config import choices
 from cnnlab.config.keys import Key, walk
+from cnnlab.safe_output import escape_control
 
 COLUMNS = 100
 """Width of a page."""
@@ -86,7 +87,7 @@ def _groups(usual: dict[str, str | None], line: InUse) -> list[str]:
     for group in usual:
         current = line.chosen.get(group)
         names = [name for name in choices.choices(group, line.folders) if name != current]
-        shown = " | ".join([str(current or "(none)"), *names])
+        shown = " | ".join([str(current or "(none)"), *map(escape_control, names)])
         lines += _wrapped(f"  {group:<{GROUP_COLUMNS}} {shown}", GROUP_COLUMNS + 3)
     return lines
 

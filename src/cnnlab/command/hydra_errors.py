@@ -9,6 +9,7 @@ from cnnlab.command import own_choices
 from cnnlab.command.suggestions import did_you_mean
 from cnnlab.errors import CnnlabError, UsageError
 from cnnlab.extras import install_hint
+from cnnlab.safe_output import listed
 
 USER_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 """What Hydra raises for a command line or a YAML file that cannot be used."""
@@ -51,5 +52,5 @@ def _missing_choice(file: str, options: list[str]) -> UsageError:
     if not group:
         return UsageError(f"no config '{name}'")
     hint = did_you_mean(name, options)
-    unknown = UsageError(f"no {group} '{name}'", f"available: {', '.join(options)}", hint)
+    unknown = UsageError(f"no {group} '{name}'", f"available: {listed(options)}", hint)
     return own_choices.lack_of_defaults(group, name) or unknown

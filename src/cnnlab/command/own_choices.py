@@ -1,6 +1,8 @@
 """Own choices in Hydra's search: `model=my_net` needs no YAML file of its own."""
 
 import contextlib
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
@@ -9,6 +11,7 @@ from cnnlab.command.line import Request
 from cnnlab.config.own_parts import defaults_of
 from cnnlab.config.tables import tables
 from cnnlab.errors import UsageError
+from cnnlab.safe_output import escape_control
 
 
 def offer(request: Request) -> None:
@@ -29,6 +32,23 @@ def offer(request: Request) -> None:
             if not any((folder / group / f"{name}.yaml").is_file() for folder in folders):
                 with contextlib.suppress(UsageError):
                     store.store(name, defaults_of(group, name), group=group, provider="cnnlab")
+
+
+def refuse_hydras(here: Sequence[str], named: Sequence[str]) -> None:
+    """Raise UsageError where the current folder has settings of Hydra's own: they can name code.
+
+    here: the current folder where it is searched, else nothing. named: folders that the user has
+    named, which are trusted. Every command would read such a file, hydra/launcher/basic.yaml for
+    one, while a choice of the folder is read when its name is typed.
+    """
+    trusted = {Path(folder).absolute() for folder in named}
+    for folder in map(Path, here):
+        if folder not in trusted and os.path.lexists(folder / "hydra"):
+            raise UsageError(
+                "the current folder holds settings of Hydra, which may name code to run",
+                escape_control(str(folder / "hydra")),
+                "leave this folder, or name it if it is yours: --config-dir=.",
+            )
 
 
 def _paths_in(word: str) -> list[str]:

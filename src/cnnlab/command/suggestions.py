@@ -3,6 +3,8 @@
 import difflib
 from collections.abc import Callable, Sequence
 
+from cnnlab.safe_output import escape_control
+
 
 def closest(word: str, known: Sequence[str]) -> list[str]:
     """Return up to three names that `word` may mean, the likeliest first; often none.
@@ -24,7 +26,7 @@ def closest(word: str, known: Sequence[str]) -> list[str]:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """Return "did you mean 'a' or 'b'?", or nothing."""
-    names = [f"'{name}'" for name in closest(word, known)]
+    names = [f"'{escape_control(name)}'" for name in closest(word, known)]
     return f"did you mean {' or '.join(names)}?" if names else ""
 
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from cnnlab.data.leaving_out import BadFile
 from cnnlab.data.manifest import FileEntry, entry_of
 from cnnlab.data.moments import Sums
-from cnnlab.data.shards import NOT_AN_ARRAY
 from cnnlab.errors import DataError
+from cnnlab.files.arrays import NOT_AN_ARRAY
 from cnnlab.files.atomic import write_bytes
 from cnnlab.safe_output import escape_control
 

@@ -16,10 +16,10 @@ from cnnlab.cpu.buffer_pool import BufferPool
 from cnnlab.data import manifest as manifests
 from cnnlab.data.jpeg import decode_jpeg
 from cnnlab.data.manifest import FileEntry, Manifest, SplitEntry
-from cnnlab.data.shards import NOT_AN_ARRAY
 from cnnlab.data.store import Splits, Store, StoredStatistics, check_labels
 from cnnlab.data.workers import Workers
 from cnnlab.errors import DataError
+from cnnlab.files.arrays import NOT_AN_ARRAY
 from cnnlab.safe_output import escape_control
 
 MEAN_IMAGE = "mean_image.npy"

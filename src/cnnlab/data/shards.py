@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,6 @@ from cnnlab.data.store import Bad, Store
 from cnnlab.data.workers import Workers
 from cnnlab.files.atomic import replacing
 from cnnlab.images import resize_shorter_side
-
-NOT_AN_ARRAY = (
-    *(ValueError, TypeError, KeyError, AttributeError, EOFError, SyntaxError, OverflowError),
-    *(RuntimeError, MemoryError, tokenize.TokenError),
-)
-"""What numpy raises for a .npy header that is not as it was written."""
 
 
 @dataclass(frozen=True)

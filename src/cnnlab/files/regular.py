@@ -92,9 +92,14 @@ def append(path: Path) -> IO[str]:
 def remove_before_writing(path: Path) -> Path:
     """Remove what has this name, a link but not the file behind it; return the path.
 
-    For libraries that open a path to write it themselves.
+    For libraries that open a path to write it themselves. Raises CheckpointError for a folder.
     """
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        if path.is_dir():
+            check_file(path)
+        raise
     return path
 
 

@@ -169,12 +169,12 @@ def saved_networks(
     newest: the network whose run it is. One network is in memory at a time. Returns None when there
     are fewer than two.
     """
-    files = names.numbered(newest.path.parent)
+    files = names.kept(newest.path.parent)
     if len(files) < 2:
         return None
 
     def networks() -> Iterator[tuple[str, Network]]:
-        for _, path in files:
+        for path in files:
             stored = open_network(
                 path,
                 newest.device,

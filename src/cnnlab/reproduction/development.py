@@ -32,7 +32,7 @@ def late_features(arm: Arm) -> list[float]:
 
 
 def _late(arm: Arm, run: PlannedRun) -> float:
-    files = [path for _, path in names.numbered(run.folder.checkpoints)]
+    files = names.kept(run.folder.checkpoints)
     if len(files) < 3:
         raise DataError("the run has kept too few checkpoints", str(run.path))
 

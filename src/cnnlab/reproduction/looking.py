@@ -1,10 +1,12 @@
 """What the metrics that look into a network start from: the network of a run, and images."""
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
 from cnnlab import data, interrupts
+from cnnlab.errors import DataError
 from cnnlab.files import atomic, regular
 from cnnlab.inference.network import StoredNetwork, open_network
 from cnnlab.inference.probing import balanced_indices, central_view, image_set, network_labels
@@ -57,8 +59,12 @@ def of_each_run(arm: Arm, name: str, measure: Callable[[Arm, PlannedRun], Any]) 
 
 def _kept(arm: Arm, run: PlannedRun, name: str, measure: Callable[[Arm, PlannedRun], Any]) -> Any:
     path = arm.evaluations / f"{run.path.name}_{name}.json"
-    if path.is_file():
-        return regular.read_json(path)
+    if os.path.lexists(path):
+        try:
+            return regular.read_json(path)
+        except ValueError as error:
+            hint = "remove it, and it is measured anew"
+            raise DataError("a measurement is damaged", str(path), hint) from error
 
     with interrupts.at_once():  # a request to stop loses no more than this one measurement
         found = measure(arm, run)

@@ -14,7 +14,7 @@ import torch
 from cnnlab.config import DatasetConfig, EvaluateConfig, choices, parse
 from cnnlab.config.evaluation import EvaluationConfig
 from cnnlab.errors import DataError
-from cnnlab.files import regular
+from cnnlab.files import arrays, regular
 from cnnlab.inference import evaluation, report
 from cnnlab.reproduction.choosing import PlannedRun
 from cnnlab.session import Session
@@ -98,7 +98,7 @@ def gain_of_views(arm: Arm) -> list[float]:
     """
     gains = []
     for run in arm.runs:
-        probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "ten_view"))
+        probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "ten_view"), 1, 10)
         center = _wrong(probabilities[:, 0, CENTER], labels)
         gains.append(center - _wrong(probabilities.mean((1, 2)), labels))
     return _mean(gains)
@@ -106,7 +106,8 @@ def gain_of_views(arm: Arm) -> list[float]:
 
 def gain_of_ensemble(arm: Arm) -> list[float]:
     """Return for each test image the share of members that err, minus 1 if the ensemble does."""
-    probabilities, labels = _probabilities(_evaluated(arm, arm.runs, "test", "center"))
+    folder = _evaluated(arm, arm.runs, "test", "center")
+    probabilities, labels = _probabilities(folder, len(arm.runs), 1)
     members = [_wrong(probabilities[:, m].mean(1), labels) for m in range(probabilities.shape[1])]
     together = _wrong(probabilities.mean((1, 2)), labels)
     return (np.mean(members, axis=0) - together).tolist()
@@ -133,7 +134,7 @@ def rejection_curve(arm: Arm) -> list[tuple[float, float]]:
 
 
 def _errors_of_rest(arm: Arm, run: PlannedRun, shares: Sequence[float]) -> list[float]:
-    probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "center"))
+    probabilities, labels = _probabilities(_evaluated(arm, [run], "test", "center"), 1, 1)
     mean = probabilities.mean((1, 2))
     certainty, wrong = (torch.from_numpy(part) for part in (mean.max(1), _wrong(mean, labels)))
     return errors_of_rest(certainty, wrong, shares)
@@ -163,8 +164,12 @@ def _test_error(run: PlannedRun) -> float:
 def _logged(run: PlannedRun, key: str) -> list[tuple[int, float]]:
     """Return (step, value) wherever a run has logged the key. Raises DataError where it has not."""
     lines = regular.lines(run.folder.metrics_file, MOST_METRICS_BYTES)
-    rows = [json.loads(line) for line in lines]
-    found = [(row["step"], row[key]) for row in rows if key in row]
+    try:
+        rows = [json.loads(line) for line in lines]
+        found = [(int(row["step"]), float(row[key])) for row in rows if key in row]
+    except (*DAMAGE, RecursionError) as error:
+        where = str(run.folder.metrics_file)
+        raise DataError("the figures of a run are damaged", where, ANEW) from error
     if not found:
         raise DataError(f"the run has logged no {key}", str(run.path))
     return found
@@ -185,6 +190,7 @@ def _evaluated(arm: Arm, runs: Sequence[PlannedRun], split: str, views: str) -> 
     """
     names = runs[0].path.name if len(runs) == 1 else f"ensemble_of_{len(runs)}_{runs[0].path.name}"
     folder = arm.evaluations / f"{names}_{split}_{views}"
+    regular.check_folder(folder)
     if (folder / f"evaluation_{split}_{views}.json").is_file():
         return folder
 
@@ -208,12 +214,20 @@ def _evaluated(arm: Arm, runs: Sequence[PlannedRun], split: str, views: str) -> 
     return folder
 
 
+DAMAGE = (ValueError, TypeError, KeyError, OverflowError)
+ANEW = "remove its folder, and it is made anew"
+
+
 def _error_of(folder: Path) -> float:
-    (path,) = folder.glob("evaluation_*.json")
-    return float(regular.read_json(path)["top1_error"])
+    try:
+        (path,) = folder.glob("evaluation_*.json")
+        return float(regular.read_json(path)["top1_error"])
+    except DAMAGE as error:
+        raise DataError("an evaluation is damaged", str(folder), ANEW) from error
 
 
-def _probabilities(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+def _probabilities(folder: Path, num_members: int, num_views: int) -> tuple[np.ndarray, np.ndarray]:
     """Return probabilities [N,M,V,K] of members and views, and labels [N]."""
-    probabilities = np.load(folder / "probabilities.npy", mmap_mode="r")
-    return probabilities, np.load(folder / "labels.npy")
+    labels = arrays.load(folder / "labels.npy", np.int64, (None,), ANEW)
+    shape = (len(labels), num_members, num_views, None)
+    return arrays.load(folder / "probabilities.npy", np.float32, shape, ANEW), labels

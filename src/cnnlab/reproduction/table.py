@@ -1,7 +1,7 @@
 """reproduction.json of an output folder: the rows of this call among those of earlier ones."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ FACTS = ("command", "time", "device", "versions", "git")
 Rows = list[dict[str, Any]]
 
 
-def earlier_rows(folder: Path) -> Rows:
+def earlier_rows(folder: Path, show: Callable[[dict[str, Any]], object]) -> Rows:
     """Return the rows that earlier calls have written; none without a file.
 
-    Raises DataError for a file that holds no such table.
+    show: makes the page of a document; tried here, since a row that it cannot show would end the
+    command after all its trainings. Raises DataError for a file that holds no such table.
     """
     path = folder / NAME
     if not path.exists():
@@ -26,8 +27,10 @@ def earlier_rows(folder: Path) -> Rows:
 
     try:
         document = regular.read_json(path)
-        return [_complete(row, document) for row in document["claims"]]
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        rows = merged([_complete(row, document) for row in document["claims"]], [], {})
+        show(dict.fromkeys(FACTS) | {"claims": rows})
+        return rows
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         raise DataError(
             "the table of earlier calls is damaged",
             str(path),
@@ -37,10 +40,12 @@ def earlier_rows(folder: Path) -> Rows:
 
 def _complete(row: dict[str, Any], document: dict[str, Any]) -> dict[str, Any]:
     """Return a row with the scale and facts of its call where an earlier version left them out."""
-    for key in ("name", "verdict", "arms", "sentence", "source"):
-        row[key]  # a KeyError is answered above
     facts = {key: document.get(key) for key in FACTS}
-    return {"scale": document["scale"], "call": facts} | row
+    whole = {"scale": document["scale"], "call": facts} | row
+    for key in ("name", "scale", "verdict", "sentence", "source"):
+        if not isinstance(whole[key], str):
+            raise TypeError(key)
+    return whole
 
 
 def merged(earlier: Rows, fresh: Sequence[dict[str, Any]], facts: dict[str, Any]) -> Rows:

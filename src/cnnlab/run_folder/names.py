@@ -35,6 +35,15 @@ def numbered(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in matches if match)
 
 
+def kept(folder: Path) -> list[Path]:
+    """Return the numbered checkpoints to be looked at, oldest first.
+
+    Raises CheckpointError for one that is no regular file, as `check` does.
+    """
+    check(folder)
+    return [path for _, path in numbered(folder)]
+
+
 def newest_first(folder: Path) -> list[Path]:
     """Return every distinct checkpoint, the one to resume from first.
 

@@ -12,6 +12,7 @@ from cnnlab.config.claims import MOST_SEEDS, SCALES, ClaimConfig, ScaleConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse, setting
 from cnnlab.errors import UsageError
+from cnnlab.safe_output import listed
 
 ALL = "all"
 
@@ -63,7 +64,7 @@ class ReproduceConfig:
         for name in asked:
             if name not in known:
                 raise UsageError(
-                    f"no claim '{name}'", f"available: {', '.join(known)}", "or claims=all"
+                    f"no claim '{name}'", f"available: {listed(known)}", "or claims=all"
                 )
         return asked
 
