@@ -105,9 +105,10 @@ def scratch_run(purpose: str) -> Path:
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
-    """Return the metrics that a run has written so far, one dict per line of its file."""
+    """Return the metrics that a run has written so far, one dict per whole line of its file."""
     path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+    whole, _, _ = path.read_text().rpartition("\n") if path.is_file() else ("", "", "")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def machine() -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 Both evaluate after every epoch, on 5,000 validation images. The networks are the same, the recipes
 are not: cnnlab trains with experiment=lenet5_fashion_fast, which was chosen on the validation
-images of seeds 10, 11 and 12, the peer is the program of PyTorch's MNIST example (example_program.py).
-So this compares recipe and speed together, not either of them alone.
+images of seeds 10, 11 and 12, the peer is the program of PyTorch's MNIST example
+(example_program.py). So this compares recipe and speed together, not either of them alone.
 
 With one thread the clock is the processor time of the process, with several wall-clock time.
 """
