@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 import cnnlab
 from cnnlab.command import calling
 from cnnlab.command.literals import value_of
+from cnnlab.errors import CheckpointError
 from cnnlab.trainer import assemble
 from tests.face.small import FEW, Listening
 
@@ -52,6 +53,14 @@ def test_a_run_shows_itself_and_its_text_is_escaped(run: cnnlab.Run) -> None:
     assert "<polyline" in shown
     assert "%, epochs 1 to 2" in shown
     assert "test error" in repr(run)
+
+
+def test_a_forged_figure_of_a_run_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("seed: 0\n")
+    (tmp_path / "run.json").write_text('{"status": "done", "test_error": "x"}')
+
+    with pytest.raises(CheckpointError, match="test_error is no number"):
+        _ = cnnlab.Run(tmp_path).figures
 
 
 def test_a_run_is_found_again_and_leaves_a_worker_process(run: cnnlab.Run) -> None:

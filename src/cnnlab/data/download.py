@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cnnlab.errors import DataError
+from cnnlab.files import atomic
 
 _CHUNK_BYTES = 1 << 20
 _TIMEOUT_SECONDS = 30
@@ -26,7 +27,8 @@ class Remote:
 def fetch(remotes: Sequence[Remote], root: str | None, set_name: str) -> Path:
     """Download all files into `root` (default data/<set>) and return that folder.
 
-    Files that are there with the right MD5 are kept. Raises DataError.
+    Files that are there with the right MD5 are kept. Raises DataError where no server gives a
+    file, and UnwritableError where the disk takes no more.
     """
     folder = Path(root or Path("data") / set_name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -41,6 +43,7 @@ def _fetch_one(remote: Remote, target: Path) -> None:
     failures = []
     for folder in remote.folders:
         temporary = target.with_name(f"{target.name}.tmp-{os.getpid()}")
+        temporary.unlink(missing_ok=True)
         try:
             _download(folder + remote.name, temporary)
 
@@ -63,9 +66,18 @@ def _fetch_one(remote: Remote, target: Path) -> None:
 
 def _download(url: str, path: Path) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": "cnnlab"})
-    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer, path.open("xb") as f:
+    with urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as answer:
         while chunk := answer.read(_CHUNK_BYTES):
-            f.write(chunk)
+            _append(path, chunk)
+
+
+def _append(path: Path, chunk: bytes) -> None:
+    """Write on. A disk that takes no more is no fault of the server that is asked next."""
+    try:
+        with path.open("ab") as file:
+            file.write(chunk)
+    except OSError as error:
+        raise atomic.unwritable(path, error) from error
 
 
 def _md5(path: Path) -> str:

@@ -9,6 +9,7 @@ from cnnlab import notebook
 from cnnlab.command import calling
 from cnnlab.command.verbs import VERBS, load_task
 from cnnlab.config import Launch, Outcome, TrainConfig
+from cnnlab.errors import CheckpointError
 from cnnlab.face.evaluations import Evaluation, evaluate
 from cnnlab.face.pictures import predict
 from cnnlab.inference.predictor import Predictions, Predictor, load
@@ -51,9 +52,15 @@ class Run:
     @property
     def figures(self) -> dict[str, float]:
         """Return the numbers of run.json and of the last epoch by name; errors are fractions."""
-        facts = self.facts
-        known = {name: float(facts[name]) for name in FIGURES if facts.get(name) is not None}
+        known = {name: value for name in FIGURES if (value := self._number(name)) is not None}
         return {**known, **(self.history[-1] if self.history else {})}
+
+    def _number(self, name: str) -> float | None:
+        """Return a number of run.json, None where it is not there yet."""
+        value = self.facts.get(name)
+        if value is not None and not isinstance(value, int | float):
+            raise CheckpointError(f"{name} is no number", str(self._files.status_file))
+        return None if value is None else float(value)
 
     @property
     def test_error(self) -> float | None:
