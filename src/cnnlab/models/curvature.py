@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from cnnlab.errors import UsageError
 from cnnlab.models.layers_1998 import RbfOutput, ScaledTanh, Subsample, TableConv2d
 from cnnlab.models.network import Network
+from cnnlab.numerics import probabilities
 
 
 def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
@@ -50,8 +51,8 @@ def diagonal(network: Network, images: Tensor) -> dict[str, Tensor]:
 def _of_scores(outputs: dict[str, Tensor]) -> Tensor:
     """Return the second derivative of the cross-entropy for each score [N, K] of the last layer."""
     *_, scores = outputs.values()
-    probabilities = scores.detach().softmax(1)
-    return probabilities * (1 - probabilities)
+    found = probabilities(scores.detach())
+    return found * (1 - found)
 
 
 def _carry(
