@@ -62,6 +62,7 @@ def converted(weights, tmp_path_factory):
     return output
 
 
+@pytest.mark.slow
 def test_converted_checkpoint_gives_torchvisions_scores_on_torchvisions_input(weights, converted):
     stored = open_network(converted, CPU)
     pixels = torch.randint(0, 256, (2, 3, 224, 224), dtype=torch.uint8)
@@ -74,6 +75,7 @@ def test_converted_checkpoint_gives_torchvisions_scores_on_torchvisions_input(we
     assert torch.equal(stored.network(unit), weights[0](unit))
 
 
+@pytest.mark.slow
 def test_converted_back_it_loads_strictly_into_torchvision(weights, converted, tmp_path):
     assert do(converted, tmp_path / "back.pth") == 0
     state = torch.load(tmp_path / "back.pth", weights_only=True)

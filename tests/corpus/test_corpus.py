@@ -87,7 +87,14 @@ def edit(run: str, change: Callable[[dict[str, Any]], None]) -> None:
     path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
-@pytest.mark.parametrize("name", asking.runs())
+LONG = ("alexnet_cifar_color", "ensemble")
+"""Runs that are opened and continued with the slow tests alone."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in LONG else []) for n in asking.runs()],
+)
 def test_an_old_run_answers_as_it_did_and_is_continued(name: str, home: Path) -> None:
     run, expected = f"outputs/{name}", EXPECTED["runs"][name]
 

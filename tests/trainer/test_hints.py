@@ -76,6 +76,7 @@ def test_views_are_admitted_exactly_where_they_are_not_refused() -> None:
                 assert name in found
 
 
+@pytest.mark.slow
 def test_what_a_refusal_of_views_proposes_is_accepted(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

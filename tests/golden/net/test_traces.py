@@ -31,12 +31,13 @@ TRIALS = {"range_test"}
 
 
 def variants_are_slow(cases: dict[str, str]) -> list[Any]:
-    """Return the cases as parameters; those that add no choice of a group are slow."""
+    """Return the cases as parameters; the ensemble, and those that add no choice, are slow."""
     seen: set[str] = set()
     found: list[Any] = []
     for name, words in cases.items():
         choices = {word for word in words.split() if word.split("=")[0] in GROUPS}
-        found.append(pytest.param(name, marks=[pytest.mark.slow] if choices <= seen else []))
+        is_slow = choices <= seen or name == "ensemble"
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if is_slow else []))
         seen |= choices
     return found
 
