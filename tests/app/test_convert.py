@@ -126,6 +126,7 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.slow
 def test_another_width_than_torchvisions_is_refused_both_ways(weights, converted, tmp_path):
     narrow = settings(weights[1], tmp_path / "narrow.safetensors")
     narrow.model = dataclasses.replace(narrow.model, width=0.5)
@@ -138,6 +139,7 @@ def test_another_width_than_torchvisions_is_refused_both_ways(weights, converted
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalization", ["paper", "batch"])
 def test_normalization_which_torchvision_lacks_is_refused_both_ways(
     weights, converted, tmp_path, normalization
