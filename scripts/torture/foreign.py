@@ -57,7 +57,10 @@ def start_all(folder: Path, names: list[str]) -> dict[str, Any]:
     plant(folder)
     problems = {}
 
-    lines = {name: [*BY_COMMAND, *streams.words_of(name, f"new {name}")] for name in names}
+    lines = {
+        name: [*BY_COMMAND, *streams.words_of(name, f"new_{name}".replace(" ", "_"))]
+        for name in names
+    }
     for way, start in WAYS.items():
         lines[way] = [*start, *streams.words_of("train", f"run by {way}")]
 
