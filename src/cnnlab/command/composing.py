@@ -73,8 +73,8 @@ def _check(request: Request, number: int, overrides: list[str]) -> Job:
     composed = compose(request.verb, words, return_hydra_config=True)
     places = folders.chosen(request, composed, number)
     verb = VERBS[request.verb]
-    config = parse(verb, composed, overrides)
-    left_out = giving_way.give_way(verb, settle(composed), overrides)
+    plain, left_out = in_use(verb, composed, overrides)
+    config = _typed(verb, plain, overrides)
     job = Job(composed, overrides, config, places, _trainings(request, config), left_out)
     if job.trainings and (request.is_sweep or job.needs_hydra):
         raise UsageError(
@@ -108,7 +108,12 @@ def _trainings(request: Request, config: Any) -> dict[tuple[str, ...], Any]:
 
 def parse(verb: Verb, composed: Any, overrides: list[str]) -> Any:
     """Return the typed config of one job; a resumed run's comes from its folder."""
-    plain = in_use(verb, composed, overrides)
+    plain, _ = in_use(verb, composed, overrides)
+    return _typed(verb, plain, overrides)
+
+
+def _typed(verb: Verb, plain: dict[str, Any], overrides: list[str]) -> Any:
+    """Return the typed config of the values that one job uses."""
     if "plugins" in plain:  # of a file the whole path, which a run can name anywhere
         plain["plugins"] = plugins.load(plain["plugins"] or [])
     config = verb.parse(completed(verb.config_class, plain))  # a user's YAML file may be older
@@ -139,13 +144,16 @@ def settle(composed: DictConfig) -> dict[str, Any]:
     return plain
 
 
-def in_use(verb: Verb, composed: Any, overrides: list[str]) -> dict[str, Any]:
-    """Return the values of one job, unchecked; a resumed run's come from its folder."""
+def in_use(verb: Verb, composed: Any, overrides: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of one job, unchecked; a resumed run's come from its folder.
+
+    And a line for each typed choice that replaces settings of an experiment.
+    """
     plain = settle(composed)
-    giving_way.give_way(verb, plain, overrides)
+    left_out = giving_way.give_way(verb, plain, overrides)
     if plain.get("resume"):
-        return resumed(str(plain["resume"]), plain, overrides)
-    return plain
+        plain = resumed(str(plain["resume"]), plain, overrides)
+    return plain, left_out
 
 
 def jobs(request: Request) -> list[list[str]]:
@@ -174,7 +182,7 @@ def preview(request: Request) -> tuple[dict[str, Any], dict[str, str | None]]:
         composed = compose(request.verb, words, return_hydra_config=True)
 
     chosen: dict[str, str | None] = dict(composed.hydra.runtime.choices)
-    values = in_use(VERBS[request.verb], composed, overrides)
+    values, _ = in_use(VERBS[request.verb], composed, overrides)
     if values.get("resume"):
         chosen |= {key: part["name"] for key, part in values.items() if _is_named(part)}
     return values, chosen
