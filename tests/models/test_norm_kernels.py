@@ -211,7 +211,7 @@ def test_on_a_gpu_triton_agrees_with_the_plain_kernel(
     for kernel in (load_by_name(norm_kernels.KERNELS["plain"]), triton_norm.KERNEL):
         layer = LocalResponseNorm(5, 1e-4, groups=groups)
         layer.kernel = kernel
-        given = maps.to(dtype).contiguous(memory_format=layout).requires_grad_()
+        given = maps.to(dtype).clone(memory_format=layout).requires_grad_()  # its own gradient
         output = layer(given)
         output.backward(pull)
         assert given.grad is not None

@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cnnlab import models
+from cnnlab import models, runtime
 from cnnlab.config import parse_model, to_plain
 from cnnlab.config.earlier import completed
 from cnnlab.config.models import ModelConfig
@@ -369,6 +369,7 @@ def test_an_exchange_too_many_is_noticed(narrow, build, tags):
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_split_runs_with_one_gpu_given_twice(narrow, build, dtype):
+    runtime.configure(torch.device("cuda:0"), precision="fp32")  # torch's own has TF32 in it
     grouped = build("alexnet_two_tower", **TASK, dropout=0.0).to("cuda")
     split = build("alexnet_two_gpu", **TASK, dropout=0.0, devices=["cuda:0", "cuda:0"])
     images = 50 * torch.randn(4, 3, 64, 64, device="cuda")

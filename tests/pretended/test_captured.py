@@ -48,7 +48,7 @@ def test_a_captured_training_learns_the_same_with_few_kernels_a_step(
         assert not record.of(WAIT, BLOCKING_COPY, MIX, RACE)
         found = [float(loss) for loss in run.losses], run.weights()
 
-    plain = tuple(word for word in words if word != "runtime.capture=true")
+    plain = (*(word for word in words if word != "runtime.capture=true"), "runtime.capture=false")
     with pretended():
         eager = Training.start((*plain, "trainer.limit_train_batches=9"), "cuda:0")
         eager.train(len(run.losses))
@@ -71,7 +71,8 @@ def test_a_fast_evaluation_counts_what_the_plain_one_does() -> None:
         assert not record.of(MIX, RACE)
 
     with pretended():
-        plain = Training.start((*CASES["lenet5 with dropout"], "schedule=constant"), "cuda:0")
+        eager = (*CASES["lenet5 with dropout"], "schedule=constant", "runtime.capture=false")
+        plain = Training.start(eager, "cuda:0")
         plain.train(1)
         batches, wanted = plain.parts.in_order(plain.parts.splits.test), []
         wanted.append(plain.parts.evaluate(batches, "center"))

@@ -1,5 +1,6 @@
 """Ways to compute a step that exclude each other, or cannot be had, are refused in two lines."""
 
+import dataclasses
 from typing import Any
 from unittest import mock
 
@@ -14,13 +15,14 @@ from cnnlab.config.keys import walk
 from cnnlab.config.loss import DefaultLossConfig, LossConfig
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
+from cnnlab.config.tables import tables
 from cnnlab.errors import UsageError
 from cnnlab.preprocessing import Preprocessing
-from cnnlab.trainer.capturing import choose
+from cnnlab.trainer.capturing import Capturing, choose
 from cnnlab.trainer.fast_evaluation import EVALUATION_BATCH, evaluating
 from cnnlab.training.captured import CapturedStep
 from tests.pretended.device import pretended
-from tests.pretended.runs import CASES, Training, configure
+from tests.pretended.runs import CASES, SPLIT, Training, configure
 
 PLAIN = DefaultLossConfig(name="default", class_weights=None, label_smoothing=0.0)
 WEIGHTED = DefaultLossConfig(name="default", class_weights="balanced", label_smoothing=0.0)
@@ -65,9 +67,7 @@ def test_a_step_that_no_graph_can_hold_is_refused(
     with pytest.raises(UsageError, match=f"one CUDA device; {why}"):
         choose(configure("runtime.capture=true"), network, peers)
 
-    chosen = choose(configure("runtime.capture=auto"), network, peers)
-    assert chosen.make is None
-    assert str(chosen.line).startswith(f"none: {why}")
+    assert choose(configure("runtime.capture=auto"), network, peers) == Capturing()
 
 
 @pytest.mark.parametrize(
@@ -78,18 +78,39 @@ def test_a_step_that_no_graph_can_hold_is_refused(
         (("distributed.simulate=2",), "none: not with distributed.simulate or fc_batch: their"),
     ],
 )
-def test_auto_captures_where_it_can_and_says_so(words: tuple[str, ...], line: str) -> None:
+def test_a_gpu_captures_where_it_can_and_says_so(words: tuple[str, ...], line: str) -> None:
     with pretended():
-        parts = Training.start((*CASES["lenet5"], "runtime.capture=auto", *words), "cuda:0").parts
+        parts = Training.start((*CASES["lenet5"], *words), "cuda:0").parts
     assert str(parts.update.capturing.line).startswith(line)
     assert isinstance(parts.step, CapturedStep) == (not words)
 
 
+def test_a_tower_on_the_processor_is_why_nothing_is_captured() -> None:
+    with pretended():
+        parts = Training.start((*SPLIT, "model.devices=[cpu,cuda:0]"), "cpu").parts
+    assert parts.update.capturing == Capturing(line="none: the network is on cpu and cuda:0")
+
+
+@pytest.mark.parametrize("group", ["model", "loss"])
+def test_what_is_your_own_is_captured_only_when_asked_for(group: str) -> None:
+    chosen = configure("runtime.capture=auto", *CASES["lenet5"])
+    own = dataclasses.replace(getattr(chosen, group), name="mine")
+    chosen = dataclasses.replace(chosen, **{group: own})
+    network: Any = mock.Mock(parameters=lambda: [mock.Mock(device=torch.device("cuda", 0))])
+    alone: Any = mock.Mock(size=1)
+
+    with mock.patch.dict(tables()[group].own, {"mine": {}}):
+        auto = choose(chosen, network, alone)
+        assert auto.make is None
+        assert str(auto.line).startswith(f"none: {group}=mine is your own")
+        asked = dataclasses.replace(chosen.runtime, capture=True)
+        assert choose(dataclasses.replace(chosen, runtime=asked), network, alone).make is not None
+
+
 def test_what_no_gpu_has_run_says_so_in_its_help() -> None:
     told = {key.name: key.description for key in walk(config.TrainConfig)}
-    switches = ["device", "capture", "lrn_kernel", "fused_update", "fast_evaluation"]
-    keys = [*(f"runtime.{name}" for name in switches), "dataset.num_readers", "dataset.decode"]
-    assert [key for key in keys if "not yet run on" not in told[key]] == []
+    assert "not yet run on" in told["runtime.device"]  # a Mac's
+    assert "not yet run on" in told["distributed.scheme"]  # several
 
 
 def evaluation(**changes: Any) -> Any:

@@ -9,6 +9,7 @@ import torch
 
 from cnnlab import checkpoint
 from cnnlab.cli import main
+from cnnlab.config.models import MODELS
 from tests.pretended.runs import CASES, Training
 
 pytestmark = pytest.mark.gpu
@@ -54,11 +55,29 @@ def test_a_captured_run_is_the_eager_one_bit_for_bit(
 ) -> None:
     words = [f"model={model}", "dataset.image_size_pixels=64", "model.dropout=0.5"]
     words += [f"optimizer={rule}", f"schedule={schedule}", "optimizer.learning_rate=0.001"]
-    words += ["runtime.deterministic=true", "trainer.epochs=2"]
+    check_captured(tmp_path, *words)
+
+
+@pytest.mark.parametrize("model", sorted(set(MODELS) - {"lenet5", "alexnet", "alexnet_two_gpu"}))
+def test_a_captured_run_of_every_network_is_the_eager_one_bit_for_bit(
+    tmp_path: Path, model: str
+) -> None:
+    is_large = model.startswith(("alexnet", "zfnet")) and model != "alexnet_cifar"
+    words = [f"model={model}", f"dataset.image_size_pixels={64 if is_large else 32}"]
+    check_captured(tmp_path, *words, "trainer.batch_size=32")
+
+
+def test_a_captured_run_with_batch_norm_is_the_eager_one_bit_for_bit(tmp_path: Path) -> None:
+    words = ["model=alexnet_cifar", "model.normalization=batch", "ema.decay=0.9"]
+    check_captured(tmp_path, *words, "trainer.batch_size=32")
+
+
+def check_captured(folder: Path, *words: str) -> None:
+    """Check that two epochs leave the same weights with and without capture."""
     for name in ("false", "true"):
-        train(tmp_path / name, *words, f"runtime.capture={name}")
+        train(folder / name, *words, "runtime.deterministic=true", f"runtime.capture={name}")
     plain, captured = (
-        checkpoint.read(tmp_path / n / "checkpoints/last.safetensors") for n in ("false", "true")
+        checkpoint.read(folder / n / "checkpoints/last.safetensors") for n in ("false", "true")
     )
     for name, tensor in plain.tensors.items():
         assert torch.equal(tensor, captured.tensors[name]), name

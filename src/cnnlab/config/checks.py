@@ -104,8 +104,8 @@ TRAINING_ONLY = {
 def check_runtime(runtime: RuntimeConfig, refused: Collection[str] = tuple(TRAINING_ONLY)) -> None:
     """Raise UsageError for a setting of `runtime` that has no effect on a command."""
     for name in refused:
-        if getattr(runtime, name):
-            word = f"runtime.{name}={str(getattr(runtime, name)).lower()}"
+        if getattr(runtime, name) is True:  # auto, the default of some, asks for nothing
+            word = f"runtime.{name}=true"
             raise UsageError(f"{word} {TRAINING_ONLY[name]}", hint=f"cnnlab train {word}")
 
 

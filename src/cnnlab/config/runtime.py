@@ -13,7 +13,7 @@ class RuntimeConfig:
     """Device, precision, threads and compilation."""
 
     device: str = setting(
-        "auto, cpu, cuda, cuda:N, or mps, a Mac's GPU; not yet run on a GPU of either kind"
+        "auto, cpu, cuda, cuda:N, or mps, a Mac's GPU (not yet run on one)"
     )
     precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
     num_threads: int | None = setting(
@@ -27,8 +27,8 @@ class RuntimeConfig:
         "torch.compile network and loss for training, one graph per batch size", earlier=False
     )
     capture: bool | str = setting(
-        "replay the training step as CUDA graphs, one per batch size; auto: where it can be, and "
-        "say why where not; not yet run on a GPU",
+        "replay the training step as CUDA graphs, one per batch size; auto: on a GPU where it can "
+        "be, and say why where not",
         choices=(AUTO,),
         earlier=False,
     )
@@ -39,12 +39,12 @@ class RuntimeConfig:
         earlier="plain",
     )
     fused_update: bool = setting(
-        "optimizer=sgd_2012 in one pass over the weights, equal to rounding; not yet run on a GPU",
+        "optimizer=sgd_2012 in one pass over the weights, equal to rounding",
         earlier=False,
     )
     fast_evaluation: bool = setting(
         "validation and test while training: in runtime.precision, compiled or captured where "
-        "training is, and in batches that fill a GPU; not yet run on one",
+        "training is, and in batches that fill a GPU",
         earlier=False,
     )
     profile: bool = setting("write a profiler trace of 20 training steps into the run folder")

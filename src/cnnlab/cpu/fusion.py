@@ -43,7 +43,7 @@ def fused_groups(
         size, compute = 1, _apply
         if _convolves_and_pools_few_maps(window, convolutions):
             size, compute = 3, convolve_pool_rectify
-        elif [type(module) for module in window[:2]] == [nn.ReLU, nn.MaxPool2d]:
+        elif _rectifies_and_pools(window):
             size, compute = 2, pool_and_rectify
         elif groups and _sees_few_maps(window[0], convolutions):  # images need no gradient
             compute = convolve_few_maps
@@ -54,6 +54,22 @@ def fused_groups(
     return tuple(groups)
 
 
+def pooling_first(modules: dict[str, nn.Module]) -> tuple[FusedGroup, ...]:
+    """Split the layers into groups, in order, whose max pooling comes before its ReLU.
+
+    The same numbers and gradients bit for bit, on any device; none where that changes nothing.
+    """
+    names, groups = list(modules), list[FusedGroup]()
+    while names:
+        size, compute = 1, _apply
+        if _rectifies_and_pools([modules[name] for name in names[:2]]):
+            size, compute = 2, pool_and_rectify
+        groups.append(FusedGroup(tuple(names[:size]), compute))
+        names = names[size:]
+
+    return tuple(groups) if len(groups) < len(modules) else ()
+
+
 def is_faster_for(images: Tensor) -> bool:
     """Return whether to use the groups: float32 on a CPU, while nothing traces the layers."""
     return (
@@ -61,9 +77,17 @@ def is_faster_for(images: Tensor) -> bool:
         and images.device.type == "cpu"
         and images.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not _is_traced()
     )
+
+
+def is_on_gpu(images: Any) -> bool:
+    """Return whether to use the groups of `pooling_first`: on CUDA, while nothing traces them."""
+    return isinstance(images, Tensor) and images.device.type == "cuda" and not _is_traced()
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 
 def have_hooks(modules: Iterable[nn.Module]) -> bool:
@@ -117,6 +141,10 @@ def convolve_few_maps(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
 
 def _apply(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     return modules[0](maps)
+
+
+def _rectifies_and_pools(window: Sequence[nn.Module]) -> bool:
+    return [type(module) for module in window[:2]] == [nn.ReLU, nn.MaxPool2d]
 
 
 def _is_plain(module: nn.Module, convolutions: Collection[type]) -> TypeGuard[nn.Conv2d]:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cnnlab.geometry import Window
+from cnnlab.models import pixel_blocks
 
 
 class Conv2d(nn.Conv2d):
@@ -42,6 +43,8 @@ class Conv2d(nn.Conv2d):
             below, right = (self.window.overhang(side) for side in maps.shape[-2:])
             if below or right:
                 maps = F.pad(maps, (0, right, 0, below))
+        if pixel_blocks.is_faster(self, maps):
+            return pixel_blocks.convolve(maps, self)
         return super().forward(maps)
 
 

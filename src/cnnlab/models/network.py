@@ -66,6 +66,7 @@ class Network(nn.Module):
             self.add_module(layer.name, layer.module)
         modules = {layer.name: layer.module for layer in layers}
         self._fused_groups = fusion.fused_groups(modules, (nn.Conv2d, Conv2d))
+        self._pooling_first = fusion.pooling_first(modules)
 
     @property
     def in_channels(self) -> int:
@@ -129,17 +130,24 @@ class Network(nn.Module):
         return self
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the scores of the images; on a CPU some layers are fused."""
+        """Return the scores of the images; some layers are fused on a CPU, or change places."""
         maps = self._enter(images)
 
-        if fusion.is_faster_for(maps) and not fusion.have_hooks(self._modules.values()):  # type: ignore[arg-type]
-            for names, compute in self._fused_groups:
+        groups = self._groups_for(maps)
+        if groups and not fusion.have_hooks(self._modules.values()):  # type: ignore[arg-type]
+            for names, compute in groups:
                 maps = compute(maps, [self._modules[name] for name in names])  # type: ignore[misc]
             return self._leave(maps)
 
         for name in self._roles:
             maps = self._modules[name](maps)  # type: ignore[misc]
         return self._leave(maps)
+
+    def _groups_for(self, maps: Any) -> tuple[fusion.FusedGroup, ...]:
+        """Return the groups of layers in which these maps are computed faster; else none."""
+        if fusion.is_faster_for(maps):
+            return self._fused_groups
+        return self._pooling_first if fusion.is_on_gpu(maps) else ()
 
     def parted(self) -> tuple["Network", "Network"]:
         """Return the layers that make an image's features, flattening included, and the rest.
@@ -156,7 +164,9 @@ class Network(nn.Module):
         part = copy.copy(self)
         part._roles = {name: self._roles[name] for name in names}
         part._modules = {name: self._modules[name] for name in names}
-        part._fused_groups = tuple(g for g in self._fused_groups if g.names[0] in part._roles)
+        for groups in ("_fused_groups", "_pooling_first"):
+            whole = getattr(self, groups)
+            setattr(part, groups, tuple(g for g in whole if g.names[0] in part._roles))
         return part
 
     @property

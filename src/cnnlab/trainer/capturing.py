@@ -9,6 +9,7 @@ import torch
 from cnnlab.config import TrainConfig
 from cnnlab.config.checks import why_not_captured
 from cnnlab.config.runtime import AUTO
+from cnnlab.config.tables import tables
 from cnnlab.distributed import Peers
 from cnnlab.errors import UsageError
 from cnnlab.models import Network
@@ -30,31 +31,42 @@ class Capturing:
 def choose(config: TrainConfig, network: Network, peers: Peers) -> Capturing:
     """Return what `runtime.capture` asks for, for a network that is on its devices.
 
-    Raises UsageError where it is true and cannot be; auto leaves it out, with the reason.
+    Raises UsageError where it is true and cannot be; auto leaves it out, with the reason where the
+    network is on a CUDA device.
     """
     asked = config.runtime.capture
     if not asked:
         return Capturing()
+    devices = sorted({weight.device for weight in network.parameters()}, key=str)
     why = why_not_captured(config.runtime, config.trainer, config.loss, config.distributed)
-    why = f"not with {why}" if why else _why_not_here(network, peers)
+    why = f"not with {why}" if why else _why_not_here(devices, peers)
+    if why is None and asked == AUTO:
+        why = _why_not_unasked(config)
 
     if why is None:
-        device = next(network.parameters()).device
         line = "the step, as CUDA graphs" if asked == AUTO else None
-        return Capturing(partial(captured.cuda_graphs, device), line)
+        return Capturing(partial(captured.cuda_graphs, devices[0]), line)
     if asked == AUTO:
-        return Capturing(line=f"none: {why}")
+        is_on_gpu = any(device.type == "cuda" for device in devices)
+        return Capturing(line=f"none: {why}" if is_on_gpu else None)
     raise UsageError(
         f"runtime.capture=true needs one process on one CUDA device; {why}",
         hint="runtime.capture=false trains it; auto does, and says why",
     )
 
 
-def _why_not_here(network: Network, peers: Peers) -> str | None:
+def _why_not_here(devices: list[torch.device], peers: Peers) -> str | None:
     """Return why no graph can hold the step of these processes on these devices."""
-    devices: list[torch.device] = sorted({w.device for w in network.parameters()}, key=str)
     if peers.size > 1:
         return f"torchrun started {peers.size} processes, which wait for one another in each step"
     if len(devices) > 1:
         return f"the network is on {' and '.join(map(str, devices))}"
     return None if devices[0].type == "cuda" else f"the network is on {devices[0]}"
+
+
+def _why_not_unasked(config: TrainConfig) -> str | None:
+    """Return what may do more than a graph can hold, and is captured only when asked for."""
+    for group, section in (("model", config.model), ("loss", config.loss)):
+        if section.name in tables()[group].own:
+            return f"{group}={section.name} is your own, and may do what no graph holds"
+    return None

@@ -1,0 +1,68 @@
+"""A first convolution on blocks of pixels: the same sums over more channels with fewer steps.
+
+A GPU's matrix units multiply eight and more channels at once, and images have three. A block of s x
+s pixels, as many as the stride, makes s*s*3 channels of them; the convolution over blocks has
+stride 1, and kernels of ceil(k / s) blocks, which zeros fill. AlexNet's 11 x 11 kernels of 3
+channels at stride 4 become 3 x 3 kernels of 48. The results are those of the convolution in another
+order of summation. docs/performance.md has the measurements.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FEW_CHANNELS = 4
+"""Most channels of what counts as images."""
+
+STRIDE = 4
+"""For which it was measured: that of AlexNet's first layer."""
+
+
+def is_faster(convolution: nn.Conv2d, maps: Tensor) -> bool:
+    """Return whether to convolve blocks: few channels on a CUDA device, while nothing traces."""
+    return (
+        maps.device.type == "cuda"
+        and convolution.stride == (STRIDE, STRIDE)
+        and convolution.kernel_size[0] > STRIDE
+        and convolution.in_channels <= FEW_CHANNELS
+        and convolution.groups == 1
+        and convolution.dilation == (1, 1)
+        and convolution.weight.is_contiguous(memory_format=torch.channels_last)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+    )
+
+
+def convolve(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
+    """Return convolution(maps), [N,C,S,S] -> [N,C',s,s], of square kernels without groups.
+
+    Differentiable in the maps, the weight and the bias.
+    """
+    weight, stride, padding = convolution.weight, convolution.stride[0], convolution.padding[0]
+    assert isinstance(padding, int)
+    if torch.is_autocast_enabled(maps.device.type):  # cast before the copies, not after
+        maps = maps.to(torch.get_autocast_dtype(maps.device.type))
+
+    kernel = -(-weight.shape[-1] // stride) * stride
+    sides = [_num_positions(side, convolution) * stride - stride + kernel for side in maps.shape[2:]]
+    below, right = (
+        covered - padding - side for covered, side in zip(sides, maps.shape[2:], strict=True)
+    )
+    images = F.pad(maps, (padding, right, padding, below))
+    filled = kernel - weight.shape[-1]
+    kernels = F.pad(weight, (0, filled, 0, filled))
+    return F.conv2d(_blocks(images, stride), _blocks(kernels, stride), convolution.bias)
+
+
+def _num_positions(side: int, convolution: nn.Conv2d) -> int:
+    """Return how many positions a kernel has along one side."""
+    (padding, _), (kernel, _) = convolution.padding, convolution.kernel_size
+    return (side + 2 * int(padding) - kernel) // convolution.stride[0] + 1
+
+
+def _blocks(maps: Tensor, size: int) -> Tensor:
+    """[N,C,H,W] -> [N,size*size*C,H/size,W/size] in channels_last order."""
+    number, channels, height, width = maps.shape
+    rows = maps.permute(0, 2, 3, 1).unflatten(2, (width // size, size))
+    blocks = rows.unflatten(1, (height // size, size)).transpose(2, 3)
+    return blocks.reshape(number, height // size, width // size, -1).permute(0, 3, 1, 2)
