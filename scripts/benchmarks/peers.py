@@ -230,7 +230,7 @@ def lightning(work: Work, network: Network) -> Advance:
             enable_model_summary=False,
         )
         trainer.fit(module, loader(work))
-        return times[1] - times[0], [float(loss) for loss in losses]
+        return times[1] - times[0], [float(loss) for loss in losses[:num_steps]]
 
     return advance
 
@@ -280,7 +280,7 @@ def keras(work: Work, network: Network) -> Advance:
         # Keras reports the mean loss since the start of the fit: its differences are the losses.
         sums = [0.0, *(mean * (i + 1) for i, mean in enumerate(clock.means))]
         losses = [after - before for before, after in itertools.pairwise(sums)]
-        return clock.times[-1] - clock.times[WARM_STEPS - 1], losses
+        return clock.times[-1] - clock.times[WARM_STEPS - 1], losses[:num_steps]
 
     return advance
 
