@@ -29,12 +29,15 @@ class FusedGroup(NamedTuple):
 
 
 def fused_groups(
-    modules: dict[str, nn.Module], convolutions: Collection[type] = (nn.Conv2d,)
+    modules: dict[str, nn.Module],
+    convolutions: Collection[type] = (nn.Conv2d,),
+    pools: Collection[type] = (nn.MaxPool2d,),
 ) -> tuple[FusedGroup, ...]:
     """Split the layers into groups, in order; a layer that gains nothing is a group by itself.
 
     convolutions: the types that compute what nn.Conv2d does, at least for stride, dilation and
-    groups of 1 without padding. Their subclasses do not count.
+    groups of 1 without padding. pools: those that compute what nn.MaxPool2d does. Their subclasses
+    do not count.
     """
     names, groups = list(modules), list[FusedGroup]()
 
@@ -43,7 +46,7 @@ def fused_groups(
         size, compute = 1, _apply
         if _convolves_and_pools_few_maps(window, convolutions):
             size, compute = 3, convolve_pool_rectify
-        elif [type(module) for module in window[:2]] == [nn.ReLU, nn.MaxPool2d]:
+        elif _rectifies_and_pools(window, pools):
             size, compute = 2, pool_and_rectify
         elif groups and _sees_few_maps(window[0], convolutions):  # images need no gradient
             compute = convolve_few_maps
@@ -131,6 +134,11 @@ def _is_plain(module: nn.Module, convolutions: Collection[type]) -> TypeGuard[nn
 
 def _sees_few_maps(module: nn.Module, convolutions: Collection[type]) -> bool:
     return _is_plain(module, convolutions) and module.in_channels <= FEW_MAPS
+
+
+def _rectifies_and_pools(modules: Sequence[nn.Module], pools: Collection[type]) -> bool:
+    first, *others = modules
+    return type(first) is nn.ReLU and bool(others) and type(others[0]) in pools
 
 
 def _convolves_and_pools_few_maps(
