@@ -36,7 +36,7 @@ def runtime(**changes: Any) -> RuntimeConfig:
         ({"capture": True, "compile": True}, 1, PLAIN, "runtime.compile=true"),
         ({"capture": True}, 2, PLAIN, "trainer.accumulate above 1"),
         ({"capture": True}, 1, WEIGHTED, "loss.class_weights"),
-        ({"compile": True, "lrn_kernel": "triton"}, 1, PLAIN, "lrn_kernel=triton has no effect"),
+        ({"compile": True, "kernels": "triton"}, 1, PLAIN, "kernels=triton has no effect"),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(
@@ -87,7 +87,7 @@ def test_auto_captures_where_it_can_and_says_so(words: tuple[str, ...], line: st
 
 def test_what_no_gpu_has_run_says_so_in_its_help() -> None:
     told = {key.name: key.description for key in walk(config.TrainConfig)}
-    switches = ["device", "capture", "lrn_kernel", "fused_update", "fast_evaluation"]
+    switches = ["device", "capture", "fused_update", "fast_evaluation"]
     keys = [*(f"runtime.{name}" for name in switches), "dataset.num_readers", "dataset.decode"]
     assert [key for key in keys if "not yet run on" not in told[key]] == []
 

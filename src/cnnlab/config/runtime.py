@@ -32,10 +32,11 @@ class RuntimeConfig:
         choices=(AUTO,),
         earlier=False,
     )
-    lrn_kernel: str = setting(
-        "what computes local response normalization: operations of torch (plain), or one kernel of "
-        "Triton each way on a GPU (triton, not yet run on one)",
-        choices=("plain", "triton"),
+    kernels: str = setting(
+        "what computes response normalization and max pooling: operations of torch (plain), or one "
+        "kernel of Triton each way on a CUDA device (triton); auto: Triton's where they run and "
+        "nothing is compiled, and say why where not",
+        choices=(AUTO, "plain", "triton"),
         earlier="plain",
     )
     fused_update: bool = setting(
