@@ -64,7 +64,7 @@ def test_there_is_one_alone(name: str) -> None:
         ({"deterministic": True}, "runtime.deterministic=true"),
         ({"compile": True}, "runtime.compile=true"),
         ({"capture": True}, "runtime.capture=true"),
-        ({"lrn_kernel": "triton"}, "runtime.lrn_kernel=triton"),
+        ({"kernels": "triton"}, "runtime.kernels=triton"),
         ({"fused_update": True}, "runtime.fused_update=true"),
         ({"profile": True}, "runtime.profile=true"),
     ],

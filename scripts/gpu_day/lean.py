@@ -19,7 +19,7 @@ from cnnlab.data.device_jpeg import decode_on
 from cnnlab.data.jpeg import decode_jpeg, encode_jpeg
 from cnnlab.data.readers import Ring, in_order
 from cnnlab.data.store import ArrayStore
-from cnnlab.models.norm_kernels import KERNELS
+from cnnlab.models.kernels import KERNELS
 from cnnlab.models.normalization import LocalResponseNorm
 from cnnlab.runtime import select_device
 from cnnlab.trainer.throughput import Stopwatch
@@ -32,7 +32,7 @@ from scripts.gpu_day.task import Task
 NUM_STEPS = 12
 EAGER: Case = {"runtime.capture": False}
 CAPTURED: Case = {"runtime.capture": True}
-LEAN: Case = {**CAPTURED, "runtime.lrn_kernel": "triton"}
+LEAN: Case = {**CAPTURED, "runtime.kernels": "triton"}
 MEAN_LEVELS, MOST_OF_99 = 2.0, 24
 """Between JPEGs decoded by the device and by the host: on average, and for 99 of 100 numbers."""
 
@@ -143,7 +143,7 @@ def compare_kernels(task: Task, name: str, maps: Tensor, groups: int, tolerance:
     found, milliseconds = [], {}
     for kernel, where in KERNELS.items():
         layer = LocalResponseNorm(5, 1e-4, groups=groups)
-        layer.kernel = load_by_name(where)
+        layer.kernel = load_by_name(where.normalization)
         found.append(run(layer))
         seconds = Stopwatch(maps.device).median(functools.partial(run, layer))
         milliseconds[f"{kernel}_ms"] = 1e3 * seconds

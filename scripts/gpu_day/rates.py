@@ -149,7 +149,7 @@ def compiled(task: Task) -> None:
 
 
 COMPILED: Case = {"runtime.compile": True}
-SWITCHES = ("compile", "capture", "lrn_kernel", "fused_update")
+SWITCHES = ("compile", "capture", "kernels", "fused_update")
 """Of `runtime`, noted with the rate of a step."""
 
 

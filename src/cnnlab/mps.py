@@ -18,7 +18,7 @@ _UNTRIED = (
     ("deterministic", True, "false", "torch does not promise the same bits there"),
     ("compile", True, "false", "torch.compile is untried there"),
     ("capture", True, "false", "it replays CUDA graphs"),
-    ("lrn_kernel", "triton", "plain", "Triton has no kernels for it"),
+    ("kernels", "triton", "auto", "Triton has no kernels for it"),
     ("fused_update", True, "false", "it is untried there"),
     ("profile", True, "false", "torch's profiler sees no kernels there"),
 )

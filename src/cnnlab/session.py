@@ -31,8 +31,8 @@ from cnnlab.safe_output import say
 class Session:
     """What a command computes with. peers: the processes that share its work.
 
-    runtime: the command's settings; None: torch's global switches are the caller's. lrn_kernel: as
-    `norm_kernels.use` takes it.
+    runtime: the command's settings; None: torch's global switches are the caller's. kernels: as
+    `kernels.use` takes it.
     """
 
     device: torch.device
@@ -40,7 +40,7 @@ class Session:
     channels_last: bool
     peers: Peers = ALONE
     runtime: RuntimeConfig | None = None
-    lrn_kernel: str = "plain"
+    kernels: str = "plain"
 
     def feed(self, multiply_adds: int) -> None:
         """Let as many threads compute as a forward pass of so many multiply-adds feeds."""
@@ -75,7 +75,7 @@ def begin(runtime: RuntimeConfig, warn: Callable[[str], object] = say) -> Sessio
         runtime.precision,
         runtime.channels_last,
         runtime=runtime,
-        lrn_kernel=runtime.lrn_kernel,
+        kernels=runtime.kernels,
     )
 
 

@@ -181,7 +181,7 @@ def test_a_key_that_nothing_reads_is_noticed() -> None:
 
     read: set[str] = set()
     plain = {"device": "cpu", "precision": "fp32", "num_threads": 1, "deterministic": False}
-    plain |= {"lrn_kernel": "plain", "channels_last": True} | dict.fromkeys(TRAINING_ONLY, False)
+    plain |= {"kernels": "plain", "channels_last": True} | dict.fromkeys(TRAINING_ONLY, False)
     config = record(RuntimeConfig(**plain), read)  # type: ignore[arg-type]
     assert to_plain(config) == to_plain(dataclasses.replace(config))
     assert read == set()

@@ -18,6 +18,7 @@ SMALL = [
     *("dataset.num_test=40", "dataset.num_validation=20", "model=linear", "augment=alexnet"),
     *("augment.crop_pixels=8", "trainer.epochs=1", "trainer.batch_size=20"),
     *("runtime.num_threads=1", "runtime.device=cpu", "logging.report=false"),
+    "runtime.kernels=plain",
     *("logging.tensorboard=false", "logging.images_every_epochs=null"),
 ]
 
@@ -52,6 +53,7 @@ def old_run(here: Path) -> Path:
         file.unlink()  # the names are links to one file
         checkpoint.write(file, held.tensors, document)
     assert "colour_scale" in path.read_text()
+    assert "lrn_kernel: plain" in path.read_text()
     assert b"colour_scale" in next(Path("old/checkpoints").iterdir()).read_bytes()
     return Path("old")
 
@@ -68,6 +70,8 @@ def test_a_stored_config_is_read_under_the_keys_of_today() -> None:
     wanted = {"seed": 0, "augment": {"name": "alexnet", "color_scale": "none", "crop_pixels": 8}}
 
     assert renamed.current(stored) == wanted
+    triton = {"runtime": {"lrn_kernel": "triton", "compile": False}}
+    assert renamed.current(triton) == {"runtime": {"kernels": "triton", "compile": False}}
     assert renamed.current(wanted) == wanted
     assert renamed.current(["no mapping"]) == ["no mapping"]
     assert renamed.current({"augment": None}) == {"augment": None}
@@ -83,6 +87,9 @@ def test_an_old_run_is_resumed_and_written_with_the_keys_of_today(
     augment = yaml.safe_load((old_run / "config.yaml").read_text())["augment"]
     assert (augment["color_scale"], augment["color_strength"]) == ("stdev", 0.1)
     assert not any(key.startswith("colour") for key in augment)
+    runtime = yaml.safe_load((old_run / "config.yaml").read_text())["runtime"]
+    assert runtime["kernels"] == "plain"
+    assert "lrn_kernel" not in runtime
 
 
 def test_an_old_run_is_evaluated_and_compared(

@@ -34,7 +34,7 @@ YOUNGER: dict[str, Any] = {
     "logging.histograms_every_steps": None,
     "logging.embedded_images": 256,
     "runtime.capture": False,
-    "runtime.lrn_kernel": "plain",
+    "runtime.kernels": "auto",
     "runtime.fused_update": False,
     "runtime.fast_evaluation": False,
     "dataset.num_readers": 1,

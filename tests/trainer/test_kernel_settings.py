@@ -38,7 +38,7 @@ def runtime(**changes: Any) -> RuntimeConfig:
         ({"capture": True, "compile": True}, 1, PLAIN, "runtime.compile=true"),
         ({"capture": True}, 2, PLAIN, "trainer.accumulate above 1"),
         ({"capture": True}, 1, WEIGHTED, "loss.class_weights"),
-        ({"compile": True, "lrn_kernel": "triton"}, 1, PLAIN, "lrn_kernel=triton has no effect"),
+        ({"compile": True, "kernels": "triton"}, 1, PLAIN, "kernels=triton has no effect"),
     ],
 )
 def test_settings_that_exclude_each_other_are_refused(

@@ -87,7 +87,7 @@ def check_captured(folder: Path, *words: str) -> None:
 def test_a_lean_training_of_2012_starts_like_the_plain_one(tmp_path: Path, switch: str) -> None:
     words = ["model=alexnet_two_tower", "dataset.image_size_pixels=64", "optimizer=sgd_2012"]
     words += ["optimizer.learning_rate=0.001", "model.dropout=0.0"]
-    lean = ["lrn_kernel=triton", "fused_update=true", "fast_evaluation=true", switch]
+    lean = ["kernels=triton", "fused_update=true", "fast_evaluation=true", switch]
     plain = train(tmp_path / "plain", *words)
     found = train(tmp_path / "lean", *words, *(f"runtime.{word}" for word in lean))
     assert found == pytest.approx(plain, rel=0.003)

@@ -47,6 +47,7 @@ def document(config: BenchmarkConfig, bench: Bench, parts: list[Throughput]) -> 
         "precision": config.runtime.precision,
         "batch_size": config.trainer.batch_size,
         "evaluation_batch_size": bench.assembly.evaluating.batch_size,
+        **({} if bench.assembly.kernels is None else {"kernels": bench.assembly.kernels}),
         **({} if capture is None else {"capture": capture}),
         **asdict(bench.roofline),
         "parts": rows,
@@ -68,6 +69,8 @@ def show(console: Console, config: BenchmarkConfig, bench: Bench, parts: list[Th
         f"{config.trainer.batch_size}, augment={config.augment.name}"
     )
 
+    if bench.assembly.kernels is not None:
+        console.line(f"kernels     {bench.assembly.kernels}")
     if bench.assembly.update.capturing.line is not None:
         console.line(f"capture     {bench.assembly.update.capturing.line}")
 

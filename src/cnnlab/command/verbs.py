@@ -144,7 +144,7 @@ VERBS: dict[str, Verb] = {
         settings.parse_visualize,
         "cnnlab.app.visualize:run",
         "cnnlab visualize checkpoint=latest what=filters,top9",
-        unused=("dataset.normalize", "dataset.residency", "runtime.lrn_kernel", *_READING),
+        unused=("dataset.normalize", "dataset.residency", "runtime.kernels", *_READING),
         needs=of_visualize(),
     ),
     "predict": Verb(

@@ -142,10 +142,10 @@ def check_kernels(
             hint="leave out one; runtime.capture=auto leaves out the capture",
         )
 
-    if runtime.compile and runtime.lrn_kernel != "plain":
+    if runtime.compile and runtime.kernels == "triton":
         raise UsageError(
-            f"runtime.lrn_kernel={runtime.lrn_kernel} has no effect with runtime.compile=true, "
-            "which makes a kernel of its own",
+            "runtime.kernels=triton has no effect with runtime.compile=true, which makes kernels "
+            "of its own",
             hint="leave out one",
         )
 

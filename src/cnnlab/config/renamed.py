@@ -10,6 +10,7 @@ KEYS = {
     "augment.colour_divides": "augment.color_divides",
     "augment.colour_scale": "augment.color_scale",
     "augment.colour_strength": "augment.color_strength",
+    "runtime.lrn_kernel": "runtime.kernels",
 }
 """Old dotted key -> the key of today."""
 

@@ -12,9 +12,7 @@ AUTO = "auto"
 class RuntimeConfig:
     """Device, precision, threads and compilation."""
 
-    device: str = setting(
-        "auto, cpu, cuda, cuda:N, or mps, a Mac's GPU (not yet run on one)"
-    )
+    device: str = setting("auto, cpu, cuda, cuda:N, or mps, a Mac's GPU (not yet run on one)")
     precision: str = setting("compute precision", choices=("fp32", "tf32", "bf16"))
     num_threads: int | None = setting(
         "CPU threads; null: as many as the network's work feeds, at most one per core",
@@ -32,10 +30,11 @@ class RuntimeConfig:
         choices=(AUTO,),
         earlier=False,
     )
-    lrn_kernel: str = setting(
-        "what computes local response normalization: operations of torch (plain), or one kernel of "
-        "Triton each way on a GPU (triton, not yet run on one)",
-        choices=("plain", "triton"),
+    kernels: str = setting(
+        "what computes response normalization and max pooling: operations of torch (plain), or one "
+        "kernel of Triton each way on a CUDA device (triton); auto: Triton's where they run and "
+        "nothing is compiled, and say why where not",
+        choices=(AUTO, "plain", "triton"),
         earlier="plain",
     )
     fused_update: bool = setting(

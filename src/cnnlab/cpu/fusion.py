@@ -29,12 +29,15 @@ class FusedGroup(NamedTuple):
 
 
 def fused_groups(
-    modules: dict[str, nn.Module], convolutions: Collection[type] = (nn.Conv2d,)
+    modules: dict[str, nn.Module],
+    convolutions: Collection[type] = (nn.Conv2d,),
+    pools: Collection[type] = (nn.MaxPool2d,),
 ) -> tuple[FusedGroup, ...]:
     """Split the layers into groups, in order; a layer that gains nothing is a group by itself.
 
     convolutions: the types that compute what nn.Conv2d does, at least for stride, dilation and
-    groups of 1 without padding. Their subclasses do not count.
+    groups of 1 without padding. pools: those that compute what nn.MaxPool2d does. Their subclasses
+    do not count.
     """
     names, groups = list(modules), list[FusedGroup]()
 
@@ -43,7 +46,7 @@ def fused_groups(
         size, compute = 1, _apply
         if _convolves_and_pools_few_maps(window, convolutions):
             size, compute = 3, convolve_pool_rectify
-        elif _rectifies_and_pools(window):
+        elif _rectifies_and_pools(window, pools):
             size, compute = 2, pool_and_rectify
         elif groups and _sees_few_maps(window[0], convolutions):  # images need no gradient
             compute = convolve_few_maps
@@ -54,7 +57,9 @@ def fused_groups(
     return tuple(groups)
 
 
-def pooling_first(modules: dict[str, nn.Module]) -> tuple[FusedGroup, ...]:
+def pooling_first(
+    modules: dict[str, nn.Module], pools: Collection[type] = (nn.MaxPool2d,)
+) -> tuple[FusedGroup, ...]:
     """Split the layers into groups, in order, whose max pooling comes before its ReLU.
 
     The same numbers and gradients bit for bit, on any device; none where that changes nothing.
@@ -62,7 +67,7 @@ def pooling_first(modules: dict[str, nn.Module]) -> tuple[FusedGroup, ...]:
     names, groups = list(modules), list[FusedGroup]()
     while names:
         size, compute = 1, _apply
-        if _rectifies_and_pools([modules[name] for name in names[:2]]):
+        if _rectifies_and_pools([modules[name] for name in names[:2]], pools):
             size, compute = 2, pool_and_rectify
         groups.append(FusedGroup(tuple(names[:size]), compute))
         names = names[size:]
@@ -143,10 +148,6 @@ def _apply(maps: Tensor, modules: Sequence[nn.Module]) -> Tensor:
     return modules[0](maps)
 
 
-def _rectifies_and_pools(window: Sequence[nn.Module]) -> bool:
-    return [type(module) for module in window[:2]] == [nn.ReLU, nn.MaxPool2d]
-
-
 def _is_plain(module: nn.Module, convolutions: Collection[type]) -> TypeGuard[nn.Conv2d]:
     """Return whether this is a convolution with stride 1, no padding, dilation or groups."""
     return (
@@ -159,6 +160,11 @@ def _is_plain(module: nn.Module, convolutions: Collection[type]) -> TypeGuard[nn
 
 def _sees_few_maps(module: nn.Module, convolutions: Collection[type]) -> bool:
     return _is_plain(module, convolutions) and module.in_channels <= FEW_MAPS
+
+
+def _rectifies_and_pools(modules: Sequence[nn.Module], pools: Collection[type]) -> bool:
+    first, *others = modules
+    return type(first) is nn.ReLU and bool(others) and type(others[0]) in pools
 
 
 def _convolves_and_pools_few_maps(

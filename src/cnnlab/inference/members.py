@@ -17,11 +17,11 @@ from cnnlab.evaluation import views
 from cnnlab.evaluation.classes import match_classes
 from cnnlab.evaluation.evaluate import Member, crops_per_cpu_pass
 from cnnlab.inference.network import StoredNetwork, open_network
-from cnnlab.models import Network, norm_kernels
+from cnnlab.models import Network, kernels
 from cnnlab.models.summary import largest_map, summarize
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.run_folder import RunFolder
-from cnnlab.safe_output import escape_control
+from cnnlab.safe_output import escape_control, say
 from cnnlab.session import Session
 
 MEMBERS_FOLDER = "members"
@@ -105,8 +105,9 @@ def open_networks(
         )
         for path in paths
     ]
-    for stored in networks:
-        norm_kernels.use(stored.network, here.lrn_kernel)
+    chosen = [kernels.use(stored.network, here.kernels) for stored in networks]
+    for line in sorted({each.line for each in chosen if each.is_missed and each.line}):
+        say(f"kernels: {line}")
 
     first, *others = networks
     for other in others:

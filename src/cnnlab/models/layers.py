@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cnnlab.geometry import Window
 from cnnlab.models import pixel_blocks
+from cnnlab.models.pooling import MaxPool2d
 
 
 class Conv2d(nn.Conv2d):
@@ -112,9 +113,9 @@ ACTIVATIONS: dict[str, tuple[str, type[nn.Module]]] = {
 """Name -> (role of the layer, module)."""
 
 
-def max_pool(window: Window) -> nn.MaxPool2d:
+def max_pool(window: Window) -> MaxPool2d:
     """Return max pooling over `window`."""
-    return nn.MaxPool2d(window.kernel, window.stride, window.padding, ceil_mode=window.ceil)
+    return MaxPool2d(window)
 
 
 def average_pool(window: Window) -> nn.AvgPool2d:

@@ -12,6 +12,7 @@ from cnnlab.cpu import fusion
 from cnnlab.errors import UsageError
 from cnnlab.geometry import ReceptiveField, whole_image
 from cnnlab.models.layers import Conv2d, window_of
+from cnnlab.models.pooling import MaxPool2d
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ class Network(nn.Module):
         for layer in layers:
             self.add_module(layer.name, layer.module)
         modules = {layer.name: layer.module for layer in layers}
-        self._fused_groups = fusion.fused_groups(modules, (nn.Conv2d, Conv2d))
-        self._pooling_first = fusion.pooling_first(modules)
+        convolutions, pools = (nn.Conv2d, Conv2d), (nn.MaxPool2d, MaxPool2d)
+        self._fused_groups = fusion.fused_groups(modules, convolutions, pools)
+        self._pooling_first = fusion.pooling_first(modules, pools)
 
     @property
     def in_channels(self) -> int:

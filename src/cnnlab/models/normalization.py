@@ -38,7 +38,7 @@ class LocalResponseNorm(nn.Module):
     [N, C, H, W] -> [N, C, H, W]. alpha is per unit, as the paper's formula has it; the 2012 source
     and torch.nn.LocalResponseNorm divide theirs by `size`, so they want size * this alpha.
     groups: towers; a window never reaches over the border between two of them. kernel: how it is
-    computed (`norm_kernels.use` chooses); torch.compile makes its own.
+    computed (`kernels.use` chooses); torch.compile makes its own.
     Source: Krizhevsky et al. 2012, section 3.3.
     """
 

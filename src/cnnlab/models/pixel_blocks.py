@@ -44,7 +44,9 @@ def convolve(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
         maps = maps.to(torch.get_autocast_dtype(maps.device.type))
 
     kernel = -(-weight.shape[-1] // stride) * stride
-    sides = [_num_positions(side, convolution) * stride - stride + kernel for side in maps.shape[2:]]
+    sides = [
+        _num_positions(side, convolution) * stride - stride + kernel for side in maps.shape[2:]
+    ]
     below, right = (
         covered - padding - side for covered, side in zip(sides, maps.shape[2:], strict=True)
     )

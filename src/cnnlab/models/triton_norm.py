@@ -5,7 +5,7 @@ is that of the plain kernel, in float32, or float64 for float64 maps; half-preci
 and written as they are, 2 bytes a unit instead of 4. A unit's neighbors are read again from the
 cache, and the backward pass computes the divisors again, so that nothing but the input is kept.
 
-Imports Triton, which comes with torch's CUDA builds, so only `norm_kernels` imports this module.
+Imports Triton, which comes with torch's CUDA builds, so only `kernels` imports this module.
 """
 
 from typing import Any, NamedTuple

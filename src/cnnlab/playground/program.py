@@ -31,6 +31,7 @@ from cnnlab.models.layers_1998 import (
 )
 from cnnlab.models.network import Layer, Network
 from cnnlab.models.normalization import LocalResponseNorm, WithinMapNorm
+from cnnlab.models.pooling import MaxPool2d
 from cnnlab.models.summary import summarize
 
 Written = tuple[dict[str, Any], dict[str, Tensor]]
@@ -196,6 +197,7 @@ _WRITERS: dict[type, Callable[[Any], Written]] = {
     nn.Conv2d: _conv,
     TableConv2d: _table_conv,
     LocallyConnected2d: _local,
+    MaxPool2d: _max_pool,
     nn.MaxPool2d: _max_pool,
     nn.AvgPool2d: _average_pool,
     Subsample: _subsample,

@@ -25,7 +25,7 @@ from cnnlab.evaluation.evaluate import Member, Observer, evaluate
 from cnnlab.evaluation.metrics import Tally
 from cnnlab.evaluation.sharing import gather_tally
 from cnnlab.inference.members import EvaluableNetwork
-from cnnlab.models import Network, norm_kernels, transfer
+from cnnlab.models import Network, kernels, transfer
 from cnnlab.preprocessing import Preprocessing
 from cnnlab.trainer import reading, starting_weights, thread_use
 from cnnlab.trainer.fast_evaluation import Evaluating, evaluating
@@ -61,6 +61,8 @@ class Assembly:
     """Epochs after which the augmentation is another one, and that; None: it stays."""
     starting_weights: tuple[str, ...] = ()
     """Lines that say which weights training started from; none: from scratch."""
+    kernels: str | None = None
+    """What computes response normalization and max pooling, where there was something to choose."""
 
     @property
     def step(self) -> Step:
@@ -194,6 +196,7 @@ def assemble(
     later = config.augment.later
 
     network = _network(config, preprocessing, augmentation, len(train.class_names), device)
+    computed_by = kernels.use(network, config.runtime.kernels, config.runtime.compile)
     threads = thread_use.choose(config, network, len(train), peers, device)
     loaded: tuple[str, ...] = ()
     if weights is not None:
@@ -228,6 +231,7 @@ def assemble(
         peers=peers,
         later_augmentation=later and (later[0], augmentation_for(later[1], train, preprocessing)),
         starting_weights=loaded,
+        kernels=computed_by.line,
     )
 
 
@@ -271,7 +275,6 @@ def _network(
     if config.runtime.channels_last:
         network.to(memory_format=torch.channels_last)
     network.to(device)
-    norm_kernels.use(network, config.runtime.lrn_kernel)
 
     transfer.freeze(network, config.fine_tuning.train_layers)
     if config.runtime.compile:

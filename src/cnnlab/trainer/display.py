@@ -32,6 +32,8 @@ def header(console: Console, parts: Assembly, folder: RunFolder, launch: Launch)
     if warning := precision_warning(config.runtime.precision, parts.device):
         console.line(f"warning: {warning}")
 
+    if parts.kernels is not None:
+        console.line(f"kernels     {parts.kernels}")
     if parts.update.capturing.line is not None:
         console.line(f"capture     {parts.update.capturing.line}")
     console.line(f"threads     {parts.threads.number}: {parts.threads.reason}")

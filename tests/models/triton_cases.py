@@ -1,8 +1,9 @@
-"""Compare the Triton normalization with the formula in float64, in Triton's interpreter.
+"""Compare Triton's normalization and pooling with exact ones, in Triton's interpreter.
 
-Run by tests/models/test_norm_kernels.py in a process of its own: TRITON_INTERPRET=1 is read when
+Run by tests/models/test_kernels.py in a process of its own: TRITON_INTERPRET=1 is read when
 Triton is imported. It prints, as JSON, {case: [largest differences, relative to the largest value,
-of the maps and of the gradients]}, and of a training what `trained` returns.
+of the maps and of the gradients]}, and of poolings and a training what `pooled` and `trained`
+return.
 """
 
 import json
@@ -11,8 +12,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from cnnlab.models import norm_kernels, triton_norm
+from cnnlab.geometry import Window
+from cnnlab.models import kernels, triton_norm, triton_pool
 from cnnlab.models.normalization import LocalResponseNorm
+from cnnlab.models.pooling import MaxPool2d
 from tests.reference import models as reference
 
 SHAPES = {"odd": (3, 6, 5, 7), "one unit a map": (2, 10, 1, 1), "none": (0, 6, 3, 3)}
@@ -62,6 +65,64 @@ def largest(found: Tensor, wanted: Tensor) -> float:
     return float((found.double() - wanted).abs().max() / wanted.abs().max())
 
 
+WINDOWS = {
+    "overlapping": Window(3, 2),
+    "side by side": Window(2, 2),
+    "padded": Window(3, 2, 1),
+    "beyond the edge": Window(3, 2, ceil=True),
+    "at every pixel": Window(3, 1, 1),
+    "apart": Window(2, 3),
+    "large": Window(5, 2, 2, ceil=True),
+}
+POOLED_SHAPES = {"odd": (2, 5, 7, 8), "16 maps": (1, 16, 9, 9), "none": (0, 3, 7, 7)}
+NUMBERS = {**DTYPES, "float16": torch.float16}
+
+
+def pooling_cases() -> list[tuple[str, ...]]:
+    """Return all windows with all shapes and formats, and one of each with all dtypes."""
+    found = list(product(WINDOWS, POOLED_SHAPES, FORMATS, ("float32",)))
+    return found + list(product(("overlapping", "large"), ("odd",), FORMATS, NUMBERS))
+
+
+def pooled(window: str, shape: str, layout: str, dtype: str) -> list[float | bool]:
+    """Return whether the pooled maps are torch's bit for bit, and how far gradients are apart.
+
+    The maps have many equal numbers, a corner of -inf, and two NaNs in one window.
+    """
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randint(-3, 4, POOLED_SHAPES[shape], generator=generator).to(NUMBERS[dtype])
+    if len(maps):
+        maps[0, 0, :3, :3] = -torch.inf
+        maps[0, 1, 2, 2:4] = torch.nan
+    layer, found = MaxPool2d(WINDOWS[window]), list[Tensor]()
+    for kernel in (None, triton_pool.KERNEL):
+        layer.kernel = kernel
+        given = maps.contiguous(memory_format=FORMATS[layout]).clone().requires_grad_()
+        output = layer(given)
+        assert output.dtype is given.dtype
+        pull = torch.randn(output.shape, generator=generator.manual_seed(1)).to(output.dtype)
+        output.backward(pull)  # in another memory format than the maps
+        assert given.grad is not None
+        found += [output.detach(), given.grad.double()]
+
+    plain, to_maps, output, mine = found
+    same = output.stride() == plain.stride() and torch.equal(output.isnan(), plain.isnan())
+    same = same and torch.equal(output.nan_to_num(7), plain.nan_to_num(7))
+    return [same, largest(mine, to_maps) if len(maps) else 0.0]
+
+
+def pooled_with_gaps() -> list[bool]:
+    """Return whether parts of larger tensors, and more units than a program has, are as torch's."""
+    layer, found = MaxPool2d(Window(3, 2)), []
+    for maps in (torch.randn(2, 12, 9, 11)[:, ::2], torch.randn(3, 8, 23, 31)):
+        layer.kernel = None
+        plain = layer(maps)
+        layer.kernel = triton_pool.KERNEL
+        found.append(torch.equal(layer(maps), plain))
+    assert plain.numel() > 3 * triton_pool.UNITS_PER_PROGRAM
+    return found
+
+
 def with_gaps() -> float:
     """Return the difference for maps that are a part of a larger tensor."""
     maps = torch.randn(2, 12, 4, 5)[:, ::2]
@@ -87,10 +148,10 @@ def trained() -> dict[str, list[float]]:
 
     words = (*PATTERNS, *NARROW, "optimizer=sgd_2012", "model=alexnet_two_tower")
     found = {}
-    for kernel in norm_kernels.KERNELS:
-        run = Training.start((*words, f"runtime.lrn_kernel={kernel}"), "cpu")
+    for name in kernels.KERNELS:
+        run = Training.start((*words, f"runtime.kernels={name}"), "cpu")
         run.train(3)
-        found[kernel] = [float(loss) for loss in run.losses]
+        found[name] = [float(loss) for loss in run.losses]
     return found
 
 
@@ -102,6 +163,8 @@ if __name__ == "__main__":
                 "cases": {name: differences(*case) for name, case in cases().items()},
                 "gaps": with_gaps(),
                 "many programs": many_programs(),
+                "pooled": {", ".join(case): pooled(*case) for case in pooling_cases()},
+                "pooled with gaps": pooled_with_gaps(),
                 "trained": trained(),
             }
         )
