@@ -33,7 +33,7 @@ YOUNGER: dict[str, Any] = {
     "saving.keep_spread": 0,
     "logging.histograms_every_steps": None,
     "logging.embedded_images": 256,
-    "runtime.capture": False,
+    "runtime.capture": "auto",
     "runtime.kernels": "auto",
     "runtime.fused_update": False,
     "runtime.fast_evaluation": False,
@@ -75,6 +75,7 @@ MOVED: dict[str, dict[str, Any]] = {
     "alexnet_2012_source": OF_RUN_145,
     "lenet5_1998": {"augment.squeeze_fraction": 0.1},
     "quickstart": IN_HALF_THE_TIME,
+    "lenet5_fashion_fast": {"runtime.capture": "auto"},
 }
 """What was changed on purpose since then: experiment -> setting -> its value now.
 

@@ -64,7 +64,7 @@ def _num_positions(side: int, convolution: nn.Conv2d) -> int:
 
 def _blocks(maps: Tensor, size: int) -> Tensor:
     """[N,C,H,W] -> [N,size*size*C,H/size,W/size] in channels_last order."""
-    number, channels, height, width = maps.shape
+    number, _, height, width = maps.shape
     rows = maps.permute(0, 2, 3, 1).unflatten(2, (width // size, size))
     blocks = rows.unflatten(1, (height // size, size)).transpose(2, 3)
     return blocks.reshape(number, height // size, width // size, -1).permute(0, 3, 1, 2)
