@@ -15,7 +15,12 @@ from cnnlab.trainer.assemble import Assembly, assemble
 from cnnlab.training.hooks import RunningLoss
 from cnnlab.training.loop import Batches, StepReport, TrainState, fit
 
-DIGITS = ("dataset=mnist5k", "runtime.kernels=plain", "trainer.batch_size=8", "optimizer.learning_rate=0.01")
+DIGITS = (
+    "dataset=mnist5k",
+    "runtime.kernels=plain",
+    "trainer.batch_size=8",
+    "optimizer.learning_rate=0.01",
+)
 PATTERNS = (
     "runtime.kernels=plain",
     "dataset=synthetic",

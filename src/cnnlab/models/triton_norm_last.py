@@ -123,7 +123,7 @@ def _read(values, first, maps, RUNS: tl.constexpr):  # type: ignore[no-untyped-d
         inside = (maps >= 0) & (maps + shift >= 0) & (maps + shift < RUNS.maps)
         where = (first + shift)[:, None] + tl.arange(0, RUNS.block)[None, :]
         block = tl.load(values + where, mask=inside[:, None], other=0.0)
-        found = found + _apart(block.to(tl.float32), RUNS)
+        found += _apart(block.to(tl.float32), RUNS)
     return found
 
 
@@ -144,7 +144,7 @@ def _window_sums(numbers, FIRST: tl.constexpr, COUNT: tl.constexpr, SIZE: tl.con
         total = numbers[FIRST + each]
         for place in tl.static_range(1, SIZE):
             total += numbers[FIRST + each + place]
-        sums = sums + (total,)
+        sums += (total,)
     return sums
 
 
@@ -153,7 +153,7 @@ def _products(some, others):  # type: ignore[no-untyped-def]
     """Return the products of numbers in pairs."""
     found = ()
     for each in tl.static_range(0, tl.constexpr(len(some))):
-        found = found + (some[each] * others[each],)
+        found += (some[each] * others[each],)
     return found
 
 
@@ -178,7 +178,7 @@ def normalize_runs(values, output, number, RUNS: tl.constexpr, C: tl.constexpr):
     found = ()
     for each in tl.static_range(0, length):
         power, _ = _powers(sums[each] * C.alpha + C.k, C.beta)
-        found = found + (x[RUNS.block + each] * power,)
+        found += (x[RUNS.block + each] * power,)
     _write(output, found, first, maps, RUNS)
 
 
@@ -196,12 +196,12 @@ def spread_runs(values, pulls, output, number, RUNS: tl.constexpr, C: tl.constex
     for each in tl.static_range(0, tl.constexpr(length + 2 * reach)):
         power, inverse = _powers(sums[each] * C.alpha + C.k, C.beta)
         scaled = pull[start + each] * power
-        own = own + (scaled,)
-        shares = shares + (scaled * x[start + each] * inverse,)
+        own += (scaled,)
+        shares += (scaled * x[start + each] * inverse,)
 
     shared = _window_sums(shares, 0, length, C.size)
     found = ()
     for each in tl.static_range(0, length):
         factor = 2.0 * C.alpha * C.beta * x[RUNS.block + each]
-        found = found + (own[reach + each] - factor * shared[each],)
+        found += (own[reach + each] - factor * shared[each],)
     _write(output, found, first, maps, RUNS)
