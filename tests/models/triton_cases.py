@@ -13,12 +13,17 @@ import torch
 from torch import Tensor
 
 from cnnlab.geometry import Window
-from cnnlab.models import kernels, triton_norm, triton_pool
+from cnnlab.models import kernels, triton_norm, triton_norm_last, triton_pool
 from cnnlab.models.normalization import LocalResponseNorm
 from cnnlab.models.pooling import MaxPool2d
 from tests.reference import models as reference
 
-SHAPES = {"odd": (3, 6, 5, 7), "one unit a map": (2, 10, 1, 1), "none": (0, 6, 3, 3)}
+SHAPES = {
+    "odd": (3, 6, 5, 7),
+    "runs": (2, 32, 3, 5),
+    "one unit a map": (2, 10, 1, 1),
+    "none": (0, 6, 3, 3),
+}
 FORMATS = {"first": torch.contiguous_format, "last": torch.channels_last}
 CONSTANTS = {
     "paper": (5, 1e-4, 0.75, 2.0),
@@ -27,13 +32,17 @@ CONSTANTS = {
     "other power": (3, 1e-3, 0.6, 2.0),
 }
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+NUMBERS = {**DTYPES, "float16": torch.float16}
+TAKEN: list[bool] = []
+"""Whether a thread computed a run of neighbors, of each normalization that was compared."""
 
 
 def cases() -> dict[str, tuple[str, ...]]:
     """Return the cases by name: all of shape, format and towers; then constants, then dtypes."""
     found = list(product(SHAPES, FORMATS, ("1", "2"), ("paper",), ("float32",)))
-    found += list(product(("odd",), ("last",), ("2",), CONSTANTS, ("float32",)))
+    found += list(product(("odd", "runs"), ("last",), ("2",), CONSTANTS, ("float32", "bfloat16")))
     found += list(product(("odd",), FORMATS, ("1",), ("paper",), DTYPES))
+    found += list(product(("runs",), FORMATS, ("1", "2"), ("paper",), NUMBERS))
     return {", ".join(case): case for case in found}
 
 
@@ -41,12 +50,13 @@ def differences(shape: str, layout: str, groups: str, constants: str, dtype: str
     size, alpha, beta, k = CONSTANTS[constants]
     generator = torch.Generator().manual_seed(0)
     maps = 40 * torch.randn(SHAPES[shape], generator=generator, dtype=torch.float64)
-    pull = torch.randn(maps.shape, generator=generator, dtype=torch.float64).to(DTYPES[dtype])
-    given = maps.to(DTYPES[dtype]).contiguous(memory_format=FORMATS[layout]).requires_grad_()
+    pull = torch.randn(maps.shape, generator=generator, dtype=torch.float64).to(NUMBERS[dtype])
+    given = maps.to(NUMBERS[dtype]).contiguous(memory_format=FORMATS[layout]).requires_grad_()
     exact = given.detach().double().requires_grad_()
 
     layer = LocalResponseNorm(size, alpha, beta, k, int(groups))
     layer.kernel = triton_norm.KERNEL
+    TAKEN.append(triton_norm_last.takes(given, layer.constants))
     found = layer(given)
     assert found.dtype is given.dtype
     assert found.stride() == given.stride() or not len(given)
@@ -75,7 +85,6 @@ WINDOWS = {
     "large": Window(5, 2, 2, ceil=True),
 }
 POOLED_SHAPES = {"odd": (2, 5, 7, 8), "16 maps": (1, 16, 9, 9), "none": (0, 3, 7, 7)}
-NUMBERS = {**DTYPES, "float16": torch.float16}
 
 
 def pooling_cases() -> list[tuple[str, ...]]:
@@ -161,6 +170,7 @@ if __name__ == "__main__":
         json.dumps(
             {
                 "cases": {name: differences(*case) for name, case in cases().items()},
+                "taken as runs": sum(TAKEN),
                 "gaps": with_gaps(),
                 "many programs": many_programs(),
                 "pooled": {", ".join(case): pooled(*case) for case in pooling_cases()},

@@ -1,9 +1,10 @@
 """Local response normalization as one Triton kernel each way, on maps of either memory format.
 
-Not yet run on a GPU: tests run it in Triton's interpreter, and compile it for GPUs. The arithmetic
-is that of the plain kernel, in float32, or float64 for float64 maps; half-precision maps are read
-and written as they are, 2 bytes a unit instead of 4. A unit's neighbors are read again from the
-cache, and the backward pass computes the divisors again, so that nothing but the input is kept.
+The arithmetic is that of the plain kernel, in float32, or float64 for float64 maps; half-precision
+maps are read and written as they are, 2 bytes a unit instead of 4. The backward pass computes the
+divisors again, so that nothing but the input is kept. Channels_last maps are the business of
+`triton_norm_last`, as far as it takes them; here is a thread for each unit, which reads the
+neighbors one by one from the cache.
 
 Imports Triton, which comes with torch's CUDA builds, so only `kernels` imports this module.
 """
@@ -15,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cnnlab.models import triton_norm_last
 from cnnlab.models.normalization import Constants, Kernel
 
 UNITS_PER_PROGRAM = 1024
@@ -39,7 +41,8 @@ def normalize(maps: Tensor, constants: Constants) -> Tensor:
     """Return the normalized maps [N,C,H,W], in their dtype and memory format."""
     maps = maps.contiguous(memory_format=_format_of(maps))
     output = torch.empty_like(maps)
-    _launch(_normalize, [maps, output], maps, constants)
+    by_run = triton_norm_last.normalize_runs
+    _launch(_normalize, by_run, [maps, output], constants)
     return output
 
 
@@ -48,14 +51,22 @@ def gradient(maps: Tensor, pull: Tensor, constants: Constants) -> Tensor:
     maps = maps.contiguous(memory_format=_format_of(maps))
     pull = pull.contiguous(memory_format=_format_of(maps))
     output = torch.empty_like(maps)
-    _launch(_gradient, [maps, pull, output], maps, constants)
+    by_run = triton_norm_last.spread_runs
+    _launch(_gradient, by_run, [maps, pull, output], constants)
     return output
 
 
-def _launch(kernel: Any, tensors: list[Tensor], maps: Tensor, constants: Constants) -> None:
-    """Run a kernel on the device of the maps: Triton by itself takes the current one."""
+def _launch(kernel: Any, by_run: Any, tensors: list[Tensor], constants: Constants) -> None:
+    """Run a kernel, by_run where it takes the maps, the first of the tensors.
+
+    It runs on the device of the maps: Triton by itself takes the current one.
+    """
+    maps = tensors[0]
     number = maps.numel()
     if number == 0:
+        return
+    if triton_norm_last.takes(maps, constants):
+        triton_norm_last.launch(by_run, tensors, constants, **_OPTIONS)
         return
     with torch.cuda.device_of(maps):
         kernel[_grid(maps)](*tensors, number, _layout(maps, constants), constants, **_OPTIONS)
