@@ -1,10 +1,10 @@
-"""A first convolution on blocks of pixels: the same sums over more channels with fewer steps.
+"""A first convolution on blocks of pixels: the same sums over more channels in fewer steps.
 
-A GPU's matrix units multiply eight and more channels at once, and images have three. A block of s x
-s pixels, as many as the stride, makes s*s*3 channels of them; the convolution over blocks has
-stride 1, and kernels of ceil(k / s) blocks, which zeros fill. AlexNet's 11 x 11 kernels of 3
-channels at stride 4 become 3 x 3 kernels of 48. The results are those of the convolution in another
-order of summation. docs/performance.md has the measurements.
+A GPU's matrix units multiply many channels at once, and images have three. A fourth of zeros, and
+blocks of s x s pixels, as many as the stride, make s*s*4 channels of them; the convolution over
+blocks has stride 1, and kernels of ceil(k / s) blocks, which zeros fill. AlexNet's 11 x 11 kernels
+of 3 channels at stride 4 become 3 x 3 kernels of 64. The results are those of the convolution in
+another order of summation. docs/performance.md has the measurements.
 """
 
 import torch
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 FEW_CHANNELS = 4
 """Most channels of what counts as images."""
 
-STRIDE = 4
-"""For which it was measured: that of AlexNet's first layer."""
+STRIDES = (2, 4)
+"""For which it was measured: those of the first layers of ZFNet and AlexNet."""
 
 
 def is_faster(convolution: nn.Conv2d, maps: Tensor) -> bool:
     """Return whether to convolve blocks: few channels on a CUDA device, while nothing traces."""
     return (
         maps.device.type == "cuda"
-        and convolution.stride == (STRIDE, STRIDE)
-        and convolution.kernel_size[0] > STRIDE
+        and convolution.stride[0] in STRIDES
+        and convolution.kernel_size[0] > convolution.stride[0]
         and convolution.in_channels <= FEW_CHANNELS
         and convolution.groups == 1
         and convolution.dilation == (1, 1)
@@ -50,9 +50,10 @@ def convolve(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
     below, right = (
         covered - padding - side for covered, side in zip(sides, maps.shape[2:], strict=True)
     )
-    images = F.pad(maps, (padding, right, padding, below))
     filled = kernel - weight.shape[-1]
-    kernels = F.pad(weight, (0, filled, 0, filled))
+    channels = FEW_CHANNELS - maps.shape[1] if maps.shape[1] > 1 else 0
+    images = F.pad(maps, (padding, right, padding, below, 0, channels))
+    kernels = F.pad(weight, (0, filled, 0, filled, 0, channels))
     return F.conv2d(_blocks(images, stride), _blocks(kernels, stride), convolution.bias)
 
 
@@ -63,7 +64,7 @@ def _num_positions(side: int, convolution: nn.Conv2d) -> int:
 
 
 def _blocks(maps: Tensor, size: int) -> Tensor:
-    """[N,C,H,W] -> [N,size*size*C,H/size,W/size] in channels_last order."""
+    """Return blocks, [N,C,H,W] -> [N,size*size*C,H/size,W/size], in channels_last order."""
     number, _, height, width = maps.shape
     rows = maps.permute(0, 2, 3, 1).unflatten(2, (width // size, size))
     blocks = rows.unflatten(1, (height // size, size)).transpose(2, 3)
