@@ -153,7 +153,7 @@ def test_auto_takes_triton_on_a_gpu_and_says_so(monkeypatch: pytest.MonkeyPatch)
             (9, 0),
             False,
             PLAIN._replace(normalize=without_compiler),
-            "its kernels cannot be compiled or run on cuda:1 (Failed to find C compiler.)",
+            "Triton's kernels cannot be compiled or run on cuda:1 (Failed to find C compiler.)",
         ),
     ],
 )

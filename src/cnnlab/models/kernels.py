@@ -178,7 +178,7 @@ def _try(loaded: _Loaded, device: torch.device) -> None:
         raise
     except Exception as error:  # whatever Triton, its compiler or a linker raises
         raise _UnusableError(
-            f"its kernels cannot be compiled or run on {device}",
+            f"Triton's kernels cannot be compiled or run on {device}",
             _first_line(error),
             "runtime.kernels=plain needs nothing",
         ) from error
