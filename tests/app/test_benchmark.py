@@ -12,6 +12,7 @@ import torch
 
 from cnnlab.cli import main
 from cnnlab.inference.network import open_network
+from cnnlab.models import kernels
 from cnnlab.trainer import throughput
 from cnnlab.trainer.throughput import Throughput, bottleneck, multiply_adds, training_flop
 from tests.app.test_evaluate import write_checkpoint
@@ -48,6 +49,18 @@ def test_the_table_names_the_bottleneck(capsys: pytest.CaptureFixture[str]) -> N
     assert "\ncapture" not in printed  # said where there is a GPU
     assert "whole loop" in printed
     assert "\nbottleneck  " in printed
+
+
+def test_what_auto_chose_is_in_the_table_and_the_document(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = kernels.Chosen("torch's: because", is_missed=True)
+    monkeypatch.setattr(kernels, "use", mock.Mock(return_value=chosen))
+    short = [*QUICK, "model=linear"]
+    assert main(short) == main([*short, "format=json"]) == 0
+    printed = capsys.readouterr().out
+    assert "\nkernels     torch's: because\n" in printed
+    assert '"kernels": "torch\'s: because"' in printed
 
 
 def test_work_per_image_is_the_textbook_count(tmp_path: Path) -> None:

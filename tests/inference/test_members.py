@@ -3,6 +3,7 @@
 import itertools
 import json
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -15,10 +16,12 @@ from cnnlab.config.evaluation import EVALUATIONS
 from cnnlab.errors import UsageError
 from cnnlab.evaluation.evaluate import Member
 from cnnlab.evaluation.views import Views
+from cnnlab.inference import members
 from cnnlab.inference.members import as_member
 from cnnlab.inference.network import open_network
 from cnnlab.inference.predictor import open_predictor
 from cnnlab.inference.probing import central_view
+from cnnlab.models import kernels
 from cnnlab.trainer.assemble import Assembly, assemble
 from tests.test_config import composed
 
@@ -151,3 +154,20 @@ def test_the_figure_of_training_is_that_of_evaluate(
     lean = ["runtime.device=cpu", "runtime.num_threads=1", "format=json"]
     assert main(["evaluate", "checkpoint=run", *views, *lean]) == 0
     assert json.loads(capsys.readouterr().out)["top1_error"] == told["test_error"]
+
+
+def test_networks_that_auto_leaves_to_torch_on_a_gpu_are_told_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = mock.Mock(class_names=("a", "b"), path="x")
+    monkeypatch.setattr(members, "open_network", mock.Mock(return_value=stored))
+    here = session.Session(CPU, "fp32", channels_last=True, kernels="auto")
+    for is_missed, said in (
+        (True, "cnnlab: runtime.kernels=auto chose torch's: because\n"),
+        (False, ""),
+    ):
+        chosen = mock.Mock(return_value=kernels.Chosen("torch's: because", is_missed))
+        monkeypatch.setattr(kernels, "use", chosen)
+        members.open_networks([Path("x"), Path("y")], here)
+        assert chosen.call_args_list == [mock.call(stored.network, "auto")] * 2
+        assert capsys.readouterr().err == said

@@ -153,7 +153,7 @@ def test_auto_takes_triton_on_a_gpu_and_says_so(monkeypatch: pytest.MonkeyPatch)
             (9, 0),
             False,
             PLAIN._replace(normalize=without_compiler),
-            "its kernels cannot be compiled or run on cuda:1 (Failed to find C compiler.)",
+            "Triton's kernels cannot be compiled or run on cuda:1 (Failed to find C compiler.)",
         ),
     ],
 )
@@ -253,6 +253,11 @@ def test_tritons_pooling_is_that_of_torch_bit_for_bit_and_so_are_its_gradients(
 
 
 @pytest.mark.slow
+def test_triton_counts_more_numbers_than_32_bits_can(interpreted: Any) -> None:
+    assert interpreted["in 64 bits"] == [0, 0, 0, 0]
+
+
+@pytest.mark.slow
 def test_a_network_of_two_towers_trains_with_triton_as_with_the_plain_kernel(
     interpreted: Any,
 ) -> None:
@@ -330,8 +335,9 @@ def test_a_thread_computes_a_run_of_neighbors_from_what_it_read_itself(
 @pytest.mark.slow
 @pytest.mark.parametrize("capability", [80, 90])
 @pytest.mark.parametrize(("dtype", "bits"), [("fp32", 32), ("bf16", 16), ("fp64", 64)])
+@pytest.mark.parametrize("is_large", [False, True])
 def test_triton_compiles_pooling_for_gpus_and_reads_16_bytes_at_once(
-    capability: int, dtype: str, bits: int
+    capability: int, dtype: str, bits: int, is_large: bool
 ) -> None:
     """Of channels_last maps, whose number is a multiple of 8; 8 bytes of places."""
     triton = pytest.importorskip("triton")
@@ -342,7 +348,7 @@ def test_triton_compiles_pooling_for_gpus_and_reads_16_bytes_at_once(
 
     torch_dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}[dtype]
     maps = Maps(torch.Size((8, 96, 55, 55)), torch.channels_last)
-    layout = triton_pool._layout(maps, Window(3, 2), torch_dtype)
+    layout = triton_pool._layout(maps, Window(3, 2), torch_dtype)._replace(is_large=is_large)
     for kernel, tensors, reads in (
         (triton_pool._pool, {"values": dtype, "output": dtype, "places": "u8"}, 9),
         (triton_pool._gather, {"pulls": dtype, "places": "u8", "output": dtype}, 4),
@@ -381,15 +387,28 @@ class Launches:
 def test_triton_launches_on_the_device_of_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not on the current device, which is that of the first of two towers."""
     pytest.importorskip("triton")
-    from cnnlab.models import triton_norm
+    from cnnlab.models import triton_norm, triton_norm_last, triton_pool
 
-    maps, constants = torch.ones(1, 4, 2, 2), LocalResponseNorm(3, 1e-4).constants
+    maps, constants = torch.ones(1, 8, 2, 2), LocalResponseNorm(3, 1e-4).constants
     launches = Launches(monkeypatch)
-    for name in ("_normalize", "_gradient"):
-        monkeypatch.setattr(triton_norm, name, launches)
-    triton_norm.normalize(maps, constants)
-    triton_norm.gradient(maps, maps, constants)
-    assert [device is maps for device in launches.devices] == [True, True]
+    for module in (triton_norm, triton_norm_last, triton_pool):
+        for name in (
+            "_normalize",
+            "_gradient",
+            "normalize_runs",
+            "spread_runs",
+            "_pool",
+            "_gather",
+        ):
+            monkeypatch.setattr(module, name, launches, raising=False)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        given = maps.contiguous(memory_format=layout)
+        triton_norm.normalize(given, constants)
+        triton_norm.gradient(given, maps, constants)
+        _, places = triton_pool.pool(given, Window(1))
+        triton_pool.gradient(given, places, Maps(maps.shape, layout), Window(1))
+        assert [device is given for device in launches.devices] == [True] * 4
+        launches.devices.clear()
 
 
 @pytest.mark.gpu

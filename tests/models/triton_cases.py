@@ -132,6 +132,22 @@ def pooled_with_gaps() -> list[bool]:
     return found
 
 
+def counted_in_64_bits() -> list[float]:
+    """Return the differences that it makes to count as for more numbers than 32 bits can."""
+    maps = torch.randn(2, 16, 7, 7)
+    found = list[Tensor]()
+    for most in (2**31 - 1, 0):
+        for module in (triton_norm, triton_norm_last, triton_pool):
+            module._MOST_INT32 = most
+        for layout in FORMATS.values():
+            given = maps.contiguous(memory_format=layout).requires_grad_()
+            norm, pool = LocalResponseNorm(5, 1e-2), MaxPool2d(Window(3, 2))
+            norm.kernel, pool.kernel = triton_norm.KERNEL, triton_pool.KERNEL
+            output = pool(norm(given))
+            found += [output.detach(), *torch.autograd.grad(output.square().sum(), given)]
+    return [float((a - b).abs().max()) for a, b in zip(found[:4], found[4:], strict=True)]
+
+
 def with_gaps() -> float:
     """Return the difference for maps that are a part of a larger tensor."""
     maps = torch.randn(2, 12, 4, 5)[:, ::2]
@@ -176,6 +192,7 @@ if __name__ == "__main__":
                 "pooled": {", ".join(case): pooled(*case) for case in pooling_cases()},
                 "pooled with gaps": pooled_with_gaps(),
                 "trained": trained(),
+                "in 64 bits": counted_in_64_bits(),
             }
         )
     )

@@ -107,7 +107,7 @@ def open_networks(
     ]
     chosen = [kernels.use(stored.network, here.kernels) for stored in networks]
     for line in sorted({each.line for each in chosen if each.is_missed and each.line}):
-        say(f"kernels: {line}")
+        say(f"runtime.kernels=auto chose {line}")
 
     first, *others = networks
     for other in others:

@@ -165,11 +165,11 @@ def _loaded(name: str) -> _Loaded:
 def _try(loaded: _Loaded, device: torch.device) -> None:
     """Compute a few numbers, there and back; raise _UnusableError where a kernel cannot.
 
-    Triton needs a C compiler where it runs, and finds out at its first kernel: here it is said at
+    In the memory format of most runs. Triton needs a C compiler where it runs, and finds out at its first kernel: here it is said at
     the start, in words. An error of the device itself is left as it is.
     """
     norm, pooling = loaded
-    maps = torch.ones(1, 4, 2, 2, device=device)
+    maps = torch.ones(1, 32, 2, 2, device=device).contiguous(memory_format=torch.channels_last)
     try:
         norm.gradient(maps, norm.normalize(maps, _TRIED), _TRIED)
         pooled, places = pooling.pool(maps, _TRIED_WINDOW)
@@ -178,7 +178,7 @@ def _try(loaded: _Loaded, device: torch.device) -> None:
         raise
     except Exception as error:  # whatever Triton, its compiler or a linker raises
         raise _UnusableError(
-            f"its kernels cannot be compiled or run on {device}",
+            f"Triton's kernels cannot be compiled or run on {device}",
             _first_line(error),
             "runtime.kernels=plain needs nothing",
         ) from error

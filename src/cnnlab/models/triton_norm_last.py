@@ -7,6 +7,9 @@ backward pass computes a power for each map of the run and for two more at eithe
 six for each. The arithmetic is that of `triton_norm`, which chooses.
 """
 
+# mypy: disable-error-code="assignment"
+# Tuples of numbers grow in loops that Triton unrolls; it takes no annotation of their type.
+
 from typing import Any, NamedTuple
 
 import torch

@@ -195,8 +195,7 @@ def assemble(
     augmentation = augmentation_for(config.augment, train, preprocessing)
     later = config.augment.later
 
-    network = _network(config, preprocessing, augmentation, len(train.class_names), device)
-    computed_by = kernels.use(network, config.runtime.kernels, config.runtime.compile)
+    network, chosen = _network(config, preprocessing, augmentation, len(train.class_names), device)
     threads = thread_use.choose(config, network, len(train), peers, device)
     loaded: tuple[str, ...] = ()
     if weights is not None:
@@ -231,7 +230,7 @@ def assemble(
         peers=peers,
         later_augmentation=later and (later[0], augmentation_for(later[1], train, preprocessing)),
         starting_weights=loaded,
-        kernels=computed_by.line,
+        kernels=chosen.line,
     )
 
 
@@ -260,8 +259,10 @@ def _network(
     augmentation: Augmentation,
     num_classes: int,
     device: torch.device,
-) -> Network:
+) -> tuple[Network, kernels.Chosen]:
     """Return the network for images as the augmentation returns them, on its device, layers frozen.
+
+    Also what computes some of its layers, as far as that was to choose.
 
     Raises UsageError for layers that do not exist, and for a network that cannot be compiled.
     """
@@ -275,8 +276,9 @@ def _network(
     if config.runtime.channels_last:
         network.to(memory_format=torch.channels_last)
     network.to(device)
+    chosen = kernels.use(network, config.runtime.kernels, config.runtime.compile)
 
     transfer.freeze(network, config.fine_tuning.train_layers)
     if config.runtime.compile:
         compiling.check(network)
-    return network
+    return network, chosen
