@@ -18,7 +18,9 @@ from torch import Tensor
 from cnnlab.geometry import Window
 from cnnlab.models.pooling import Maps, PoolKernel, layout_of
 
-UNITS_PER_PROGRAM = 1024
+BYTES_PER_PROGRAM = 2048
+"""Of the numbers that it computes: 16 for each of its 128 threads, read and written at once."""
+
 LARGEST_WINDOW = 16
 """Pixels of a side: a byte holds the places of no larger window."""
 
@@ -109,8 +111,8 @@ def _layout(maps: Maps, window: Window, dtype: torch.dtype) -> Layout:
         covering=-(-window.kernel // window.stride),
         clipped=window.padding > 0 or any(map(window.overhang, (height, width))),
         is_double=dtype is torch.float64,
-        is_large=maps.shape.numel() + UNITS_PER_PROGRAM > _MOST_INT32,
-        units=UNITS_PER_PROGRAM,
+        is_large=maps.shape.numel() + BYTES_PER_PROGRAM > _MOST_INT32,
+        units=BYTES_PER_PROGRAM // dtype.itemsize,
     )
 
 
