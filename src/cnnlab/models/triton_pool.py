@@ -98,20 +98,22 @@ def _launch(kernel: Any, tensors: list[Tensor], number: int, layout: Layout) -> 
 
 
 def _layout(maps: Maps, window: Window, dtype: torch.dtype) -> Layout:
-    _, channels, height, width = maps.shape
+    size, channels, height, width = maps.shape
+    rows, columns = window.output_size(height), window.output_size(width)
+    most = size * channels * max(height * width, rows * columns)  # padding may add pixels
     return Layout(
         inner=channels if maps.layout is torch.channels_last else 1,
         height=height,
         width=width,
-        rows=window.output_size(height),
-        columns=window.output_size(width),
+        rows=rows,
+        columns=columns,
         kernel=window.kernel,
         stride=window.stride,
         padding=window.padding,
         covering=-(-window.kernel // window.stride),
         clipped=window.padding > 0 or any(map(window.overhang, (height, width))),
         is_double=dtype is torch.float64,
-        is_large=maps.shape.numel() + BYTES_PER_PROGRAM > _MOST_INT32,
+        is_large=most + BYTES_PER_PROGRAM > _MOST_INT32,
         units=BYTES_PER_PROGRAM // dtype.itemsize,
     )
 
