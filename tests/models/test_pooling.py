@@ -84,3 +84,15 @@ def test_triton_leaves_windows_to_torch_that_it_cannot_compute() -> None:
     assert triton_pool.takes(Window(16, 2, 8, ceil=True))
     assert not triton_pool.takes(Window(17))
     assert not triton_pool.takes(Window(3, 2, dilation=2))
+
+
+def test_triton_counts_in_64_bits_where_maps_or_pooled_maps_have_too_many_numbers() -> None:
+    triton_pool = pytest.importorskip("cnnlab.models.triton_pool", exc_type=ImportError)
+    few, many = torch.Size((2, 2**18, 63, 63)), torch.Size((2, 2**18, 64, 64))
+    for shape, window, is_large in (
+        (few, Window(3, 2), False),
+        (many, Window(3, 2), True),
+        (few, Window(2, 1, 1), True),
+    ):
+        maps = Maps(shape, torch.channels_last)
+        assert triton_pool._layout(maps, window, torch.bfloat16).is_large is is_large

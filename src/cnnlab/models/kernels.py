@@ -165,8 +165,9 @@ def _loaded(name: str) -> _Loaded:
 def _try(loaded: _Loaded, device: torch.device) -> None:
     """Compute a few numbers, there and back; raise _UnusableError where a kernel cannot.
 
-    In the memory format of most runs. Triton needs a C compiler where it runs, and finds out at its first kernel: here it is said at
-    the start, in words. An error of the device itself is left as it is.
+    In the memory format of most runs. Triton needs a C compiler where it runs, and finds out at its
+    first kernel: here it is said at the start, in words. An error of the device itself is left as
+    it is.
     """
     norm, pooling = loaded
     maps = torch.ones(1, 32, 2, 2, device=device).contiguous(memory_format=torch.channels_last)

@@ -18,7 +18,9 @@ from torch import Tensor
 from cnnlab.geometry import Window
 from cnnlab.models.pooling import Maps, PoolKernel, layout_of
 
-UNITS_PER_PROGRAM = 1024
+BYTES_PER_PROGRAM = 2048
+"""Of the numbers that it computes: 16 for each of its 128 threads, read and written at once."""
+
 LARGEST_WINDOW = 16
 """Pixels of a side: a byte holds the places of no larger window."""
 
@@ -96,21 +98,23 @@ def _launch(kernel: Any, tensors: list[Tensor], number: int, layout: Layout) -> 
 
 
 def _layout(maps: Maps, window: Window, dtype: torch.dtype) -> Layout:
-    _, channels, height, width = maps.shape
+    size, channels, height, width = maps.shape
+    rows, columns = window.output_size(height), window.output_size(width)
+    most = size * channels * max(height * width, rows * columns)  # padding may add pixels
     return Layout(
         inner=channels if maps.layout is torch.channels_last else 1,
         height=height,
         width=width,
-        rows=window.output_size(height),
-        columns=window.output_size(width),
+        rows=rows,
+        columns=columns,
         kernel=window.kernel,
         stride=window.stride,
         padding=window.padding,
         covering=-(-window.kernel // window.stride),
         clipped=window.padding > 0 or any(map(window.overhang, (height, width))),
         is_double=dtype is torch.float64,
-        is_large=maps.shape.numel() + UNITS_PER_PROGRAM > _MOST_INT32,
-        units=UNITS_PER_PROGRAM,
+        is_large=most + BYTES_PER_PROGRAM > _MOST_INT32,
+        units=BYTES_PER_PROGRAM // dtype.itemsize,
     )
 
 
