@@ -20,7 +20,7 @@ from torch import Tensor
 from cnnlab.models.normalization import Constants
 
 BYTES_AT_ONCE = 16
-RUN_BYTES = {torch.float32: 32, torch.bfloat16: 16, torch.float16: 16}
+RUN_BYTES = dict.fromkeys((torch.float32, torch.bfloat16, torch.float16), 16)
 """Of the maps that a thread computes."""
 
 RUNS_PER_PROGRAM = 128
