@@ -1,8 +1,8 @@
-"""The switches that no GPU has run: first whether they are right, then what they are worth.
+"""What a GPU computes otherwise: first whether it is right, then what it is worth.
 
-Captured steps, Triton's normalization, the update in one pass, fast evaluation, several readers,
-and JPEGs decoded on the device: four sections, as an error of the device ends a process. A
-rehearsal on a CPU checks what a CPU can run of it.
+Captured steps, Triton's kernels, the update in one pass, fast evaluation, several readers, and
+JPEGs decoded on the device: four sections, as an error of the device ends a process. A rehearsal on
+a CPU checks what a CPU can run of it.
 """
 
 import functools
@@ -12,14 +12,16 @@ import warnings
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cnnlab.config.tables import load_by_name
 from cnnlab.data.device_jpeg import decode_on
 from cnnlab.data.jpeg import decode_jpeg, encode_jpeg
 from cnnlab.data.readers import Ring, in_order
 from cnnlab.data.store import ArrayStore
+from cnnlab.geometry import Window
 from cnnlab.models.kernels import KERNELS
+from cnnlab.models.layers import max_pool
 from cnnlab.models.normalization import LocalResponseNorm
 from cnnlab.runtime import select_device
 from cnnlab.trainer.throughput import Stopwatch
@@ -51,8 +53,8 @@ def graphs(task: Task) -> None:
 
 
 def kernels(task: Task) -> None:
-    """Check and time Triton's normalization."""
-    run_all(task, ("Triton's normalization", normalization, False))
+    """Check and time Triton's normalization and pooling."""
+    run_all(task, ("Triton's kernels", normalization_and_pooling, False))
 
 
 def reading(task: Task) -> None:
@@ -119,31 +121,51 @@ def captured_while_read(task: Task) -> None:
     task.check("so are steps whose images are read meanwhile", captured == eager)
 
 
-def normalization(task: Task) -> None:
-    """Check Triton's kernels against the plain one at the sizes of 2012, and time both."""
+def normalization_and_pooling(task: Task) -> None:
+    """Check Triton's kernels against the plain ones at the sizes of 2012, and time both."""
     device = select_device(task.device)
     for dtype, tolerance in ((torch.float32, 1e-6), (torch.bfloat16, 2**-7)):
         for channels, side, groups in ((96, 55, 1), (256, 27, 2)):
             maps = (40 * torch.randn(128, channels, side, side, device=device)).to(dtype)
             maps = maps.contiguous(memory_format=torch.channels_last).requires_grad_()
-            name = f"normalization {channels}x{side}x{side}, {str(dtype)[6:]}"
-            given = (name, maps, groups, tolerance)
-            if task.has_time(3, name):
-                attempt(task, name, lambda it: compare_kernels(task, *it), given)
+
+            for what, layers in (("normalization", norms(groups)), ("pooling", pools())):
+                name = f"{what} {channels}x{side}x{side}, {str(dtype)[6:]}"
+                if task.has_time(3, name):
+                    given = (name, maps, layers, tolerance)
+                    attempt(task, name, lambda it: compare_kernels(task, *it), given)
 
 
-def compare_kernels(task: Task, name: str, maps: Tensor, groups: int, tolerance: float) -> None:
-    """Check and time the kernels on these maps, there and back."""
-    pull = torch.randn_like(maps)
+def norms(groups: int) -> dict[str, nn.Module]:
+    """Return the normalization by each kernel."""
+    layers: dict[str, nn.Module] = {}
+    for kernel, where in KERNELS.items():
+        layers[kernel] = layer = LocalResponseNorm(5, 1e-4, groups=groups)
+        layer.kernel = load_by_name(where.normalization)
+    return layers
 
-    def run(layer: LocalResponseNorm) -> list[Tensor]:
+
+def pools() -> dict[str, nn.Module]:
+    """Return max pooling by each kernel."""
+    layers: dict[str, nn.Module] = {}
+    for kernel, where in KERNELS.items():
+        layers[kernel] = layer = max_pool(Window(3, stride=2))
+        layer.kernel = None if where.pooling is None else load_by_name(where.pooling)
+    return layers
+
+
+def compare_kernels(
+    task: Task, name: str, maps: Tensor, layers: dict[str, nn.Module], tolerance: float
+) -> None:
+    """Check and time the layers, one for each kernel, on these maps, there and back."""
+    pull = torch.randn_like(layers["plain"](maps))
+
+    def run(layer: nn.Module) -> list[Tensor]:
         output = layer(maps)
         return [output.detach(), *torch.autograd.grad(output, maps, pull)]
 
     found, milliseconds = [], {}
-    for kernel, where in KERNELS.items():
-        layer = LocalResponseNorm(5, 1e-4, groups=groups)
-        layer.kernel = load_by_name(where.normalization)
+    for kernel, layer in layers.items():
         found.append(run(layer))
         seconds = Stopwatch(maps.device).median(functools.partial(run, layer))
         milliseconds[f"{kernel}_ms"] = 1e3 * seconds

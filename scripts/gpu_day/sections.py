@@ -25,7 +25,7 @@ class Section:
 _COMMANDS = ("hydra", "omegaconf")
 
 SECTIONS = (
-    Section("machine", "scripts.gpu_day.machine:find", 15, least=40, gate=True),
+    Section("machine", "scripts.gpu_day.machine:find", 15, least=15, gate=True),
     Section("losses", "scripts.gpu_day.correctness:losses", 45, least=25),
     Section("commands", "scripts.gpu_day.correctness:commands", 50, least=30, needs=_COMMANDS),
     Section("rates", "scripts.gpu_day.rates:training", 140, least=25),
