@@ -41,8 +41,8 @@ STEP = {
     "[cuda:0,cpu]": Cost(209, 0, 34),
 }
 """One training step before it is captured, with torch's kernels for normalization and pooling;
-levenberg_marquardt's estimate, once per epoch, is not in it. A tower on the CPU computes in ordinary
-memory, so that every copy to or from it blocks."""
+levenberg_marquardt's estimate, once per epoch, is not in it. A tower on the CPU computes in
+ordinary memory, so that every copy to or from it blocks."""
 
 ASKED_PER_EPOCH = {"lenet5 of 1998": 1}
 """Answers that a model waits for once per epoch: whether its curvature is finite."""

@@ -34,7 +34,7 @@ def is_faster(convolution: nn.Conv2d, maps: Tensor) -> bool:
 
 
 def convolve(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Return convolution(maps), [N,C,S,S] -> [N,C',s,s], of square kernels without groups.
+    """Return convolution(maps), [N,C,H,W] -> [N,C',h,w], of square windows without groups.
 
     Differentiable in the maps, the weight and the bias.
     """
@@ -43,24 +43,17 @@ def convolve(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
     if torch.is_autocast_enabled(maps.device.type):  # cast before the copies, not after
         maps = maps.to(torch.get_autocast_dtype(maps.device.type))
 
-    kernel = -(-weight.shape[-1] // stride) * stride
-    sides = [
-        _num_positions(side, convolution) * stride - stride + kernel for side in maps.shape[2:]
-    ]
+    # the blocks end with those of the last kernel: what is beyond is cut off, what is missing is 0
+    own = weight.shape[-1]
+    kernel = -(-own // stride) * stride
     below, right = (
-        covered - padding - side for covered, side in zip(sides, maps.shape[2:], strict=True)
+        (side + 2 * padding - own) // stride * stride + kernel - padding - side
+        for side in maps.shape[2:]
     )
-    filled = kernel - weight.shape[-1]
     channels = FEW_CHANNELS - maps.shape[1] if maps.shape[1] > 1 else 0
     images = F.pad(maps, (padding, right, padding, below, 0, channels))
-    kernels = F.pad(weight, (0, filled, 0, filled, 0, channels))
+    kernels = F.pad(weight, (0, kernel - own, 0, kernel - own, 0, channels))
     return F.conv2d(_blocks(images, stride), _blocks(kernels, stride), convolution.bias)
-
-
-def _num_positions(side: int, convolution: nn.Conv2d) -> int:
-    """Return how many positions a kernel has along one side."""
-    (padding, _), (kernel, _) = convolution.padding, convolution.kernel_size
-    return (side + 2 * int(padding) - kernel) // convolution.stride[0] + 1
 
 
 def _blocks(maps: Tensor, size: int) -> Tensor:

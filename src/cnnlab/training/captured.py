@@ -1,11 +1,11 @@
 """`runtime.capture`: a training step as CUDA graphs, which replay all its kernels at once.
 
 A graph repeats the same kernels on the same memory, with the numbers that were constants when it
-was captured. So a batch is copied to where the graph reads it, what a step
-reports is copied from where the next one overwrites it, and dropout is seeded before each replay,
-since the graph reads the generator's seed. The rates are constants of the update, which is a graph
-of its own and captured once they stay as they are: a schedule that changes them at every step
-updates as without capture.
+was captured. So a batch is copied to where the graph reads it, what a step reports is copied from
+where the next one overwrites it, and dropout is seeded before each replay, since the graph reads
+the generator's seed. The rates are constants of the update, which is a graph of its own and
+captured once they stay as they are: a schedule that changes them at every step updates as without
+capture.
 """
 
 import contextlib
