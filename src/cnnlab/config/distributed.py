@@ -26,7 +26,7 @@ class DistributedConfig:
     )
     scheme: str = setting(
         "data: every process has the whole network; hybrid: fully connected layers split by units, "
-        "as in 2014 (not yet run on a GPU)",
+        "as in 2014 (not yet run on several GPUs)",
         choices=(DATA, HYBRID),
         earlier=DATA,
     )

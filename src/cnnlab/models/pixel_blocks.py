@@ -1,10 +1,10 @@
 """A first convolution on blocks of pixels: the same sums over more channels in fewer steps.
 
-A GPU's matrix units multiply many channels at once, and images have three. A fourth of zeros, and
-blocks of s x s pixels, as many as the stride, make s*s*4 channels of them; the convolution over
-blocks has stride 1, and kernels of ceil(k / s) blocks, which zeros fill. AlexNet's 11 x 11 kernels
-of 3 channels at stride 4 become 3 x 3 kernels of 64. The results are those of the convolution in
-another order of summation. docs/performance.md has the measurements.
+A GPU's matrix units multiply many channels at once, and images have three. Blocks of s x s pixels,
+as many as the stride, make s*s*3 channels of them; the convolution over blocks has stride 1, and
+kernels of ceil(k / s) blocks, which zeros fill. AlexNet's 11 x 11 kernels of 3 channels at stride 4
+become 3 x 3 kernels of 48. The results are those of the convolution in another order of summation.
+docs/performance.md has the measurements.
 """
 
 import torch
@@ -50,9 +50,8 @@ def convolve(maps: Tensor, convolution: nn.Conv2d) -> Tensor:
         (side + 2 * padding - own) // stride * stride + kernel - padding - side
         for side in maps.shape[2:]
     )
-    channels = FEW_CHANNELS - maps.shape[1] if maps.shape[1] > 1 else 0
-    images = F.pad(maps, (padding, right, padding, below, 0, channels))
-    kernels = F.pad(weight, (0, kernel - own, 0, kernel - own, 0, channels))
+    images = F.pad(maps, (padding, right, padding, below))
+    kernels = F.pad(weight, (0, kernel - own, 0, kernel - own))
     return F.conv2d(_blocks(images, stride), _blocks(kernels, stride), convolution.bias)
 
 
