@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # One thread, here and in the processes that tests start: small networks gain nothing from more, and
@@ -17,9 +18,15 @@ import pytest
 # its time, in each worker.
 gc.disable()
 
+# What collecting imports is compiled once for this machine, although PYTHONDONTWRITEBYTECODE may be
+# set: without that each worker compiles the tests again, and each process they start the package.
+WRITES_NO_BYTECODE = sys.dont_write_bytecode
+sys.dont_write_bytecode = False
+
 
 def pytest_collection_finish() -> None:
-    """Look for garbage again, and not among what was collected."""
+    """Look for garbage again, and not among what was collected; write bytecode if asked to."""
+    sys.dont_write_bytecode = WRITES_NO_BYTECODE
     gc.collect()
     gc.freeze()
     gc.enable()
