@@ -1,15 +1,20 @@
 """One rule decides the views: training's last test, evaluate, predict and visualize agree."""
 
+import copy
+import functools
 import itertools
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from cnnlab import checkpoint, session
 from cnnlab.cli import main
-from cnnlab.config import TrainConfig, parse_train, to_plain
+from cnnlab.command import composing
+from cnnlab.config import TrainConfig, choices, parse_train, to_plain
 from cnnlab.config.augment import AUGMENTS
 from cnnlab.config.evaluation import EVALUATIONS
 from cnnlab.errors import UsageError
@@ -30,6 +35,23 @@ SETS = {
 }
 SMALLER = ["alexnet", "resized_crop"]
 """Augmentations whose crops have a size that has to fit the images."""
+
+
+@functools.cache
+def unresolved(*words: str) -> DictConfig:
+    """Return what Hydra makes of a line of `train`; it is shared, so nobody changes it."""
+    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
+        return compose("train", [*LEAN, *words])
+
+
+def settings_of(augment: str, views: str, images: str, border: int | None) -> TrainConfig:
+    """Return what `words_of` asks for: the views are a section of their own, composed once."""
+    asked = words_of(augment, views, images, border)
+    whole = copy.deepcopy(unresolved(*(word for word in asked if "evaluation" not in word)))
+    whole.evaluation = unresolved(f"evaluation={views}").evaluation
+    if f"evaluation.padding_pixels={border}" in asked:
+        whole.evaluation.padding_pixels = border
+    return parse_train(composing.settle(whole))
 
 
 def assembled(*words: str) -> Assembly:
@@ -94,7 +116,7 @@ CASES = [
 def test_training_evaluate_and_predict_agree_on_the_views(
     augment: str, views: str, images: str, border: int | None, tmp_path: Path
 ) -> None:
-    parts = assembled(*words_of(augment, views, images, border))
+    parts = assemble(settings_of(augment, views, images, border), CPU)
     path = saved(parts, tmp_path / "a.safetensors")
     try:
         trained = parts.member(views)
@@ -106,6 +128,11 @@ def test_training_evaluate_and_predict_agree_on_the_views(
 
     for other in (evaluated(path, parts), predicting(path, parts.config)):
         assert (other.views, other.crops_at_once) == (trained.views, trained.crops_at_once)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[-1], ("crop_mirror", "ten_view", "digits", None)])
+def test_the_views_are_a_section_of_their_own(case: tuple[str, str, str, int | None]) -> None:
+    assert settings_of(*case) == parse_train(composed("train", *LEAN, *words_of(*case)))
 
 
 def test_mirrored_views_are_for_networks_that_saw_mirror_images() -> None:
