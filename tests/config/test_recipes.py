@@ -2,13 +2,11 @@
 
 import contextlib
 import copy
-import functools
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from cnnlab import config, models
@@ -17,6 +15,7 @@ from cnnlab.command import composing
 from cnnlab.config import choices
 from cnnlab.errors import UsageError
 from cnnlab.models import Network
+from tests.test_config import unresolved
 
 EXPERIMENTS = choices.choices("experiment")
 
@@ -43,22 +42,15 @@ NOT_TOGETHER = {
 """(model, set) -> why the two do not go together; every other pair does."""
 
 
-@functools.cache
-def composed(*words: str) -> DictConfig:
-    """Return what Hydra makes of a line, nothing resolved; it is shared, so nobody changes it."""
-    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        return compose("train", list(words))
-
-
 def typed(*words: str) -> config.TrainConfig:
     """Return what `cnnlab train` trains with, checked."""
-    return config.parse_train(composing.settle(composed(*words)))
+    return config.parse_train(composing.settle(unresolved("train", *words)))
 
 
 def together(model: str, dataset: str) -> DictConfig:
     """Return what Hydra makes of a model and a set: each is a section of its own."""
-    whole = copy.deepcopy(composed(f"model={model}"))
-    whole.dataset = composed(f"dataset={dataset}").dataset
+    whole = copy.deepcopy(unresolved("train", f"model={model}"))
+    whole.dataset = unresolved("train", f"dataset={dataset}").dataset
     return whole
 
 
@@ -95,9 +87,9 @@ def test_a_model_takes_every_set_as_it_comes_or_says_why_not(model: str) -> None
 @pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_a_choice_of_model_or_set_is_a_section_and_nothing_else(kind: str) -> None:
     """So a pair of them is the two sections, and composing each of 121 pairs would tell no more."""
-    usual = unresolved(composed())
+    usual = plain(unresolved("train"))
     for name in config.MODELS if kind == "model" else config.DATASETS:
-        chosen = unresolved(composed(f"{kind}={name}"))
+        chosen = plain(unresolved("train", f"{kind}={name}"))
         assert chosen.pop(kind)["name"] == name
         assert chosen == {key: value for key, value in usual.items() if key != kind}
 
@@ -107,15 +99,15 @@ def test_a_choice_of_model_or_set_is_a_section_and_nothing_else(kind: str) -> No
     [("alexnet", "cifar10"), ("lenet5_1998", "imagenet"), ("zfnet", "synthetic")],
 )
 def test_a_pair_is_composed_as_the_two_sections(model: str, dataset: str) -> None:
-    pair = composed(f"model={model}", f"dataset={dataset}")
+    pair = unresolved("train", f"model={model}", f"dataset={dataset}")
 
-    assert unresolved(pair) == unresolved(together(model, dataset))
+    assert plain(pair) == plain(together(model, dataset))
 
 
-def unresolved(composed: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(composed)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+def plain(composed: DictConfig) -> dict[str, Any]:
+    found = OmegaConf.to_container(composed)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 @pytest.mark.parametrize("model", ["alexnet", "alexnet_two_tower", "alexnet_2014"])

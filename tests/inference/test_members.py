@@ -1,20 +1,17 @@
 """One rule decides the views: training's last test, evaluate, predict and visualize agree."""
 
 import copy
-import functools
 import itertools
 import json
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
 
 from cnnlab import checkpoint, session
 from cnnlab.cli import main
 from cnnlab.command import composing
-from cnnlab.config import TrainConfig, choices, parse_train, to_plain
+from cnnlab.config import TrainConfig, parse_train, to_plain
 from cnnlab.config.augment import AUGMENTS
 from cnnlab.config.evaluation import EVALUATIONS
 from cnnlab.errors import UsageError
@@ -25,7 +22,7 @@ from cnnlab.inference.network import open_network
 from cnnlab.inference.predictor import open_predictor
 from cnnlab.inference.probing import central_view
 from cnnlab.trainer.assemble import Assembly, assemble
-from tests.test_config import composed
+from tests.test_config import composed, unresolved
 
 CPU = torch.device("cpu")
 LEAN = ["model=linear", "dataset.num_validation=20", "runtime.num_threads=1", "runtime.device=cpu"]
@@ -37,18 +34,12 @@ SMALLER = ["alexnet", "resized_crop"]
 """Augmentations whose crops have a size that has to fit the images."""
 
 
-@functools.cache
-def unresolved(*words: str) -> DictConfig:
-    """Return what Hydra makes of a line of `train`; it is shared, so nobody changes it."""
-    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        return compose("train", [*LEAN, *words])
-
-
 def settings_of(augment: str, views: str, images: str, border: int | None) -> TrainConfig:
     """Return what `words_of` asks for: the views are a section of their own, composed once."""
     asked = words_of(augment, views, images, border)
-    whole = copy.deepcopy(unresolved(*(word for word in asked if "evaluation" not in word)))
-    whole.evaluation = unresolved(f"evaluation={views}").evaluation
+    of_the_rest = [word for word in asked if "evaluation" not in word]
+    whole = copy.deepcopy(unresolved("train", *LEAN, *of_the_rest))
+    whole.evaluation = unresolved("train", f"evaluation={views}").evaluation
     if f"evaluation.padding_pixels={border}" in asked:
         whole.evaluation.padding_pixels = border
     return parse_train(composing.settle(whole))
