@@ -132,14 +132,14 @@ def test_help_names_every_group_choice_and_every_key(capsys: pytest.CaptureFixtu
     for name, verb in VERBS.items():
         assert main([name, "--help"]) == 0
         text = capsys.readouterr().out
-        unwrapped = " ".join(text.split())
+        unwrapped, groups = " ".join(text.split()), choices.groups(name)
         for key in walk(verb.config_class):
             if not verb.uses(key.name):
                 continue  # refused: tests/command/test_keys_read.py
             assert key.name.endswith(".name") or f"  {key.name} " in text
-            in_group = key.name.partition(".")[0] in choices.groups(name)
+            in_group = key.name.partition(".")[0] in groups
             assert in_group or key.description in unwrapped
-        for group in choices.groups(name):
+        for group in groups:
             assert all(choice in text for choice in choices.choices(group))
 
 

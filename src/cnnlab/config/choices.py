@@ -10,8 +10,6 @@ import yaml
 import cnnlab
 from cnnlab.config.tables import tables
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 def configs_folder() -> Path:
     """Return the folder of the YAML files: in the installed package, else in the repository."""
@@ -22,16 +20,8 @@ def configs_folder() -> Path:
 
 def read(path: Path) -> dict[str, Any]:
     """Return the content of one of our YAML files."""
-    document = parsed(path.read_text(encoding="utf-8"))
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
     return document if isinstance(document, dict) else {}
-
-
-def parsed(text: str) -> Any:
-    """Return what YAML text says, read by libyaml where PyYAML has it: ten times as fast.
-
-    Every command reads the groups of `train` several times before it does anything.
-    """
-    return yaml.load(text, Loader=_LOADER)
 
 
 def groups(verb: str) -> dict[str, str | None]:
@@ -87,7 +77,7 @@ def alone(group: str, name: str) -> dict[str, Any]:
 def without_recipe(text: str) -> dict[str, Any]:
     """Return the settings of a YAML file of a choice, as `alone` does."""
     text = re.sub(r"\$\{recipe:\w+,(.*?)\}", r"\1", text)
-    plain: dict[str, Any] = parsed(re.sub(r"\$\{at_least:(.*?),0\}", r"\1", text))
+    plain: dict[str, Any] = yaml.safe_load(re.sub(r"\$\{at_least:(.*?),0\}", r"\1", text))
     return {key: value for key, value in plain.items() if key != "recipe"}
 
 
