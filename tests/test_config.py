@@ -1,12 +1,14 @@
 """YAML and dataclasses say the same, and every composition that is shipped can be used."""
 
 import dataclasses
+import functools
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
 
 from cnnlab import config
 from cnnlab.command.composing import settle
@@ -29,9 +31,15 @@ CONFIGS = choices.configs_folder()
 EXPERIMENTS = choices.choices("experiment")
 
 
-def composed(verb: str, *overrides: str) -> dict[str, Any]:
+@functools.cache
+def unresolved(verb: str, *overrides: str) -> DictConfig:
+    """Return what Hydra makes of a line; it is shared, so nobody changes it."""
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return settle(compose(verb, list(overrides)))
+        return compose(verb, list(overrides))
+
+
+def composed(verb: str, *overrides: str) -> dict[str, Any]:
+    return settle(unresolved(verb, *overrides))
 
 
 @pytest.mark.parametrize("group", SHAPES)

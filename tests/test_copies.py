@@ -5,7 +5,6 @@ The meta device stands for a GPU: what is asked of torch's copy is the same.
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,8 +17,8 @@ from cnnlab.runtime import to_device
 from cnnlab.training.levenberg_marquardt import DiagonalLevenbergMarquardt
 from cnnlab.training.non_finite_guard import NonFiniteGuard
 from cnnlab.training.optimizers import Sgd
+from tests.sources import SOURCE, trees
 
-SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
 CPU, META = torch.device("cpu"), torch.device("meta")
 COPIES = (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default)
 
@@ -82,20 +81,20 @@ def is_pinned_upload(call: ast.Call) -> bool:
     return isinstance(source, ast.Call) and ast.unparse(source.func).endswith(".pin_memory")
 
 
-def asynchronous_copies(source: str) -> Iterator[str]:
+def asynchronous_copies(tree: ast.Module) -> Iterator[str]:
     """Yield each call that may return before its copy has arrived, pinned uploads apart."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Call) and not is_pinned_upload(node):
-            given = {keyword.arg: keyword.value for keyword in node.keywords}
-            if "non_blocking" in given:
-                yield ast.unparse(node)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or is_pinned_upload(node):
+            continue
+        if "non_blocking" in {keyword.arg for keyword in node.keywords}:
+            yield ast.unparse(node)
 
 
 def test_no_other_copy_of_the_source_is_asynchronous() -> None:
     found = {
         f"{path.relative_to(SOURCE).as_posix()}: {call}"
-        for path in SOURCE.rglob("*.py")
-        for call in asynchronous_copies(path.read_text(encoding="utf-8"))
+        for path, tree in trees().items()
+        for call in asynchronous_copies(tree)
     }
     assert found == {
         "runtime.py: tensor.to(device, non_blocking=device.type not in ('cpu', 'mps'))"
@@ -112,4 +111,4 @@ def test_no_other_copy_of_the_source_is_asynchronous() -> None:
     ],
 )
 def test_the_search_finds_what_it_looks_for(source: str, number: int) -> None:
-    assert len(list(asynchronous_copies(source))) == number
+    assert len(list(asynchronous_copies(ast.parse(source)))) == number

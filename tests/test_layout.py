@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sources import nodes_of, tree_of
+
 SOURCE = Path(__file__).parents[1] / "src"
 FILES = sorted((SOURCE / "cnnlab").rglob("*.py"))
 FLOORS = (
@@ -54,14 +56,9 @@ def floor_of(part: str) -> int:
     return next((number for number, parts in enumerate(FLOORS) if part in parts), 1)
 
 
-@functools.cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
 def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
     """Yield each module of ours that a file imports, wherever the statement stands."""
-    for node in ast.walk(tree_of(path)):
+    for node in nodes_of(path):
         if isinstance(node, ast.Import):
             yield from ((a.name, node) for a in node.names if a.name.split(".")[0] == "cnnlab")
         elif isinstance(node, ast.ImportFrom):
@@ -72,14 +69,19 @@ def imports_of(path: Path) -> Iterator[tuple[str, ast.AST]]:
                     yield (inner if inner in MODULES else str(node.module)), node
 
 
+@functools.cache
+def lines_for_types(path: Path) -> list[range]:
+    """Return the lines of a file that stand below `if TYPE_CHECKING`."""
+    return [
+        range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in nodes_of(path)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+    ]
+
+
 def is_for_types_only(path: Path, wanted: ast.AST) -> bool:
     """Say whether an import stands below `if TYPE_CHECKING`."""
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-            if wanted.lineno in lines:
-                return True
-    return False
+    return any(wanted.lineno in lines for lines in lines_for_types(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
@@ -122,7 +124,7 @@ def test_there_is_no_import_cycle() -> None:
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MOST_LINES, path
-    for node in ast.walk(ast.parse(text)):
+    for node in nodes_of(path):
         if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             continue
         body_lines = (node.end_lineno or 0) - node.body[0].lineno + 1

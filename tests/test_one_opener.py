@@ -1,11 +1,10 @@
 """Files are opened in few places: what a run folder holds, by `files/regular.py` alone."""
 
 import ast
-from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
+from tests.sources import SOURCE, trees
 
 OPENERS = {
     "config/choices.py": "YAML files of the installed package",
@@ -65,8 +64,9 @@ def openers_in(tree: ast.Module) -> set[str]:
 
 
 def test_files_are_opened_by_those_that_are_listed() -> None:
-    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCE.rglob("*.py")}
-    found = {path.relative_to(SOURCE).as_posix(): openers_in(tree) for path, tree in trees.items()}
+    found = {
+        path.relative_to(SOURCE).as_posix(): openers_in(tree) for path, tree in trees().items()
+    }
     assert {name for name, calls in found.items() if calls} == OPENERS.keys(), found
 
 

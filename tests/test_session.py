@@ -12,8 +12,7 @@ from cnnlab.command.verbs import VERBS, Verb
 from cnnlab.config.runtime import RuntimeConfig
 from cnnlab.config.schema import parse
 from tests.app.test_evaluate import choice
-
-SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
+from tests.sources import SOURCE, nodes_of, trees
 
 
 def runtime(**changes: object) -> RuntimeConfig:
@@ -22,8 +21,7 @@ def runtime(**changes: object) -> RuntimeConfig:
 
 def calls(path: Path) -> set[str]:
     """Return what a file calls, by its last two names: `session.begin`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    called = [ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    called = [ast.unparse(node.func) for node in nodes_of(path) if isinstance(node, ast.Call)]
     return {".".join(name.split(".")[-2:]) for name in called}
 
 
@@ -31,7 +29,7 @@ def callers(function: str) -> set[str]:
     """Return the files that call a function, by whatever module name."""
     return {
         str(path.relative_to(SOURCE))
-        for path in SOURCE.rglob("*.py")
+        for path in trees()
         if function in {name.split(".")[-1] for name in calls(path)}
     }
 

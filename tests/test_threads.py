@@ -1,16 +1,14 @@
 """Threads end before Python does, and all of them are started in one place."""
 
-import ast
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from cnnlab.threads import BackgroundThread
+from tests.sources import SOURCE, nodes_of, trees
 
-SOURCE = Path(__file__).parents[1] / "src" / "cnnlab"
 STARTERS = {"Thread", "Timer", "ThreadPoolExecutor", "start_new_thread", "ThreadPool"}
 ALLOWED = {
     "threads.py": "BackgroundThread joins its thread; the timer waits on a lock of Python's own",
@@ -35,8 +33,8 @@ print("leaving", flush=True)
 def test_threads_are_started_where_their_end_is_known() -> None:
     found = {
         path.relative_to(SOURCE).as_posix()
-        for path in SOURCE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for path in trees()
+        for node in nodes_of(path)
         if getattr(node, "id", getattr(node, "attr", None)) in STARTERS
     }
 

@@ -1,12 +1,13 @@
 """What training defaults to with each model; what is typed or stands in an experiment wins."""
 
 import contextlib
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
 
 from cnnlab import config, models
 from cnnlab.cli import main
@@ -14,6 +15,7 @@ from cnnlab.command import composing
 from cnnlab.config import choices
 from cnnlab.errors import UsageError
 from cnnlab.models import Network
+from tests.test_config import unresolved
 
 EXPERIMENTS = choices.choices("experiment")
 
@@ -42,8 +44,14 @@ NOT_TOGETHER = {
 
 def typed(*words: str) -> config.TrainConfig:
     """Return what `cnnlab train` trains with, checked."""
-    with initialize_config_dir(str(choices.configs_folder()), version_base="1.3"):
-        return config.parse_train(composing.settle(compose("train", list(words))))
+    return config.parse_train(composing.settle(unresolved("train", *words)))
+
+
+def together(model: str, dataset: str) -> DictConfig:
+    """Return what Hydra makes of a model and a set: each is a section of its own."""
+    whole = copy.deepcopy(unresolved("train", f"model={model}"))
+    whole.dataset = unresolved("train", f"dataset={dataset}").dataset
+    return whole
 
 
 def network_of(settings: config.TrainConfig) -> Network:
@@ -66,7 +74,7 @@ def test_every_set_is_in_the_table() -> None:
 @pytest.mark.parametrize("model", config.MODELS)
 def test_a_model_takes_every_set_as_it_comes_or_says_why_not(model: str) -> None:
     for name in config.DATASETS:
-        settings = typed(f"model={model}", f"dataset={name}")
+        settings = config.parse_train(composing.settle(together(model, name)))
         own_size = choices.alone("dataset", name)["image_size_pixels"]
 
         if reason := NOT_TOGETHER.get((model, name)):
@@ -74,6 +82,32 @@ def test_a_model_takes_every_set_as_it_comes_or_says_why_not(model: str) -> None
                 network_of(settings)
             continue
         assert network_of(settings).input_size_pixels >= own_size
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset"])
+def test_a_choice_of_model_or_set_is_a_section_and_nothing_else(kind: str) -> None:
+    """So a pair of them is the two sections, and composing each of 121 pairs would tell no more."""
+    usual = plain(unresolved("train"))
+    for name in config.MODELS if kind == "model" else config.DATASETS:
+        chosen = plain(unresolved("train", f"{kind}={name}"))
+        assert chosen.pop(kind)["name"] == name
+        assert chosen == {key: value for key, value in usual.items() if key != kind}
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset"),
+    [("alexnet", "cifar10"), ("lenet5_1998", "imagenet"), ("zfnet", "synthetic")],
+)
+def test_a_pair_is_composed_as_the_two_sections(model: str, dataset: str) -> None:
+    pair = unresolved("train", f"model={model}", f"dataset={dataset}")
+
+    assert plain(pair) == plain(together(model, dataset))
+
+
+def plain(composed: DictConfig) -> dict[str, Any]:
+    found = OmegaConf.to_container(composed)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
 
 
 @pytest.mark.parametrize("model", ["alexnet", "alexnet_two_tower", "alexnet_2014"])

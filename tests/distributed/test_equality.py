@@ -24,7 +24,7 @@ LOOPBACK = LOOPBACK_V4 | {"00000000000000000000000001000000"}
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_reach_the_weights_of_one(case: str, found: dict[str, Any]) -> None:
-    """In float64, 20 steps, a short last batch of which one process may have nothing.
+    """In float64, 10 steps, the eighth a short last batch of which one process may have nothing.
 
     And its average of the weights, its momenta and losses; a hybrid also with its dropout masks.
     """

@@ -40,7 +40,7 @@ from cnnlab.training.workers import AssembledStep
 from tests.data.settings import augment_config, dataset_config
 from tests.distributed import commands
 
-NUM_STEPS, SEED, CPU = 20, 5, torch.device("cpu")
+NUM_STEPS, SEED, CPU = 10, 5, torch.device("cpu")
 TCP_BYTES_ACKED = 120
 """Place of the bytes that were acknowledged in what Linux says of a connection (linux/tcp.h)."""
 

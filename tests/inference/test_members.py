@@ -1,5 +1,6 @@
 """One rule decides the views: training's last test, evaluate, predict and visualize agree."""
 
+import copy
 import itertools
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from cnnlab import checkpoint, session
 from cnnlab.cli import main
+from cnnlab.command import composing
 from cnnlab.config import TrainConfig, parse_train, to_plain
 from cnnlab.config.augment import AUGMENTS
 from cnnlab.config.evaluation import EVALUATIONS
@@ -23,7 +25,7 @@ from cnnlab.inference.predictor import open_predictor
 from cnnlab.inference.probing import central_view
 from cnnlab.models import kernels
 from cnnlab.trainer.assemble import Assembly, assemble
-from tests.test_config import composed
+from tests.test_config import composed, unresolved
 
 CPU = torch.device("cpu")
 LEAN = ["model=linear", "dataset.num_validation=20", "runtime.num_threads=1", "runtime.device=cpu"]
@@ -33,6 +35,17 @@ SETS = {
 }
 SMALLER = ["alexnet", "resized_crop"]
 """Augmentations whose crops have a size that has to fit the images."""
+
+
+def settings_of(augment: str, views: str, images: str, border: int | None) -> TrainConfig:
+    """Return what `words_of` asks for: the views are a section of their own, composed once."""
+    asked = words_of(augment, views, images, border)
+    of_the_rest = [word for word in asked if "evaluation" not in word]
+    whole = copy.deepcopy(unresolved("train", *LEAN, *of_the_rest))
+    whole.evaluation = unresolved("train", f"evaluation={views}").evaluation
+    if f"evaluation.padding_pixels={border}" in asked:
+        whole.evaluation.padding_pixels = border
+    return parse_train(composing.settle(whole))
 
 
 def assembled(*words: str) -> Assembly:
@@ -97,7 +110,7 @@ CASES = [
 def test_training_evaluate_and_predict_agree_on_the_views(
     augment: str, views: str, images: str, border: int | None, tmp_path: Path
 ) -> None:
-    parts = assembled(*words_of(augment, views, images, border))
+    parts = assemble(settings_of(augment, views, images, border), CPU)
     path = saved(parts, tmp_path / "a.safetensors")
     try:
         trained = parts.member(views)
@@ -109,6 +122,11 @@ def test_training_evaluate_and_predict_agree_on_the_views(
 
     for other in (evaluated(path, parts), predicting(path, parts.config)):
         assert (other.views, other.crops_at_once) == (trained.views, trained.crops_at_once)
+
+
+@pytest.mark.parametrize("case", [CASES[0], CASES[-1], ("crop_mirror", "ten_view", "digits", None)])
+def test_the_views_are_a_section_of_their_own(case: tuple[str, str, str, int | None]) -> None:
+    assert settings_of(*case) == parse_train(composed("train", *LEAN, *words_of(*case)))
 
 
 def test_mirrored_views_are_for_networks_that_saw_mirror_images() -> None:

@@ -98,8 +98,9 @@ def narrow(monkeypatch):
 
 
 def pair_of(build, dtype, **changes):
-    grouped = build("alexnet_two_tower", **TASK, **changes).to(dtype)
-    split = build("alexnet_two_gpu", **TASK, **CPUS, **changes).to(dtype)
+    small = {**TASK, "width": 0.25, **changes}
+    grouped = build("alexnet_two_tower", **small).to(dtype)
+    split = build("alexnet_two_gpu", **small, **CPUS).to(dtype)
     return grouped, split
 
 

@@ -119,6 +119,8 @@ def unpool_by_hand(pool: nn.Module, before: Tensor, back: Tensor) -> Tensor:
     unpooled = torch.zeros_like(before)
     for row in range(back.shape[2]):
         for column in range(back.shape[3]):
+            if not back[0, :, row, column].any():
+                continue  # nothing to add
             top, left = row * stride, column * stride
             window = before[0, :, top : top + size, left : left + size]
             target = unpooled[0, :, top : top + size, left : left + size]
@@ -142,6 +144,8 @@ def transpose_by_hand(conv: nn.Module, before: Tensor, back: Tensor) -> Tensor:
     canvas = before.new_zeros(before.shape[1], side, side)
     for row in range(back.shape[2]):
         for column in range(back.shape[3]):
+            if not back[0, :, row, column].any():
+                continue  # nothing to add
             kernels_in = before.shape[1] // conv.groups
             kernels_out = back.shape[1] // conv.groups
             for group in range(conv.groups):

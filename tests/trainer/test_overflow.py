@@ -1,7 +1,6 @@
 """Weights that overflow: commands whose answer rests on scores end with 5; no JSON holds a NaN."""
 
 import ast
-import functools
 import json
 from pathlib import Path
 
@@ -22,8 +21,8 @@ from cnnlab.plain_json import json_text
 from cnnlab.visualization import draw
 from tests.app.test_evaluate import write_checkpoint
 from tests.app.test_visualize import config_for, write_run
+from tests.sources import nodes_of, trees
 
-SOURCE = Path(__file__).parents[2] / "src" / "cnnlab"
 CPU = torch.device("cpu")
 QUICK = ["runtime.device=cpu", "runtime.num_threads=1"]
 
@@ -149,19 +148,20 @@ def test_json_names_the_key_of_a_number_it_cannot_hold():
     assert json.loads(json_text({"a": [1, 2.5, None, "nan"]})) == {"a": [1, 2.5, None, "nan"]}
 
 
-@functools.cache
-def sources() -> dict[Path, ast.Module]:
-    return {path: ast.parse(path.read_text("utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
-
-
 def calls(name: str) -> list[tuple[Path, ast.Call]]:
     """Return the calls of a function or method of that name in the sources."""
     return [
         (path, node)
-        for path, tree in sources().items()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == name
+        for path in trees()
+        for node in nodes_of(path)
+        if isinstance(node, ast.Call) and called(node) == name
     ]
+
+
+def called(call: ast.Call) -> str:
+    """Return the last name of what is called: `dumps` of `json.dumps(x)`."""
+    named = getattr(call.func, "attr", getattr(call.func, "id", None))
+    return named or ast.unparse(call.func).split(".")[-1]
 
 
 def test_no_json_is_written_that_could_hold_a_nan():

@@ -41,7 +41,7 @@ def losses(folder: Path) -> list[str]:
 
 
 def test_a_run_folder_explains_itself(train: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    code, folder = train("seed=3", "logging.report=true", "logging.images_every_epochs=1")
+    code, folder = train("seed=3", "logging.report=true", "logging.images_every_epochs=2")
     assert code == 0
     told = facts(folder)
     assert told["status"] == "done"

@@ -30,7 +30,7 @@ def lenet():
 @pytest.fixture(scope="module", params=ALEXNETS, ids=[name for name, _ in ALEXNETS])
 def alexnet(request):
     name, size = request.param
-    settings = {"geometry": name, "initialization": "kaiming", **LIGHT_HEAD}
+    settings = {"geometry": name, "initialization": "kaiming", "width": 0.5, **LIGHT_HEAD}
     return network("alexnet", channels=3, size=size, **settings)
 
 
