@@ -98,8 +98,8 @@ def show(axes: "Axes", picture: Tensor, title: str = "", **options: Any) -> None
         options = {"cmap": "gray", "vmin": 0, "vmax": 1} | options
     axes.imshow(picture.detach().cpu().numpy(), interpolation="nearest", **options)
     axes.set_axis_off()
-    if title:
-        axes.set_title(title, fontsize=8, pad=2)
+    if title:  # y: without it the layout looks for ticks, and makes them, of which there are none
+        axes.set_title(title, fontsize=8, pad=2, y=1.0)
 
 
 def show_labeled(
@@ -232,8 +232,9 @@ def _without_font_warnings() -> Iterator[None]:
 def _settle_layout(figure: "Figure") -> None:
     """Solve the layout once instead of once per format."""
     _show_text_as_written(figure)
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
         figure.set_layout_engine("none")
 
 
