@@ -22,8 +22,10 @@ from cnnlab.visualization.grid import DRAWN, tile
 from cnnlab.visualization.numbers import as_csv, as_json
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 DOTS_PER_INCH = 100
 LARGEST_SIDE_PIXELS = 2000
@@ -243,7 +245,6 @@ def _show_text_as_written(figure: "Figure") -> None:
 
     It stays on for the powers of ten along a logarithmic axis.
     """
-    from matplotlib.text import Text
     from matplotlib.ticker import LogFormatter
 
     powers = {
@@ -254,9 +255,21 @@ def _show_text_as_written(figure: "Figure") -> None:
         for label in axis.get_ticklabels(which="both")
     }
 
-    for text in figure.findobj(Text):
-        if isinstance(text, Text) and id(text) not in powers:
+    for text in _texts(figure):
+        if id(text) not in powers:
             text.set_parse_math(False)
+
+
+def _texts(artist: "Artist") -> "Iterator[Text]":
+    """Yield all texts of a figure but those of axes without ticks, which would make some first."""
+    from matplotlib.axis import Axis
+    from matplotlib.text import Text
+
+    if isinstance(artist, Text):
+        yield artist
+    if not (isinstance(artist, Axis) and not artist.axes.axison):
+        for child in artist.get_children():
+            yield from _texts(child)
 
 
 def _dots_per_inch(figure: "Figure") -> float:
