@@ -104,24 +104,23 @@ class Reporter:
         self.writers.images(step, "input/augmented_batch", _sheet(pictures))
         draw_while_training(self.parts, self.writers.images, step)
 
-    def test(
-        self, tally: Tally, store: Store, chosen: str, seconds: float, counts: Tensor | None = None
-    ) -> None:
-        """Show the last lines of a run, and write its test figures.
+    def test(self, tally: Tally, store: Store, chosen: str, counts: Tensor | None = None) -> None:
+        """Show the test error, and write the test figures.
 
-        chosen: a description of the network tested. seconds: duration of the test. counts: of
-        PrecisionRecall, for TensorBoard.
+        chosen: a description of the network tested. counts: of PrecisionRecall, for TensorBoard.
         """
         views = self.parts.config.evaluation.name
         self.console.stop_bar()
         self.console.line()
         self.console.line(display.test_line(tally, store.name, views, chosen))
-        took = self.folder.seconds() or time.monotonic() - self._started
-        self.console.line(f"total {took:.0f} s (test {seconds:.1f} s)")
-
         figures = {"test/top1_error": tally.top1_error, "test/top5_error": tally.top5_error}
         self.writers.scalars(self.progress.state.step, figures | {"test/loss": tally.cross_entropy})
         self.tabs.end(self.progress, tally, counts)
+
+    def took(self, test_seconds: float) -> None:
+        """Show how long the run took, its report included, and the test alone."""
+        seconds = self.folder.seconds() or time.monotonic() - self._started
+        self.console.line(f"total {seconds:.0f} s (test {test_seconds:.1f} s)")
 
     def close(self) -> None:
         """Remove the bar and close the files."""

@@ -259,9 +259,11 @@ class Trainer:
             best_validation_error=self.progress.best.error,
             test_error=tally.top1_error,
         )
+        self.reporter.test(tally, store, chosen, counts)
         if self.parts.config.logging.report and self.peers.is_first:
             run_report.write(self.parts, self.folder, self.reporter, tally, found)
-        self.reporter.test(tally, store, chosen, seconds, counts)
+            self.folder.update_status(ended=run_folder.now())  # it draws for seconds
+        self.reporter.took(seconds)
 
     def _choose_network(self) -> str:
         """Load the weights that are best on validation images, and return which they are."""
