@@ -150,7 +150,7 @@ class WrappedNetwork(Network):
             module, places = nn.Sequential(OrderedDict(network=module)), {"network": ""}
         self.task = task
         self._frozen = frozenset()
-        self._fused_groups = ()
+        self._fused_groups = self._pooling_first = ()
         self._roles = {name: role_of(module.get_submodule(name)) for name in places}
         self._fields = {name: found.fields[place] for name, place in places.items()}
         self._inputs = {name: found.inputs[place] for name, place in places.items()}
