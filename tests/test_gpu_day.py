@@ -238,6 +238,7 @@ def test_a_machine_without_hydra_and_data_rehearses_the_rest(tmp_path: Path) -> 
     assert found["not_installed"] == ["hydra", "omegaconf", "simplejpeg", "mlxtend"]
     assert states.pop("commands") == (LEFT_OUT, "not installed: hydra, omegaconf")
     assert states.pop("tests") == (LEFT_OUT, "not installed: hydra, omegaconf, mlxtend")
+    assert states.pop("jpegs") == (LEFT_OUT, "not installed: simplejpeg")
     assert states.pop("two devices") == (LEFT_OUT, "needs 2 CUDA devices")
     assert set(states.values()) == {(DONE, "")}
 
