@@ -276,7 +276,7 @@ def test_triton_compiles_both_kernels_for_gpus_and_reads_no_unit_twice(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from cnnlab.models import triton_norm
+    from cnnlab.models import triton_launch, triton_norm
 
     layout = triton_norm.Layout(1, 48, bool(is_double), False, triton_norm.UNITS_PER_PROGRAM)
     constants = Constants(5, 1e-4, 0.75, 2.0, 2)
@@ -290,7 +290,7 @@ def test_triton_compiles_both_kernels_for_gpus_and_reads_no_unit_twice(
         places = {(len(tensors) + 1,): layout, (len(tensors) + 2,): constants}
         source = ASTSource(fn=kernel, signature=types, constexprs=places)
         target = GPUTarget("cuda", capability, 32)
-        made = triton.compile(source, target=target, options=triton_norm._OPTIONS)
+        made = triton.compile(source, target=target, options=triton_launch.OPTIONS)
         assert made.asm["ptx"].count("ld.global") == reads * per_thread
         assert made.asm["cubin"]
 
@@ -306,7 +306,7 @@ def test_a_thread_computes_a_run_of_neighbors_from_what_it_read_itself(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from cnnlab.models import triton_norm, triton_norm_last
+    from cnnlab.models import triton_launch, triton_norm_last
 
     constants = Constants(5, 1e-4, 0.75, 2.0, 2)
     maps = torch.empty(1, 96, 5, 5, dtype=dtype).contiguous(memory_format=torch.channels_last)
@@ -324,8 +324,8 @@ def test_a_thread_computes_a_run_of_neighbors_from_what_it_read_itself(
         aligned = {(place,): [["tt.divisibility", 16]] for place in range(number + 1)}
         source = ASTSource(kernel, types, places, aligned)
         target = GPUTarget("cuda", capability, 32)
-        made = triton.compile(source, target=target, options=triton_norm._OPTIONS)
-        reads = (number - 1) * (runs.blocks + 2)
+        made = triton.compile(source, target=target, options=triton_launch.OPTIONS)
+        reads = (number - 1) * 3
         assert made.asm["ptx"].count("ld.global.v4.b32") == reads
         assert made.asm["ptx"].count("ld.global") == reads
         assert made.metadata.shared == 0
@@ -344,7 +344,7 @@ def test_triton_compiles_pooling_for_gpus_and_reads_16_bytes_at_once(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from cnnlab.models import triton_pool
+    from cnnlab.models import triton_launch, triton_pool
 
     torch_dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp64": torch.float64}[dtype]
     maps = Maps(torch.Size((8, 96, 55, 55)), torch.channels_last)
@@ -358,7 +358,7 @@ def test_triton_compiles_pooling_for_gpus_and_reads_16_bytes_at_once(
         aligned = {(place,): [["tt.divisibility", 16]] for place in range(4)}
         source = ASTSource(kernel, types, {(4,): layout}, aligned)
         target = GPUTarget("cuda", capability, 32)
-        made = triton.compile(source, target=target, options=triton_pool._OPTIONS)
+        made = triton.compile(source, target=target, options=triton_launch.OPTIONS)
         wide = "ld.global.v2.b64" if dtype == "fp64" else "ld.global.v4.b32"
         of_places = 0 if kernel is triton_pool._pool else reads
         assert made.asm["ptx"].count(wide) == reads

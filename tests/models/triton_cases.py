@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from cnnlab.geometry import Window
-from cnnlab.models import kernels, triton_norm, triton_norm_last, triton_pool
+from cnnlab.models import kernels, triton_launch, triton_norm, triton_norm_last, triton_pool
 from cnnlab.models.normalization import LocalResponseNorm
 from cnnlab.models.pooling import MaxPool2d
 from tests.reference import models as reference
@@ -137,8 +137,7 @@ def counted_in_64_bits() -> list[float]:
     maps = torch.randn(2, 16, 7, 7)
     found = list[Tensor]()
     for most in (2**31 - 1, 0):
-        for module in (triton_norm, triton_norm_last, triton_pool):
-            module._MOST_INT32 = most
+        triton_launch.MOST_INT32 = most
         for layout in FORMATS.values():
             given = maps.contiguous(memory_format=layout).requires_grad_()
             norm, pool = LocalResponseNorm(5, 1e-2), MaxPool2d(Window(3, 2))

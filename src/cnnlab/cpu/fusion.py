@@ -21,11 +21,15 @@ FEW_MAPS = 8
 """Most maps for which fusion is faster; at 16 torch's own kernels win (AVX-512, two threads)."""
 
 
+Compute = Callable[[Tensor, Sequence[nn.Module]], Tensor]
+"""(maps, modules) -> maps."""
+
+
 class FusedGroup(NamedTuple):
-    """Names of adjacent layers and the function that computes them: (maps, modules) -> maps."""
+    """Names of adjacent layers and the function that computes them."""
 
     names: tuple[str, ...]
-    compute: Callable[[Tensor, Sequence[nn.Module]], Tensor]
+    compute: Compute
 
 
 def fused_groups(
@@ -39,22 +43,17 @@ def fused_groups(
     groups of 1 without padding. pools: those that compute what nn.MaxPool2d does. Their subclasses
     do not count.
     """
-    names, groups = list(modules), list[FusedGroup]()
 
-    while names:
-        window = [modules[name] for name in names[:3]]
-        size, compute = 1, _apply
+    def fuse(window: Sequence[nn.Module], is_first: bool) -> tuple[int, Compute]:
         if _convolves_and_pools_few_maps(window, convolutions):
-            size, compute = 3, convolve_pool_rectify
-        elif _rectifies_and_pools(window, pools):
-            size, compute = 2, pool_and_rectify
-        elif groups and _sees_few_maps(window[0], convolutions):  # images need no gradient
-            compute = convolve_few_maps
+            return 3, convolve_pool_rectify
+        if _rectifies_and_pools(window, pools):
+            return 2, pool_and_rectify
+        if not is_first and _sees_few_maps(window[0], convolutions):  # images need no gradient
+            return 1, convolve_few_maps
+        return 1, _apply
 
-        groups.append(FusedGroup(tuple(names[:size]), compute))
-        names = names[size:]
-
-    return tuple(groups)
+    return _grouped(modules, fuse)
 
 
 def pooling_first(
@@ -64,15 +63,29 @@ def pooling_first(
 
     The same numbers and gradients bit for bit, on any device; none where that changes nothing.
     """
+
+    def fuse(window: Sequence[nn.Module], is_first: bool) -> tuple[int, Compute]:
+        return (2, pool_and_rectify) if _rectifies_and_pools(window, pools) else (1, _apply)
+
+    groups = _grouped(modules, fuse)
+    return groups if len(groups) < len(modules) else ()
+
+
+def _grouped(
+    modules: dict[str, nn.Module],
+    fuse: Callable[[Sequence[nn.Module], bool], tuple[int, Compute]],
+) -> tuple[FusedGroup, ...]:
+    """Split the layers into groups, in order.
+
+    fuse: (the next three layers, whether they are the first) -> how many are a group, and what
+    computes it.
+    """
     names, groups = list(modules), list[FusedGroup]()
     while names:
-        size, compute = 1, _apply
-        if _rectifies_and_pools([modules[name] for name in names[:2]], pools):
-            size, compute = 2, pool_and_rectify
+        size, compute = fuse([modules[name] for name in names[:3]], not groups)
         groups.append(FusedGroup(tuple(names[:size]), compute))
         names = names[size:]
-
-    return tuple(groups) if len(groups) < len(modules) else ()
+    return tuple(groups)
 
 
 def is_faster_for(images: Tensor) -> bool:
@@ -82,16 +95,17 @@ def is_faster_for(images: Tensor) -> bool:
         and images.device.type == "cpu"
         and images.dtype == torch.float32
         and not torch.is_autocast_enabled("cpu")
-        and not _is_traced()
+        and not is_traced()
     )
 
 
 def is_on_gpu(images: Any) -> bool:
     """Return whether to use the groups of `pooling_first`: on CUDA, while nothing traces them."""
-    return isinstance(images, Tensor) and images.device.type == "cuda" and not _is_traced()
+    return isinstance(images, Tensor) and images.device.type == "cuda" and not is_traced()
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
+    """Return whether torch.compile, an export or a tracer looks at the layers."""
     return torch.compiler.is_compiling() or torch.jit.is_tracing()
 
 

@@ -77,7 +77,7 @@ def use(network: nn.Module, name: str, is_compiled: bool = False) -> Chosen:
 
 def _choose(network: nn.Module, is_compiled: bool) -> Chosen:
     """Use Triton where every weight is on a CUDA device that runs it; else say why not."""
-    layers, devices = _layers_of(network), _devices_of(network)
+    layers, devices = _layers_of(network), devices_of(network)
     if not layers or not any(device.type == "cuda" for device in devices):
         return Chosen()
 
@@ -125,7 +125,7 @@ def _use_strictly(network: nn.Module, name: str) -> None:
         )
 
     loaded = _loaded(name)
-    for device in _devices_of(network):
+    for device in devices_of(network):
         if not _runs_on(device):
             raise UsageError(
                 f"runtime.kernels={name} needs a CUDA device, and the network is on {device}",
@@ -145,7 +145,8 @@ def _layers_of(network: nn.Module) -> list[LocalResponseNorm | MaxPool2d]:
     return [each for each in modules if isinstance(each, LocalResponseNorm | MaxPool2d)]
 
 
-def _devices_of(network: nn.Module) -> list[torch.device]:
+def devices_of(network: nn.Module) -> list[torch.device]:
+    """Return the devices of a network's weights, sorted by name."""
     return sorted({weight.device for weight in network.parameters()}, key=str)
 
 

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cnnlab.cpu.fusion import is_traced
+
 FEW_CHANNELS = 4
 """Most channels of what counts as images."""
 
@@ -28,8 +30,7 @@ def is_faster(convolution: nn.Conv2d, maps: Tensor) -> bool:
         and convolution.groups == 1
         and convolution.dilation == (1, 1)
         and convolution.weight.is_contiguous(memory_format=torch.channels_last)
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
+        and not is_traced()
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from cnnlab.cpu.fusion import is_traced
 from cnnlab.geometry import Window
 
 
@@ -49,7 +50,7 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return the pooled maps."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing() or self.kernel is None:
+        if self.kernel is None or is_traced():
             return super().forward(maps)
         if not self._is_usual(maps):
             return super().forward(maps)  # where torch says what is wrong

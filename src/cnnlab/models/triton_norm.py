@@ -16,11 +16,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from cnnlab.models import triton_norm_last
+from cnnlab.models import triton_launch, triton_norm_last
 from cnnlab.models.normalization import Constants, Kernel
+from cnnlab.models.pooling import layout_of
 
 UNITS_PER_PROGRAM = 1024
-_MOST_INT32 = 2**31 - 1
 
 
 class Layout(NamedTuple):
@@ -39,7 +39,7 @@ class Layout(NamedTuple):
 
 def normalize(maps: Tensor, constants: Constants) -> Tensor:
     """Return the normalized maps [N,C,H,W], in their dtype and memory format."""
-    maps = maps.contiguous(memory_format=_format_of(maps))
+    maps = maps.contiguous(memory_format=layout_of(maps))
     output = torch.empty_like(maps)
     by_run = triton_norm_last.normalize_runs
     _launch(_normalize, by_run, [maps, output], constants)
@@ -48,8 +48,8 @@ def normalize(maps: Tensor, constants: Constants) -> Tensor:
 
 def gradient(maps: Tensor, pull: Tensor, constants: Constants) -> Tensor:
     """Return the gradient for maps [N,C,H,W], given that for the normalized maps."""
-    maps = maps.contiguous(memory_format=_format_of(maps))
-    pull = pull.contiguous(memory_format=_format_of(maps))
+    maps = maps.contiguous(memory_format=layout_of(maps))
+    pull = pull.contiguous(memory_format=layout_of(maps))
     output = torch.empty_like(maps)
     by_run = triton_norm_last.spread_runs
     _launch(_gradient, by_run, [maps, pull, output], constants)
@@ -57,33 +57,18 @@ def gradient(maps: Tensor, pull: Tensor, constants: Constants) -> Tensor:
 
 
 def _launch(kernel: Any, by_run: Any, tensors: list[Tensor], constants: Constants) -> None:
-    """Run a kernel, by_run where it takes the maps, the first of the tensors.
-
-    It runs on the device of the maps: Triton by itself takes the current one.
-    """
+    """Run a kernel, by_run where it takes the maps, the first of the tensors."""
     maps = tensors[0]
-    number = maps.numel()
-    if number == 0:
-        return
     if triton_norm_last.takes(maps, constants):
-        triton_norm_last.launch(by_run, tensors, constants, **_OPTIONS)
+        triton_norm_last.launch(by_run, tensors, constants)
         return
-    with torch.cuda.device_of(maps):
-        kernel[_grid(maps)](*tensors, number, _layout(maps, constants), constants, **_OPTIONS)
+    number = maps.numel()
+    num_programs = triton.cdiv(number, UNITS_PER_PROGRAM)
+    layout = _layout(maps, constants)
+    triton_launch.launch(kernel, num_programs, tensors, number, layout, constants)
 
 
 KERNEL = Kernel(normalize, gradient, takes_half=True)
-
-_OPTIONS: dict[str, Any] = {"enable_fp_fusion": True}
-"""Triton's default so far, said because it warns where nobody says it."""
-
-
-def _format_of(maps: Tensor) -> torch.memory_format:
-    return torch.contiguous_format if maps.is_contiguous() else torch.channels_last
-
-
-def _grid(maps: Tensor) -> tuple[int]:
-    return (triton.cdiv(maps.numel(), UNITS_PER_PROGRAM),)
 
 
 def _layout(maps: Tensor, constants: Constants) -> Layout:
@@ -92,7 +77,7 @@ def _layout(maps: Tensor, constants: Constants) -> Layout:
         stride=height * width if maps.is_contiguous() else 1,
         maps=maps.shape[1] // constants.groups,
         is_double=maps.dtype is torch.float64,
-        is_large=maps.numel() + UNITS_PER_PROGRAM > _MOST_INT32,
+        is_large=triton_launch.is_large(maps.numel() + UNITS_PER_PROGRAM),
         units=UNITS_PER_PROGRAM,
     )
 

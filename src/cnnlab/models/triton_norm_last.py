@@ -17,37 +17,36 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from cnnlab.models import triton_launch
 from cnnlab.models.normalization import Constants
 
 BYTES_AT_ONCE = 16
-RUN_BYTES = dict.fromkeys((torch.float32, torch.bfloat16, torch.float16), 16)
-"""Of the maps that a thread computes."""
+"""Of a run: runs of 32 bytes were slower on an H200."""
 
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 RUNS_PER_PROGRAM = 128
-_MOST_INT32 = 2**31 - 1
 
 
 class Runs(NamedTuple):
     """How the maps of a pixel are parted into runs.
 
-    maps: in a tower. block: numbers that are read at once. blocks: in a run. is_large: more numbers
-    than 32 bits count. runs: of a program.
+    maps: in a tower. block: numbers of a run, read at once. is_large: more numbers than 32 bits
+    count. runs: of a program.
     """
 
     maps: int
     block: int
-    blocks: int
     is_large: bool
     runs: int
 
 
 def takes(maps: Tensor, constants: Constants) -> bool:
     """Return whether runs compute these maps: channels_last, and towers that are whole runs."""
-    if maps.dtype not in RUN_BYTES or maps.is_contiguous():
+    if maps.dtype not in DTYPES or maps.is_contiguous():
         return False
     runs = runs_of(maps, constants)
     is_reached = 2 * (constants.size // 2) <= runs.block
-    return is_reached and runs.maps % (runs.block * runs.blocks) == 0
+    return is_reached and runs.maps % runs.block == 0
 
 
 def runs_of(maps: Tensor, constants: Constants) -> Runs:
@@ -56,20 +55,16 @@ def runs_of(maps: Tensor, constants: Constants) -> Runs:
     return Runs(
         maps=maps.shape[1] // constants.groups,
         block=block,
-        blocks=RUN_BYTES[maps.dtype] // BYTES_AT_ONCE,
-        is_large=maps.numel() + RUNS_PER_PROGRAM * 2 * block > _MOST_INT32,
+        is_large=triton_launch.is_large(maps.numel() + RUNS_PER_PROGRAM * 2 * block),
         runs=RUNS_PER_PROGRAM,
     )
 
 
-def launch(kernel: Any, tensors: list[Tensor], constants: Constants, **options: Any) -> None:
-    """Run a kernel on the device of the tensors; all are channels_last."""
+def launch(kernel: Any, tensors: list[Tensor], constants: Constants) -> None:
+    """Run a kernel on tensors that are all channels_last."""
     runs, number = runs_of(tensors[0], constants), tensors[0].numel()
-    if number == 0:
-        return
-    programs = triton.cdiv(number, runs.block * runs.blocks * runs.runs)
-    with torch.cuda.device_of(tensors[0]):
-        kernel[(programs,)](*tensors, number, runs, constants, **options)
+    num_programs = triton.cdiv(number, runs.block * runs.runs)
+    triton_launch.launch(kernel, num_programs, tensors, number, runs, constants)
 
 
 @triton.jit
@@ -78,8 +73,7 @@ def _own_runs(number, RUNS: tl.constexpr):  # type: ignore[no-untyped-def]  # no
     program = tl.program_id(0)
     if RUNS.is_large:
         program = program.to(tl.int64)
-    length: tl.constexpr = RUNS.block * RUNS.blocks
-    first = (program * RUNS.runs + tl.arange(0, RUNS.runs)) * length
+    first = (program * RUNS.runs + tl.arange(0, RUNS.runs)) * RUNS.block
     return first, tl.where(first < number, first % RUNS.maps, -1)
 
 
@@ -103,16 +97,16 @@ def _apart(block, RUNS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: 
 
 
 @triton.jit
-def _together(columns, START: tl.constexpr, RUNS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
-    """Return the columns from START on as a block."""
+def _together(columns, RUNS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
+    """Return columns as a block."""
     if RUNS.block == 4:
-        even = tl.join(columns[START], columns[START + 2])
-        odd = tl.join(columns[START + 1], columns[START + 3])
+        even = tl.join(columns[0], columns[2])
+        odd = tl.join(columns[1], columns[3])
     else:
-        even_a = tl.join(columns[START], columns[START + 4])
-        even_b = tl.join(columns[START + 2], columns[START + 6])
-        odd_a = tl.join(columns[START + 1], columns[START + 5])
-        odd_b = tl.join(columns[START + 3], columns[START + 7])
+        even_a = tl.join(columns[0], columns[4])
+        even_b = tl.join(columns[2], columns[6])
+        odd_a = tl.join(columns[1], columns[5])
+        odd_b = tl.join(columns[3], columns[7])
         even, odd = tl.join(even_a, even_b), tl.join(odd_a, odd_b)
     return tl.reshape(tl.join(even, odd), [RUNS.runs, RUNS.block])
 
@@ -121,7 +115,7 @@ def _together(columns, START: tl.constexpr, RUNS: tl.constexpr):  # type: ignore
 def _read(values, first, maps, RUNS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     """Return the numbers of the runs, of the block before and of that after; 0 beyond a tower."""
     found = ()
-    for each in tl.static_range(0, tl.constexpr(RUNS.blocks + 2)):
+    for each in tl.static_range(0, 3):
         shift = (each - 1) * RUNS.block
         inside = (maps >= 0) & (maps + shift >= 0) & (maps + shift < RUNS.maps)
         where = (first + shift)[:, None] + tl.arange(0, RUNS.block)[None, :]
@@ -133,10 +127,8 @@ def _read(values, first, maps, RUNS: tl.constexpr):  # type: ignore[no-untyped-d
 @triton.jit
 def _write(output, numbers, first, maps, RUNS: tl.constexpr):  # type: ignore[no-untyped-def]  # noqa: N803
     """Write the numbers of the runs."""
-    for each in tl.static_range(0, tl.constexpr(RUNS.blocks)):
-        block = _together(numbers, each * RUNS.block, RUNS)
-        where = (first + each * RUNS.block)[:, None] + tl.arange(0, RUNS.block)[None, :]
-        tl.store(output + where, block, mask=(maps >= 0)[:, None])
+    where = first[:, None] + tl.arange(0, RUNS.block)[None, :]
+    tl.store(output + where, _together(numbers, RUNS), mask=(maps >= 0)[:, None])
 
 
 @triton.jit
@@ -175,7 +167,7 @@ def normalize_runs(values, output, number, RUNS: tl.constexpr, C: tl.constexpr):
     """Write x d^-beta."""
     first, maps = _own_runs(number, RUNS)
     x = _read(values, first, maps, RUNS)
-    length: tl.constexpr = RUNS.block * RUNS.blocks
+    length: tl.constexpr = RUNS.block
     sums = _window_sums(_products(x, x), RUNS.block - C.size // 2, length, C.size)
 
     found = ()
@@ -190,7 +182,7 @@ def spread_runs(values, pulls, output, number, RUNS: tl.constexpr, C: tl.constex
     """Write g d^-beta - 2 alpha beta x (the sum of g d^-beta x / d over the window)."""
     first, maps = _own_runs(number, RUNS)
     x, pull = _read(values, first, maps, RUNS), _read(pulls, first, maps, RUNS)
-    length: tl.constexpr = RUNS.block * RUNS.blocks
+    length: tl.constexpr = RUNS.block
     reach: tl.constexpr = C.size // 2
     start: tl.constexpr = RUNS.block - reach  # of the units whose windows have a unit of the run
     sums = _window_sums(_products(x, x), start - reach, length + 2 * reach, C.size)

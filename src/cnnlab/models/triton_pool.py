@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from cnnlab.geometry import Window
+from cnnlab.models import triton_launch
 from cnnlab.models.pooling import Maps, PoolKernel, layout_of
 
 BYTES_PER_PROGRAM = 2048
@@ -23,8 +24,6 @@ BYTES_PER_PROGRAM = 2048
 
 LARGEST_WINDOW = 16
 """Pixels of a side: a byte holds the places of no larger window."""
-
-_MOST_INT32 = 2**31 - 1
 
 
 class Layout(NamedTuple):
@@ -85,16 +84,11 @@ def gradient(pull: Tensor, places: Tensor, maps: Maps, window: Window) -> Tensor
 
 KERNEL = PoolKernel(pool, gradient, takes)
 
-_OPTIONS: dict[str, Any] = {"enable_fp_fusion": True}
-"""Triton's default so far, said because it warns where nobody says it."""
-
 
 def _launch(kernel: Any, tensors: list[Tensor], number: int, layout: Layout) -> None:
-    """Run a kernel on the device of the tensors: Triton by itself takes the current one."""
-    if number == 0:
-        return
-    with torch.cuda.device_of(tensors[0]):
-        kernel[(triton.cdiv(number, layout.units),)](*tensors, number, layout, **_OPTIONS)
+    """Compute so many numbers."""
+    num_programs = triton.cdiv(number, layout.units)
+    triton_launch.launch(kernel, num_programs, tensors, number, layout)
 
 
 def _layout(maps: Maps, window: Window, dtype: torch.dtype) -> Layout:
@@ -113,7 +107,7 @@ def _layout(maps: Maps, window: Window, dtype: torch.dtype) -> Layout:
         covering=-(-window.kernel // window.stride),
         clipped=window.padding > 0 or any(map(window.overhang, (height, width))),
         is_double=dtype is torch.float64,
-        is_large=most + BYTES_PER_PROGRAM > _MOST_INT32,
+        is_large=triton_launch.is_large(most + BYTES_PER_PROGRAM),
         units=BYTES_PER_PROGRAM // dtype.itemsize,
     )
 

@@ -12,7 +12,7 @@ from cnnlab.config.runtime import AUTO
 from cnnlab.config.tables import tables
 from cnnlab.distributed import Peers
 from cnnlab.errors import UsageError
-from cnnlab.models import Network
+from cnnlab.models import Network, kernels
 from cnnlab.training import captured
 from cnnlab.training.captured import Capture
 
@@ -37,7 +37,7 @@ def choose(config: TrainConfig, network: Network, peers: Peers) -> Capturing:
     asked = config.runtime.capture
     if not asked:
         return Capturing()
-    devices = sorted({weight.device for weight in network.parameters()}, key=str)
+    devices = kernels.devices_of(network)
     why = why_not_captured(config.runtime, config.trainer, config.loss, config.distributed)
     why = f"not with {why}" if why else _why_not_here(devices, peers)
     if why is None and asked == AUTO:
